@@ -1,0 +1,172 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Isthmus maps Kubernetes objects to OpenStack networking through WebAssembly modules.
+#[derive(Debug, Parser)]
+#[command(name = "isthmus", version, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) kube: Kube,
+
+    /// How results are printed.
+    #[arg(long, short, global = true, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+
+    /// How logs are written, to standard error. What is logged is set by ISTHMUS_LOG (as `info` or `isthmus_operator=debug`).
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Which cluster.
+#[derive(Debug, Args)]
+pub(crate) struct Kube {
+    /// Kubeconfig; default: KUBECONFIG, ~/.kube/config, or the Pod's service account.
+    #[arg(long, global = true)]
+    pub(crate) kubeconfig: Option<PathBuf>,
+
+    /// Namespace that the operator runs in, and that modules are loaded from.
+    #[arg(long, global = true, env = "ISTHMUS_NAMESPACE", default_value = "isthmus-system")]
+    pub(crate) operator_namespace: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Table,
+    Json,
+    Yaml,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the operator: map objects, make cloud resources, clean up after them.
+    ///
+    /// OpenStack is configured as for the openstack client: clouds.yaml and secure.yaml in the working folder,
+    /// ~/.config/openstack or /etc/openstack, and OS_* variables. The credential needs the roles `member` and, to bind
+    /// ports to nodes, `service`.
+    Operator(Box<OperatorArgs>),
+
+    /// Print the CustomResourceDefinitions, for `kubectl apply -f -`.
+    Crds(CrdsArgs),
+
+    /// Run a module on an object from a file, and print the cloud resources that it asks for. Needs no cluster and no cloud.
+    Render(RenderArgs),
+
+    /// Check and load modules.
+    #[command(subcommand)]
+    Module(ModuleCommand),
+
+    /// Show what an object became: its module, and its cloud resources with ids and states.
+    Tree(TreeArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OperatorArgs {
+    /// Name of the cloud in clouds.yaml; default: OS_CLOUD, or the OS_* variables.
+    #[arg(long)]
+    pub(crate) os_cloud: Option<String>,
+
+    /// What tells this process from other operators; default: host name and a random part.
+    #[arg(long)]
+    pub(crate) identity: Option<String>,
+
+    /// Seconds that the lease holds without renewal: how long a take-over takes after a crash.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) lease_seconds: u64,
+
+    /// Address of /healthz, /readyz and /metrics.
+    #[arg(long, default_value = "127.0.0.1:9440")]
+    pub(crate) http: SocketAddr,
+
+    /// Folder for compiled modules, made with mode 0700; default: none, modules are compiled at each start.
+    #[arg(long)]
+    pub(crate) cache_dir: Option<PathBuf>,
+
+    /// Objects worked on at once.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) parallel: u16,
+
+    /// Seconds between two comparisons of everything with the cloud.
+    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) resync_seconds: u64,
+
+    /// Most cloud resources without an owner that one resync deletes; where there are more, none is.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) max_orphans: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CrdsArgs {}
+
+#[derive(Debug, Args)]
+pub(crate) struct RenderArgs {
+    /// The module: a WebAssembly component, raw or gzip.
+    pub(crate) module: PathBuf,
+
+    /// The object to map: a YAML or JSON file.
+    #[arg(long)]
+    pub(crate) subject: PathBuf,
+
+    /// Other objects that the module may read: a file, or a folder of .yaml and .json files.
+    #[arg(long)]
+    pub(crate) snapshot: Option<PathBuf>,
+
+    /// The module's config: a YAML or JSON file, or the text itself.
+    #[arg(long, default_value = "{}")]
+    pub(crate) config: String,
+
+    /// A refiner to be called after it; may be given more than once, in order.
+    #[arg(long)]
+    pub(crate) refiner: Vec<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModuleCommand {
+    /// Load a module as the operator would, and print what it says about itself.
+    Check(CheckArgs),
+    /// Put a module into ConfigMaps of the cluster, from which the operator loads it.
+    Load(LoadArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// The module: a WebAssembly component, raw or gzip.
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LoadArgs {
+    /// The module: a WebAssembly component, raw or gzip.
+    pub(crate) file: PathBuf,
+
+    /// Name of the PolicyModule and the ConfigMap; default: the name that the module gives itself.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+
+    /// Print the ConfigMaps as YAML in place of writing them.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TreeArgs {
+    /// The object, as `pod/web-0`.
+    pub(crate) object: String,
+
+    /// Its namespace.
+    #[arg(long, short, default_value = "default")]
+    pub(crate) namespace: String,
+}

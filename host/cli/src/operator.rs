@@ -1,0 +1,75 @@
+//! `isthmus operator`.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use isthmus_kubernetes::Client;
+use isthmus_kubernetes::lease::Timing;
+use isthmus_openstack::{CloudConfig, Sources};
+use isthmus_operator::Options;
+use isthmus_operator::resync::ResyncOptions;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::args::{Kube, OperatorArgs};
+
+pub(crate) async fn run(kube: &Kube, args: OperatorArgs) -> anyhow::Result<()> {
+    let client = Client::connect(kube.kubeconfig.as_deref()).await?;
+    let mut cloud = CloudConfig::load(&Sources::from_process(), args.os_cloud.as_deref())?;
+    let timing = timing(args.lease_seconds, &mut cloud)?;
+    let identity = match args.identity {
+        Some(identity) => identity,
+        None => identity()?,
+    };
+    let options = Options {
+        namespace: kube.operator_namespace.clone(),
+        identity,
+        timing,
+        http: Some(args.http),
+        cache_dir: args.cache_dir,
+        parallel: usize::from(args.parallel),
+        resync: ResyncOptions {
+            every: Duration::from_secs(args.resync_seconds),
+            max_orphans: usize::try_from(args.max_orphans).unwrap_or(usize::MAX),
+        },
+    };
+    isthmus_operator::run(options, client, cloud, stop()?).await
+}
+
+/// The renew deadline is half of the lease, so that a request that began just before it ends before the lease does
+/// (invariant 4): requests to the cloud may take less than the other half.
+fn timing(seconds: u64, cloud: &mut CloudConfig) -> anyhow::Result<Timing> {
+    let duration = Duration::from_secs(seconds);
+    let deadline = duration / 2;
+    let most = deadline.saturating_sub(Duration::from_secs(1));
+    ensure!(most >= Duration::from_secs(1), "--lease-seconds {seconds} is too short: at least 10 are needed");
+    if cloud.request_timeout > most {
+        cloud.request_timeout = most;
+    }
+    let retry = (deadline / 5).min(Duration::from_secs(2));
+    Timing::new(duration, deadline, retry).context("--lease-seconds")
+}
+
+/// Host name and a random part: two processes of one identity would both lead.
+fn identity() -> anyhow::Result<String> {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").context("reading the host name")?;
+    let random =
+        std::fs::read_to_string("/proc/sys/kernel/random/uuid").context("reading a random number")?;
+    Ok(format!("{}_{}", host.trim(), random.trim()))
+}
+
+/// Says so on SIGTERM and SIGINT.
+fn stop() -> anyhow::Result<watch::Receiver<bool>> {
+    let (sender, receiver) = watch::channel(false);
+    let mut terminate = signal(SignalKind::terminate()).context("handling SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("handling SIGINT")?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: what is in flight ends first");
+        sender.send_replace(true);
+    });
+    Ok(receiver)
+}

@@ -1,0 +1,24 @@
+//! Labels, annotations and other names that Isthmus writes to, or looks for on, Kubernetes objects.
+
+/// API group of our custom resources.
+pub const GROUP: &str = "isthmus.dev";
+/// Version of our custom resources.
+pub const VERSION: &str = "v1alpha1";
+/// Field manager of everything that we apply; also who reports our Events.
+pub const FIELD_MANAGER: &str = "isthmus";
+/// Finalizer of a CloudMapping: it has resources in the cloud (invariant 1). Also of a PolicyModule, for `onDelete`.
+pub const FINALIZER: &str = "isthmus.dev/cloud-resources";
+
+/// Label of a ConfigMap that holds a module, with the name of its PolicyModule as value.
+pub const LABEL_POLICY_MODULE: &str = "isthmus.dev/policy-module";
+/// Annotation of such a ConfigMap: which part of the module it holds, from 0, where one ConfigMap is too small for all.
+pub const ANNOTATION_PART: &str = "isthmus.dev/part";
+/// Annotation of such a ConfigMap: SHA-256 of the whole module, in hex.
+pub const ANNOTATION_SHA256: &str = "isthmus.dev/sha256";
+/// Annotation of a PolicyModule: the digest whose held changes its owner agrees to.
+pub const ANNOTATION_APPROVE: &str = "isthmus.dev/approve";
+
+/// Label of a CloudMapping: the node that its VIFs are bound on. What a node agent selects by.
+pub const LABEL_NODE: &str = "isthmus.dev/node";
+/// Label of a CloudMapping: the kind of its subject, in lower case.
+pub const LABEL_SUBJECT_KIND: &str = "isthmus.dev/subject-kind";

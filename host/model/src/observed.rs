@@ -1,0 +1,72 @@
+//! What the cloud says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use crate::kinds::Kind;
+use crate::mark::Mark;
+
+/// One resource as the cloud has it, with the fields named and shaped as in the contract, references as ids.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    /// What it is.
+    pub kind: Kind,
+    /// Its id.
+    pub id: String,
+    /// Whose it is, if it carries a whole mark.
+    pub mark: Option<Mark>,
+    /// Owner project.
+    pub project: Option<String>,
+    /// Its fields.
+    pub fields: BTreeMap<String, Json>,
+    /// Its tags without those of the mark.
+    pub tags: BTreeSet<String>,
+    /// Name in the cloud.
+    pub display_name: String,
+    /// Description in the cloud.
+    pub description: String,
+    /// Revision, where the cloud counts them.
+    pub revision: Option<u64>,
+    /// Addresses it holds.
+    pub addresses: Vec<IpAddr>,
+    /// Its range, of a subnet.
+    pub cidr: Option<String>,
+    /// State in the terms of the contract.
+    pub state: State,
+    /// When it was made, as the cloud writes it (sorts by time).
+    pub created: String,
+}
+
+/// State of a resource.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Being made or changed.
+    #[default]
+    Pending,
+    /// As desired.
+    Ready,
+    /// The cloud says that it failed.
+    Failed,
+}
+
+/// What others refer to of a resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Its id.
+    pub id: String,
+    /// Addresses it holds.
+    pub addresses: Vec<IpAddr>,
+    /// Its range, of a subnet.
+    pub cidr: Option<String>,
+}
+
+impl Observed {
+    /// What others refer to of it.
+    pub fn target(&self) -> Target {
+        Target { id: self.id.clone(), addresses: self.addresses.clone(), cidr: self.cidr.clone() }
+    }
+}

@@ -1,0 +1,473 @@
+//! Making the plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Act, Blocked, Input, Operation, Plan, Targets, Wait, applied_hash, compare, resolve};
+use crate::desired::{Entry, local};
+use crate::kinds::{Change, Kind, needed_locals};
+use crate::observed::Observed;
+use crate::value::{Reference, Value};
+
+/// The plan from what is recorded and observed to what is desired. Pure: equal input gives an equal plan.
+pub fn plan(input: &Input<'_>) -> Plan {
+    let mut builder = Builder::new(input);
+    builder.presume();
+    for entry in in_order(input.desired.entries()) {
+        builder.entry(entry);
+    }
+    builder.late_updates();
+    builder.removals();
+    builder.done()
+}
+
+struct Builder<'a> {
+    input: &'a Input<'a>,
+    plan: Plan,
+    /// What references stand for: recorded resources that stay as they are.
+    targets: Targets,
+    /// Ids that are spoken for.
+    taken: BTreeSet<&'a str>,
+    /// Position of the operation that makes or changes an entry.
+    made_by: BTreeMap<&'a str, usize>,
+    /// Positions of updates of existing resources, by id: a resource that they stop referring to goes after them.
+    updates: BTreeMap<&'a str, usize>,
+    /// Entries that wait.
+    waiting: BTreeSet<&'a str>,
+    /// Resources to be removed: id and the position of the operation to be waited for.
+    replaced: Vec<(&'a Observed, Option<usize>)>,
+    /// Entries whose late fields are looked at when the fate of all is known; `None`: they are made by this plan.
+    late: Vec<(&'a Entry, Option<&'a Observed>)>,
+}
+
+impl<'a> Builder<'a> {
+    fn new(input: &'a Input<'a>) -> Self {
+        let targets = Targets { local: BTreeMap::new(), external: input.external.clone() };
+        Self {
+            input,
+            plan: Plan::default(),
+            targets,
+            taken: BTreeSet::new(),
+            made_by: BTreeMap::new(),
+            updates: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+            replaced: Vec::new(),
+            late: Vec::new(),
+        }
+    }
+
+    /// Until shown otherwise, every entry keeps the resource that it has.
+    fn presume(&mut self) {
+        for entry in self.input.desired.entries() {
+            if let Some(found) = self.current(entry) {
+                self.targets.local.insert(entry.name.clone(), found.target());
+            }
+        }
+    }
+
+    fn push(&mut self, name: &str, kind: Kind, act: Act, after: BTreeSet<usize>) -> usize {
+        self.plan.operations.push(Operation { name: name.into(), kind, act, after });
+        self.plan.operations.len() - 1
+    }
+
+    fn block(&mut self, entry: &'a Entry, on: Wait) {
+        self.waiting.insert(&entry.name);
+        self.plan.blocked.push(Blocked { name: entry.name.clone(), kind: entry.kind, on });
+    }
+
+    /// Whether we may touch it: our mark for this subject, in our project or the one that the entry names.
+    fn ours(&self, observed: &Observed) -> bool {
+        observed
+            .mark
+            .as_ref()
+            .is_some_and(|m| m.cluster == self.input.cluster && m.subject == self.input.subject)
+    }
+
+    fn in_project(&self, observed: &Observed, entry: Option<&Entry>) -> bool {
+        let allowed = entry.and_then(|e| e.project.as_deref()).or(self.input.project);
+        match (allowed, observed.project.as_deref()) {
+            (Some(allowed), Some(project)) => allowed == project,
+            _ => true,
+        }
+    }
+
+    fn entry(&mut self, entry: &'a Entry) {
+        if let Some(on) = self.unmet(entry) {
+            // What exists stays, and others may go on referring to it.
+            if let Some(found) = self.current(entry) {
+                self.taken.insert(&found.id);
+            }
+            return self.block(entry, on);
+        }
+        if !entry.kind.in_cloud() {
+            return;
+        }
+        match self.current(entry) {
+            Some(found) => {
+                self.taken.insert(&found.id);
+                self.existing(entry, found);
+            }
+            None => match self.renamed(entry) {
+                Some(found) => {
+                    self.taken.insert(&found.id);
+                    let from = found.mark.as_ref().map(|m| m.name.clone()).unwrap_or_default();
+                    let at = self.push(
+                        &entry.name,
+                        entry.kind,
+                        Act::Rename { id: found.id.clone(), from },
+                        BTreeSet::new(),
+                    );
+                    self.made_by.insert(&entry.name, at);
+                    self.targets.local.insert(entry.name.clone(), found.target());
+                }
+                None => self.create(entry, BTreeSet::new()),
+            },
+        }
+    }
+
+    /// What this entry waits for before anything can be done about it.
+    fn unmet(&self, entry: &Entry) -> Option<Wait> {
+        let blocked = needed_locals(entry)
+            .into_iter()
+            .find(|n| self.waiting.contains(n) && !self.targets.local.contains_key(*n));
+        if let Some(name) = blocked {
+            return Some(Wait::Entry(name.into()));
+        }
+        let missing =
+            |(field, r): &(&str, &Reference)| local(r).is_none() && self.targets.get(field, r).is_none();
+        entry.references().into_iter().find(missing).map(|(_, r)| Wait::Reference(r.clone()))
+    }
+
+    /// The resource of this entry: the recorded one, else the oldest with its mark.
+    fn current(&self, entry: &Entry) -> Option<&'a Observed> {
+        let fits = |o: &&Observed| o.kind == entry.kind && self.ours(o) && self.in_project(o, Some(entry));
+        let recorded = self.input.record.get(&entry.name).and_then(|r| r.id.as_ref());
+        if let Some(found) = recorded.and_then(|id| self.input.observed.get(id)).filter(fits) {
+            return Some(found);
+        }
+        let named = |o: &&Observed| o.mark.as_ref().is_some_and(|m| m.name == entry.name);
+        self.input
+            .observed
+            .values()
+            .filter(fits)
+            .filter(named)
+            .min_by(|a, b| (&a.created, &a.id).cmp(&(&b.created, &b.id)))
+    }
+
+    /// A recorded resource whose own entry is gone and which was applied with equal content.
+    fn renamed(&self, entry: &Entry) -> Option<&'a Observed> {
+        let hash = applied_hash(entry, &self.targets)?;
+        self.input.record.iter().find_map(|(name, recorded)| {
+            let free = self.input.desired.get(name).is_none()
+                && recorded.kind == entry.kind
+                && recorded.hash == hash;
+            let found = self.input.observed.get(recorded.id.as_ref()?)?;
+            let fits = free
+                && self.ours(found)
+                && self.in_project(found, Some(entry))
+                && !self.taken.contains(found.id.as_str());
+            fits.then_some(found)
+        })
+    }
+
+    fn existing(&mut self, entry: &'a Entry, found: &'a Observed) {
+        let recorded = self.input.record.get(&entry.name);
+        let known = recorded.is_some_and(|r| r.id.as_deref() == Some(&found.id));
+        let differing = self.differences(entry, found, |change| !change.is_late());
+        let replaces = |f: &String| entry.kind.field(f).is_some_and(|spec| spec.change == Change::Replace);
+        if differing.iter().any(replaces) {
+            return self.replace(entry, found);
+        }
+        let mut after = BTreeSet::new();
+        if !known {
+            let at = self.push(&entry.name, entry.kind, Act::Adopt { id: found.id.clone() }, BTreeSet::new());
+            after.insert(at);
+            self.made_by.insert(&entry.name, at);
+        }
+        let fields: BTreeSet<String> = differing
+            .into_iter()
+            .chain(meta_differences(entry, found, self.exact(entry)))
+            .chain(self.cleared(entry, found))
+            .collect();
+        if !fields.is_empty() {
+            after.extend(needed_locals(entry).into_iter().filter_map(|n| self.made_by.get(n)));
+            self.update(entry, Some(found), fields, after);
+        }
+        self.late.push((entry, Some(found)));
+    }
+
+    fn update(
+        &mut self,
+        entry: &'a Entry,
+        found: Option<&'a Observed>,
+        fields: BTreeSet<String>,
+        after: BTreeSet<usize>,
+    ) {
+        let act = Act::Update { id: found.map(|f| f.id.clone()), fields };
+        let at = self.push(&entry.name, entry.kind, act, after);
+        self.made_by.insert(&entry.name, at);
+        if let Some(found) = found {
+            self.updates.insert(&found.id, at);
+        }
+    }
+
+    /// What was applied before is known to be accepted as it is, with what the cloud added to it.
+    fn exact(&self, entry: &Entry) -> bool {
+        let recorded = self.input.record.get(&entry.name).map(|r| r.hash.as_str());
+        recorded.is_none_or(|hash| applied_hash(entry, &self.targets).as_deref() != Some(hash))
+    }
+
+    /// Fields that were applied and that the module no longer sets. What can't change in place stays as it is.
+    fn cleared(&self, entry: &Entry, found: &Observed) -> Vec<String> {
+        let applied = self.input.record.get(&entry.name).map(|r| &r.fields).into_iter().flatten();
+        let changeable = |f: &&String| entry.kind.field(f).is_some_and(|spec| spec.change != Change::Replace);
+        let there = |f: &&String| found.fields.get(*f).is_some_and(|v| !is_empty(v));
+        applied.filter(|f| !entry.fields.contains_key(*f)).filter(changeable).filter(there).cloned().collect()
+    }
+
+    /// The fields that differ, of those that may change so.
+    fn differences(&self, entry: &Entry, found: &Observed, of: impl Fn(Change) -> bool) -> BTreeSet<String> {
+        let exact = self.exact(entry);
+        let differs = |name: &&String, value: &Value| {
+            entry.kind.field(name).filter(|spec| of(spec.change)).is_some_and(|spec| {
+                let desired = resolve(name, value, &self.targets);
+                !desired.is_ok_and(|v| compare::satisfies(&v, found.fields.get(*name), spec.compare, exact))
+            })
+        };
+        entry
+            .fields
+            .iter()
+            .filter(|(name, value)| differs(name, value))
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
+    fn replace(&mut self, entry: &'a Entry, found: &'a Observed) {
+        if self.input.pinned.contains(&found.id) || self.input.held.contains(&entry.name) {
+            return self.block(entry, Wait::ReplacePending);
+        }
+        self.targets.local.remove(&entry.name);
+        if collides(entry, found) {
+            let act = Act::Delete { id: found.id.clone(), replaced: true };
+            let at = self.push(&entry.name, entry.kind, act, BTreeSet::new());
+            self.create(entry, BTreeSet::from([at]));
+        } else {
+            self.create(entry, BTreeSet::new());
+            let at = self.made_by.get(entry.name.as_str()).copied();
+            self.replaced.push((found, at));
+        }
+    }
+
+    fn create(&mut self, entry: &'a Entry, mut after: BTreeSet<usize>) {
+        after.extend(needed_locals(entry).into_iter().filter_map(|n| self.made_by.get(n)));
+        let at = self.push(&entry.name, entry.kind, Act::Create, after);
+        self.made_by.insert(&entry.name, at);
+        self.late.push((entry, None));
+    }
+
+    /// Late fields, when the fate of every entry is known: what a create could not resolve, and what differs.
+    fn late_updates(&mut self) {
+        for (entry, found) in std::mem::take(&mut self.late) {
+            let fields = match found {
+                Some(found) => self.differences(entry, found, Change::is_late),
+                None => self.unresolved_at_creation(entry),
+            };
+            let locals: BTreeSet<&str> = fields.iter().flat_map(|f| locals_of(entry, f)).collect();
+            let provided = |n: &&str| self.targets.local.contains_key(*n) || self.made_by.contains_key(n);
+            if let Some(absent) = locals.iter().find(|n| !provided(n)) {
+                let on = Wait::Entry((*absent).into());
+                self.block(entry, on);
+            } else if !fields.is_empty() {
+                let mut after: BTreeSet<usize> =
+                    locals.iter().filter_map(|n| self.made_by.get(n).copied()).collect();
+                after.extend(self.made_by.get(entry.name.as_str()));
+                self.late_update(entry, found, fields, after);
+            }
+        }
+    }
+
+    /// One write instead of two where the entry is updated anyway, after all that its late fields need.
+    fn late_update(
+        &mut self,
+        entry: &'a Entry,
+        found: Option<&'a Observed>,
+        late: BTreeSet<String>,
+        after: BTreeSet<usize>,
+    ) {
+        let own = found.and_then(|f| self.updates.get(f.id.as_str())).copied();
+        let last = after.last().copied().unwrap_or_default();
+        if let Some(Operation { act: Act::Update { fields, .. }, .. }) =
+            own.filter(|at| *at >= last).and_then(|at| self.plan.operations.get_mut(at))
+        {
+            fields.extend(late);
+        } else {
+            self.update(entry, found, late, after);
+        }
+    }
+
+    /// Late fields that refer to entries which are made after this one, or to itself.
+    fn unresolved_at_creation(&self, entry: &Entry) -> BTreeSet<String> {
+        let own = self.made_by.get(entry.name.as_str());
+        let ahead = |n: &str| !self.targets.local.contains_key(n) && self.made_by.get(n) >= own;
+        let separate = |f: &str| entry.kind.field(f).is_some_and(|spec| spec.change == Change::Separate);
+        let late = |f: &&String| separate(f) || locals_of(entry, f).into_iter().any(ahead);
+        entry.fields.keys().filter(late).cloned().collect()
+    }
+
+    /// Everything of this subject that no entry speaks for, and what was replaced.
+    fn removals(&mut self) {
+        let input = self.input;
+        let replaced = std::mem::take(&mut self.replaced);
+        let mut going: Vec<(&Observed, Option<usize>, bool)> =
+            replaced.into_iter().map(|(o, at)| (o, at, true)).collect();
+        for found in input.observed.values() {
+            let name = found.mark.as_ref().map_or("", |m| m.name.as_str());
+            let entry = input.desired.get(name);
+            if self.ours(found) && self.in_project(found, entry) && !self.taken.contains(found.id.as_str()) {
+                going.push((found, None, false));
+            }
+        }
+        let mut at_of: BTreeMap<&str, usize> = BTreeMap::new();
+        for (found, after, replaced) in referrers_first(input, going) {
+            let name = found.mark.as_ref().map_or("", |m| m.name.as_str());
+            let duplicate =
+                input.record.get(name).is_some_and(|r| r.id.as_deref() != Some(found.id.as_str()));
+            if input.held.contains(name) && !replaced && !duplicate {
+                self.plan.blocked.push(Blocked { name: name.into(), kind: found.kind, on: Wait::InUse });
+                continue;
+            }
+            let mut waits: BTreeSet<usize> = after.into_iter().collect();
+            waits.extend(self.users_of(&found.id, &at_of));
+            let retain = !replaced && !duplicate && input.record.get(name).is_some_and(|r| r.retain);
+            let act = match retain {
+                true => Act::Retain { id: found.id.clone() },
+                false => Act::Delete { id: found.id.clone(), replaced },
+            };
+            let at = self.push(name, found.kind, act, waits);
+            at_of.insert(&found.id, at);
+        }
+    }
+
+    /// Operations on resources that were recorded as referring to this one.
+    fn users_of(&self, id: &str, going: &BTreeMap<&str, usize>) -> BTreeSet<usize> {
+        let users =
+            self.input.record.values().filter(|r| r.references.iter().any(|reference| reference.id == id));
+        users
+            .filter_map(|r| r.id.as_deref())
+            .filter_map(|user| going.get(user).or_else(|| self.updates.get(user)).copied())
+            .collect()
+    }
+
+    fn done(self) -> Plan {
+        self.plan
+    }
+}
+
+/// Local names that a field of an entry refers to.
+fn locals_of<'e>(entry: &'e Entry, field: &'e str) -> BTreeSet<&'e str> {
+    let mut names = BTreeSet::new();
+    if let Some(value) = entry.fields.get(field) {
+        value.references(field, &mut |_, r| names.extend(local(r)));
+    }
+    names
+}
+
+/// What differs beside the fields: tags, name and description in the cloud.
+fn meta_differences(entry: &Entry, found: &Observed, exact: bool) -> Vec<String> {
+    let tags_differ = if exact { entry.tags != found.tags } else { !entry.tags.is_subset(&found.tags) };
+    let differs = [
+        ("tags", tags_differ),
+        ("display_name", entry.display_name.as_ref().is_some_and(|n| *n != found.display_name)),
+        ("description", entry.description.as_ref().is_some_and(|d| *d != found.description)),
+    ];
+    differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name.to_owned()).collect()
+}
+
+fn is_empty(value: &serde_json::Value) -> bool {
+    value.is_null() || value.as_array().is_some_and(Vec::is_empty)
+}
+
+/// Whether the new one can't be made while the old one is there: a fixed address, a MAC, a subnet's range, a listener's
+/// port.
+fn collides(entry: &Entry, found: &Observed) -> bool {
+    let keys: &[&str] = match entry.kind {
+        Kind::Port => &["fixed_ips", "mac_address"],
+        Kind::Subnet => &["prefix"],
+        Kind::Listener => &["port"],
+        Kind::FloatingIp => &["address"],
+        Kind::RouterInterface => &["subnet"],
+        _ => &[],
+    };
+    keys.iter().any(|key| {
+        let fixed = match entry.fields.get(*key) {
+            None => false,
+            Some(value) if *key == "fixed_ips" => names_an_address(value),
+            Some(_) => true,
+        };
+        fixed && found.fields.contains_key(*key)
+    })
+}
+
+fn names_an_address(value: &Value) -> bool {
+    match value {
+        Value::List(items) => items.iter().any(names_an_address),
+        Value::Map(fields) => fields.contains_key("address"),
+        _ => false,
+    }
+}
+
+/// The entries with those first that others need. The list holds no circle of needs ([`crate::desired::DesiredList`]).
+fn in_order(entries: &[Entry]) -> Vec<&Entry> {
+    fn visit<'a>(
+        entry: &'a Entry,
+        all: &BTreeMap<&str, &'a Entry>,
+        seen: &mut BTreeSet<&'a str>,
+        out: &mut Vec<&'a Entry>,
+    ) {
+        if seen.insert(&entry.name) {
+            for name in needed_locals(entry) {
+                if let Some(needed) = all.get(name) {
+                    visit(needed, all, seen, out);
+                }
+            }
+            out.push(entry);
+        }
+    }
+    let all: BTreeMap<&str, &Entry> = entries.iter().map(|e| (e.name.as_str(), e)).collect();
+    let (mut seen, mut out) = (BTreeSet::new(), Vec::with_capacity(entries.len()));
+    for entry in entries {
+        visit(entry, &all, &mut seen, &mut out);
+    }
+    out
+}
+
+type Going<'a> = (&'a Observed, Option<usize>, bool);
+
+/// What is to be removed, with those first that refer to others: by the record, else by the order of kinds.
+fn referrers_first<'a>(input: &Input<'_>, mut going: Vec<Going<'a>>) -> Vec<Going<'a>> {
+    going.sort_by(|(a, ..), (b, ..)| (b.kind, &b.id).cmp(&(a.kind, &a.id)));
+    let mut ordered: Vec<Going<'a>> = Vec::with_capacity(going.len());
+    let refers = |user: &Observed, used: &Observed| {
+        let by_record = input.record.values().any(|r| {
+            r.id.as_deref() == Some(user.id.as_str())
+                && r.references.iter().any(|reference| reference.id == used.id)
+        });
+        by_record || user.fields.values().any(|v| mentions(v, &used.id))
+    };
+    while !going.is_empty() {
+        let free = going
+            .iter()
+            .position(|(used, ..)| !going.iter().any(|(user, ..)| user.id != used.id && refers(user, used)));
+        // Two that refer to each other (groups by late rules): any order, the rules go with their group.
+        ordered.push(going.remove(free.unwrap_or(0)));
+    }
+    ordered
+}
+
+fn mentions(value: &serde_json::Value, id: &str) -> bool {
+    match value {
+        serde_json::Value::String(text) => text == id,
+        serde_json::Value::Array(items) => items.iter().any(|v| mentions(v, id)),
+        serde_json::Value::Object(map) => map.values().any(|v| mentions(v, id)),
+        _ => false,
+    }
+}

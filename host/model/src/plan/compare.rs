@@ -1,0 +1,110 @@
+//! Whether what is observed is what is desired: only fields that the module set, normalised (invariant 6).
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde_json::Value as Json;
+
+use crate::kinds::Compare;
+
+/// Whether `observed` satisfies `desired`. `exact`: elements that the cloud added are not tolerated.
+pub fn satisfies(desired: &Json, observed: Option<&Json>, compare: Compare, exact: bool) -> bool {
+    let observed = observed.unwrap_or(&Json::Null);
+    match (compare, desired, observed) {
+        (Compare::Equal, _, _) => equal(desired, observed),
+        (Compare::Set | Compare::Covers, Json::Array(want), Json::Array(have)) => {
+            let extra_allowed = compare == Compare::Covers && !exact;
+            (extra_allowed || want.len() == have.len()) && matched(want, have)
+        }
+        // A set that the cloud leaves out is an empty one.
+        (_, Json::Array(want), Json::Null) => want.is_empty(),
+        _ => equal(desired, observed),
+    }
+}
+
+/// Whether each wanted element can have an element of its own. Greedy, the most specific first: elements are records of
+/// the same shape, where one that sets fewer fields takes what is left.
+fn matched(want: &[Json], have: &[Json]) -> bool {
+    let mut want: Vec<&Json> = want.iter().collect();
+    want.sort_by_key(|w| std::cmp::Reverse(w.as_object().map_or(0, serde_json::Map::len)));
+    let mut left: Vec<&Json> = have.iter().collect();
+    want.into_iter().all(|w| match left.iter().position(|h| equal(w, h)) {
+        Some(at) => {
+            left.swap_remove(at);
+            true
+        }
+        None => false,
+    })
+}
+
+/// Equal after normalisation; a record where every field that is set on the left is equal on the right.
+fn equal(desired: &Json, observed: &Json) -> bool {
+    match (desired, observed) {
+        (Json::Object(want), Json::Object(have)) => {
+            want.iter().all(|(name, value)| equal(value, have.get(name).unwrap_or(&Json::Null)))
+        }
+        (Json::Array(want), Json::Array(have)) => {
+            want.len() == have.len() && want.iter().zip(have).all(|(w, h)| equal(w, h))
+        }
+        (Json::String(want), Json::String(have)) => want == have || same_text(want, have),
+        (Json::Array(want), Json::Null) => want.is_empty(),
+        _ => desired == observed,
+    }
+}
+
+/// IPv6 text has many forms, and MAC addresses two cases.
+fn same_text(a: &str, b: &str) -> bool {
+    if let (Ok(a), Ok(b)) = (a.parse::<IpAddr>(), b.parse::<IpAddr>()) {
+        return a == b;
+    }
+    if let (Ok(a), Ok(b)) = (a.parse::<IpNet>(), b.parse::<IpNet>()) {
+        return a.trunc() == b.trunc();
+    }
+    let mac = |t: &str| {
+        t.len() == 17 && t.split(':').count() == 6 && t.bytes().all(|c| c == b':' || c.is_ascii_hexdigit())
+    };
+    mac(a) && mac(b) && a.eq_ignore_ascii_case(b)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn compares_only_what_was_set_and_normalises() {
+        let table = [
+            (json!("fd00::1"), json!("FD00:0::1"), Compare::Equal, true),
+            (json!("aa:bb:cc:dd:ee:0f"), json!("AA:BB:CC:DD:EE:0F"), Compare::Equal, true),
+            (json!("10.0.0.1/24"), json!("10.0.0.0/24"), Compare::Equal, true),
+            (json!("Web"), json!("web"), Compare::Equal, false),
+            (json!(["a", "b"]), json!(["b", "a"]), Compare::Set, true),
+            (json!(["a"]), json!(["b", "a"]), Compare::Set, false),
+            (json!(["a"]), json!(["b", "a"]), Compare::Covers, true),
+            (json!(["a", "a"]), json!(["a", "b"]), Compare::Set, false),
+            (json!([]), json!(null), Compare::Set, true),
+            (
+                json!([{"subnet": "s"}]),
+                json!([{"subnet": "s", "address": "10.0.0.5"}]),
+                Compare::Covers,
+                true,
+            ),
+            (
+                json!([{"subnet": "s"}, {"subnet": "s", "address": "10.0.0.5"}]),
+                json!([{"subnet": "s", "address": "10.0.0.5"}, {"subnet": "s", "address": "10.0.0.6"}]),
+                Compare::Set,
+                true,
+            ),
+        ];
+        for (desired, observed, compare, expected) in table {
+            assert_eq!(
+                satisfies(&desired, Some(&observed), compare, false),
+                expected,
+                "{desired} {observed}"
+            );
+        }
+        assert!(!satisfies(&json!(["a"]), Some(&json!(["a", "b"])), Compare::Covers, true));
+        assert!(!satisfies(&json!("a"), None, Compare::Equal, false));
+    }
+}

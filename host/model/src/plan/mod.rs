@@ -1,0 +1,184 @@
+//! The plan: ordered operations from what is recorded and observed to what is desired.
+//!
+//! # Guarantees (each held by a property test)
+//! - Applying the plan reaches what is desired; the plan after that is empty.
+//! - Nothing is updated or deleted that does not carry this subject's mark on what was *observed*.
+//! - Operations name what they wait for; what does not depend on each other can run in parallel.
+
+mod build;
+mod compare;
+mod resolve;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use crate::desired::DesiredList;
+use crate::kinds::Kind;
+use crate::observed::Observed;
+use crate::record::Record;
+use crate::value::Reference;
+
+pub use build::plan;
+pub use compare::satisfies;
+pub use resolve::{External, Targets, applied_hash, resolve};
+
+/// What a plan is made from.
+#[derive(Clone, Debug)]
+pub struct Input<'a> {
+    /// Cluster id of the mark.
+    pub cluster: &'a str,
+    /// Subject's uid of the mark.
+    pub subject: &'a str,
+    /// Our project: a resource in another one is not touched, unless its entry names that project.
+    pub project: Option<&'a str>,
+    /// What the module says.
+    pub desired: &'a DesiredList,
+    /// What the CloudMapping says.
+    pub record: &'a Record,
+    /// Everything that the cloud has with this subject's mark, by id.
+    pub observed: &'a BTreeMap<String, Observed>,
+    /// What references to other mappings and to existing resources stand for. One that is missing is waited for.
+    pub external: &'a External,
+    /// Local names that other mappings refer to: not deleted while they do.
+    pub held: &'a BTreeSet<String>,
+    /// Ids that must not be replaced now (a port whose VIF is attached).
+    pub pinned: &'a BTreeSet<String>,
+}
+
+/// Ordered operations, and what can't be done yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// The operations. Each waits for those in its `after`, which are positions in this list.
+    pub operations: Vec<Operation>,
+    /// What is desired or to be removed and waits for something.
+    pub blocked: Vec<Blocked>,
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Operation {
+    /// Local name that it concerns.
+    pub name: String,
+    /// Kind of the resource.
+    pub kind: Kind,
+    /// What to do.
+    pub act: Act,
+    /// Positions of the operations to wait for.
+    pub after: BTreeSet<usize>,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Act {
+    /// Make it, with all fields that resolve by then.
+    Create,
+    /// Change these fields of it; a field of an entry, or `tags`, `display_name`, `description`. A field that the entry
+    /// does not have is cleared.
+    Update {
+        /// Its id; `None`: the one that this plan creates.
+        id: Option<String>,
+        /// Names of the fields.
+        fields: BTreeSet<String>,
+    },
+    /// Record it: it carries our mark, and its create's answer was lost or its record.
+    Adopt {
+        /// Its id.
+        id: String,
+    },
+    /// Mark and record it under this entry's name: the module renamed the entry.
+    Rename {
+        /// Its id.
+        id: String,
+        /// Its name until now.
+        from: String,
+    },
+    /// Delete it.
+    Delete {
+        /// Its id.
+        id: String,
+        /// Another one takes its place.
+        replaced: bool,
+    },
+    /// Let it go without deleting it: it loses our mark for `retained`.
+    Retain {
+        /// Its id.
+        id: String,
+    },
+}
+
+/// Something that waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Blocked {
+    /// Local name.
+    pub name: String,
+    /// Its kind.
+    pub kind: Kind,
+    /// For what.
+    pub on: Wait,
+}
+
+/// What something waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Wait {
+    /// A reference that stands for nothing yet.
+    Reference(Reference),
+    /// Another entry of the list, which waits itself.
+    Entry(String),
+    /// To be deleted, but another mapping refers to it.
+    InUse,
+    /// To be replaced, but it is in use by a running pod.
+    ReplacePending,
+}
+
+/// How much a plan changes: what a swap is judged by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// Resources made that were not there.
+    pub added: usize,
+    /// Resources changed in place.
+    pub changed: usize,
+    /// Resources deleted, those that are replaced left out.
+    pub deleted: usize,
+    /// Resources deleted and made anew, or that wait for it.
+    pub replaced: usize,
+}
+
+impl Plan {
+    /// Whether there is nothing to do and nothing to wait for.
+    pub fn is_empty(&self) -> bool {
+        self.operations.is_empty() && self.blocked.is_empty()
+    }
+
+    /// How much it changes.
+    pub fn summary(&self) -> Summary {
+        let mut summary = Summary::default();
+        let mut changed = BTreeSet::new();
+        for operation in &self.operations {
+            match operation.act {
+                Act::Create => summary.added += 1,
+                Act::Update { id: Some(_), .. } | Act::Rename { .. } => {
+                    changed.insert(&operation.name);
+                }
+                Act::Delete { replaced: true, .. } => summary.replaced += 1,
+                Act::Delete { replaced: false, .. } | Act::Retain { .. } => summary.deleted += 1,
+                Act::Update { id: None, .. } | Act::Adopt { .. } => {}
+            }
+        }
+        summary.changed = changed.len();
+        summary.added -= summary.replaced.min(summary.added);
+        summary.replaced += self.blocked.iter().filter(|b| b.on == Wait::ReplacePending).count();
+        summary
+    }
+}
+
+impl std::ops::AddAssign for Summary {
+    fn add_assign(&mut self, other: Self) {
+        self.added += other.added;
+        self.changed += other.changed;
+        self.deleted += other.deleted;
+        self.replaced += other.replaced;
+    }
+}

@@ -1,0 +1,202 @@
+//! Projection: what is kept of an object is the union of the field paths that modules asked for.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+/// A path into an object: names joined by dots, `[*]` after a name for "of each element of this list", and a name in
+/// brackets and quotes where it holds dots: `spec.containers[*].ports`, `metadata.annotations["isthmus.dev/network"]`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FieldPath(Vec<Step>);
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    Field(String),
+    Each,
+}
+
+/// Text that is no field path.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error(
+    "{text:?} is not a field path: {why} (expected as in `spec.containers[*].ports` or `metadata.annotations[\"a.b/c\"]`)"
+)]
+pub struct FieldPathError {
+    text: String,
+    why: &'static str,
+}
+
+impl FromStr for FieldPath {
+    type Err = FieldPathError;
+
+    fn from_str(text: &str) -> Result<Self, FieldPathError> {
+        let fail = |why| FieldPathError { text: text.into(), why };
+        let mut steps = Vec::new();
+        let mut rest = text;
+        while !rest.is_empty() {
+            if let Some(tail) = rest.strip_prefix("[*]") {
+                steps.push(Step::Each);
+                rest = tail;
+            } else if let Some(tail) = rest.strip_prefix("[\"") {
+                let (name, tail) = tail.split_once("\"]").ok_or_else(|| fail("a [\" without its \"]"))?;
+                steps.push(Step::Field(name.into()));
+                rest = tail;
+            } else {
+                let name = if steps.is_empty() {
+                    rest
+                } else {
+                    rest.strip_prefix('.').ok_or_else(|| fail("expected a dot"))?
+                };
+                let end = name.find(['.', '[']).unwrap_or(name.len());
+                let (name, tail) = name.split_at(end);
+                if name.is_empty() {
+                    return Err(fail("an empty name"));
+                }
+                steps.push(Step::Field(name.into()));
+                rest = tail;
+            }
+        }
+        match steps.first() {
+            Some(Step::Field(_)) => Ok(Self(steps)),
+            _ => Err(fail("it must begin with a name")),
+        }
+    }
+}
+
+/// Many paths as one tree: what to keep of an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mask {
+    /// Everything below here is kept.
+    whole: bool,
+    fields: BTreeMap<String, Mask>,
+    each: Option<Box<Mask>>,
+}
+
+/// Kept of every object, whatever modules ask for: its name and life.
+const ALWAYS: [&str; 6] = [
+    "apiVersion",
+    "kind",
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+    "metadata.deletionTimestamp",
+];
+
+impl Mask {
+    /// The mask of these paths, and of kind, name, namespace, uid and deletion timestamp, which every module is given.
+    ///
+    /// # Errors
+    /// The first text that is no field path.
+    pub fn new<'a>(paths: impl IntoIterator<Item = &'a str>) -> Result<Self, FieldPathError> {
+        let mut mask = Self::default();
+        for path in ALWAYS.into_iter().chain(paths) {
+            mask.add(&path.parse::<FieldPath>()?.0);
+        }
+        Ok(mask)
+    }
+
+    fn add(&mut self, steps: &[Step]) {
+        match steps.split_first() {
+            None => self.whole = true,
+            Some((Step::Field(name), rest)) => self.fields.entry(name.clone()).or_default().add(rest),
+            Some((Step::Each, rest)) => self.each.get_or_insert_default().add(rest),
+        }
+    }
+
+    /// Makes this mask keep what `other` keeps, too.
+    pub fn merge(&mut self, other: &Self) {
+        self.whole |= other.whole;
+        for (name, mask) in &other.fields {
+            self.fields.entry(name.clone()).or_default().merge(mask);
+        }
+        if let Some(mask) = &other.each {
+            self.each.get_or_insert_default().merge(mask);
+        }
+    }
+
+    /// Whether this mask keeps everything that `other` keeps.
+    pub fn covers(&self, other: &Self) -> bool {
+        self.whole
+            || (!other.whole
+                && other
+                    .fields
+                    .iter()
+                    .all(|(name, mask)| self.fields.get(name).is_some_and(|own| own.covers(mask)))
+                && other.each.iter().all(|mask| self.each.as_ref().is_some_and(|own| own.covers(mask))))
+    }
+
+    /// What is left of `value`; `None` when nothing is. A field that is absent or null stays absent.
+    pub fn apply(&self, value: &Value) -> Option<Value> {
+        match value {
+            Value::Null => None,
+            _ if self.whole => Some(value.clone()),
+            Value::Object(map) => {
+                let kept: Map<String, Value> = self
+                    .fields
+                    .iter()
+                    .filter_map(|(name, mask)| Some((name.clone(), mask.apply(map.get(name)?)?)))
+                    .collect();
+                (!kept.is_empty()).then_some(Value::Object(kept))
+            }
+            // An element of which nothing is kept leaves an empty object: positions and counts stay true.
+            Value::Array(items) => self.each.as_ref().map(|mask| {
+                Value::Array(
+                    items
+                        .iter()
+                        .map(|v| mask.apply(v).unwrap_or_else(|| Value::Object(Map::new())))
+                        .collect(),
+                )
+            }),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod() -> Value {
+        json!({
+            "metadata": {"name": "a", "namespace": "b", "uid": "u", "labels": {"x": "y"},
+                         "annotations": {"isthmus.dev/network": "n", "other": "o"}},
+            "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "i"}, {"image": "j"}]},
+            "status": null,
+        })
+    }
+
+    #[test]
+    fn keeps_what_was_asked_for() {
+        let mask = Mask::new([
+            "spec.containers[*].name",
+            "metadata.annotations[\"isthmus.dev/network\"]",
+            "status.phase",
+        ])
+        .unwrap();
+        assert_eq!(
+            mask.apply(&pod()).unwrap(),
+            json!({"metadata": {"name": "a", "namespace": "b", "uid": "u", "annotations": {"isthmus.dev/network": "n"}},
+                   "spec": {"containers": [{"name": "c"}, {}]}})
+        );
+    }
+
+    #[test]
+    fn a_wider_mask_covers_a_narrower_one() {
+        let narrow = Mask::new(["spec.containers[*].name"]).unwrap();
+        let wide = Mask::new(["spec"]).unwrap();
+        assert!(wide.covers(&narrow) && !narrow.covers(&wide) && narrow.covers(&narrow));
+        let mut merged = narrow.clone();
+        merged.merge(&wide);
+        assert!(merged.covers(&wide) && merged.apply(&pod()) == wide.apply(&pod()));
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        for text in ["", "[*].a", "a..b", "a.", "a[\"b", "a[0]"] {
+            assert!(text.parse::<FieldPath>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,428 @@
+//! Properties of the planner, with a small cloud that does what operations say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use isthmus_model::desired::{DesiredList, Entry};
+use isthmus_model::kinds::{Change, Kind};
+use isthmus_model::mark::Mark;
+use isthmus_model::observed::{Observed, State, Target};
+use isthmus_model::plan::{Act, External, Input, Plan, Targets, Wait, applied_hash, plan, resolve};
+use isthmus_model::record::{Record, Recorded};
+use isthmus_model::value::{Fields, Reference, Value};
+use proptest::collection::{btree_map, vec};
+use proptest::prelude::*;
+
+const CLUSTER: &str = "cluster";
+const SUBJECT: &str = "subject";
+
+/// One subject's world: what it recorded, and a cloud with others' resources in it.
+#[derive(Clone, Debug, Default)]
+struct World {
+    record: Record,
+    cloud: BTreeMap<String, Observed>,
+    next: u32,
+}
+
+impl World {
+    fn plan(&self, desired: &DesiredList) -> Plan {
+        let none = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        self.plan_with(desired, &none.0, &none.1, &none.2)
+    }
+
+    fn plan_with(
+        &self,
+        desired: &DesiredList,
+        external: &External,
+        held: &BTreeSet<String>,
+        pinned: &BTreeSet<String>,
+    ) -> Plan {
+        // Everything is offered, also what is not ours: the planner must leave it alone.
+        let (cluster, subject, project) = (CLUSTER, SUBJECT, Some("project"));
+        let (record, observed) = (&self.record, &self.cloud);
+        plan(&Input { cluster, subject, project, desired, record, observed, external, held, pinned })
+    }
+
+    fn targets(&self, desired: &DesiredList) -> Targets {
+        let mut targets = Targets::default();
+        for entry in desired.entries() {
+            let id =
+                self.record.get(&entry.name).filter(|r| r.kind == entry.kind).and_then(|r| r.id.as_ref());
+            if let Some(found) = id.and_then(|id| self.cloud.get(id)) {
+                targets.local.insert(entry.name.clone(), found.target());
+            }
+        }
+        targets
+    }
+
+    /// Does the first `steps` operations, then "crashes": with or without having recorded the last one.
+    fn apply(&mut self, desired: &DesiredList, plan: &Plan, steps: usize, lose_last_answer: bool) {
+        for (at, operation) in plan.operations.iter().enumerate().take(steps) {
+            assert!(
+                operation.after.iter().all(|before| *before < at),
+                "waits for a later operation: {plan:?}"
+            );
+            let lost = lose_last_answer && at + 1 == steps;
+            let entry = desired.get(&operation.name);
+            match &operation.act {
+                Act::Create => self.create(desired, entry.unwrap(), lost),
+                Act::Update { id, fields } => {
+                    let own = self.record.get(&operation.name).and_then(|r| r.id.clone());
+                    let id = id.clone().or(own).expect("an update has an id by now");
+                    self.update(desired, entry.unwrap(), &id, fields);
+                }
+                Act::Adopt { id } => self.note(desired, entry.unwrap(), id, false),
+                Act::Rename { id, from } => {
+                    self.cloud.get_mut(id).unwrap().mark.as_mut().unwrap().name = operation.name.clone();
+                    if !lost {
+                        self.record.remove(from);
+                        self.note(desired, entry.unwrap(), id, true);
+                    }
+                }
+                Act::Delete { id, .. } => {
+                    let users = self.cloud.values().filter(|o| o.id != *id).any(|o| {
+                        o.fields.iter().any(|(f, v)| {
+                            o.kind.field(f).is_none_or(|s| !s.change.is_late())
+                                && v.to_string().contains(&format!("\"{id}\""))
+                        })
+                    });
+                    assert!(!users, "deletes {id}, which is in use: {plan:?}\n{self:?}");
+                    self.cloud.remove(id);
+                    if !lost {
+                        self.record.retain(|_, r| r.id.as_ref() != Some(id));
+                    }
+                }
+                Act::Retain { id } => {
+                    self.cloud.get_mut(id).unwrap().mark = None;
+                    self.record.retain(|_, r| r.id.as_ref() != Some(id));
+                }
+            }
+        }
+        if steps >= plan.operations.len() {
+            // The apply was complete: hashes are recorded.
+            for entry in desired.entries() {
+                if let Some(id) = self.record.get(&entry.name).and_then(|r| r.id.clone()) {
+                    self.note(desired, entry, &id, true);
+                }
+            }
+            self.record.retain(|name, _| desired.get(name).is_some());
+        }
+    }
+
+    fn create(&mut self, desired: &DesiredList, entry: &Entry, lost: bool) {
+        self.next += 1;
+        let id = format!("id-{}", self.next);
+        let targets = self.targets(desired);
+        let mut fields = BTreeMap::new();
+        for (name, value) in &entry.fields {
+            if entry.kind.field(name).is_some_and(|f| f.change == Change::Separate) {
+                continue;
+            }
+            match resolve(name, value, &targets) {
+                Ok(value) => drop(fields.insert(name.clone(), value)),
+                Err(missing) => assert_eq!(
+                    entry.kind.field(name).map(|f| f.change),
+                    Some(Change::Late),
+                    "{name} of {} needs {missing:?} first",
+                    entry.name
+                ),
+            }
+        }
+        let mark = Mark { cluster: CLUSTER.into(), subject: SUBJECT.into(), name: entry.name.clone() };
+        self.cloud.insert(id.clone(), observed(&id, entry.kind, Some(mark), fields, self.next));
+        self.cloud.get_mut(&id).unwrap().tags = entry.tags.clone();
+        if !lost {
+            self.note(desired, entry, &id, false);
+        }
+    }
+
+    fn update(&mut self, desired: &DesiredList, entry: &Entry, id: &str, fields: &BTreeSet<String>) {
+        let targets = self.targets(desired);
+        let found = self.cloud.get_mut(id).expect("updates what exists");
+        assert_eq!(
+            found.mark.as_ref().map(|m| m.subject.as_str()),
+            Some(SUBJECT),
+            "updates what is not ours"
+        );
+        for field in fields {
+            match field.as_str() {
+                "tags" => found.tags = entry.tags.clone(),
+                name => {
+                    let value =
+                        entry.fields.get(name).map(|v| resolve(name, v, &targets).expect("resolves by now"));
+                    found.fields.insert(name.into(), value.unwrap_or_default());
+                }
+            }
+        }
+    }
+
+    fn note(&mut self, desired: &DesiredList, entry: &Entry, id: &str, applied: bool) {
+        let targets = self.targets(desired);
+        let hash = applied.then(|| applied_hash(entry, &targets)).flatten().unwrap_or_default();
+        let references = targets.recorded(entry);
+        let fields = entry.fields.keys().cloned().collect();
+        let recorded =
+            Recorded { kind: entry.kind, id: Some(id.into()), hash, fields, references, retain: false };
+        self.record.insert(entry.name.clone(), recorded);
+    }
+}
+
+fn observed(
+    id: &str,
+    kind: Kind,
+    mark: Option<Mark>,
+    fields: BTreeMap<String, serde_json::Value>,
+    age: u32,
+) -> Observed {
+    Observed {
+        kind,
+        id: id.into(),
+        mark,
+        project: Some("project".into()),
+        fields,
+        tags: BTreeSet::new(),
+        display_name: String::new(),
+        description: String::new(),
+        revision: None,
+        addresses: Vec::new(),
+        cidr: None,
+        state: State::Ready,
+        created: format!("{age:08}"),
+    }
+}
+
+/// What an entry of the generated lists is made from: kind, numbers that pick fields and references, tags.
+type Seed = (u8, u8, u8, u8, BTreeSet<u8>);
+
+/// A list in which entries refer to any others that make sense; late fields also to later ones.
+fn list(seeds: &BTreeMap<u8, Seed>) -> DesiredList {
+    let kinds = [Kind::Network, Kind::Subnet, Kind::SecurityGroup, Kind::Port];
+    let kind_of = |seed: &Seed| kinds[seed.0 as usize % kinds.len()];
+    let of_kind = |kind: Kind, pick: u8| {
+        let names: Vec<_> =
+            seeds.iter().filter(|(_, s)| kind_of(s) == kind).map(|(n, _)| format!("e{n}")).collect();
+        (!names.is_empty()).then(|| Value::Ref(Reference::Local(names[pick as usize % names.len()].clone())))
+    };
+    let mut entries = Vec::new();
+    for (name, seed) in seeds {
+        let (kind, (_, a, b, c, tags)) = (kind_of(seed), seed);
+        let mut fields = Fields::new();
+        match kind {
+            Kind::Network => drop(fields.insert("mtu".into(), (1400 + i64::from(a % 3)).into())),
+            Kind::Subnet => {
+                let Some(network) = of_kind(Kind::Network, *a) else { continue };
+                fields.insert("network".into(), network);
+                fields.insert("prefix".into(), format!("10.{}.0.0/24", b % 3).into());
+                fields.insert("dhcp".into(), (c % 2 == 0).into());
+            }
+            Kind::SecurityGroup => {
+                // Groups may name each other, and themselves.
+                let group = of_kind(Kind::SecurityGroup, *a).unwrap();
+                let rule = Fields::from([("remote".into(), group), ("port".into(), i64::from(b % 3).into())]);
+                fields.insert("rules".into(), Value::List(vec![Value::Map(rule)]));
+            }
+            _ => {
+                let Some(network) = of_kind(Kind::Network, *a) else { continue };
+                fields.insert("network".into(), network);
+                fields.insert("host".into(), format!("node{}", b % 3).into());
+                if let Some(group) = of_kind(Kind::SecurityGroup, *c) {
+                    fields.insert("security_groups".into(), Value::List(vec![group]));
+                }
+            }
+        }
+        let mut entry = Entry::new(&format!("e{name}"), kind, fields);
+        entry.tags = tags.iter().map(|t| format!("t{}", t % 3)).collect();
+        entries.push(entry);
+    }
+    DesiredList::new(entries).unwrap()
+}
+
+fn lists() -> impl Strategy<Value = DesiredList> {
+    let seed = (0u8..4, any::<u8>(), any::<u8>(), any::<u8>(), proptest::collection::btree_set(0u8..3, 0..2));
+    btree_map(0u8..8, seed, 0..7).prop_map(|seeds| list(&seeds))
+}
+
+/// Others' resources: no mark, another cluster's mark, another subject's, and ours in somebody else's project.
+fn strangers() -> BTreeMap<String, Observed> {
+    let mark = |cluster: &str, subject: &str| {
+        Some(Mark { cluster: cluster.into(), subject: subject.into(), name: "e1".into() })
+    };
+    let all = [None, mark("another", SUBJECT), mark(CLUSTER, "another"), mark(CLUSTER, SUBJECT)];
+    let mut cloud = BTreeMap::new();
+    for (i, mark) in all.into_iter().enumerate() {
+        for kind in [Kind::Port, Kind::Network] {
+            let id = format!("stranger-{i}-{kind}");
+            let mut other = observed(&id, kind, mark.clone(), BTreeMap::new(), 0);
+            other.project = Some(if i == 3 { "elsewhere" } else { "project" }.into());
+            cloud.insert(id, other);
+        }
+    }
+    cloud
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    /// Through any sequence of lists, each apply reaches what is desired, the second plan is empty, and strangers stay.
+    #[test]
+    fn applying_reaches_desired(sequence in vec(lists(), 1..5)) {
+        let mut world = World { cloud: strangers(), ..World::default() };
+        for desired in &sequence {
+            let first = world.plan(desired);
+            prop_assert!(first.blocked.is_empty(), "{first:?}");
+            world.apply(desired, &first, usize::MAX, false);
+            let second = world.plan(desired);
+            prop_assert!(second.is_empty(), "{second:?}\nafter {first:?}");
+            let ours = world.cloud.values().filter(|o| !o.id.starts_with("stranger")).count();
+            prop_assert_eq!(ours, desired.entries().len());
+            for (id, stranger) in strangers() {
+                prop_assert_eq!(world.cloud.get(&id), Some(&stranger));
+            }
+        }
+    }
+
+    /// A crash after any operation, its answer lost or not, the record lost or not: the same end state, no second one.
+    #[test]
+    fn a_crash_changes_nothing(
+        sequence in vec((lists(), 0usize..6, any::<bool>(), any::<bool>()), 1..5),
+        last in lists(),
+    ) {
+        let mut world = World { cloud: strangers(), ..World::default() };
+        for (desired, steps, lost, forgotten) in &sequence {
+            let first = world.plan(desired);
+            world.apply(desired, &first, *steps, *lost);
+            if *forgotten {
+                world.record.clear();
+            }
+        }
+        let mut rounds = 0;
+        loop {
+            let next = world.plan(&last);
+            if next.is_empty() {
+                break;
+            }
+            rounds += 1;
+            prop_assert!(rounds < 4, "does not converge: {next:?}");
+            world.apply(&last, &next, usize::MAX, false);
+        }
+        let ours = world.cloud.values().filter(|o| !o.id.starts_with("stranger")).count();
+        prop_assert_eq!(ours, last.entries().len());
+    }
+
+    /// A resource that goes or is changed behind our back is made or changed again.
+    #[test]
+    fn drift_is_repaired(desired in lists(), pick in any::<prop::sample::Index>(), deleted in any::<bool>()) {
+        let mut world = World::default();
+        let first = world.plan(&desired);
+        world.apply(&desired, &first, usize::MAX, false);
+        // Somebody may delete only what nothing uses: ports.
+        let ids: Vec<String> = world.cloud.values().filter(|o| o.kind == Kind::Port).map(|o| o.id.clone()).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let id = pick.get(&ids).clone();
+        if deleted {
+            world.cloud.remove(&id);
+        } else {
+            world.cloud.get_mut(&id).unwrap().fields.insert("host".into(), "elsewhere".into());
+        }
+        let repair = world.plan(&desired);
+        prop_assert_eq!(repair.operations.len(), 1, "{:?}", repair);
+        world.apply(&desired, &repair, usize::MAX, false);
+        prop_assert!(world.plan(&desired).is_empty());
+    }
+}
+
+fn port(name: &str, network: Reference) -> Entry {
+    Entry::new(name, Kind::Port, Fields::from([("network".into(), network.into())]))
+}
+
+fn existing_net(id: &str) -> (Reference, External) {
+    let reference = Reference::Existing("net".into());
+    let target = Target { id: id.into(), addresses: Vec::new(), cidr: None };
+    (reference.clone(), BTreeMap::from([(("network".to_owned(), reference), target)]))
+}
+
+fn recorded_port() -> Recorded {
+    let (hash, fields, references) = (String::new(), BTreeSet::new(), Vec::new());
+    Recorded { kind: Kind::Port, id: None, hash, fields, references, retain: false }
+}
+
+#[test]
+fn a_rename_is_not_a_replacement() {
+    let (network, external) = existing_net("n1");
+    let none = BTreeSet::new();
+    let mut world = World::default();
+    let before = DesiredList::new(vec![port("old", network.clone())]).unwrap();
+    let first = world.plan_with(&before, &external, &none, &none);
+    // The world's own bookkeeping knows local references only: record by hand.
+    world.cloud.insert("p".into(), {
+        let mark = Mark { cluster: CLUSTER.into(), subject: SUBJECT.into(), name: "old".into() };
+        observed("p", Kind::Port, Some(mark), BTreeMap::from([("network".into(), "n1".into())]), 1)
+    });
+    let targets = Targets { external: external.clone(), ..Targets::default() };
+    let hash = applied_hash(before.get("old").unwrap(), &targets).unwrap();
+    let recorded = Recorded { id: Some("p".into()), hash, ..recorded_port() };
+    world.record.insert("old".into(), recorded);
+    assert_eq!(first.summary().added, 1);
+    assert!(world.plan_with(&before, &external, &none, &none).is_empty());
+
+    let after = DesiredList::new(vec![port("new", network)]).unwrap();
+    let renamed = world.plan_with(&after, &external, &none, &none);
+    assert_eq!(renamed.operations.len(), 1, "{renamed:?}");
+    assert_eq!(renamed.operations[0].act, Act::Rename { id: "p".into(), from: "old".into() });
+    assert_eq!((renamed.summary().deleted, renamed.summary().replaced), (0, 0));
+}
+
+#[test]
+fn waits_where_it_must() {
+    let (network, external) = existing_net("n2");
+    let none = BTreeSet::new();
+    let desired = DesiredList::new(vec![port("p", network.clone())]).unwrap();
+    let mut world = World::default();
+
+    let unknown = world.plan(&desired);
+    assert!(unknown.operations.is_empty());
+    assert_eq!(unknown.blocked[0].on, Wait::Reference(network));
+
+    let mark = Mark { cluster: CLUSTER.into(), subject: SUBJECT.into(), name: "p".into() };
+    world.cloud.insert(
+        "p".into(),
+        observed("p", Kind::Port, Some(mark), BTreeMap::from([("network".into(), "n1".into())]), 1),
+    );
+    let pinned = BTreeSet::from(["p".to_owned()]);
+    let pending = world.plan_with(&desired, &external, &none, &pinned);
+    assert!(pending.operations.is_empty(), "{pending:?}");
+    assert_eq!(pending.blocked[0].on, Wait::ReplacePending);
+    assert_eq!(pending.summary().replaced, 1);
+
+    let held = BTreeSet::from(["p".to_owned()]);
+    let gone = world.plan_with(&DesiredList::default(), &external, &held, &none);
+    assert!(gone.operations.is_empty());
+    assert_eq!(gone.blocked[0].on, Wait::InUse);
+}
+
+#[test]
+fn of_two_with_one_mark_the_recorded_one_stays_else_the_oldest() {
+    let (network, external) = existing_net("n1");
+    let none = BTreeSet::new();
+    let desired = DesiredList::new(vec![port("p", network)]).unwrap();
+    let mut world = World::default();
+    for (id, age) in [("a", 7), ("b", 3)] {
+        let mark = Mark { cluster: CLUSTER.into(), subject: SUBJECT.into(), name: "p".into() };
+        world.cloud.insert(
+            id.into(),
+            observed(id, Kind::Port, Some(mark), BTreeMap::from([("network".into(), "n1".into())]), age),
+        );
+    }
+    let deleted = |plan: &Plan| -> Vec<String> {
+        let ids = plan
+            .operations
+            .iter()
+            .filter_map(|o| if let Act::Delete { id, .. } = &o.act { Some(id.clone()) } else { None });
+        ids.collect()
+    };
+    assert_eq!(deleted(&world.plan_with(&desired, &external, &none, &none)), ["a"]);
+    let recorded = Recorded { id: Some("a".into()), ..recorded_port() };
+    world.record.insert("p".into(), recorded);
+    assert_eq!(deleted(&world.plan_with(&desired, &external, &none, &none)), ["b"]);
+}

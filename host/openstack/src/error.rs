@@ -1,0 +1,96 @@
+//! The error of a call, with what it means for a retry.
+
+use std::fmt;
+use std::time::Duration;
+
+use isthmus_model::retry::RetryClass;
+
+/// The result of a call.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A call that failed.
+#[derive(Debug, Clone)]
+pub struct Error {
+    /// What the failure means for a retry.
+    pub class: RetryClass,
+    /// Where on the way it failed.
+    pub kind: ErrorKind,
+    /// What was called and what came back. Boxed to keep `Result` small.
+    pub context: Box<Context>,
+}
+
+/// Where on its way a call failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The request could not be built: an identifier or body that no request can carry.
+    Request,
+    /// No connection: the request was never sent.
+    Connect,
+    /// No answer in time.
+    Timeout,
+    /// The connection broke after the request was sent.
+    Lost,
+    /// The service answered with an error status.
+    Status,
+    /// The answer was not what the API promises.
+    Decode,
+    /// The catalog has no endpoint for the service, region and interface asked for.
+    Catalog,
+}
+
+/// What was called and what came back. Holds no query, no body and no secret.
+#[derive(Debug, Clone, Default)]
+pub struct Context {
+    /// Service type as in the catalog (`network`, `identity`).
+    pub service: String,
+    /// HTTP method.
+    pub method: String,
+    /// Path of the request, without its query.
+    pub path: String,
+    /// HTTP status, if there was an answer.
+    pub status: Option<u16>,
+    /// `X-Openstack-Request-Id` of the answer: what the cloud's operator can find in the service's log.
+    pub request_id: Option<String>,
+    /// The service's fault type (Neutron: `OverQuota`, `IpAddressInUse`, `RevisionNumberConstraintFailed`, ...).
+    pub fault: Option<String>,
+    /// What the service said, or what went wrong, for a human.
+    pub message: String,
+    /// How long the service asks to be left alone (`Retry-After`).
+    pub retry_after: Option<Duration>,
+}
+
+impl Error {
+    pub(crate) fn new(class: RetryClass, kind: ErrorKind, context: Context) -> Self {
+        Self { class, kind, context: Box::new(context) }
+    }
+
+    /// HTTP status, if there was an answer.
+    pub fn status(&self) -> Option<u16> {
+        self.context.status
+    }
+
+    /// The service's fault type, if it named one.
+    pub fn fault(&self) -> Option<&str> {
+        self.context.fault.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Context { service, method, path, status, request_id, fault, message, .. } = &*self.context;
+        write!(f, "{service}: {method} {path}: ")?;
+        if let Some(status) = status {
+            write!(f, "{status} ")?;
+        }
+        if let Some(fault) = fault {
+            write!(f, "{fault}: ")?;
+        }
+        f.write_str(message)?;
+        match request_id {
+            Some(id) => write!(f, " ({id})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

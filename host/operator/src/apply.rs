@@ -1,0 +1,378 @@
+//! Doing what a plan says: independent operations at the same time, each as soon as what it waits for is done.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use isthmus_model::desired::{DesiredList, Entry, Removal};
+use isthmus_model::kinds::Change;
+use isthmus_model::mark::Mark;
+use isthmus_model::object::Subject;
+use isthmus_model::observed::Observed;
+use isthmus_model::plan::{Act, External, Operation, Plan, Targets, applied_hash, resolve};
+use isthmus_model::record::{Record, Recorded};
+use isthmus_model::retry::RetryClass;
+
+use crate::cloud::{CloudError, Create, Fields, Update};
+use crate::error::ReconcileError;
+use crate::session::Session;
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Applied {
+    /// The record as it is now.
+    pub record: Record,
+    /// Failures by local name.
+    pub errors: BTreeMap<String, ReconcileError>,
+    /// Creates whose answer was lost.
+    pub unknown: BTreeSet<String>,
+}
+
+impl Applied {
+    /// Whether everything that the plan said was done.
+    pub fn complete(&self) -> bool {
+        self.errors.is_empty()
+    }
+}
+
+/// Applies a plan. A failed operation holds back only those that wait for it.
+pub async fn apply(
+    session: &Session,
+    subject: &Arc<Subject>,
+    desired: &DesiredList,
+    plan: &Plan,
+    record: Record,
+    external: External,
+) -> Applied {
+    let mut work = Work::new(session, subject, desired, record, external);
+    let mut todo: BTreeMap<usize, &Operation> = plan.operations.iter().enumerate().collect();
+    let mut failed: BTreeSet<usize> = BTreeSet::new();
+    let mut running: FuturesUnordered<BoxFuture<'_, (usize, Result<Done, ReconcileError>)>> =
+        FuturesUnordered::new();
+    loop {
+        let held: Vec<usize> =
+            todo.iter().filter(|(_, o)| !o.after.is_disjoint(&failed)).map(|(at, _)| *at).collect();
+        for at in held {
+            todo.remove(&at);
+            failed.insert(at);
+        }
+        let started: BTreeSet<usize> = todo.keys().copied().collect();
+        let free: Vec<usize> = todo
+            .iter()
+            .filter(|(_, o)| o.after.iter().all(|b| !started.contains(b) && !work.flying.contains(b)))
+            .map(|(at, _)| *at)
+            .collect();
+        for at in free {
+            if let Some(operation) = todo.remove(&at) {
+                work.flying.insert(at);
+                running.push(work.start(at, operation));
+            }
+        }
+        let Some((at, result)) = running.next().await else { break };
+        work.flying.remove(&at);
+        let Some(operation) = plan.operations.get(at) else { break };
+        if !work.finish(operation, result) {
+            failed.insert(at);
+        }
+    }
+    drop(running);
+    work.conclude()
+}
+
+/// What an operation answered.
+enum Done {
+    Changed(Box<Observed>),
+    Adopted(Box<Observed>),
+    Gone(String),
+}
+
+struct Work<'a> {
+    session: &'a Session,
+    subject: &'a Arc<Subject>,
+    desired: &'a DesiredList,
+    record: Record,
+    targets: Targets,
+    errors: BTreeMap<String, ReconcileError>,
+    unknown: BTreeSet<String>,
+    flying: BTreeSet<usize>,
+}
+
+impl<'a> Work<'a> {
+    fn new(
+        session: &'a Session,
+        subject: &'a Arc<Subject>,
+        desired: &'a DesiredList,
+        record: Record,
+        external: External,
+    ) -> Self {
+        let mut targets = Targets { local: BTreeMap::new(), external };
+        let observed = session.inventory.lock().of(&subject.uid);
+        for entry in desired.entries() {
+            let id = record.get(&entry.name).filter(|r| r.kind == entry.kind).and_then(|r| r.id.as_ref());
+            if let Some(found) = id.and_then(|id| observed.get(id)) {
+                targets.local.insert(entry.name.clone(), found.target());
+            }
+        }
+        let (errors, unknown, flying) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        Self { session, subject, desired, record, targets, errors, unknown, flying }
+    }
+
+    fn mark(&self, name: &str) -> Mark {
+        Mark {
+            cluster: self.session.cluster.clone(),
+            subject: self.subject.uid.to_string(),
+            name: name.into(),
+        }
+    }
+
+    fn start(
+        &self,
+        at: usize,
+        operation: &'a Operation,
+    ) -> BoxFuture<'a, (usize, Result<Done, ReconcileError>)> {
+        let prepared = self.prepare(operation);
+        let session = self.session;
+        Box::pin(async move {
+            let result = match prepared {
+                Ok(step) => session.run_step(step).await,
+                Err(error) => Err(error),
+            };
+            (at, result)
+        })
+    }
+
+    /// Everything that an operation needs, resolved now: what it waited for is done.
+    fn prepare(&self, operation: &'a Operation) -> Result<Step<'a>, ReconcileError> {
+        let entry = self.desired.get(&operation.name);
+        let observed = |id: &String| self.session.inventory.lock().get(&self.subject.uid, id).cloned();
+        let lost = || {
+            ReconcileError::Cloud(CloudError::Field {
+                kind: operation.kind,
+                name: operation.name.clone(),
+                message: "the plan names a resource that is no longer known; it is made anew".into(),
+            })
+        };
+        match (&operation.act, entry) {
+            (Act::Create, Some(entry)) => {
+                let fields = self.creatable_fields(entry)?;
+                Ok(Step::Create(Create {
+                    entry,
+                    mark: self.mark(&entry.name),
+                    fields,
+                    name: self.display_name(entry),
+                }))
+            }
+            (Act::Update { id, fields }, Some(entry)) => {
+                let own = self.record.get(&entry.name).and_then(|r| r.id.clone());
+                let observed = id.clone().or(own).and_then(|id| observed(&id)).ok_or_else(lost)?;
+                Ok(Step::Update(
+                    entry,
+                    self.mark(&entry.name),
+                    Box::new(observed),
+                    self.fields(entry, fields)?,
+                    fields,
+                ))
+            }
+            (Act::Rename { id, .. }, Some(entry)) => {
+                let observed = observed(id).ok_or_else(lost)?;
+                Ok(Step::Remark(entry, self.mark(&entry.name), Box::new(observed)))
+            }
+            (Act::Adopt { id }, Some(_)) => Ok(Step::Adopt(Box::new(observed(id).ok_or_else(lost)?))),
+            (Act::Delete { id, .. }, _) => Ok(Step::Delete(operation, id.clone())),
+            (Act::Retain { id }, _) => Ok(Step::Retain(operation, Box::new(observed(id).ok_or_else(lost)?))),
+            (_, None) => Err(lost()),
+        }
+    }
+
+    /// Fields of a create: all that resolve by now and that the service takes in that call.
+    fn creatable_fields(&self, entry: &Entry) -> Result<Fields, ReconcileError> {
+        let spec = |name: &String| entry.kind.field(name).map(|f| f.change);
+        let now = entry.fields.iter().filter(|(name, _)| spec(name) != Some(Change::Separate));
+        let mut fields = Fields::new();
+        for (name, value) in now {
+            match resolve(name, value, &self.targets) {
+                Ok(value) => drop(fields.insert(name.clone(), value)),
+                Err(_) if spec(name).is_some_and(Change::is_late) => {}
+                Err(reference) => return Err(unresolved(entry, name, &reference)),
+            }
+        }
+        Ok(fields)
+    }
+
+    /// The named fields; one that the entry does not have is cleared. Tags, name and description are no fields.
+    fn fields(&self, entry: &Entry, names: &BTreeSet<String>) -> Result<Fields, ReconcileError> {
+        let mut fields = Fields::new();
+        for name in names.iter().filter(|n| !META.contains(&n.as_str())) {
+            let value = match entry.fields.get(name) {
+                Some(value) => {
+                    resolve(name, value, &self.targets).map_err(|r| unresolved(entry, name, &r))?
+                }
+                None => serde_json::Value::Null,
+            };
+            fields.insert(name.clone(), value);
+        }
+        Ok(fields)
+    }
+
+    /// Name in the cloud: what the module says, else subject and local name, for people who look there.
+    fn display_name(&self, entry: &Entry) -> String {
+        let key = &self.subject.key;
+        entry.display_name.clone().unwrap_or_else(|| {
+            let namespace = key.namespace.as_deref().map(|n| format!("{n}/")).unwrap_or_default();
+            let mut name = format!("{}/{namespace}{}/{}", key.kind.kind.to_lowercase(), key.name, entry.name);
+            // Neutron's limit of a name.
+            name.truncate(255);
+            name
+        })
+    }
+
+    /// Takes in what came of an operation. Answers whether those that wait for it may go on.
+    fn finish(&mut self, operation: &Operation, result: Result<Done, ReconcileError>) -> bool {
+        let name = &operation.name;
+        let uid = &self.subject.uid;
+        match result {
+            Ok(Done::Changed(observed) | Done::Adopted(observed)) => {
+                if let Act::Rename { from, .. } = &operation.act {
+                    self.record.remove(from);
+                }
+                self.targets.local.insert(name.clone(), observed.target());
+                self.note(name, &observed);
+                self.session.inventory.lock().put(uid, *observed);
+                true
+            }
+            Ok(Done::Gone(id)) => {
+                self.record.retain(|_, r| r.id.as_deref() != Some(&id));
+                self.session.inventory.lock().remove(uid, &id);
+                true
+            }
+            Err(error) => {
+                self.note_failure(operation, &error);
+                self.errors.entry(name.clone()).or_insert(error);
+                false
+            }
+        }
+    }
+
+    fn note(&mut self, name: &str, observed: &Observed) {
+        let Some(entry) = self.desired.get(name) else { return };
+        let known = self.record.get(name).filter(|r| r.id.as_deref() == Some(&observed.id));
+        let hash = known.map(|r| r.hash.clone()).unwrap_or_default();
+        let fields =
+            entry.fields.keys().cloned().chain(known.into_iter().flat_map(|r| r.fields.clone())).collect();
+        let recorded = Recorded {
+            kind: entry.kind,
+            id: Some(observed.id.clone()),
+            hash,
+            fields,
+            references: self.targets.recorded(entry),
+            retain: entry.on_removal == Removal::Retain,
+        };
+        self.record.insert(name.into(), recorded);
+    }
+
+    fn note_failure(&mut self, operation: &Operation, error: &ReconcileError) {
+        let class = error.class();
+        match &operation.act {
+            Act::Create if class == RetryClass::Unknown => drop(self.unknown.insert(operation.name.clone())),
+            // What a name stood for may be gone: it is looked up anew before the next try.
+            Act::Create if class == RetryClass::NotFound => self.session.cloud.existing.forget(),
+            Act::Update { id: Some(id), .. } | Act::Rename { id, .. } if class == RetryClass::NotFound => {
+                self.session.inventory.lock().remove(&self.subject.uid, id);
+            }
+            _ => {}
+        }
+    }
+
+    /// Entries with nothing left to do get the hash of what was applied.
+    fn conclude(mut self) -> Applied {
+        let failed: BTreeSet<&String> = self.errors.keys().collect();
+        for entry in self.desired.entries() {
+            if !entry.kind.in_cloud() {
+                let references = self.targets.recorded(entry);
+                let fields = entry.fields.keys().cloned().collect();
+                let hash = applied_hash(entry, &self.targets).unwrap_or_default();
+                let recorded =
+                    Recorded { kind: entry.kind, id: None, hash, fields, references, retain: false };
+                self.record.insert(entry.name.clone(), recorded);
+            } else if !failed.contains(&entry.name)
+                && let Some(recorded) = self.record.get_mut(&entry.name)
+            {
+                recorded.hash = applied_hash(entry, &self.targets).unwrap_or_default();
+                recorded.fields = entry.fields.keys().cloned().collect();
+                recorded.references = self.targets.recorded(entry);
+                recorded.retain = entry.on_removal == Removal::Retain;
+            }
+        }
+        let desired = self.desired;
+        self.record.retain(|name, r| desired.get(name).is_some() || r.kind.in_cloud());
+        Applied { record: self.record, errors: self.errors, unknown: self.unknown }
+    }
+}
+
+/// What an update may name beside fields.
+const META: [&str; 3] = ["tags", "display_name", "description"];
+
+fn unresolved(entry: &Entry, field: &str, reference: &isthmus_model::value::Reference) -> ReconcileError {
+    let message = format!("{field} refers to {reference:?}, which does not exist yet");
+    ReconcileError::Cloud(CloudError::Field { kind: entry.kind, name: entry.name.clone(), message })
+}
+
+/// An operation with everything that it needs.
+enum Step<'a> {
+    Create(Create<'a>),
+    Update(&'a Entry, Mark, Box<Observed>, Fields, &'a BTreeSet<String>),
+    Remark(&'a Entry, Mark, Box<Observed>),
+    Adopt(Box<Observed>),
+    Delete(&'a Operation, String),
+    Retain(&'a Operation, Box<Observed>),
+}
+
+impl Session {
+    async fn run_step(&self, step: Step<'_>) -> Result<Done, ReconcileError> {
+        if !matches!(step, Step::Adopt(_)) {
+            self.fence()?;
+        }
+        match step {
+            Step::Create(create) => {
+                let driver = self.cloud.driver(create.entry.kind)?;
+                Ok(Done::Changed(Box::new(driver.create(create).await?)))
+            }
+            Step::Update(entry, mark, observed, fields, names) => {
+                let named = |name: &str| names.contains(name);
+                let update = Update {
+                    entry,
+                    mark,
+                    observed: &observed,
+                    fields,
+                    tags: named("tags"),
+                    remark: false,
+                    name: named("display_name").then(|| entry.display_name.clone()).flatten(),
+                    description: named("description").then(|| entry.description.clone()).flatten(),
+                };
+                let driver = self.cloud.driver(entry.kind)?;
+                Ok(Done::Changed(Box::new(driver.update(update).await?)))
+            }
+            Step::Remark(entry, mark, observed) => {
+                let (fields, name, description) = (Fields::new(), None, None);
+                let (tags, remark) = (false, true);
+                let update =
+                    Update { entry, mark, observed: &observed, fields, tags, remark, name, description };
+                let driver = self.cloud.driver(entry.kind)?;
+                Ok(Done::Changed(Box::new(driver.update(update).await?)))
+            }
+            Step::Adopt(observed) => Ok(Done::Adopted(observed)),
+            Step::Delete(operation, id) => {
+                self.cloud.driver(operation.kind)?.delete(&id).await?;
+                Ok(Done::Gone(id))
+            }
+            Step::Retain(operation, observed) => {
+                // No collector touches what carries this, and `tree --retained` finds it.
+                let retained = format!("isthmus:retained={}", self.cluster);
+                self.cloud.driver(operation.kind)?.retain(&observed, &retained).await?;
+                Ok(Done::Gone(observed.id))
+            }
+        }
+    }
+}

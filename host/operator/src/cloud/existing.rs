@@ -1,0 +1,225 @@
+//! Look-ups of what is not ours, by id or by unique name: cached, and one call at a time, so that a hundred Pods on one
+//! network cost one question.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use isthmus_model::observed::Target;
+use isthmus_model::retry::RetryClass;
+use isthmus_openstack::Neutron;
+use isthmus_openstack::neutron::{AddressGroup, Network, Port, Resource, SecurityGroup, Subnet};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::{CloudError, Result};
+
+/// How long a look-up is believed. What refers to a resource that is gone gets a 404 from the service before that.
+const FRESH: Duration = Duration::from_secs(300);
+/// How long a look-up that found nothing is believed.
+const MISSING: Duration = Duration::from_secs(5);
+
+/// What a look-up found.
+#[derive(Clone, Debug)]
+pub enum Lookup {
+    /// One resource.
+    Found(Arc<Found>),
+    /// None, or several: what to tell people.
+    Not(String),
+}
+
+/// A resource that is not ours.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// What others refer to of it.
+    pub target: Target,
+    /// Gateway, of a subnet.
+    pub gateway: Option<IpAddr>,
+    /// MTU in bytes, of a network.
+    pub mtu: Option<u32>,
+}
+
+type Key = (&'static str, String);
+
+/// The cache.
+#[derive(Debug)]
+pub struct Existing {
+    neutron: Neutron,
+    project: Option<String>,
+    /// One lock a key: those who ask the same wait for one answer.
+    known: parking_lot::Mutex<HashMap<Key, Arc<Mutex<Option<(Instant, Lookup)>>>>>,
+}
+
+impl Existing {
+    pub(super) fn new(neutron: Neutron, project: Option<String>) -> Self {
+        Self { neutron, project, known: parking_lot::Mutex::default() }
+    }
+
+    /// What a field of this name refers to by `text`, an id or a name.
+    ///
+    /// # Errors
+    /// The service's. That there is none, or that there are several, is [`Lookup::Not`].
+    pub async fn of_field(&self, field: &str, text: &str) -> Result<Lookup> {
+        match field {
+            "network" => self.find::<Network>(text).await,
+            "subnet" | "subnets" => self.find::<Subnet>(text).await,
+            "security_groups" | "group" | "vip_security_groups" => self.find::<SecurityGroup>(text).await,
+            "port" => self.find::<Port>(text).await,
+            "addresses" => self.find::<AddressGroup>(text).await,
+            other => Ok(Lookup::Not(format!(
+                "field {other:?} refers to an existing resource, which this version looks up for networks, subnets, ports, security groups and address groups"
+            ))),
+        }
+    }
+
+    /// A subnet by id.
+    ///
+    /// # Errors
+    /// As [`Self::of_field`].
+    pub async fn subnet(&self, id: &str) -> Result<Lookup> {
+        self.find::<Subnet>(id).await
+    }
+
+    /// A network by id.
+    ///
+    /// # Errors
+    /// As [`Self::of_field`].
+    pub async fn network(&self, id: &str) -> Result<Lookup> {
+        self.find::<Network>(id).await
+    }
+
+    /// Forgets everything: the service said that something is gone.
+    pub fn forget(&self) {
+        self.known.lock().clear();
+    }
+
+    async fn find<R: Known>(&self, text: &str) -> Result<Lookup> {
+        let slot = self.known.lock().entry((R::PATH, text.to_owned())).or_default().clone();
+        let mut slot = slot.lock().await;
+        if let Some((at, lookup)) = &*slot {
+            let valid = if matches!(lookup, Lookup::Found(_)) { FRESH } else { MISSING };
+            if at.elapsed() < valid {
+                return Ok(lookup.clone());
+            }
+        }
+        let lookup = self.ask::<R>(text).await?;
+        *slot = Some((Instant::now(), lookup.clone()));
+        Ok(lookup)
+    }
+
+    async fn ask<R: Known>(&self, text: &str) -> Result<Lookup> {
+        if is_uuid(text) {
+            return match self.neutron.get::<R>(text).await {
+                Ok(found) => Ok(Lookup::Found(Arc::new(found.found()))),
+                Err(e) if e.class == RetryClass::NotFound => {
+                    Ok(Lookup::Not(format!("there is no {} {text}", R::SINGULAR)))
+                }
+                Err(e) => Err(CloudError::Service(e)),
+            };
+        }
+        let mut named: Vec<R> = self.neutron.list(&[("name", text)]).await?;
+        // A credential may see every project's: ours go first, then what others share.
+        if let Some(project) = &self.project {
+            if named.iter().any(|r| r.project() == project) {
+                named.retain(|r| r.project() == project);
+            } else {
+                named.retain(Known::shared);
+            }
+        }
+        Ok(match named.as_slice() {
+            [one] => Lookup::Found(Arc::new(one.found())),
+            [] => Lookup::Not(format!(
+                "there is no {} named {text:?} in the operator's project or shared with it",
+                R::SINGULAR
+            )),
+            many => {
+                Lookup::Not(format!("{} {} are named {text:?}: name one by its id", many.len(), R::PLURAL))
+            }
+        })
+    }
+}
+
+/// What is looked up.
+trait Known: Resource {
+    fn found(&self) -> Found;
+    fn project(&self) -> &str;
+    /// Whether other projects may use it.
+    fn shared(&self) -> bool {
+        false
+    }
+}
+
+fn plain(id: &str) -> Found {
+    let target = Target { id: id.into(), addresses: Vec::new(), cidr: None };
+    Found { target, gateway: None, mtu: None }
+}
+
+impl Known for Network {
+    fn found(&self) -> Found {
+        Found { mtu: self.mtu, ..plain(&self.id) }
+    }
+    fn project(&self) -> &str {
+        &self.project_id
+    }
+    fn shared(&self) -> bool {
+        self.shared == Some(true) || self.external == Some(true)
+    }
+}
+
+impl Known for Subnet {
+    fn found(&self) -> Found {
+        let target = Target { id: self.id.clone(), addresses: Vec::new(), cidr: Some(self.cidr.clone()) };
+        Found { target, gateway: self.gateway_ip.as_deref().and_then(|g| g.parse().ok()), mtu: None }
+    }
+    fn project(&self) -> &str {
+        &self.project_id
+    }
+    /// A subnet does not say so itself; of another project only those of shared networks are visible to a member.
+    fn shared(&self) -> bool {
+        true
+    }
+}
+
+impl Known for SecurityGroup {
+    fn found(&self) -> Found {
+        plain(&self.id)
+    }
+    fn project(&self) -> &str {
+        &self.project_id
+    }
+}
+
+impl Known for AddressGroup {
+    fn found(&self) -> Found {
+        plain(&self.id)
+    }
+    fn project(&self) -> &str {
+        &self.project_id
+    }
+}
+
+impl Known for Port {
+    fn found(&self) -> Found {
+        let addresses = self.fixed_ips.iter().filter_map(|ip| ip.ip_address.parse().ok()).collect();
+        Found { target: Target { id: self.id.clone(), addresses, cidr: None }, gateway: None, mtu: None }
+    }
+    fn project(&self) -> &str {
+        &self.project_id
+    }
+}
+
+/// Neutron's ids: 8-4-4-4-12 hex digits.
+fn is_uuid(text: &str) -> bool {
+    let lengths: Vec<usize> = text.split('-').map(str::len).collect();
+    lengths == [8, 4, 4, 4, 12] && text.bytes().all(|c| c == b'-' || c.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn tells_ids_from_names() {
+        assert!(super::is_uuid("0d1f2f5e-6c54-4a3c-9d0f-0d1f2f5e6c54"));
+        assert!(!super::is_uuid("pods") && !super::is_uuid("0d1f2f5e6c544a3c9d0f0d1f2f5e6c54"));
+    }
+}

@@ -1,0 +1,121 @@
+//! From what the watches say to what is queued.
+
+use std::sync::Arc;
+
+use isthmus_kubernetes::crd::CloudMapping;
+use isthmus_kubernetes::store::Change;
+use isthmus_kubernetes::watch::{Event, WatchEvent};
+use isthmus_model::object::Subject;
+use tokio::sync::mpsc;
+
+use crate::session::{Session, namespace_kind, node_kind, subject_of};
+
+/// Objects of Kubernetes.
+pub async fn objects(session: Arc<Session>, mut events: mpsc::Receiver<WatchEvent>) {
+    while let Some(event) = events.recv().await {
+        match event {
+            WatchEvent::Changed(changes) => changes.iter().for_each(|change| session.changed(change)),
+            WatchEvent::Synced(kind) => session.enqueue_kind(&kind),
+            WatchEvent::Unavailable { gvk, reason } => {
+                tracing::warn!(kind = %gvk, %reason, "can't be watched yet")
+            }
+        }
+    }
+}
+
+/// CloudMappings. `synced` is told once when all are known.
+pub async fn mappings(
+    session: Arc<Session>,
+    mut events: mpsc::Receiver<Event<CloudMapping>>,
+    synced: tokio::sync::oneshot::Sender<()>,
+) {
+    let mut synced = Some(synced);
+    while let Some(event) = events.recv().await {
+        match event {
+            Event::Applied(mapping) => {
+                let before = session
+                    .records
+                    .lock()
+                    .get(&mapping.spec.subject.uid)
+                    .map(|k| (k.deleting, k.status.clone()));
+                let subject = session.records.lock().put(&mapping);
+                // The echo of our own write is no news; a deletion and the agent's condition are.
+                let news = subject.filter(|_| {
+                    before.is_none_or(|(deleting, status)| {
+                        deleting != mapping.metadata.deletion_timestamp.is_some()
+                            || mapping.status.as_ref() != Some(&*status)
+                    })
+                });
+                news.into_iter().for_each(|subject| session.queue.now(Arc::new(subject)));
+            }
+            Event::Deleted(named) => {
+                let subject = session.records.lock().remove(&named.uid);
+                subject.into_iter().for_each(|subject| session.queue.now(Arc::new(subject)));
+            }
+            Event::Malformed { object, reason } => {
+                tracing::warn!(namespace = ?object.namespace, name = %object.name, %reason, "a CloudMapping can't be understood: it is left alone");
+            }
+            Event::Synced => {
+                if let Some(synced) = synced.take() {
+                    let _ = synced.send(());
+                }
+            }
+            Event::Unavailable(reason) => {
+                tracing::warn!(%reason, "CloudMappings can't be listed; are the CRDs installed?")
+            }
+        }
+        session.metrics.mappings.set(i64::try_from(session.records.lock().len()).unwrap_or(i64::MAX));
+    }
+}
+
+impl Session {
+    fn changed(&self, change: &Change) {
+        let kind = &change.key.kind;
+        if self.pipelines.load().lane(kind).is_some() || self.has_record(change) {
+            for stored in [&change.old, &change.new].into_iter().flatten() {
+                let subject = subject_of(stored);
+                if change.new.is_some() {
+                    self.seen(&subject.uid);
+                }
+                self.queue.now(Arc::new(subject));
+            }
+        }
+        let labels = |stored: &Option<Arc<isthmus_kubernetes::store::Stored>>| {
+            stored.as_ref().map(|s| s.labels.clone())
+        };
+        let (old, new) = (labels(&change.old), labels(&change.new));
+        let touched = self.deps.lock().touched(&change.key, old.as_ref(), new.as_ref());
+        touched.into_iter().for_each(|subject| self.queue.now(subject));
+        if **kind == node_kind() && change.new.is_none() {
+            self.wake_those_on(&change.key.name);
+        }
+        if **kind == namespace_kind() {
+            self.wake_those_in(&change.key.name);
+        }
+    }
+
+    fn has_record(&self, change: &Change) -> bool {
+        let records = self.records.lock();
+        records.lives(&change.key).next().is_some()
+    }
+
+    /// Those that wait for the agent of a node that is gone.
+    fn wake_those_on(&self, node: &str) {
+        self.wake(|records, subject| {
+            records.get(&subject.uid).is_some_and(|k| k.status.node.as_deref() == Some(node))
+        });
+    }
+
+    /// Those whose namespace began to be deleted.
+    fn wake_those_in(&self, namespace: &str) {
+        self.wake(|_, subject| subject.key.namespace.as_deref() == Some(namespace));
+    }
+
+    fn wake(&self, concerned: impl Fn(&crate::records::Records, &Subject) -> bool) {
+        let found: Vec<Subject> = {
+            let records = self.records.lock();
+            records.subjects().filter(|s| concerned(&records, s)).cloned().collect()
+        };
+        found.into_iter().for_each(|subject| self.queue.now(Arc::new(subject)));
+    }
+}

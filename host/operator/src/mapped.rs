@@ -1,0 +1,195 @@
+//! Calling a kind's pipeline for one subject, and what its answer means.
+
+use std::sync::Arc;
+
+use isthmus_kubernetes::crd::ModuleVersion;
+use isthmus_kubernetes::events::{Happening, Severity};
+use isthmus_kubernetes::store::{StoreSnapshot, Stored};
+use isthmus_model::condition::{Condition, MAPPED};
+use isthmus_model::desired::DesiredList;
+use isthmus_model::hash;
+use isthmus_model::object::Subject;
+use isthmus_model::outcome::Outcome;
+use isthmus_policy::{Mapped, Stop};
+
+use crate::metrics::Call;
+use crate::modules::{Lane, Serving};
+use crate::session::Session;
+use crate::status::Versions;
+
+/// What a subject's modules say.
+#[derive(Debug)]
+pub struct Mapping {
+    /// The list, or why what is recorded stays.
+    pub verdict: Verdict,
+    /// The condition `Mapped`.
+    pub condition: Condition,
+    /// There is nothing to say where nothing is recorded: the subject waits.
+    pub quiet: bool,
+    /// The versions that said it.
+    pub versions: Versions,
+}
+
+/// The list, or why there is none.
+#[derive(Debug)]
+pub enum Verdict {
+    /// What is desired; empty where nothing is to be mapped.
+    List(DesiredList),
+    /// What is recorded stays as it is.
+    Frozen(Condition),
+}
+
+impl Mapping {
+    /// Of a subject whose object is gone: nothing is desired, and no module is asked.
+    pub fn gone() -> Self {
+        let condition =
+            Condition::yes(MAPPED, "SubjectGone", "the object is gone: what was made for it goes");
+        let (verdict, versions) = (Verdict::List(DesiredList::default()), Versions::default());
+        Self { verdict, condition, quiet: false, versions }
+    }
+
+    fn frozen(condition: Condition, quiet: bool, versions: Versions) -> Self {
+        Self { verdict: Verdict::Frozen(condition.clone()), condition, quiet, versions }
+    }
+}
+
+impl Session {
+    /// Maps a subject by what serves its kind now. The reads are noted whatever the answer is, so that a change wakes it.
+    pub async fn map(
+        &self,
+        subject: &Arc<Subject>,
+        stored: &Stored,
+        snapshot: StoreSnapshot,
+        known: bool,
+    ) -> Mapping {
+        let pipelines = self.pipelines.load_full();
+        let serving = match pipelines.lane(&subject.key.kind) {
+            Some(Lane::Serving(serving)) => serving.clone(),
+            Some(Lane::Unmapping(module)) => {
+                let why = format!("PolicyModule {module} is being deleted with onDelete: Unmap");
+                let condition = Condition::yes(MAPPED, "Unmapping", why);
+                let (verdict, versions) = (Verdict::List(DesiredList::default()), Versions::default());
+                return Mapping { verdict, condition, quiet: false, versions };
+            }
+            Some(Lane::Missing(why)) => {
+                return Mapping::frozen(
+                    Condition::no(MAPPED, "ModuleMissing", why),
+                    !known,
+                    Versions::default(),
+                );
+            }
+            None => {
+                let why = format!("no module maps {}: what was made stays as it is", subject.key.kind);
+                return Mapping::frozen(
+                    Condition::no(MAPPED, "ModuleMissing", why),
+                    !known,
+                    Versions::default(),
+                );
+            }
+        };
+        let (text, view, run) = (stored.text.clone(), Arc::new(snapshot), serving.clone());
+        let begun = std::time::Instant::now();
+        let called = tokio::task::spawn_blocking(move || run.pipeline.map(&text, view)).await;
+        self.metrics.call_seconds.observe(begun.elapsed().as_secs_f64());
+        let mapped = match called {
+            Ok(mapped) => mapped,
+            Err(error) => {
+                let why = format!("the call ended abnormally: {error}");
+                return Mapping::frozen(
+                    Condition::no(MAPPED, "ModuleCallFailed", why),
+                    false,
+                    Versions::default(),
+                );
+            }
+        };
+        self.deps.lock().set(subject, mapped.reads.clone());
+        self.count(&mapped);
+        let input = hash::of(&(
+            &*stored.text,
+            mapped.versions.iter().map(|v| &*v.digest).collect::<Vec<_>>(),
+            &*serving.revision,
+        ));
+        let versions = serving.versions(&mapped, input);
+        self.judge(subject, mapped, versions)
+    }
+
+    fn count(&self, mapped: &Mapped) {
+        let result = match &mapped.result {
+            Ok(_) => "ok",
+            Err(Stop::Outcome { .. }) => "outcome",
+            Err(Stop::Failed { error, .. }) => error.reason(),
+        };
+        let called = |module: &str, result: &str| {
+            let call = Call { module: module.into(), result: result.into() };
+            self.metrics.calls.get_or_create(&call).inc();
+        };
+        mapped.versions.iter().for_each(|version| called(&version.stage, result));
+        mapped.fell_back.iter().for_each(|fell| called(&fell.stage, fell.error.reason()));
+    }
+
+    fn judge(&self, subject: &Subject, mapped: Mapped, versions: Versions) -> Mapping {
+        if let Some(fell) = mapped.fell_back.first() {
+            let note = format!("{}: the version before was called in its place: {}", fell.stage, fell.error);
+            self.tell(subject, Severity::Warning, fell.error.reason(), note);
+        }
+        match mapped.result {
+            Ok(list) => {
+                let condition = match mapped.fell_back.first() {
+                    Some(fell) => Condition::yes(
+                        MAPPED,
+                        "LastGoodVersion",
+                        format!(
+                            "mapped by the last good version of {}; its current one: {}: {}",
+                            fell.stage,
+                            fell.error.reason(),
+                            fell.error
+                        ),
+                    ),
+                    None => Condition::yes(MAPPED, "Mapped", format!("{} entries", list.entries().len())),
+                };
+                Mapping { verdict: Verdict::List(list), condition, quiet: false, versions }
+            }
+            Err(Stop::Outcome { outcome: Outcome::NotMapped(why), .. }) => {
+                let condition = Condition::yes(MAPPED, "NotMapped", why);
+                Mapping { verdict: Verdict::List(DesiredList::default()), condition, quiet: false, versions }
+            }
+            Err(Stop::Outcome { stage, outcome: Outcome::Waiting(why) }) => {
+                Mapping::frozen(Condition::no(MAPPED, "Waiting", format!("{stage}: {why}")), true, versions)
+            }
+            Err(Stop::Outcome { stage, outcome: Outcome::Invalid { message, field } }) => {
+                let at = field.map(|f| format!(" (at {f})")).unwrap_or_default();
+                let note = format!("{stage}: {message}{at}");
+                self.tell(subject, Severity::Warning, "Invalid", note.clone());
+                Mapping::frozen(Condition::no(MAPPED, "Invalid", note), false, versions)
+            }
+            Err(Stop::Failed { stage, error }) => {
+                let note = format!("{stage}: {error}");
+                self.tell(subject, Severity::Warning, error.reason(), note.clone());
+                Mapping::frozen(Condition::no(MAPPED, error.reason(), note), false, versions)
+            }
+        }
+    }
+
+    /// An Event on the subject.
+    pub fn tell(&self, subject: &Subject, severity: Severity, reason: &str, note: String) {
+        self.events.tell(Happening {
+            subject: subject.clone(),
+            severity,
+            reason: reason.into(),
+            action: "Map",
+            note,
+        });
+    }
+}
+
+impl Serving {
+    fn versions(&self, mapped: &Mapped, input: String) -> Versions {
+        let mut all = mapped.versions.iter().map(|version| ModuleVersion {
+            name: version.stage.to_string(),
+            version: self.version_of(&version.digest),
+            digest: version.digest.to_string(),
+        });
+        let module = all.next();
+        Versions { module, refiners: all.collect(), input: Some(input), output: None }
+    }
+}

@@ -1,0 +1,101 @@
+//! Numbers for Prometheus. Labels are of few values: never a name of an object.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// From 1 ms, doubling to a minute: a Pod's way takes milliseconds, a cloud's bad day minutes.
+fn seconds() -> Histogram {
+    Histogram::new([0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0])
+}
+
+/// A stage of a subject's way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Stage {
+    /// `mapped`, `realized` or `ready`: the time since the subject was seen.
+    pub stage: &'static str,
+}
+
+/// A module and what its call ended with.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Call {
+    /// Name of the PolicyModule.
+    pub module: String,
+    /// `ok`, `outcome`, or the reason of a failure.
+    pub result: String,
+}
+
+/// How a reconcile ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Ended {
+    /// `done`, `waiting`, or the reason of a failure.
+    pub result: String,
+}
+
+/// All of the operator's own numbers.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// Seconds from seeing a subject to each stage.
+    pub stages: Family<Stage, Histogram>,
+    /// Seconds of a module call, the whole pipeline.
+    pub call_seconds: Histogram,
+    /// Module calls.
+    pub calls: Family<Call, Counter>,
+    /// Reconciles.
+    pub reconciles: Family<Ended, Counter>,
+    /// Versions swapped in.
+    pub swaps: Counter,
+    /// CloudMappings.
+    pub mappings: Gauge,
+    /// Cloud resources with our mark.
+    pub resources: Gauge,
+    /// Orphans that a resync deleted.
+    pub orphans: Counter,
+    /// 1 while this operator leads.
+    pub leading: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            stages: Family::new_with_constructor(seconds),
+            call_seconds: Histogram::new([
+                0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.005, 0.02, 0.1, 0.5,
+            ]),
+            calls: Family::default(),
+            reconciles: Family::default(),
+            swaps: Counter::default(),
+            mappings: Gauge::default(),
+            resources: Gauge::default(),
+            orphans: Counter::default(),
+            leading: Gauge::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Makes them visible.
+    pub fn register(&self, registry: &mut Registry) {
+        let r = registry.sub_registry_with_prefix("isthmus");
+        r.register("subject_stage_seconds", "Time from seeing a subject to the stage", self.stages.clone());
+        r.register(
+            "module_call_seconds",
+            "Time of a module call, refiners included",
+            self.call_seconds.clone(),
+        );
+        r.register("module_calls", "Module calls by result", self.calls.clone());
+        r.register("reconciles", "Reconciles by result", self.reconciles.clone());
+        r.register("module_swaps", "Module versions swapped in", self.swaps.clone());
+        r.register("mappings", "CloudMappings", self.mappings.clone());
+        r.register("cloud_resources", "Cloud resources with our mark", self.resources.clone());
+        r.register(
+            "orphans_collected",
+            "Cloud resources without an owner that were deleted",
+            self.orphans.clone(),
+        );
+        r.register("leading", "1 while this operator holds the lease", self.leading.clone());
+    }
+}

@@ -1,0 +1,246 @@
+//! Judging a new version: load, conflicts, shadow run, approval, swap (design, section 8).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use isthmus_kubernetes::crd::PolicyModule;
+use isthmus_kubernetes::events::Severity;
+use isthmus_kubernetes::names::ANNOTATION_APPROVE;
+use isthmus_model::object::Gvk;
+use isthmus_model::plan::Summary;
+use isthmus_policy::{Limits, Module};
+use kube::ResourceExt;
+use sha2::{Digest, Sha256};
+
+use super::manager::Manager;
+use super::shadow::Judgement;
+use super::source::SourceError;
+use super::{Pipelines, Version, keep, source};
+
+/// Reason: another PolicyModule maps the kind.
+pub(super) const CONFLICT: &str = "Conflict";
+
+/// Why the version of the source does not serve.
+#[derive(Clone, Debug)]
+pub(super) struct Problem {
+    /// For machines, in CamelCase.
+    pub reason: &'static str,
+    /// For people: what was found, what to do.
+    pub message: String,
+    /// The version that waits for approval, and what it would change.
+    pub pending: Option<(String, Summary)>,
+    /// Kinds that it would serve, where that is known.
+    pub kinds: Option<BTreeSet<Gvk>>,
+    /// Whether it is worth trying again without a change.
+    pub retry: bool,
+}
+
+impl Problem {
+    fn new(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), pending: None, kinds: None, retry: false }
+    }
+}
+
+impl From<SourceError> for Problem {
+    fn from(error: SourceError) -> Self {
+        let reason = match error {
+            SourceError::Missing(_) | SourceError::NoKey { .. } => "SourceMissing",
+            SourceError::Parts(_) => "SourceIncomplete",
+        };
+        Self::new(reason, error.to_string())
+    }
+}
+
+impl Manager {
+    /// Considers what a PolicyModule wants, and swaps it in where nothing speaks against it.
+    pub(super) async fn consider(&mut self, module: &PolicyModule) -> Result<(), Problem> {
+        let name = module.name_any();
+        let bytes = source::read(&module.spec.source, &self.sources)?;
+        let expected = module.spec.sha256.clone().or(bytes.sha256.clone());
+        let compiled = match self.compiled_already(&name, &bytes.bytes, expected.as_deref()) {
+            Some(compiled) => compiled,
+            None => {
+                let compiled = self.compile(&bytes.bytes, expected.as_deref()).await?;
+                self.compiled.insert(name.clone(), compiled.clone());
+                compiled
+            }
+        };
+        let config = serde_json::to_string(&module.spec.config).unwrap_or_else(|_| "{}".into());
+        let version = self.version(module, compiled, config.into());
+        let old = self.session.pipelines.load_full();
+        if old.version(&name).is_some_and(|serving| same(serving, &version)) {
+            return Ok(());
+        }
+        let kinds = served(&version.module);
+        let with_kinds = |problem: Problem| Problem { kinds: Some(kinds.clone()), ..problem };
+        let new = self.with(&old, module, &version).map_err(with_kinds)?;
+        if !self.watch(&new).await {
+            let why = "its kinds could not be listed within 30 s";
+            return Err(with_kinds(Problem { retry: true, ..Problem::new("WatchesNotReady", why) }));
+        }
+        self.judge(module, &version, &old, &new, &kinds).await.map_err(with_kinds)?;
+        self.swap(module, version, new, &kinds, bytes.bytes).await;
+        Ok(())
+    }
+
+    /// What was compiled before, if these are its bytes.
+    fn compiled_already(&self, name: &str, bytes: &[u8], expected: Option<&str>) -> Option<Arc<Module>> {
+        let serving = self.session.pipelines.load().version(name).map(|v| v.module.clone());
+        let plain = keep::unpacked(bytes, 64 << 20).ok()?;
+        let digest = isthmus_model::hash::hex(&Sha256::digest(&plain));
+        if expected.is_some_and(|expected| expected != digest) {
+            return None;
+        }
+        self.compiled.get(name).cloned().into_iter().chain(serving).find(|m| **m.digest() == *digest)
+    }
+
+    /// Compiles off the hot path.
+    pub(super) async fn compile(&self, bytes: &[u8], expected: Option<&str>) -> Result<Arc<Module>, Problem> {
+        let (engine, bytes, expected) = (self.engine.clone(), bytes.to_vec(), expected.map(str::to_owned));
+        let loaded = tokio::task::spawn_blocking(move || engine.load(&bytes, expected.as_deref())).await;
+        match loaded {
+            Ok(Ok(module)) => Ok(module),
+            Ok(Err(error)) => Err(Problem::new(error.reason(), error.to_string())),
+            Err(error) => Err(Problem::new("LoadFailed", format!("loading ended abnormally: {error}"))),
+        }
+    }
+
+    pub(super) fn version(&self, module: &PolicyModule, compiled: Arc<Module>, config: Arc<str>) -> Version {
+        let serving = self.session.pipelines.load().version(&module.name_any()).cloned();
+        // The version before is the one that is called where this one fails.
+        let fallback = serving.and_then(|s| match s.module.digest() == compiled.digest() {
+            true => s.fallback,
+            false => Some(s.module),
+        });
+        let limits = &module.spec.limits;
+        let size = |n: i64, unit: usize| usize::try_from(n).unwrap_or_default().saturating_mul(unit);
+        Version {
+            name: module.name_any().into(),
+            module: compiled,
+            config,
+            limits: Limits {
+                deadline: Duration::from_millis(u64::try_from(limits.deadline_ms).unwrap_or_default()),
+                memory: size(limits.memory_mib, 1 << 20),
+                table_elements: size(limits.table_elements, 1),
+                output: size(limits.output_kib, 1 << 10),
+                fuel: limits.fuel.and_then(|f| u64::try_from(f).ok()),
+                ..Limits::default()
+            },
+            order: module.spec.order,
+            failure: module.spec.failure_policy,
+            fallback,
+        }
+    }
+
+    /// The pipelines with this version in its place.
+    fn with(&self, old: &Pipelines, module: &PolicyModule, version: &Version) -> Result<Pipelines, Problem> {
+        let mut versions = old.versions().clone();
+        let by = self.modules.iter().find(|(other, m)| {
+            m.spec.replaces.as_deref() == Some(&*version.name) && old.version(other).is_some()
+        });
+        if let Some((other, _)) = by {
+            return Err(Problem::new(
+                "Replaced",
+                format!("PolicyModule {other} has taken its place (spec.replaces)"),
+            ));
+        }
+        for projection in &version.module.manifest().maps {
+            let Some(incumbent) = old.mapper_of(&projection.kind).filter(|v| v.name != version.name) else {
+                continue;
+            };
+            if module.spec.replaces.as_deref() != Some(&*incumbent.name) {
+                return Err(Problem::new(
+                    CONFLICT,
+                    format!(
+                        "{} is mapped by PolicyModule {}, which keeps it; to take over set spec.replaces: {}",
+                        projection.kind, incumbent.name, incumbent.name
+                    ),
+                ));
+            }
+            versions.remove(&incumbent.name);
+        }
+        versions.insert(version.name.clone(), version.clone());
+        let mut failed = old.failed().clone();
+        failed.remove(&version.name);
+        Pipelines::new(versions, failed, &Default::default())
+            .map_err(|e| Problem::new("WrongWorld", e.to_string()))
+    }
+
+    /// The shadow run, and whether what it shows is within what the PolicyModule allows.
+    async fn judge(
+        &self,
+        module: &PolicyModule,
+        version: &Version,
+        old: &Pipelines,
+        new: &Pipelines,
+        kinds: &BTreeSet<Gvk>,
+    ) -> Result<(), Problem> {
+        let judgement = self.session.shadow(old, new, kinds).await.map_err(|error| Problem {
+            retry: true,
+            ..Problem::new("CloudUnavailable", format!("the shadow run can't ask the cloud: {error}"))
+        })?;
+        let revision = version.revision();
+        if module.annotations().get(ANNOTATION_APPROVE).is_some_and(|approved| *approved == revision) {
+            return Ok(());
+        }
+        let Judgement { summary, failures, first } = judgement;
+        let counts = format!(
+            "it would add {}, change {}, delete {} and replace {} cloud resources",
+            summary.added, summary.changed, summary.deleted, summary.replaced
+        );
+        let approve = format!("to let it, annotate the PolicyModule with {ANNOTATION_APPROVE}={revision}");
+        if let Some(first) = first {
+            let message =
+                format!("the shadow run failed for {failures} or more subjects, first {first}; {approve}");
+            return Err(Problem {
+                pending: Some((revision, summary)),
+                ..Problem::new("ShadowRunFailed", message)
+            });
+        }
+        let allowed = |most: i32| usize::try_from(most).unwrap_or_default();
+        let rollout = &module.spec.rollout;
+        if summary.deleted > allowed(rollout.max_deletes) || summary.replaced > allowed(rollout.max_replaces)
+        {
+            let limits =
+                format!("allowed are {} deletes and {} replaces", rollout.max_deletes, rollout.max_replaces);
+            let message = format!("held: {counts}; {limits}; {approve}");
+            return Err(Problem { pending: Some((revision, summary)), ..Problem::new("Held", message) });
+        }
+        tracing::info!(module = %version.name, %counts, "shadow run done");
+        Ok(())
+    }
+
+    /// From now on calls go to the new version; those in flight end on the old one.
+    async fn swap(
+        &mut self,
+        module: &PolicyModule,
+        version: Version,
+        new: Pipelines,
+        kinds: &BTreeSet<Gvk>,
+        bytes: Vec<u8>,
+    ) {
+        if !self.install(new.versions().clone(), new.failed().clone()) {
+            return;
+        }
+        self.session.metrics.swaps.inc();
+        kinds.iter().for_each(|kind| self.session.enqueue_kind(kind));
+        let digest = version.module.digest().get(..12).unwrap_or_default().to_owned();
+        let semver = &version.module.manifest().version;
+        tracing::info!(module = %version.name, version = %semver, %digest, "version swapped in");
+        self.tell(module, Severity::Normal, "Loaded", format!("version {semver} ({digest}) serves"));
+        self.keep(&version, bytes).await;
+    }
+}
+
+fn same(serving: &Version, wanted: &Version) -> bool {
+    serving.revision() == wanted.revision()
+        && serving.limits == wanted.limits
+        && serving.order == wanted.order
+        && serving.failure == wanted.failure
+}
+
+/// The kinds whose subjects a module has to do with.
+fn served(module: &Module) -> BTreeSet<Gvk> {
+    module.manifest().maps.iter().chain(&module.manifest().refines).map(|p| p.kind.clone()).collect()
+}

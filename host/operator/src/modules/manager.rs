@@ -1,0 +1,473 @@
+//! Follows PolicyModules and their sources, and swaps versions in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use isthmus_kubernetes::Client;
+use isthmus_kubernetes::crd::{ConfigMapRef, ModuleSource, OnDelete, PolicyModule, PolicyModuleSpec};
+use isthmus_kubernetes::events::{Happening, Severity};
+use isthmus_kubernetes::names::{FINALIZER, LABEL_POLICY_MODULE};
+use isthmus_kubernetes::watch::{Event, Phase, module_sources, modules};
+use isthmus_model::object::{Gvk, ObjectKey, Subject};
+use isthmus_model::projection::Mask;
+use isthmus_policy::{Engine, Module};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+use super::candidate::Problem;
+use super::told::{self, Told};
+use super::{Failed, Pipelines, Version, keep};
+use crate::session::{Session, namespace_kind, node_kind};
+
+/// Label by which `kubectl` users know what we made.
+const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Changes that come together (the parts of a module) are looked at together.
+const TOGETHER: Duration = Duration::from_millis(30);
+/// How often what waits for others is looked at again.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// Follows PolicyModules for one session.
+pub struct Manager {
+    pub(super) session: Arc<Session>,
+    pub(super) engine: Engine,
+    pub(super) client: Client,
+    namespace: String,
+    pub(super) modules: BTreeMap<String, PolicyModule>,
+    pub(super) sources: BTreeMap<String, ConfigMap>,
+    /// What was compiled last, by PolicyModule: it is looked at again when its config or an approval changes.
+    pub(super) compiled: BTreeMap<String, Arc<Module>>,
+    problems: BTreeMap<String, Problem>,
+    unmapping: BTreeMap<Gvk, String>,
+    wakes: mpsc::Receiver<Wake>,
+}
+
+/// What the manager hears.
+#[derive(Debug)]
+pub enum Wake {
+    /// Of a PolicyModule.
+    Module(Event<PolicyModule>),
+    /// Of a ConfigMap.
+    Source(Event<ConfigMap>),
+}
+
+impl Manager {
+    /// Follows the PolicyModules of the cluster and the sources in one namespace. Returns when both are known.
+    pub async fn start(session: Arc<Session>, engine: Engine, client: Client, namespace: &str) -> Self {
+        let (sender, wakes) = mpsc::channel(64);
+        forward(modules(&client), sender.clone(), Wake::Module);
+        forward(module_sources(&client, namespace), sender, Wake::Source);
+        let mut manager = Self {
+            session,
+            engine,
+            client,
+            namespace: namespace.into(),
+            modules: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            compiled: BTreeMap::new(),
+            problems: BTreeMap::new(),
+            unmapping: BTreeMap::new(),
+            wakes,
+        };
+        let (mut modules_known, mut sources_known) = (false, false);
+        while !(modules_known && sources_known) {
+            let Some(wake) = manager.wakes.recv().await else { break };
+            modules_known |= matches!(wake, Wake::Module(Event::Synced));
+            sources_known |= matches!(wake, Wake::Source(Event::Synced));
+            manager.hear(wake);
+        }
+        manager
+    }
+
+    /// Before anything is mapped: the versions that served before, then those of the sources.
+    pub async fn begin(&mut self) {
+        let names: Vec<String> = self.modules.keys().cloned().collect();
+        for name in &names {
+            self.restore(name).await;
+        }
+        self.watch(&self.session.pipelines.load_full()).await;
+        self.adopt_sources().await;
+        let names: BTreeSet<String> = self.modules.keys().cloned().collect();
+        self.evaluate_all(names).await;
+    }
+
+    /// Follows changes until the session ends.
+    pub async fn run(mut self) {
+        let mut again = tokio::time::interval(AGAIN);
+        again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let mut names = BTreeSet::new();
+            tokio::select! {
+                wake = self.wakes.recv() => match wake {
+                    Some(wake) => names.extend(self.hear(wake)),
+                    None => return,
+                },
+                _ = again.tick() => names.extend(self.waiting()),
+            }
+            let until = Instant::now() + TOGETHER;
+            while let Ok(Some(wake)) = timeout_at(until, self.wakes.recv()).await {
+                names.extend(self.hear(wake));
+            }
+            if names.is_empty() {
+                continue;
+            }
+            names.extend(self.adopt_sources().await);
+            self.evaluate_all(names).await;
+        }
+    }
+
+    /// Takes an event in. Answers the PolicyModules that it concerns.
+    fn hear(&mut self, wake: Wake) -> Vec<String> {
+        match wake {
+            Wake::Module(Event::Applied(module)) => {
+                let name = module.name_any();
+                // Our own status writes come back; only what people say counts.
+                let same = self.modules.get(&name).is_some_and(|old| {
+                    old.metadata.generation == module.metadata.generation
+                        && old.annotations() == module.annotations()
+                        && old.metadata.deletion_timestamp == module.metadata.deletion_timestamp
+                        && old.uid() == module.uid()
+                });
+                self.modules.insert(name.clone(), *module);
+                if same { Vec::new() } else { vec![name] }
+            }
+            Wake::Module(Event::Deleted(named)) => {
+                self.modules.remove(&named.name);
+                vec![named.name]
+            }
+            Wake::Source(Event::Applied(map)) => {
+                let name = map.name_any();
+                self.sources.insert(name.clone(), *map);
+                self.users_of(&name)
+            }
+            Wake::Source(Event::Deleted(named)) => {
+                let users = self.users_of(&named.name);
+                self.sources.remove(&named.name);
+                users
+            }
+            Wake::Module(Event::Malformed { object, reason })
+            | Wake::Source(Event::Malformed { object, reason }) => {
+                tracing::warn!(name = %object.name, %reason, "an object can't be understood");
+                Vec::new()
+            }
+            Wake::Module(Event::Unavailable(reason)) | Wake::Source(Event::Unavailable(reason)) => {
+                tracing::warn!(%reason, "PolicyModules or their sources can't be listed");
+                Vec::new()
+            }
+            Wake::Module(Event::Synced) | Wake::Source(Event::Synced) => Vec::new(),
+        }
+    }
+
+    fn users_of(&self, map: &str) -> Vec<String> {
+        let named = |m: &PolicyModule| m.spec.source.config_maps.iter().any(|c| c.name == map);
+        let label = self.sources.get(map).and_then(|m| m.labels().get(LABEL_POLICY_MODULE).cloned());
+        let users = self.modules.iter().filter(|(_, m)| named(m)).map(|(n, _)| n.clone());
+        users.chain(label).collect()
+    }
+
+    /// Those to be looked at again although nothing about them changed.
+    fn waiting(&self) -> Vec<String> {
+        let retried = self.problems.iter().filter(|(_, p)| p.retry).map(|(n, _)| n.clone());
+        let going = self
+            .modules
+            .iter()
+            .filter(|(_, m)| m.metadata.deletion_timestamp.is_some())
+            .map(|(n, _)| n.clone());
+        retried.chain(going).collect()
+    }
+
+    /// A ConfigMap with our label alone is enough to load a module with defaults: its PolicyModule is made here.
+    async fn adopt_sources(&mut self) -> Vec<String> {
+        let mut labelled: BTreeMap<String, Vec<ConfigMapRef>> = BTreeMap::new();
+        for map in self.sources.values() {
+            if let Some(name) = map.labels().get(LABEL_POLICY_MODULE).filter(|n| !n.is_empty()) {
+                labelled.entry(name.clone()).or_default().push(ConfigMapRef { name: map.name_any() });
+            }
+        }
+        let mut made = Vec::new();
+        for (name, config_maps) in labelled {
+            let source = ModuleSource { config_maps, key: None };
+            match self.modules.get(&name) {
+                None if super::source::read(&source, &self.sources).is_ok() => {
+                    made.extend(self.make(&name, source).await);
+                }
+                Some(module)
+                    if module.labels().get(MANAGED_BY).is_some_and(|by| by == "isthmus")
+                        && module.spec.source != source =>
+                {
+                    made.extend(self.resource(&name, source).await);
+                }
+                _ => {}
+            }
+        }
+        made
+    }
+
+    async fn make(&mut self, name: &str, source: ModuleSource) -> Option<String> {
+        let spec: PolicyModuleSpec = serde_json::from_value(json!({"source": source})).ok()?;
+        let mut module = PolicyModule::new(name, spec);
+        module.labels_mut().insert(MANAGED_BY.into(), "isthmus".into());
+        module.metadata.finalizers = Some(vec![FINALIZER.into()]);
+        let api: Api<PolicyModule> = Api::all(self.client.kube());
+        let what = format!("make PolicyModule {name} for its ConfigMap");
+        let parameters = PostParams::default();
+        match self.client.write("create", "policymodules", &what, api.create(&parameters, &module)).await {
+            Ok(made) => {
+                tracing::info!(module = name, "a ConfigMap with our label is there: PolicyModule made");
+                self.modules.insert(name.into(), made);
+                Some(name.into())
+            }
+            Err(error) => {
+                tracing::warn!(module = name, %error, "no PolicyModule for its ConfigMap");
+                None
+            }
+        }
+    }
+
+    /// The parts of a module of ours changed their number.
+    async fn resource(&mut self, name: &str, source: ModuleSource) -> Option<String> {
+        let api: Api<PolicyModule> = Api::all(self.client.kube());
+        let patch = Patch::Merge(json!({"spec": {"source": source}}));
+        let what = format!("name the parts of PolicyModule {name}");
+        let parameters = PatchParams::default();
+        match self.client.write("patch", "policymodules", &what, api.patch(name, &parameters, &patch)).await {
+            Ok(module) => {
+                self.modules.insert(name.into(), module);
+                Some(name.into())
+            }
+            Err(error) => {
+                tracing::warn!(module = name, %error, "the parts can't be named");
+                None
+            }
+        }
+    }
+
+    /// Puts the version in place that served before this session.
+    async fn restore(&mut self, name: &str) {
+        let kept = match keep::load(&self.client, &self.namespace, name).await {
+            Ok(Some(kept)) => kept,
+            Ok(None) => return,
+            Err(error) => return tracing::warn!(module = name, %error, "what is kept can't be read"),
+        };
+        let Some(module) = self.modules.get(name) else { return };
+        if module.status.as_ref().and_then(|s| s.digest.as_ref()).is_some_and(|d| *d != kept.digest) {
+            tracing::warn!(module = name, kept = %kept.digest, "kept is another version than the one that served");
+        }
+        match self.compile(&kept.bytes, Some(&kept.digest)).await {
+            Ok(compiled) => {
+                let version = self.version(module, compiled, kept.config.into());
+                let mut versions = self.session.pipelines.load().versions().clone();
+                versions.insert(name.into(), version);
+                self.install(versions, BTreeMap::new());
+            }
+            Err(problem) => {
+                tracing::warn!(module = name, why = %problem.message, "what is kept does not load")
+            }
+        }
+    }
+
+    async fn evaluate_all(&mut self, names: BTreeSet<String>) {
+        for name in names {
+            self.evaluate(&name).await;
+        }
+    }
+
+    /// Looks at one PolicyModule: what it wants, what it has, and what it is told.
+    async fn evaluate(&mut self, name: &str) {
+        let Some(module) = self.modules.get(name).cloned() else { return self.drop_version(name).await };
+        if module.metadata.deletion_timestamp.is_some() {
+            return self.end(&module).await;
+        }
+        if !module.finalizers().iter().any(|f| f == FINALIZER) {
+            self.finalizers(&module, true).await;
+        }
+        let problem = self.consider(&module).await.err();
+        let pipelines = self.session.pipelines.load_full();
+        if let Some(problem) = &problem {
+            if self.problems.get(name).is_none_or(|before| before.message != problem.message) {
+                tracing::warn!(module = name, reason = problem.reason, message = %problem.message, "not loaded");
+                self.tell(&module, Severity::Warning, problem.reason, problem.message.clone());
+            }
+            if pipelines.version(name).is_none() {
+                self.freeze(&module, problem);
+            }
+        }
+        let told = Told {
+            serving: pipelines.version(name),
+            problem: problem.as_ref().map(|p| (p.reason, p.message.clone())),
+            pending: problem.as_ref().and_then(|p| p.pending.clone()),
+        };
+        let status = told::status(&module, &told);
+        if let Err(error) = told::write(&self.client, &module, &status).await {
+            tracing::warn!(module = name, %error, "its status is not written");
+        } else if let Some(module) = self.modules.get_mut(name) {
+            module.status = Some(status);
+        }
+        match problem {
+            Some(problem) => drop(self.problems.insert(name.into(), problem)),
+            None => drop(self.problems.remove(name)),
+        }
+    }
+
+    /// Kinds that a module without a version is known to serve are frozen.
+    fn freeze(&mut self, module: &PolicyModule, problem: &Problem) {
+        let pipelines = self.session.pipelines.load_full();
+        let said = module.status.as_ref().map(|s| [s.maps.as_deref(), s.refines.as_deref()]);
+        let kinds: BTreeSet<Gvk> = match &problem.kinds {
+            Some(_) if problem.reason == super::candidate::CONFLICT => BTreeSet::new(),
+            Some(kinds) => kinds.clone(),
+            None => {
+                let texts = said.into_iter().flatten().flatten();
+                texts.flat_map(|t| t.split(',')).filter_map(|k| k.parse().ok()).collect()
+            }
+        };
+        let mut failed = pipelines.failed().clone();
+        let now = Failed { why: problem.message.clone(), kinds: kinds.clone() };
+        failed.insert(module.name_any().into(), now);
+        self.install(pipelines.versions().clone(), failed);
+        kinds.iter().for_each(|kind| self.session.enqueue_kind(kind));
+    }
+
+    /// Makes these versions the ones that serve.
+    pub(super) fn install(
+        &self,
+        versions: BTreeMap<Arc<str>, Version>,
+        failed: BTreeMap<Arc<str>, Failed>,
+    ) -> bool {
+        match Pipelines::new(versions, failed, &self.unmapping) {
+            Ok(pipelines) => {
+                self.session.pipelines.store(Arc::new(pipelines));
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, "these versions make no pipeline: those before stay");
+                false
+            }
+        }
+    }
+
+    /// A PolicyModule that is being deleted: its mappings stay as they are, or are taken down first.
+    async fn end(&mut self, module: &PolicyModule) {
+        let name = module.name_any();
+        if module.spec.on_delete == OnDelete::Unmap {
+            let pipelines = self.session.pipelines.load_full();
+            let maps = pipelines.version(&name).map(|v| v.module.manifest().maps.clone()).unwrap_or_default();
+            for projection in maps {
+                self.unmapping.insert(projection.kind, name.clone());
+            }
+            self.drop_version(&name).await;
+            let left = self
+                .session
+                .records
+                .lock()
+                .subjects()
+                .filter(|s| self.unmapping.get(&s.key.kind) == Some(&name))
+                .count();
+            if left > 0 {
+                tracing::info!(module = %name, left, "taking its mappings down");
+                return;
+            }
+            self.unmapping.retain(|_, by| *by != name);
+        }
+        self.drop_version(&name).await;
+        if let Err(error) = keep::remove(&self.client, &self.namespace, &name).await {
+            return tracing::warn!(module = %name, %error, "what is kept of it is not removed yet");
+        }
+        self.finalizers(module, false).await;
+    }
+
+    async fn drop_version(&mut self, name: &str) {
+        self.compiled.remove(name);
+        self.problems.remove(name);
+        let pipelines = self.session.pipelines.load_full();
+        let mut failed = pipelines.failed().clone();
+        let mut versions = pipelines.versions().clone();
+        let had = versions.remove(name);
+        if failed.remove(name).is_none() && had.is_none() {
+            return;
+        }
+        self.install(versions, failed);
+        let kinds =
+            had.iter().flat_map(|v| v.module.manifest().maps.iter().chain(&v.module.manifest().refines));
+        let kinds: BTreeSet<Gvk> = kinds.map(|p| p.kind.clone()).collect();
+        kinds.iter().for_each(|kind| self.session.enqueue_kind(kind));
+    }
+
+    async fn finalizers(&mut self, module: &PolicyModule, on: bool) {
+        let api: Api<PolicyModule> = Api::all(self.client.kube());
+        let mut finalizers: Vec<String> =
+            module.finalizers().iter().filter(|f| *f != FINALIZER).cloned().collect();
+        if on {
+            finalizers.push(FINALIZER.into());
+        }
+        let metadata = json!({"finalizers": finalizers, "resourceVersion": module.resource_version()});
+        let patch = Patch::Merge(json!({"metadata": metadata}));
+        let name = module.name_any();
+        let what = format!("set the finalizer of PolicyModule {name}");
+        let parameters = PatchParams::default();
+        match self.client.write("patch", "policymodules", &what, api.patch(&name, &parameters, &patch)).await
+        {
+            Ok(patched) if on => drop(self.modules.insert(name, patched)),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(module = %name, %error, "its finalizer is not set yet"),
+        }
+    }
+
+    /// What has to be watched: what modules ask for, the kinds that there are CloudMappings of, namespaces and nodes.
+    /// Returns when all of it is known, or known to be unavailable.
+    pub(super) async fn watch(&self, pipelines: &Pipelines) -> bool {
+        let mut masks = pipelines.masks();
+        let recorded: BTreeSet<Gvk> =
+            self.session.records.lock().subjects().map(|s| (*s.key.kind).clone()).collect();
+        for kind in recorded.into_iter().chain([namespace_kind(), node_kind()]) {
+            let name_and_life = Mask::new([]).unwrap_or_default();
+            masks.entry(kind).or_default().merge(&name_and_life);
+        }
+        let kinds: Vec<Gvk> = masks.keys().cloned().collect();
+        self.session.watches.ensure(masks);
+        let known = |kind: &Gvk| self.session.watches.state(kind).is_some_and(|s| s.phase != Phase::Starting);
+        let until = Instant::now() + Duration::from_secs(30);
+        while !kinds.iter().all(known) {
+            if Instant::now() > until {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        true
+    }
+
+    pub(super) async fn keep(&self, version: &Version, bytes: Vec<u8>) {
+        let digest = version.module.digest().to_string();
+        let kept = keep::Kept { bytes, digest, config: version.config.to_string() };
+        if let Err(error) = keep::store(&self.client, &self.namespace, &version.name, &kept).await {
+            tracing::warn!(module = %version.name, %error, "the version that serves is not kept: a new leader loads it from its source");
+        }
+    }
+
+    pub(super) fn tell(&self, module: &PolicyModule, severity: Severity, reason: &str, note: String) {
+        let kind = Gvk::new("isthmus.dev", "v1alpha1", "PolicyModule");
+        let key = ObjectKey::new(kind, None, &module.name_any());
+        let subject = Subject { key, uid: module.uid().unwrap_or_default().into() };
+        self.session.events.tell(Happening {
+            subject,
+            severity,
+            reason: reason.into(),
+            action: "Load",
+            note,
+        });
+    }
+}
+
+fn forward<T: Send + 'static>(mut from: mpsc::Receiver<T>, to: mpsc::Sender<Wake>, wake: fn(T) -> Wake) {
+    tokio::spawn(async move {
+        while let Some(event) = from.recv().await {
+            if to.send(wake(event)).await.is_err() {
+                return;
+            }
+        }
+    });
+}

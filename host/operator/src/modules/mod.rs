@@ -1,0 +1,204 @@
+//! Modules in the running system: where their bytes come from, how a version is judged, and what serves each kind.
+
+mod candidate;
+pub mod keep;
+mod manager;
+mod shadow;
+pub mod source;
+mod told;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use isthmus_kubernetes::crd::FailurePolicy;
+use isthmus_model::hash;
+use isthmus_model::manifest::Projection;
+use isthmus_model::object::Gvk;
+use isthmus_model::projection::Mask;
+use isthmus_policy::{Limits, Module, Pipeline, PipelineError, Stage};
+
+pub use manager::{Manager, Wake};
+
+/// One version of a PolicyModule: bytes, config and limits.
+#[derive(Clone, Debug)]
+pub struct Version {
+    /// Name of the PolicyModule.
+    pub name: Arc<str>,
+    /// The module.
+    pub module: Arc<Module>,
+    /// Its config, JSON text.
+    pub config: Arc<str>,
+    /// Limits of each call.
+    pub limits: Limits,
+    /// Place among refiners.
+    pub order: i32,
+    /// Whether the version before is called where this one fails.
+    pub failure: FailurePolicy,
+    /// The version before.
+    pub fallback: Option<Arc<Module>>,
+}
+
+impl Version {
+    /// What tells this version from another: the digest, with a hash of the config where there is one.
+    pub fn revision(&self) -> String {
+        revision(self.module.digest(), &self.config)
+    }
+
+    fn stage(&self) -> Stage {
+        let fallback = match self.failure {
+            FailurePolicy::KeepLastGood => self.fallback.clone(),
+            FailurePolicy::FailClosed => None,
+        };
+        Stage {
+            name: self.name.clone(),
+            module: self.module.clone(),
+            config: self.config.clone(),
+            limits: self.limits.clone(),
+            fallback,
+        }
+    }
+}
+
+/// What tells one version from another.
+pub fn revision(digest: &str, config: &str) -> String {
+    match config {
+        "" | "{}" => digest.to_owned(),
+        config => format!("{digest}-{}", hash::of(&config).get(..8).unwrap_or_default()),
+    }
+}
+
+/// What serves one kind.
+#[derive(Debug)]
+pub struct Serving {
+    /// The mapper and its refiners.
+    pub pipeline: Pipeline,
+    /// Of all versions in it.
+    pub revision: Arc<str>,
+    versions: BTreeMap<Arc<str>, String>,
+}
+
+impl Serving {
+    /// The semver that a module of this digest calls itself.
+    pub fn version_of(&self, digest: &str) -> String {
+        self.versions.get(digest).cloned().unwrap_or_default()
+    }
+}
+
+/// What happens to the subjects of a kind.
+#[derive(Clone, Debug)]
+pub enum Lane {
+    /// They are mapped.
+    Serving(Arc<Serving>),
+    /// They are frozen; why.
+    Missing(String),
+    /// Their mappings are taken down: this PolicyModule is being deleted, and says so.
+    Unmapping(String),
+}
+
+/// What maps what. Immutable: a swap is another one.
+#[derive(Clone, Debug, Default)]
+pub struct Pipelines {
+    lanes: BTreeMap<Gvk, Lane>,
+    versions: BTreeMap<Arc<str>, Version>,
+    /// PolicyModules that exist and serve no version, and why.
+    failed: BTreeMap<Arc<str>, Failed>,
+}
+
+/// A PolicyModule without a version.
+#[derive(Clone, Debug)]
+pub struct Failed {
+    /// Why.
+    pub why: String,
+    /// Kinds that it is known to map or refine: they are frozen rather than mapped without it.
+    pub kinds: BTreeSet<Gvk>,
+}
+
+impl Pipelines {
+    /// Pipelines of these versions.
+    ///
+    /// # Errors
+    /// A version that fits no place.
+    pub fn new(
+        versions: BTreeMap<Arc<str>, Version>,
+        failed: BTreeMap<Arc<str>, Failed>,
+        unmapping: &BTreeMap<Gvk, String>,
+    ) -> Result<Self, PipelineError> {
+        let mut lanes = BTreeMap::new();
+        for version in versions.values() {
+            for projection in &version.module.manifest().maps {
+                let serving = serving(version, &projection.kind, &versions)?;
+                lanes.insert(projection.kind.clone(), Lane::Serving(Arc::new(serving)));
+            }
+        }
+        for (name, failed) in &failed {
+            for kind in &failed.kinds {
+                lanes.insert(kind.clone(), Lane::Missing(format!("PolicyModule {name}: {}", failed.why)));
+            }
+        }
+        for (kind, module) in unmapping {
+            lanes.entry(kind.clone()).or_insert_with(|| Lane::Unmapping(module.clone()));
+        }
+        Ok(Self { lanes, versions, failed })
+    }
+
+    /// What happens to the subjects of a kind; `None`: no module knows it.
+    pub fn lane(&self, kind: &Gvk) -> Option<&Lane> {
+        self.lanes.get(kind)
+    }
+
+    /// Kinds that something is to be done for.
+    pub fn kinds(&self) -> impl Iterator<Item = &Gvk> {
+        self.lanes.keys()
+    }
+
+    /// The version that serves, of a PolicyModule.
+    pub fn version(&self, name: &str) -> Option<&Version> {
+        self.versions.get(name)
+    }
+
+    /// All versions that serve.
+    pub fn versions(&self) -> &BTreeMap<Arc<str>, Version> {
+        &self.versions
+    }
+
+    /// All that serve none.
+    pub fn failed(&self) -> &BTreeMap<Arc<str>, Failed> {
+        &self.failed
+    }
+
+    /// The PolicyModule that maps a kind.
+    pub fn mapper_of(&self, kind: &Gvk) -> Option<&Version> {
+        self.versions.values().find(|v| v.module.manifest().maps.iter().any(|p| p.kind == *kind))
+    }
+
+    /// What has to be watched for them, per kind.
+    pub fn masks(&self) -> BTreeMap<Gvk, Mask> {
+        let mut masks: BTreeMap<Gvk, Mask> = BTreeMap::new();
+        for projection in self.versions.values().flat_map(|v| v.module.manifest().projections()) {
+            let mask = mask_of(projection);
+            masks.entry(projection.kind.clone()).or_default().merge(&mask);
+        }
+        masks
+    }
+}
+
+/// Field paths are checked when a module is loaded; one that is wrong all the same keeps nothing.
+fn mask_of(projection: &Projection) -> Mask {
+    Mask::new(projection.fields.iter().map(String::as_str)).unwrap_or_default()
+}
+
+fn serving(
+    mapper: &Version,
+    kind: &Gvk,
+    versions: &BTreeMap<Arc<str>, Version>,
+) -> Result<Serving, PipelineError> {
+    let mut refiners: Vec<&Version> =
+        versions.values().filter(|v| v.module.manifest().refines.iter().any(|p| p.kind == *kind)).collect();
+    refiners.sort_by(|a, b| (a.order, &a.name).cmp(&(b.order, &b.name)));
+    let all = || std::iter::once(mapper).chain(refiners.iter().copied());
+    let named = |m: &Arc<Module>| (m.digest().clone(), m.manifest().version.clone());
+    let names = all().flat_map(|v| std::iter::once(&v.module).chain(&v.fallback)).map(named).collect();
+    let revision = all().map(Version::revision).collect::<Vec<_>>().join("+");
+    let pipeline = Pipeline::new(mapper.stage(), refiners.iter().map(|v| v.stage()).collect())?;
+    Ok(Serving { pipeline, revision: revision.into(), versions: names })
+}

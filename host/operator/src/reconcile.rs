@@ -1,0 +1,576 @@
+//! One subject: from its object, its record and what the cloud has, to what its module wants (design, section 6).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use isthmus_kubernetes::crd::CloudMappingStatus;
+use isthmus_kubernetes::error::ErrorKind;
+use isthmus_kubernetes::store::{StoreSnapshot, Stored};
+use isthmus_model::condition::{ATTACHED, Condition, READY, REALIZED};
+use isthmus_model::desired::DesiredList;
+use isthmus_model::mark::Mark;
+use isthmus_model::object::Subject;
+use isthmus_model::plan::{Input, Plan, Wait, plan};
+use isthmus_model::record::Record;
+use isthmus_model::retry::RetryClass;
+use isthmus_model::value::Reference;
+
+use crate::apply::{Applied, apply};
+use crate::backoff::jittered;
+use crate::error::ReconcileError;
+use crate::mapped::{Mapping, Verdict};
+use crate::metrics::{Ended, Stage};
+use crate::records::Known;
+use crate::refs::{self, Resolved};
+use crate::session::{Presence, Session};
+use crate::status::{self, Facts, Versions};
+
+/// How long a port is kept for an agent that does not say that it has let go.
+const WITHOUT_AGENT: Duration = Duration::from_secs(300);
+
+/// What is left to do.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    /// Nothing, until something changes.
+    Done,
+    /// It waits for a change, and is looked at again by then at the latest.
+    Waiting(Duration),
+    /// It failed.
+    Retry(RetryClass),
+}
+
+/// Reconciles one subject. Answers when to do so again, if no change asks for it before.
+pub async fn reconcile(session: &Arc<Session>, subject: Arc<Subject>) -> Option<Duration> {
+    if session.fence().is_err() {
+        return None;
+    }
+    let next = match session.once(&subject).await {
+        Ok(next) => next,
+        Err(ReconcileError::NotLeading) => return None,
+        Err(error) => {
+            tracing::warn!(subject = %subject.key, uid = %subject.uid, %error, "reconcile failed");
+            Next::Retry(error.class())
+        }
+    };
+    let ended =
+        |result: &str| session.metrics.reconciles.get_or_create(&Ended { result: result.into() }).inc();
+    match next {
+        Next::Done => {
+            ended("done");
+            None
+        }
+        Next::Waiting(delay) => {
+            ended("waiting");
+            Some(delay)
+        }
+        Next::Retry(class) => {
+            ended(class.reason());
+            let attempt = session.failed(&subject.uid);
+            class.delay(attempt).map(|delay| jittered(delay, &subject.uid, attempt))
+        }
+    }
+}
+
+impl Session {
+    async fn once(self: &Arc<Self>, subject: &Arc<Subject>) -> Result<Next, ReconcileError> {
+        let snapshot = self.snapshot();
+        let known = self.records.lock().get(&subject.uid).cloned();
+        match self.presence(subject, &snapshot) {
+            Presence::Unknown => Ok(Next::Done),
+            Presence::Live(stored) => self.live(subject, &stored, known, &snapshot).await,
+            Presence::Gone => match known {
+                Some(known) if !known.released => self.gone(subject, known, &snapshot).await,
+                // What is marked for it without a mapping is an orphan: the resync's business.
+                _ => {
+                    self.forget(subject);
+                    Ok(Next::Done)
+                }
+            },
+        }
+    }
+
+    async fn live(
+        self: &Arc<Self>,
+        subject: &Arc<Subject>,
+        stored: &Stored,
+        known: Option<Known>,
+        snapshot: &StoreSnapshot,
+    ) -> Result<Next, ReconcileError> {
+        let terminating = self.terminating(self.mappings.namespace_of(subject), snapshot);
+        let known = match known {
+            Some(known) if known.released => None,
+            Some(known) if known.deleting && !terminating => match self.write_again(subject, known).await? {
+                Ok(known) => Some(known),
+                Err(next) => return Ok(next),
+            },
+            other => other,
+        };
+        if terminating && known.is_none() {
+            return Ok(Next::Done);
+        }
+        self.seen(&subject.uid);
+        let mapping = self.map(subject, stored, snapshot.clone(), known.is_some()).await;
+        self.stage(subject, "mapped");
+        match mapping.verdict {
+            Verdict::List(ref list) => self.realize(subject, known, list, &mapping).await,
+            Verdict::Frozen(ref condition) => self.freeze(subject, known, condition, &mapping).await,
+        }
+    }
+
+    /// Somebody deleted the CloudMapping of a live subject by hand: it is written again as it was, and neither the cloud
+    /// nor the node is touched.
+    async fn write_again(
+        &self,
+        subject: &Subject,
+        known: Known,
+    ) -> Result<Result<Known, Next>, ReconcileError> {
+        self.fence()?;
+        self.mappings.release(&known.namespace, &known.name, &known.uid).await?;
+        let node = known.status.node.as_deref();
+        let fresh = match self.mappings.create(subject, node).await {
+            Ok(fresh) if fresh.metadata.deletion_timestamp.is_none() => fresh,
+            // The old one is not gone yet.
+            Ok(_) => return Ok(Err(Next::Retry(RetryClass::Conflict))),
+            Err(error) if error.kind == ErrorKind::NamespaceTerminating => return Ok(Err(Next::Done)),
+            Err(error) => return Err(error.into()),
+        };
+        tracing::info!(subject = %subject.key, "the CloudMapping was deleted by hand: written again");
+        self.write_status(&fresh, &known.status).await?;
+        let known = self.records.lock().get(&subject.uid).cloned();
+        Ok(known.ok_or(Next::Retry(RetryClass::Conflict)))
+    }
+
+    async fn write_status(
+        &self,
+        mapping: &isthmus_kubernetes::crd::CloudMapping,
+        status: &CloudMappingStatus,
+    ) -> Result<(), ReconcileError> {
+        self.records.lock().put(mapping);
+        let (namespace, name) = (mapping.metadata.namespace.as_deref(), mapping.metadata.name.as_deref());
+        let version = mapping.metadata.resource_version.as_deref();
+        let (namespace, name) = (namespace.unwrap_or_default(), name.unwrap_or_default());
+        let written = self.mappings.patch_status(namespace, name, status, version).await?;
+        self.records.lock().put(&written);
+        Ok(())
+    }
+
+    /// From a list to the cloud.
+    async fn realize(
+        self: &Arc<Self>,
+        subject: &Arc<Subject>,
+        known: Option<Known>,
+        desired: &DesiredList,
+        mapping: &Mapping,
+    ) -> Result<Next, ReconcileError> {
+        let resolved = match refs::resolve(self, desired).await {
+            Ok(resolved) => resolved,
+            Err(error) => return self.cloud_is_away(subject, known, mapping, error.into()).await,
+        };
+        if let Err(error) = self.find_unknown(subject, known.as_ref()).await {
+            return self.cloud_is_away(subject, known, mapping, error).await;
+        }
+        let record = known.as_ref().map(Known::record).unwrap_or_default();
+        let steps = self.plan(subject, desired, &record, &resolved, known.as_ref());
+        let nothing = desired.entries().is_empty() && record.is_empty() && steps.is_empty();
+        if nothing && known.is_none() {
+            self.succeeded(&subject.uid, true);
+            return Ok(Next::Done);
+        }
+        self.fence()?;
+        // Invariant 1: first the CloudMapping with its finalizer, then the cloud.
+        let known = match known {
+            Some(known) => known,
+            None => match self.new_mapping(subject, desired).await? {
+                Ok(known) => known,
+                Err(next) => return Ok(next),
+            },
+        };
+        let external = resolved.external.clone();
+        let applied = apply(self, subject, desired, &steps, record, external).await;
+        self.stage(subject, "realized");
+        let conditions = self.outcome_conditions(mapping, &steps, &applied, &resolved).await;
+        let ready = conditions.iter().any(|c| c.kind == READY && c.status == Some(true));
+        self.settle(subject, &known, desired, mapping, &applied, conditions).await?;
+        self.wake_users(subject, &known);
+        self.after(subject, &steps, &applied, ready, nothing)
+    }
+
+    /// What is left to do after an apply.
+    fn after(
+        &self,
+        subject: &Arc<Subject>,
+        steps: &Plan,
+        applied: &Applied,
+        ready: bool,
+        nothing: bool,
+    ) -> Result<Next, ReconcileError> {
+        if let Some(class) =
+            applied.errors.values().map(ReconcileError::class).min_by_key(|c| (*c == RetryClass::Invalid, *c))
+        {
+            return Ok(Next::Retry(class));
+        }
+        if ready {
+            self.stage(subject, "ready");
+        }
+        self.succeeded(&subject.uid, ready || nothing);
+        // An entry of another mapping or a name in the cloud may come without a change that we are told of.
+        Ok(if steps.blocked.is_empty() {
+            Next::Done
+        } else {
+            Next::Waiting(jittered(Duration::from_secs(20), &subject.uid, 0))
+        })
+    }
+
+    /// The plan of this subject, from what is known now.
+    pub(crate) fn plan(
+        &self,
+        subject: &Subject,
+        desired: &DesiredList,
+        record: &Record,
+        resolved: &Resolved,
+        known: Option<&Known>,
+    ) -> Plan {
+        let observed = self.inventory.lock().of(&subject.uid);
+        let held = self.records.lock().held(subject);
+        let attached = known.is_some_and(|known| is_attached(&known.status));
+        let pinned: BTreeSet<String> = match (attached, known) {
+            (true, Some(known)) => known.status.vifs.iter().map(|v| v.port_id.clone()).collect(),
+            _ => BTreeSet::new(),
+        };
+        plan(&Input {
+            cluster: &self.cluster,
+            subject: &subject.uid,
+            project: self.cloud.project(),
+            desired,
+            record,
+            observed: &observed,
+            external: &resolved.external,
+            held: &held,
+            pinned: &pinned,
+        })
+    }
+
+    /// A create whose answer was lost is looked for by its mark before anything is tried again (invariant 4).
+    async fn find_unknown(&self, subject: &Subject, known: Option<&Known>) -> Result<(), ReconcileError> {
+        if known.is_some_and(|known| !known.unknown().is_empty()) {
+            let all = self.cloud.list(&Mark::subject_tag(&subject.uid)).await?;
+            let ours = |o: &isthmus_model::observed::Observed| {
+                o.mark.as_ref().is_some_and(|m| m.cluster == self.cluster && m.subject == *subject.uid)
+            };
+            self.inventory.lock().replace_subject(&subject.uid, all.into_iter().filter(ours).collect());
+        }
+        Ok(())
+    }
+
+    async fn new_mapping(
+        &self,
+        subject: &Subject,
+        desired: &DesiredList,
+    ) -> Result<Result<Known, Next>, ReconcileError> {
+        let node = desired.entries().iter().find_map(status::node_of);
+        match self.mappings.create(subject, node.as_deref()).await {
+            Ok(mapping) => {
+                let mut records = self.records.lock();
+                records.put(&mapping);
+                Ok(records.get(&subject.uid).cloned().ok_or(Next::Retry(RetryClass::Conflict)))
+            }
+            Err(error) if error.kind == ErrorKind::NamespaceTerminating => Ok(Err(Next::Done)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes the status, if it differs.
+    async fn settle(
+        &self,
+        subject: &Subject,
+        known: &Known,
+        desired: &DesiredList,
+        mapping: &Mapping,
+        applied: &Applied,
+        conditions: Vec<Condition>,
+    ) -> Result<(), ReconcileError> {
+        let observed = self.inventory.lock().of(&subject.uid);
+        let mut record = applied.record.clone();
+        for entry in desired.entries().iter().filter(|e| applied.unknown.contains(&e.name)) {
+            record.entry(entry.name.clone()).or_insert_with(|| blank(entry.kind));
+        }
+        let messages = applied.errors.iter().map(|(name, error)| (name.clone(), error.to_string())).collect();
+        let facts = Facts {
+            subject,
+            generation: known.generation,
+            before: &known.status,
+            record: &record,
+            observed: &observed,
+            messages,
+            unknown: &applied.unknown,
+            conditions,
+        };
+        let versions = mapping.versions(desired);
+        let status = status::applied(&facts, desired, versions, &self.cloud.existing).await?;
+        self.patch(known, status).await
+    }
+
+    async fn patch(&self, known: &Known, status: CloudMappingStatus) -> Result<(), ReconcileError> {
+        if *known.status == status {
+            return Ok(());
+        }
+        self.fence()?;
+        let version = known.resource_version.as_deref();
+        match self.mappings.patch_status(&known.namespace, &known.name, &status, version).await {
+            Ok(written) => drop(self.records.lock().put(&written)),
+            // Somebody wrote in between (the agent, its condition): read what there is now, and do it over.
+            Err(error) => {
+                if error.kind == ErrorKind::Conflict
+                    && let Some(fresh) = self.mappings.get(&known.namespace, &known.name).await?
+                {
+                    self.keep_record(&fresh, &status);
+                }
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// What could not be written must not be forgotten meanwhile: the fresh object is taken in with the record that we
+    /// have, so that nothing is made twice. A crash before the next write is healed by marks.
+    fn keep_record(&self, fresh: &isthmus_kubernetes::crd::CloudMapping, status: &CloudMappingStatus) {
+        let mut merged = fresh.clone();
+        let conditions = merged.status.as_ref().map(|s| s.conditions.clone()).unwrap_or_default();
+        merged.status = Some(CloudMappingStatus { conditions, ..status.clone() });
+        self.records.lock().put(&merged);
+    }
+
+    /// The cloud can't be asked: nothing is changed, and a condition says so.
+    async fn cloud_is_away(
+        &self,
+        subject: &Subject,
+        known: Option<Known>,
+        mapping: &Mapping,
+        error: ReconcileError,
+    ) -> Result<Next, ReconcileError> {
+        if let Some(known) = known {
+            let failed = Condition::no(REALIZED, error.class().reason(), error.to_string());
+            let ready = Condition::no(READY, error.class().reason(), error.to_string());
+            self.patch_conditions(subject, &known, vec![mapping.condition.clone(), failed, ready]).await?;
+        } else {
+            tracing::warn!(subject = %subject.key, %error, "not mapped yet");
+        }
+        Ok(Next::Retry(error.class()))
+    }
+
+    /// No list: what is recorded stays, and a condition says why (invariant 9).
+    async fn freeze(
+        &self,
+        subject: &Arc<Subject>,
+        known: Option<Known>,
+        condition: &Condition,
+        mapping: &Mapping,
+    ) -> Result<Next, ReconcileError> {
+        let known = match known {
+            Some(known) => known,
+            // What waits needs no record: there is nothing of it yet. What is wrong is said where people look.
+            None if mapping.quiet => {
+                self.succeeded(&subject.uid, false);
+                return Ok(Next::Done);
+            }
+            None => match self.new_mapping(subject, &DesiredList::default()).await? {
+                Ok(known) => known,
+                Err(next) => return Ok(next),
+            },
+        };
+        let kept: Vec<Condition> =
+            known.status.conditions.iter().filter(|c| c.type_ == REALIZED).map(undated).collect();
+        let ready = Condition { kind: READY.into(), ..condition.clone() };
+        let all = std::iter::once(condition.clone()).chain(kept).chain([ready]).collect();
+        self.patch_conditions(subject, &known, all).await?;
+        self.succeeded(&subject.uid, false);
+        Ok(Next::Done)
+    }
+
+    async fn patch_conditions(
+        &self,
+        subject: &Subject,
+        known: &Known,
+        conditions: Vec<Condition>,
+    ) -> Result<(), ReconcileError> {
+        let (record, observed) = (known.record(), self.inventory.lock().of(&subject.uid));
+        let (messages, unknown) = (BTreeMap::new(), known.unknown());
+        let facts = Facts {
+            subject,
+            generation: known.generation,
+            before: &known.status,
+            record: &record,
+            observed: &observed,
+            messages,
+            unknown: &unknown,
+            conditions,
+        };
+        self.patch(known, status::with_conditions(&facts)).await
+    }
+
+    /// The subject is gone: everything of it goes, then the CloudMapping.
+    async fn gone(
+        self: &Arc<Self>,
+        subject: &Arc<Subject>,
+        known: Known,
+        snapshot: &StoreSnapshot,
+    ) -> Result<Next, ReconcileError> {
+        if let Some(wait) = self.waits_for_agent(subject, &known, snapshot) {
+            return Ok(Next::Waiting(wait));
+        }
+        self.find_unknown(subject, Some(&known)).await?;
+        let (desired, record) = (DesiredList::default(), known.record());
+        let steps = self.plan(subject, &desired, &record, &Resolved::default(), Some(&known));
+        let applied = apply(self, subject, &desired, &steps, record, Default::default()).await;
+        let left = self.inventory.lock().has(&subject.uid);
+        if applied.complete() && steps.blocked.is_empty() && !left {
+            self.fence()?;
+            self.mappings.release(&known.namespace, &known.name, &known.uid).await?;
+            self.records.lock().released(&subject.uid);
+            self.wake_referred(&known);
+            self.forget(subject);
+            return Ok(Next::Done);
+        }
+        let mapping = Mapping::gone();
+        let conditions = self.outcome_conditions(&mapping, &steps, &applied, &Resolved::default()).await;
+        self.settle(subject, &known, &desired, &mapping, &applied, conditions).await?;
+        match applied.errors.values().map(ReconcileError::class).min() {
+            // A delete must come through in the end, whatever the cloud says now.
+            Some(RetryClass::Invalid) => Ok(Next::Retry(RetryClass::Forbidden)),
+            Some(class) => Ok(Next::Retry(class)),
+            None => Ok(Next::Waiting(Duration::from_secs(20))),
+        }
+    }
+
+    /// How long to wait for the agent to let go of the VIFs; `None`: not at all (design, section 6).
+    fn waits_for_agent(
+        &self,
+        subject: &Arc<Subject>,
+        known: &Known,
+        snapshot: &StoreSnapshot,
+    ) -> Option<Duration> {
+        if !is_attached(&known.status) {
+            return None;
+        }
+        let node_gone =
+            known.status.node.as_deref().is_some_and(|node| {
+                self.synced(&crate::session::node_kind()) && !self.has_node(node, snapshot)
+            });
+        let waited = self.gone_since(&subject.uid).elapsed();
+        (!node_gone && waited < WITHOUT_AGENT).then(|| WITHOUT_AGENT - waited)
+    }
+
+    /// Mappings that refer to this one are looked at again when what it recorded changed.
+    fn wake_users(&self, subject: &Subject, before: &Known) {
+        let users: BTreeSet<Subject> = {
+            let records = self.records.lock();
+            let Some(now) = records.get(&subject.uid) else { return };
+            if now.status.resources == before.status.resources {
+                return;
+            }
+            now.status.resources.iter().flat_map(|r| records.users(&subject.key, &r.name)).collect()
+        };
+        users.into_iter().for_each(|user| self.queue.now(Arc::new(user)));
+    }
+
+    /// Mappings that this one referred to may have waited for its end.
+    fn wake_referred(&self, known: &Known) {
+        for recorded in known.record().into_values().flat_map(|r| r.references) {
+            if let Reference::Mapped { subject: key, .. } = recorded.reference {
+                let records = self.records.lock();
+                let lives: Vec<Subject> =
+                    records.lives(&key).filter_map(|uid| records.subject(uid).cloned()).collect();
+                drop(records);
+                lives.into_iter().for_each(|subject| self.queue.now(Arc::new(subject)));
+            }
+        }
+    }
+
+    fn stage(&self, subject: &Subject, stage: &'static str) {
+        if let Some(since) = self.since_seen(&subject.uid) {
+            self.metrics.stages.get_or_create(&Stage { stage }).observe(since.as_secs_f64());
+        }
+    }
+
+    /// The three conditions after an apply.
+    async fn outcome_conditions(
+        &self,
+        mapping: &Mapping,
+        steps: &Plan,
+        applied: &Applied,
+        resolved: &Resolved,
+    ) -> Vec<Condition> {
+        let realized = match worst(applied) {
+            Some((name, error)) => {
+                let mut message = format!("{name}: {error}");
+                if error.class() == RetryClass::Quota
+                    && let Some(quota) = self.cloud.quota("port").await
+                {
+                    message = format!("{message}; {quota}");
+                }
+                Condition::no(REALIZED, error.class().reason(), message)
+            }
+            None => match steps.blocked.first() {
+                Some(blocked) => blocked_condition(&blocked.name, &blocked.on, resolved),
+                None => Condition::yes(REALIZED, "Applied", "everything desired is in the cloud"),
+            },
+        };
+        let ready = match realized.status {
+            Some(true) => Condition::yes(READY, "Ready", "everything desired exists and is ready"),
+            _ => Condition { kind: READY.into(), ..realized.clone() },
+        };
+        vec![mapping.condition.clone(), realized, ready]
+    }
+}
+
+fn blocked_condition(name: &str, on: &Wait, resolved: &Resolved) -> Condition {
+    let (reason, message) = match on {
+        Wait::Reference(reference) => {
+            let why = resolved.missing.get(reference).cloned();
+            ("WaitingForReference", why.unwrap_or_else(|| format!("{reference:?} stands for nothing yet")))
+        }
+        Wait::Entry(other) => {
+            ("WaitingForReference", format!("it needs entry {other:?}, which waits itself"))
+        }
+        Wait::InUse => {
+            ("InUse", "another mapping refers to it: it is deleted when that no longer does".into())
+        }
+        Wait::ReplacePending => (
+            "ReplacePending",
+            "it has to be replaced, and is in use: it is replaced when the pod goes".into(),
+        ),
+    };
+    Condition::no(REALIZED, reason, format!("{name}: {message}"))
+}
+
+/// The failure to tell people about: what only they can mend comes first.
+fn worst(applied: &Applied) -> Option<(&String, &ReconcileError)> {
+    applied.errors.iter().max_by_key(|(_, error)| error.class())
+}
+
+fn is_attached(status: &CloudMappingStatus) -> bool {
+    status.conditions.iter().any(|c| c.type_ == ATTACHED && c.status == "True")
+}
+
+fn undated(condition: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition) -> Condition {
+    let status = match condition.status.as_str() {
+        "True" => Some(true),
+        "False" => Some(false),
+        _ => None,
+    };
+    let (reason, message) = (condition.reason.clone(), condition.message.clone());
+    Condition { kind: condition.type_.clone(), status, reason, message }
+}
+
+fn blank(kind: isthmus_model::kinds::Kind) -> isthmus_model::record::Recorded {
+    let (hash, fields, references) = (String::new(), BTreeSet::new(), Vec::new());
+    isthmus_model::record::Recorded { kind, id: None, hash, fields, references, retain: false }
+}
+
+impl Mapping {
+    fn versions(&self, desired: &DesiredList) -> Versions {
+        let output = (!desired.entries().is_empty()).then(|| isthmus_model::hash::of(desired));
+        Versions { output, ..self.versions.clone() }
+    }
+}

@@ -1,0 +1,68 @@
+//! What references that leave the list stand for: entries of other mappings, and existing resources.
+
+use std::collections::BTreeMap;
+
+use isthmus_model::desired::DesiredList;
+use isthmus_model::object::ObjectKey;
+use isthmus_model::observed::Target;
+use isthmus_model::plan::External;
+use isthmus_model::value::Reference;
+
+use crate::cloud::{Lookup, Result};
+use crate::session::Session;
+
+/// What they stand for, and why the others stand for nothing.
+#[derive(Debug, Default)]
+pub struct Resolved {
+    /// Those that stand for something.
+    pub external: External,
+    /// The others, with what to tell people.
+    pub missing: BTreeMap<Reference, String>,
+}
+
+/// Looks up everything that a list refers to outside of itself.
+///
+/// # Errors
+/// The cloud's, where it could not be asked.
+pub async fn resolve(session: &Session, desired: &DesiredList) -> Result<Resolved> {
+    let mut resolved = Resolved::default();
+    for entry in desired.entries() {
+        for (field, reference) in entry.references() {
+            let found = match reference {
+                Reference::Local(_) => continue,
+                Reference::Mapped { subject, name } => mapped(session, subject, name),
+                Reference::Existing(text) => match session.cloud.existing.of_field(field, text).await? {
+                    Lookup::Found(found) => Ok(found.target.clone()),
+                    Lookup::Not(why) => Err(why),
+                },
+            };
+            match found {
+                Ok(target) => drop(resolved.external.insert((field.to_owned(), reference.clone()), target)),
+                Err(why) => drop(resolved.missing.insert(reference.clone(), why)),
+            }
+        }
+    }
+    Ok(resolved)
+}
+
+/// The entry of another mapping, in the life that its subject has now.
+fn mapped(session: &Session, key: &ObjectKey, name: &str) -> Result<Target, String> {
+    let Some(stored) = session.snapshot().subject(key) else {
+        return Err(format!("there is no {key}"));
+    };
+    let id = {
+        let records = session.records.lock();
+        let known = records.get(&stored.uid).ok_or_else(|| format!("{key} has no CloudMapping yet"))?;
+        let resource = known.status.resources.iter().find(|r| r.name == name);
+        let resource = resource.ok_or_else(|| format!("the mapping of {key} has no entry {name:?}"))?;
+        resource
+            .id
+            .clone()
+            .ok_or_else(|| format!("entry {name:?} of the mapping of {key} is not made yet"))?
+    };
+    let inventory = session.inventory.lock();
+    let observed = inventory.get(&stored.uid, &id);
+    observed
+        .map(|o| o.target())
+        .ok_or_else(|| format!("entry {name:?} of the mapping of {key} is gone from the cloud"))
+}

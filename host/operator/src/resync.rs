@@ -1,0 +1,124 @@
+//! The resync: everything with our mark is listed, differences are repaired, and what nobody owns is collected.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use isthmus_model::mark::Mark;
+use isthmus_model::observed::Observed;
+use tokio::sync::watch;
+
+use crate::backoff::jittered;
+use crate::session::Session;
+
+/// How the resync is done.
+#[derive(Clone, Debug)]
+pub struct ResyncOptions {
+    /// Between two of them, before jitter. An orphan is collected when two in a row saw it.
+    pub every: Duration,
+    /// Most orphans that are deleted at once.
+    pub max_orphans: usize,
+}
+
+/// Resyncs until `stop` says so.
+pub async fn run(session: Arc<Session>, options: ResyncOptions, mut stop: watch::Receiver<bool>) {
+    let mut suspects = BTreeSet::new();
+    let mut round = 0;
+    loop {
+        round += 1;
+        let delay = jittered(options.every, &session.cluster, round);
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = tokio::time::sleep(delay) => {}
+        }
+        match session.list_ours().await {
+            Ok(differing) => {
+                tracing::debug!(differing = differing.len(), "resync");
+                session.enqueue_all();
+                suspects = session.collect_orphans(suspects, options.max_orphans).await;
+            }
+            Err(error) => tracing::warn!(%error, "resync: the cloud can't be listed"),
+        }
+    }
+}
+
+impl Session {
+    /// Lists everything with our mark. Answers the uids of subjects for which anything differs from what was known.
+    ///
+    /// # Errors
+    /// The cloud's: nothing is taken in then.
+    pub async fn list_ours(&self) -> crate::cloud::Result<Vec<Box<str>>> {
+        let begun = self.inventory.lock().begin();
+        let listed = self.cloud.list(&Mark::cluster_tag(&self.cluster)).await?;
+        let ours: Vec<Observed> = listed
+            .into_iter()
+            .filter(|o| o.mark.as_ref().is_some_and(|m| m.cluster == self.cluster))
+            .collect();
+        let mut inventory = self.inventory.lock();
+        let differing = inventory.replace(begun, ours);
+        self.metrics.resources.set(i64::try_from(inventory.len()).unwrap_or(i64::MAX));
+        Ok(differing)
+    }
+
+    /// Deletes what was seen without an owner this time and the last, within a limit. Answers what was seen this time.
+    async fn collect_orphans(&self, before: BTreeSet<String>, most: usize) -> BTreeSet<String> {
+        let orphans = self.orphans();
+        let seen: BTreeSet<String> = orphans.keys().cloned().collect();
+        let twice: Vec<&Observed> =
+            orphans.iter().filter(|(id, _)| before.contains(*id)).map(|(_, o)| o).collect();
+        if twice.len() > most {
+            tracing::warn!(
+                orphans = twice.len(),
+                most,
+                "more orphans than may be deleted at once: none is deleted; look at them, and raise --max-orphans if they are"
+            );
+            return seen;
+        }
+        for orphan in twice {
+            self.collect(orphan).await;
+        }
+        seen
+    }
+
+    async fn collect(&self, orphan: &Observed) {
+        let Some(mark) = orphan.mark.as_ref().filter(|_| self.fence().is_ok()) else { return };
+        let deleted = match self.cloud.driver(orphan.kind) {
+            Ok(driver) => driver.delete(&orphan.id).await,
+            Err(error) => Err(error),
+        };
+        match deleted {
+            Ok(()) => {
+                self.inventory.lock().remove(&mark.subject, &orphan.id);
+                self.metrics.orphans.inc();
+                tracing::info!(kind = %orphan.kind, id = %orphan.id, subject = %mark.subject, entry = %mark.name, "orphan deleted");
+            }
+            Err(error) => {
+                tracing::warn!(kind = %orphan.kind, id = %orphan.id, %error, "an orphan can't be deleted")
+            }
+        }
+    }
+
+    /// What is ours and has neither a CloudMapping nor a live subject. Nothing at all where there is no CloudMapping: then
+    /// it is the record that is lost (an etcd that was restored), not the owners.
+    fn orphans(&self) -> BTreeMap<String, Observed> {
+        let records = self.records.lock();
+        if records.is_empty() {
+            return BTreeMap::new();
+        }
+        let live: BTreeSet<Arc<str>> = {
+            let snapshot = self.snapshot();
+            let pipelines = self.pipelines.load();
+            // A subject of a kind that can't be listed may live.
+            if pipelines.kinds().any(|kind| !self.synced(kind)) {
+                return BTreeMap::new();
+            }
+            pipelines
+                .kinds()
+                .flat_map(|kind| snapshot.iter(kind).map(|s| s.uid.clone()).collect::<Vec<_>>())
+                .collect()
+        };
+        let inventory = self.inventory.lock();
+        let ownerless = inventory.subjects().filter(|uid| records.get(uid).is_none() && !live.contains(*uid));
+        ownerless.flat_map(|uid| inventory.of(uid)).collect()
+    }
+}

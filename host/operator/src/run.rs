@@ -1,0 +1,277 @@
+//! The operator: stands for election, and while it leads, runs a session.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use isthmus_kubernetes::Client;
+use isthmus_kubernetes::events::Events;
+use isthmus_kubernetes::lease::{Candidate, Leadership, Timing};
+use isthmus_kubernetes::mapping::Mappings;
+use isthmus_kubernetes::store::Store;
+use isthmus_kubernetes::watch::{self, Watches};
+use isthmus_model::deps::DependencyIndex;
+use isthmus_model::snapshot::CloudFacts;
+use isthmus_openstack::{CloudConfig, Neutron, Session as CloudSession};
+use isthmus_policy::{Engine, EngineOptions};
+use parking_lot::{Mutex, RwLock};
+use prometheus_client::registry::Registry;
+use tokio::sync::watch as signal;
+use tokio::task::JoinSet;
+
+use crate::cloud::Cloud;
+use crate::http::{self, Readiness};
+use crate::inventory::Inventory;
+use crate::metrics::Metrics;
+use crate::modules::{Manager, Pipelines};
+use crate::queue::{self, Requests};
+use crate::reconcile::reconcile;
+use crate::records::Records;
+use crate::resync::{self, ResyncOptions};
+use crate::session::Session;
+use crate::{backoff, feed};
+
+/// What an operator is started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Namespace of the operator: modules load only from here, and its lease is here.
+    pub namespace: String,
+    /// What tells this process from others, in the lease.
+    pub identity: String,
+    /// Periods of the lease.
+    pub timing: Timing,
+    /// Where /healthz, /readyz and /metrics are served; `None`: nowhere.
+    pub http: Option<SocketAddr>,
+    /// Where compiled modules are kept; `None`: nowhere.
+    pub cache_dir: Option<PathBuf>,
+    /// Reconciles at once.
+    pub parallel: usize,
+    /// The resync.
+    pub resync: ResyncOptions,
+}
+
+/// Runs an operator until `stop` says so, then lets what is in flight end and gives the lease back.
+///
+/// # Errors
+/// What makes it impossible to begin: no Wasm engine, no address to serve at. Later errors are retried.
+pub async fn run(
+    options: Options,
+    client: Client,
+    cloud: CloudConfig,
+    stop: signal::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let engine = EngineOptions { cache_dir: options.cache_dir.clone(), ..EngineOptions::default() };
+    let engine = Engine::new(engine).context("starting the Wasm engine")?;
+    let (metrics, readiness, mut registry) =
+        (Arc::new(Metrics::default()), Readiness::default(), Registry::default());
+    metrics.register(&mut registry);
+    let cloud_metrics = isthmus_openstack::Metrics::default();
+    cloud_metrics.register(&mut registry);
+    let cloud = CloudSession::new(cloud, cloud_metrics).context("OpenStack configuration")?;
+    let mut serving = JoinSet::new();
+    if let Some(address) = options.http {
+        serving.spawn(http::serve(address, registry, readiness.clone()));
+    }
+    readiness.yes();
+    let candidate =
+        Candidate::new(client.clone(), &options.namespace, "isthmus", &options.identity, options.timing);
+    let leadership = candidate.leadership();
+    let (resign, resigned) = signal::channel(false);
+    let election = tokio::spawn(candidate.run(until(resigned)));
+    let operator = Operator { options, client, cloud, engine, metrics, readiness, leadership };
+    tokio::select! {
+        () = operator.terms(stop) => {}
+        Some(ended) = serving.join_next() => ended.context("serving /healthz")?.context("serving /healthz")?,
+    }
+    resign.send_replace(true);
+    election.await.context("the election ended abnormally")?;
+    Ok(())
+}
+
+async fn until(mut said: signal::Receiver<bool>) {
+    // An error is that the sender is gone, which ends the election as well.
+    let _ = said.wait_for(|said| *said).await;
+}
+
+struct Operator {
+    options: Options,
+    client: Client,
+    cloud: CloudSession,
+    engine: Engine,
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
+    leadership: signal::Receiver<Leadership>,
+}
+
+impl Operator {
+    /// One session for each term of leadership.
+    async fn terms(&self, stop: signal::Receiver<bool>) {
+        let mut leadership = self.leadership.clone();
+        loop {
+            tokio::select! {
+                () = until(stop.clone()) => return,
+                led = leadership.wait_for(Leadership::leads) => if led.is_err() { return },
+            }
+            tracing::info!(identity = %self.options.identity, "leading");
+            self.metrics.leading.set(1);
+            let (end, ended) = signal::channel(false);
+            let mut term = tokio::spawn(self.session(ended));
+            let lost = tokio::select! {
+                () = until(stop.clone()) => false,
+                () = lost(leadership.clone()) => true,
+                _ = &mut term => true,
+            };
+            end.send_replace(true);
+            if !term.is_finished()
+                && let Err(error) = term.await
+            {
+                tracing::error!(%error, "the session ended abnormally");
+            }
+            self.metrics.leading.set(0);
+            if !lost {
+                return;
+            }
+            tracing::warn!("no longer leading");
+        }
+    }
+
+    /// What is done while leading. It owns all that it uses, so that it can outlive this call for what is in flight.
+    fn session(&self, stop: signal::Receiver<bool>) -> impl Future<Output = ()> + Send + use<> {
+        let term = Term {
+            options: self.options.clone(),
+            client: self.client.clone(),
+            cloud: self.cloud.clone(),
+            engine: self.engine.clone(),
+            metrics: self.metrics.clone(),
+            readiness: self.readiness.clone(),
+            leadership: self.leadership.clone(),
+        };
+        async move {
+            let ended = stop.clone();
+            tokio::select! {
+                () = until(ended) => {}
+                begun = term.begin() => term.work(begun, stop).await,
+            }
+            term.readiness.yes();
+        }
+    }
+}
+
+async fn lost(mut leadership: signal::Receiver<Leadership>) {
+    loop {
+        let until = match &*leadership.borrow_and_update() {
+            Leadership::Leader { until } => *until,
+            Leadership::Follower { .. } => return,
+        };
+        tokio::select! {
+            changed = leadership.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep_until(until) => return,
+        }
+    }
+}
+
+type Term = Operator;
+
+/// A session that is ready to work.
+struct Begun {
+    session: Arc<Session>,
+    manager: Manager,
+    requests: Requests<Arc<isthmus_model::object::Subject>>,
+    tasks: JoinSet<()>,
+}
+
+impl Term {
+    /// Everything that must be known before the first write: the cluster's id, what is ours in the cloud, all CloudMappings,
+    /// all modules.
+    async fn begin(&self) -> Begun {
+        let cluster = self.persist("reading the cluster's id", || self.client.cluster_id()).await;
+        let project = self.persist("signing in to OpenStack", || self.cloud.token()).await.project_id.clone();
+        let neutron = Neutron::new(self.cloud.clone());
+        let extensions = self.persist("asking Neutron for its extensions", || neutron.extensions()).await;
+        let (queue, requests) = queue::queue();
+        let store = Arc::new(RwLock::new(Store::new()));
+        let (watches, objects) = Watches::start(self.client.clone(), store.clone());
+        let session = Arc::new(Session {
+            cluster,
+            store,
+            watches,
+            pipelines: ArcSwap::from_pointee(Pipelines::default()),
+            deps: Mutex::new(DependencyIndex::default()),
+            records: Mutex::new(Records::default()),
+            inventory: Mutex::new(Inventory::default()),
+            cloud: Cloud::new(neutron, project, &extensions),
+            mappings: Mappings::new(self.client.clone(), &self.options.namespace),
+            events: Events::start(self.client.clone(), &self.options.identity),
+            queue,
+            metrics: self.metrics.clone(),
+            leadership: self.leadership.clone(),
+            progress: Mutex::default(),
+        });
+        let facts =
+            CloudFacts { network_extensions: extensions.into_iter().collect(), ..CloudFacts::default() };
+        session.store.write().set_cloud(facts);
+        self.persist("listing what is ours in the cloud", || session.list_ours()).await;
+        let mut tasks = JoinSet::new();
+        let (known, synced) = tokio::sync::oneshot::channel();
+        tasks.spawn(feed::mappings(session.clone(), watch::mappings(&self.client, None), known));
+        self.readiness.not("listing CloudMappings");
+        // The task that would tell ends only with the session.
+        let _ = synced.await;
+        tasks.spawn(feed::objects(session.clone(), objects));
+        self.readiness.not("loading modules");
+        let mut manager = Manager::start(
+            session.clone(),
+            self.engine.clone(),
+            self.client.clone(),
+            &self.options.namespace,
+        )
+        .await;
+        manager.begin().await;
+        Begun { session, manager, requests, tasks }
+    }
+
+    async fn work(&self, begun: Begun, stop: signal::Receiver<bool>) {
+        let Begun { session, manager, requests, mut tasks } = begun;
+        let known = (session.records.lock().len(), session.inventory.lock().len());
+        tracing::info!(mappings = known.0, resources = known.1, cluster = %session.cluster, "ready");
+        self.readiness.yes();
+        session.enqueue_all();
+        tasks.spawn(manager.run());
+        tasks.spawn(resync::run(session.clone(), self.options.resync.clone(), stop.clone()));
+        let work = session.clone();
+        queue::run(requests, self.options.parallel, stop, move |subject| {
+            let session = work.clone();
+            async move { reconcile(&session, subject).await }
+        })
+        .await;
+        tasks.shutdown().await;
+    }
+
+    /// Tries until it succeeds, and tells why it does not.
+    async fn persist<T, E: std::fmt::Display, F: Future<Output = Result<T, E>>>(
+        &self,
+        what: &str,
+        call: impl Fn() -> F,
+    ) -> T {
+        for attempt in 1.. {
+            match call().await {
+                Ok(done) => return done,
+                Err(error) => {
+                    tracing::warn!(%error, attempt, "{what}");
+                    self.readiness.not(&format!("{what}: {error}"));
+                }
+            }
+            let delay = Duration::from_millis(250).saturating_mul(1 << attempt.min(6));
+            tokio::time::sleep(backoff::jittered(
+                delay.min(Duration::from_secs(10)),
+                &self.options.identity,
+                attempt,
+            ))
+            .await;
+        }
+        unreachable!("the attempts have no end")
+    }
+}

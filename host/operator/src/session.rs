@@ -1,0 +1,202 @@
+//! One term of leadership: everything that a leader knows. It is built anew for each term, so that nothing stale is
+//! carried over, and everything with our mark is listed before the first write (invariant 4).
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use isthmus_kubernetes::events::Events;
+use isthmus_kubernetes::lease::Leadership;
+use isthmus_kubernetes::mapping::Mappings;
+use isthmus_kubernetes::store::{Store, StoreSnapshot, Stored};
+use isthmus_kubernetes::watch::{Phase, Watches};
+use isthmus_model::deps::DependencyIndex;
+use isthmus_model::object::{Gvk, ObjectKey, Subject};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::cloud::Cloud;
+use crate::error::ReconcileError;
+use crate::inventory::Inventory;
+use crate::metrics::Metrics;
+use crate::modules::Pipelines;
+use crate::queue::Queue;
+use crate::records::Records;
+
+/// Everything that reconciles share.
+pub struct Session {
+    /// Cluster id of our marks.
+    pub cluster: String,
+    /// Objects of Kubernetes.
+    pub store: Arc<RwLock<Store>>,
+    /// The watches that fill it.
+    pub watches: Watches,
+    /// What maps what now. Swapped whole: a call in flight ends on what it began with (invariant 8).
+    pub pipelines: ArcSwap<Pipelines>,
+    /// Who read what.
+    pub deps: Mutex<DependencyIndex<Arc<Subject>>>,
+    /// The CloudMappings.
+    pub records: Mutex<Records>,
+    /// What the cloud has with our mark.
+    pub inventory: Mutex<Inventory>,
+    /// The cloud.
+    pub cloud: Cloud,
+    /// Writes to CloudMappings.
+    pub mappings: Mappings,
+    /// Events.
+    pub events: Events,
+    /// Subjects to be looked at.
+    pub queue: Queue<Arc<Subject>>,
+    /// Numbers.
+    pub metrics: Arc<Metrics>,
+    /// Whether we may write.
+    pub leadership: watch::Receiver<Leadership>,
+    /// Progress of subjects that are not done.
+    pub progress: Mutex<HashMap<Arc<str>, Progress>>,
+}
+
+/// How far a subject is.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// When it was seen first, until it is ready for the first time.
+    pub seen: Option<Instant>,
+    /// Failures in a row.
+    pub attempts: u32,
+    /// Since when its object is gone.
+    pub gone: Option<Instant>,
+}
+
+/// Whether a subject's object is there.
+#[derive(Clone, Debug)]
+pub enum Presence {
+    /// It is, in this life.
+    Live(Arc<Stored>),
+    /// It is not, and that is certain.
+    Gone,
+    /// Its kind can't be listed now.
+    Unknown,
+}
+
+/// Kind of namespaces.
+pub fn namespace_kind() -> Gvk {
+    Gvk::new("", "v1", "Namespace")
+}
+
+/// Kind of nodes.
+pub fn node_kind() -> Gvk {
+    Gvk::new("", "v1", "Node")
+}
+
+impl Session {
+    /// A consistent view of the cluster.
+    pub fn snapshot(&self) -> StoreSnapshot {
+        self.store.read().snapshot()
+    }
+
+    /// Before each write: the next leader must not find us writing (invariant 7).
+    ///
+    /// # Errors
+    /// [`ReconcileError::NotLeading`].
+    pub fn fence(&self) -> Result<(), ReconcileError> {
+        if self.leadership.borrow().leads() { Ok(()) } else { Err(ReconcileError::NotLeading) }
+    }
+
+    /// Whether a kind's objects are all known.
+    pub fn synced(&self, kind: &Gvk) -> bool {
+        self.watches.state(kind).is_some_and(|state| state.phase == Phase::Synced)
+    }
+
+    /// Whether the subject's object is there. That it is not is believed only of a kind that is listed.
+    pub fn presence(&self, subject: &Subject, snapshot: &StoreSnapshot) -> Presence {
+        match snapshot.subject(&subject.key) {
+            Some(stored) if stored.uid == subject.uid => Presence::Live(stored),
+            _ if self.synced(&subject.key.kind) => Presence::Gone,
+            _ => Presence::Unknown,
+        }
+    }
+
+    /// Whether a namespace is being deleted.
+    pub fn terminating(&self, namespace: &str, snapshot: &StoreSnapshot) -> bool {
+        let key = ObjectKey::new(namespace_kind(), None, namespace);
+        snapshot.subject(&key).is_some_and(|stored| stored.deleting)
+    }
+
+    /// Whether a node's object is there.
+    pub fn has_node(&self, node: &str, snapshot: &StoreSnapshot) -> bool {
+        snapshot.subject(&ObjectKey::new(node_kind(), None, node)).is_some()
+    }
+
+    /// Notes a failure; answers how many there were in a row.
+    pub fn failed(&self, uid: &Arc<str>) -> u32 {
+        let mut progress = self.progress.lock();
+        let progress = progress.entry(uid.clone()).or_default();
+        progress.attempts += 1;
+        progress.attempts
+    }
+
+    /// Since when the subject has been gone, from now on if that is new.
+    pub fn gone_since(&self, uid: &Arc<str>) -> Instant {
+        *self.progress.lock().entry(uid.clone()).or_default().gone.get_or_insert_with(Instant::now)
+    }
+
+    /// Notes that a subject was seen, for the time that it takes.
+    pub fn seen(&self, uid: &Arc<str>) {
+        let mut progress = self.progress.lock();
+        progress.entry(uid.clone()).or_insert(Progress { seen: Some(Instant::now()), ..Progress::default() });
+    }
+
+    /// Time since the subject was seen; `None` once it was ready.
+    pub fn since_seen(&self, uid: &Arc<str>) -> Option<Duration> {
+        self.progress.lock().get(uid).and_then(|p| p.seen).map(|seen| seen.elapsed())
+    }
+
+    /// Notes success.
+    pub fn succeeded(&self, uid: &Arc<str>, ready: bool) {
+        if let Some(progress) = self.progress.lock().get_mut(uid) {
+            progress.attempts = 0;
+            if ready {
+                progress.seen = None;
+            }
+        }
+    }
+
+    /// Forgets a subject that is gone with all that it had.
+    pub fn forget(&self, subject: &Arc<Subject>) {
+        self.progress.lock().remove(&subject.uid);
+        self.deps.lock().remove(subject);
+    }
+
+    /// Queues everything that could have work: every live subject of a mapped kind, and every CloudMapping.
+    pub fn enqueue_all(&self) {
+        let snapshot = self.snapshot();
+        let mut all: BTreeSet<Arc<Subject>> = self.records.lock().subjects().cloned().map(Arc::new).collect();
+        for kind in self.pipelines.load().kinds() {
+            all.extend(snapshot.iter(kind).map(|stored| Arc::new(subject_of(&stored))));
+        }
+        all.into_iter().for_each(|subject| self.queue.now(subject));
+    }
+
+    /// Queues the subjects of one kind.
+    pub fn enqueue_kind(&self, kind: &Gvk) {
+        let snapshot = self.snapshot();
+        let live = snapshot.iter(kind).map(|stored| Arc::new(subject_of(&stored)));
+        let recorded: Vec<_> = {
+            let records = self.records.lock();
+            records.subjects().filter(|s| *s.key.kind == *kind).cloned().map(Arc::new).collect()
+        };
+        live.chain(recorded).collect::<BTreeSet<_>>().into_iter().for_each(|subject| self.queue.now(subject));
+    }
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self { seen: None, attempts: 0, gone: None }
+    }
+}
+
+/// The subject that a stored object is.
+pub fn subject_of(stored: &Stored) -> Subject {
+    Subject { key: stored.key.clone(), uid: stored.uid.clone() }
+}

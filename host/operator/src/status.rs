@@ -1,0 +1,223 @@
+//! What a CloudMapping's status says: made from the record, what is observed, and what happened.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use isthmus_kubernetes::crd::{
+    CloudMappingStatus, ModuleVersion, ResourceReference, ResourceState, ResourceStatus, Route, VifStatus,
+};
+use isthmus_model::condition::{ATTACHED, Condition};
+use isthmus_model::desired::{DesiredList, Entry};
+use isthmus_model::kinds::Kind;
+use isthmus_model::object::Subject;
+use isthmus_model::observed::{Observed, State};
+use isthmus_model::record::{Record, Recorded};
+use isthmus_model::value::{Reference, Value};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
+use k8s_openapi::jiff::Timestamp;
+
+use crate::cloud::{Existing, Lookup, Result};
+
+/// What a status is made from.
+pub struct Facts<'a> {
+    /// Whose mapping.
+    pub subject: &'a Subject,
+    /// Its generation.
+    pub generation: Option<i64>,
+    /// The status that it has.
+    pub before: &'a CloudMappingStatus,
+    /// What is recorded.
+    pub record: &'a Record,
+    /// What is observed.
+    pub observed: &'a BTreeMap<String, Observed>,
+    /// What happened to an entry.
+    pub messages: BTreeMap<String, String>,
+    /// Creates whose answer was lost.
+    pub unknown: &'a BTreeSet<String>,
+    /// Conditions of ours.
+    pub conditions: Vec<Condition>,
+}
+
+/// Status of a mapping whose list did not change: what is recorded, with new conditions.
+pub fn with_conditions(facts: &Facts<'_>) -> CloudMappingStatus {
+    let resources: Vec<_> =
+        facts.record.iter().map(|(name, recorded)| facts.resource(name, recorded)).collect();
+    let in_cloud = facts.record.values().filter(|r| r.kind.in_cloud()).count();
+    CloudMappingStatus {
+        observed_generation: facts.generation,
+        subject: Some(format!("{}/{}", facts.subject.key.kind.kind, facts.subject.key.name)),
+        resource_count: i32::try_from(in_cloud).ok(),
+        resources,
+        conditions: conditions(facts),
+        ..facts.before.clone()
+    }
+}
+
+/// The versions that made a list.
+#[derive(Clone, Debug, Default)]
+pub struct Versions {
+    /// The mapper's.
+    pub module: Option<ModuleVersion>,
+    /// The refiners', in order.
+    pub refiners: Vec<ModuleVersion>,
+    /// Hash of what was read.
+    pub input: Option<String>,
+    /// Hash of the list.
+    pub output: Option<String>,
+}
+
+/// Status of a mapping after a list was applied.
+///
+/// # Errors
+/// A subnet or network that a VIF's facts come from can't be asked for.
+pub async fn applied(
+    facts: &Facts<'_>,
+    desired: &DesiredList,
+    versions: Versions,
+    existing: &Existing,
+) -> Result<CloudMappingStatus> {
+    let vifs = vifs(facts, desired, existing).await?;
+    let plain = |address: &String| address.split('/').next().unwrap_or_default().to_owned();
+    let ips: Vec<String> = vifs.iter().flat_map(|v| &v.addresses).map(plain).collect();
+    let node = desired.entries().iter().find_map(node_of);
+    Ok(CloudMappingStatus {
+        module: versions.module,
+        refiners: versions.refiners,
+        input_hash: versions.input,
+        output_hash: versions.output,
+        node,
+        ips: (!ips.is_empty()).then(|| ips.join(",")),
+        vifs,
+        ..with_conditions(facts)
+    })
+}
+
+/// The node that an entry is bound to.
+pub fn node_of(entry: &Entry) -> Option<String> {
+    match entry.fields.get("host") {
+        Some(Value::Text(node)) if entry.kind == Kind::Port => Some(node.clone()),
+        _ => None,
+    }
+}
+
+impl Facts<'_> {
+    fn resource(&self, name: &str, recorded: &Recorded) -> ResourceStatus {
+        let observed = recorded.id.as_ref().and_then(|id| self.observed.get(id));
+        let unknown = self.unknown.contains(name);
+        let state = match observed.map(|o| o.state) {
+            Some(State::Ready) => ResourceState::Ready,
+            Some(State::Failed) => ResourceState::Failed,
+            Some(State::Pending) => ResourceState::Pending,
+            None if !recorded.kind.in_cloud() => ResourceState::Ready,
+            None => ResourceState::Pending,
+        };
+        ResourceStatus {
+            name: name.into(),
+            kind: recorded.kind,
+            id: recorded.id.clone(),
+            state,
+            hash: recorded.hash.clone(),
+            fields: recorded.fields.iter().cloned().collect(),
+            project: None,
+            references: recorded.references.iter().map(ResourceReference::from).collect(),
+            addresses: observed
+                .map(|o| o.addresses.iter().map(ToString::to_string).collect())
+                .unwrap_or_default(),
+            message: self.messages.get(name).cloned(),
+            created_unknown: unknown,
+            retained: recorded.retain,
+        }
+    }
+}
+
+async fn vifs(facts: &Facts<'_>, desired: &DesiredList, existing: &Existing) -> Result<Vec<VifStatus>> {
+    let mut vifs = Vec::new();
+    for entry in desired.entries().iter().filter(|e| e.kind == Kind::Vif) {
+        let Some(Value::Ref(Reference::Local(port))) = entry.fields.get("port") else { continue };
+        let id = facts.record.get(port).and_then(|r| r.id.as_ref());
+        let Some(observed) = id.and_then(|id| facts.observed.get(id)) else { continue };
+        vifs.push(vif(entry, port, observed, existing).await?);
+    }
+    Ok(vifs)
+}
+
+async fn vif(entry: &Entry, port: &str, observed: &Observed, existing: &Existing) -> Result<VifStatus> {
+    let text = |name: &str| observed.fields.get(name).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
+    let network = text("network");
+    let (mut addresses, mut gateways) = (Vec::new(), Vec::new());
+    let ips = observed.fields.get("fixed_ips").and_then(|v| v.as_array());
+    for ip in ips.into_iter().flatten() {
+        let part = |name: &str| ip.get(name).and_then(|v| v.as_str()).unwrap_or_default();
+        let Lookup::Found(subnet) = existing.subnet(part("subnet")).await? else { continue };
+        let length =
+            subnet.target.cidr.as_deref().and_then(|c| c.split_once('/')).map_or("32", |(_, length)| length);
+        addresses.push(format!("{}/{length}", part("address")));
+        gateways.extend(subnet.gateway.as_ref().map(IpAddr::to_string));
+    }
+    let mtu = match existing.network(&network).await? {
+        Lookup::Found(found) => found.mtu,
+        Lookup::Not(_) => None,
+    };
+    let own = |name: &str| match entry.fields.get(name) {
+        Some(Value::Text(text)) => Some(text.clone()),
+        _ => None,
+    };
+    Ok(VifStatus {
+        interface: own("interface").unwrap_or_else(|| entry.name.clone()),
+        port: port.into(),
+        port_id: observed.id.clone(),
+        mac_address: text("mac_address"),
+        addresses,
+        gateways,
+        mtu: mtu.and_then(|m| i32::try_from(m).ok()),
+        network,
+        default_route: matches!(entry.fields.get("default_route"), Some(Value::Bool(true))),
+        routes: routes(entry),
+        binding: own("binding"),
+        vnic_type: observed.fields.get("vnic_type").and_then(|v| v.as_str()).map(Into::into),
+    })
+}
+
+fn routes(entry: &Entry) -> Vec<Route> {
+    let Some(Value::List(routes)) = entry.fields.get("routes") else { return Vec::new() };
+    let text = |value: Option<&Value>| match value {
+        Some(Value::Text(text)) => Some(text.clone()),
+        _ => None,
+    };
+    let route = |value: &Value| match value {
+        Value::Map(fields) => Some(Route {
+            destination: text(fields.get("destination"))?,
+            next_hop: text(fields.get("next_hop"))?,
+        }),
+        _ => None,
+    };
+    routes.iter().filter_map(route).collect()
+}
+
+/// Our conditions, with the time of the last change of each, and those of others (the agent's) as they are.
+fn conditions(facts: &Facts<'_>) -> Vec<meta::Condition> {
+    let before = &facts.before.conditions;
+    let mut all: Vec<meta::Condition> = before.iter().filter(|c| c.type_ == ATTACHED).cloned().collect();
+    all.extend(facts.conditions.iter().map(|condition| dated(condition, before, facts.generation)));
+    all.sort_by(|a, b| a.type_.cmp(&b.type_));
+    all
+}
+
+/// A condition as Kubernetes writes it: the transition time is that of the last change of its status.
+pub fn dated(condition: &Condition, before: &[meta::Condition], generation: Option<i64>) -> meta::Condition {
+    let status = match condition.status {
+        Some(true) => "True",
+        Some(false) => "False",
+        None => "Unknown",
+    };
+    let old = before.iter().find(|old| old.type_ == condition.kind && old.status == status);
+    meta::Condition {
+        type_: condition.kind.clone(),
+        status: status.into(),
+        reason: condition.reason.clone(),
+        message: condition.message.clone(),
+        observed_generation: generation,
+        last_transition_time: old
+            .map_or_else(|| meta::Time(Timestamp::now()), |old| old.last_transition_time.clone()),
+    }
+}

@@ -1,0 +1,169 @@
+//! Why a module does not load, and why a call of it failed.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Why there is no engine.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    /// Options that do not fit this machine.
+    #[error("the Wasm engine does not start: {0}")]
+    Engine(String),
+    /// No thread for the deadlines.
+    #[error("no thread for the deadlines of calls: {0}")]
+    Ticker(#[source] std::io::Error),
+    /// A cache folder that others can write to, or that cannot be used.
+    #[error("the cache folder {path} cannot be used: {why}")]
+    Cache {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// Why bytes are no module. None of these goes away by trying again with the same bytes.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum LoadError {
+    /// Larger than the options allow.
+    #[error("{what} has {found} bytes or more; at most {limit} are allowed")]
+    TooLarge {
+        /// What is too large.
+        what: &'static str,
+        /// Its size, as far as it was read.
+        found: usize,
+        /// What is allowed.
+        limit: usize,
+    },
+    /// gzip that does not unpack.
+    #[error("the module looks like gzip but does not unpack: {0}")]
+    Gzip(String),
+    /// Other bytes than those that were asked for.
+    #[error("the sha256 of the module (unpacked) is {found}, expected {expected}")]
+    Digest {
+        /// Of the bytes.
+        found: String,
+        /// That was asked for.
+        expected: String,
+    },
+    /// No Wasm, or none that can be parsed.
+    #[error("this is no WebAssembly component: {0}")]
+    NotWasm(String),
+    /// A core module.
+    #[error(
+        "this is a core WebAssembly module, expected a component: make it one with \
+         `wasm-tools component new MODULE.wasm -o COMPONENT.wasm`"
+    )]
+    CoreModule,
+    /// A component in the component.
+    #[error("the component holds another component: only one that is built from core modules is taken")]
+    NestedComponent,
+    /// Imports of WASI.
+    #[error(
+        "the component imports WASI ({}): a mapping has no files, clock or network; build it for a target without WASI \
+         (for Rust: wasm32-unknown-unknown)", .0.join(", ")
+    )]
+    Wasi(Vec<String>),
+    /// Another version of the contract.
+    #[error("the component speaks isthmus:mapping {found}, this host speaks {expected}")]
+    ContractVersion {
+        /// The module's.
+        found: String,
+        /// The host's.
+        expected: &'static str,
+    },
+    /// Imports that the host does not have.
+    #[error("the component imports {}; the host has only {expected}", .found.join(", "))]
+    Imports {
+        /// What it imports beside them.
+        found: Vec<String>,
+        /// What the host has.
+        expected: &'static str,
+    },
+    /// Exports of no world of the contract.
+    #[error("the component exports [{}]; expected are those of {expected}", .found.join(", "))]
+    World {
+        /// Functions and others that it exports.
+        found: Vec<String>,
+        /// The worlds.
+        expected: &'static str,
+    },
+    /// The right names with other types, or something that this host's Wasm engine does not take.
+    #[error("the component does not compile or link: {0}")]
+    Compile(String),
+    /// `describe` failed.
+    #[error("`describe` failed: {0}")]
+    Describe(CallError),
+    /// A manifest that breaks the contract.
+    #[error("the manifest is wrong: {0}")]
+    Manifest(String),
+}
+
+impl LoadError {
+    /// The reason of a condition, in the form Kubernetes asks for (CamelCase).
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } => "ModuleTooLarge",
+            Self::Digest { .. } => "DigestMismatch",
+            Self::Gzip(_) | Self::NotWasm(_) | Self::CoreModule | Self::NestedComponent => "NotAComponent",
+            Self::Wasi(_) | Self::Imports { .. } => "ForbiddenImports",
+            Self::ContractVersion { .. } => "UnknownContractVersion",
+            Self::World { .. } => "WrongWorld",
+            Self::Compile(_) => "CompileFailed",
+            Self::Describe(_) => "DescribeFailed",
+            Self::Manifest(_) => "InvalidManifest",
+        }
+    }
+}
+
+/// Why a call gave neither a list nor an outcome. Nothing is changed because of such a call (design, section 5, 9).
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum CallError {
+    /// The module trapped. A panic's message and place, where the module logs them as the contract asks.
+    #[error("the module trapped: {0}")]
+    Trap(String),
+    /// Longer than [`crate::Limits::deadline`].
+    #[error("the module ran longer than its limit of {0:?}")]
+    Deadline(std::time::Duration),
+    /// More memory than [`crate::Limits::memory`].
+    #[error("the module asked for more than its limit of {0} bytes of memory")]
+    Memory(usize),
+    /// Larger than [`crate::Limits::output`].
+    #[error("the module returned more than its limit of {0} bytes")]
+    Output(usize),
+    /// More than [`crate::Limits::fuel`].
+    #[error("the module used more than its limit of {0} units of fuel")]
+    Fuel(u64),
+    /// An answer or a read that the contract does not allow.
+    #[error("the module broke the contract: {0}")]
+    Contract(String),
+}
+
+impl CallError {
+    /// The reason of a condition, in the form Kubernetes asks for (CamelCase).
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Trap(_) => "ModuleTrapped",
+            Self::Deadline(_) => "ModuleDeadlineExceeded",
+            Self::Memory(_) => "ModuleMemoryExceeded",
+            Self::Output(_) => "ModuleOutputTooLarge",
+            Self::Fuel(_) => "ModuleFuelExhausted",
+            Self::Contract(_) => "ContractViolation",
+        }
+    }
+}
+
+/// Why stages make no pipeline.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum PipelineError {
+    /// The first stage has no `map`.
+    #[error("module {0} is no mapper")]
+    NoMapper(String),
+    /// A later stage has no `refine`.
+    #[error("module {0} is no refiner")]
+    NoRefiner(String),
+    /// A fuel limit on an engine that does not count.
+    #[error("stage {0} has a fuel limit, but the engine does not count fuel (EngineOptions::count_fuel)")]
+    FuelNotCounted(String),
+}

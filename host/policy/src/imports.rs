@@ -1,0 +1,109 @@
+//! What the host gives to modules: `snapshot` and `log`, and nothing else.
+
+use std::sync::Arc;
+
+use isthmus_model::object::{Gvk, ObjectKey};
+use isthmus_model::selector::Selector;
+use isthmus_model::snapshot::{CloudFacts, Read};
+use wasmtime::StoreContextMut;
+use wasmtime::component::Linker;
+
+use crate::bindings::isthmus::mapping::log::Level;
+use crate::bindings::isthmus::mapping::snapshot::{Cloud, Provider};
+use crate::bindings::isthmus::mapping::values;
+use crate::state::{LogLevel, State, View};
+
+type Store<'a> = StoreContextMut<'a, State>;
+
+/// Defines the imports. Versions that are compatible with these link to them, too.
+pub(crate) fn define(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    let mut snapshot = linker.instance("isthmus:mapping/snapshot@0.1.0")?;
+    snapshot.func_wrap("get", |mut store: Store<'_>, (key,): (values::ObjectKey,)| {
+        Ok((get(store.data_mut(), key)?,))
+    })?;
+    snapshot.func_wrap(
+        "list",
+        |mut store: Store<'_>, (kind, namespace, selector): (values::Kind, Option<String>, String)| {
+            Ok((list(store.data_mut(), &kind, namespace.as_deref(), &selector)?,))
+        },
+    )?;
+    snapshot
+        .func_wrap("cloud-facts", |mut store: Store<'_>, (): ()| Ok((cloud_facts(store.data_mut())?,)))?;
+    let mut log = linker.instance("isthmus:mapping/log@0.1.0")?;
+    log.func_wrap("write", |mut store: Store<'_>, (level, message): (Level, String)| {
+        let level = match level {
+            Level::Debug => LogLevel::Debug,
+            Level::Info => LogLevel::Info,
+            Level::Warn => LogLevel::Warn,
+            Level::Error => LogLevel::Error,
+        };
+        store.data_mut().logs.write(level, &message);
+        Ok(())
+    })
+}
+
+fn get(state: &mut State, key: values::ObjectKey) -> wasmtime::Result<Option<Arc<str>>> {
+    let view = view(state)?;
+    let kind = declared(state, &key.kind)?;
+    let key = ObjectKey::new(kind, key.namespace.as_deref(), &key.name);
+    let object = view.get(&key);
+    state.reads.insert(Read::Get(key));
+    Ok(object)
+}
+
+fn list(
+    state: &mut State,
+    kind: &values::Kind,
+    namespace: Option<&str>,
+    selector: &str,
+) -> wasmtime::Result<Vec<Arc<str>>> {
+    let view = view(state)?;
+    let kind = declared(state, kind)?;
+    let selector: Selector = match selector.parse() {
+        Ok(selector) => selector,
+        Err(error) => return refuse(state, format!("it lists {kind}, but {error}")),
+    };
+    let objects = view.list(&kind, namespace, &selector);
+    state.reads.insert(Read::List { kind, namespace: namespace.map(Into::into), selector });
+    Ok(objects)
+}
+
+fn cloud_facts(state: &mut State) -> wasmtime::Result<Cloud> {
+    let facts = view(state)?.cloud();
+    state.reads.insert(Read::Cloud);
+    let CloudFacts { network_extensions, load_balancer_providers, has_key_manager } =
+        CloudFacts::clone(&facts);
+    let provider = |p: isthmus_model::snapshot::Provider| Provider {
+        name: p.name,
+        protocols: p.protocols,
+        algorithms: p.algorithms,
+        l7: p.l7,
+    };
+    let load_balancer_providers = load_balancer_providers.into_iter().map(provider).collect();
+    Ok(Cloud { network_extensions, load_balancer_providers, has_key_manager })
+}
+
+fn view(state: &mut State) -> wasmtime::Result<View> {
+    match &state.view {
+        Some(view) => Ok(view.clone()),
+        None => refuse(state, "it reads the snapshot in `describe`".into()),
+    }
+}
+
+/// The manifest's own entry of this kind. A kind that it does not name is one that nobody watches or granted.
+fn declared(state: &mut State, kind: &values::Kind) -> wasmtime::Result<Arc<Gvk>> {
+    let same = |k: &&Arc<Gvk>| k.kind == kind.kind && k.group == kind.group && k.version == kind.version;
+    match state.kinds.iter().find(same) {
+        Some(kind) => Ok(kind.clone()),
+        None => {
+            let kind = Gvk::new(&kind.group, &kind.version, &kind.kind);
+            refuse(state, format!("it reads {kind}, which its manifest does not name"))
+        }
+    }
+}
+
+fn refuse<T>(state: &mut State, why: String) -> wasmtime::Result<T> {
+    let error = wasmtime::Error::msg(why.clone());
+    state.violation = Some(why);
+    Err(error)
+}

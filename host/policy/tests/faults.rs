@@ -1,0 +1,140 @@
+//! Bad modules: each fault ends in its own error, and the next call is as good as new.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail")]
+
+mod common;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::{CONFIG, Shop, engine, fault, faults, pod, pod_port, run, stage, tag_by_team};
+use isthmus_policy::{
+    CallError, Engine, EngineOptions, Limits, Mapped, Pipeline, PipelineError, Stage, Stop,
+};
+
+fn map(stage: Stage) -> Mapped {
+    run(&Pipeline::new(stage, vec![]).unwrap())
+}
+
+fn error(mapped: &Mapped) -> &CallError {
+    match &mapped.result {
+        Err(Stop::Failed { error, .. }) => error,
+        other => panic!("expected a failed call, found {other:?}"),
+    }
+}
+
+#[test]
+fn every_fault_has_its_error() {
+    let table = [
+        ("loop", "ModuleDeadlineExceeded", "200ms"),
+        ("memory", "ModuleMemoryExceeded", "67108864 bytes"),
+        ("panic", "ModuleTrapped", "the test asked for a panic"),
+        ("recursion", "ModuleTrapped", "descend"),
+        ("duplicate-name", "ContractViolation", "two entries are named \"port\""),
+        ("bad-name", "ContractViolation", "\"No Label\" is not a DNS label"),
+        ("cycle", "ContractViolation", "one -> two -> one"),
+        ("unknown-reference", "ContractViolation", "\"nobody\", which is not in the list"),
+        ("huge", "ModuleOutputTooLarge", "4194304 bytes"),
+        ("undeclared-read", "ContractViolation", "reads v1/Secret"),
+        ("bad-selector", "ContractViolation", "is not a label selector"),
+    ];
+    for (name, reason, part) in table {
+        let mapped = map(stage("bad", faults(), &fault(name)));
+        let error = error(&mapped);
+        assert_eq!(error.reason(), reason, "{name}: {error}");
+        assert!(error.to_string().contains(part), "{name}: {error}");
+        assert_eq!(mapped.stats[0].failed, Some(reason), "{name}");
+        assert!(map(stage("good", pod_port(), CONFIG)).result.is_ok(), "after {name}");
+    }
+}
+
+#[test]
+fn a_panic_says_what_and_where() {
+    let mapped = map(stage("bad", faults(), &fault("panic")));
+    let text = error(&mapped).to_string();
+    assert!(text.contains("the test asked for a panic"), "{text}");
+    assert!(text.contains("faults/src/lib.rs:"), "{text}");
+    assert_eq!(mapped.logs.len(), 1, "it is in the log, too");
+}
+
+#[test]
+fn a_loop_ends_at_its_deadline() {
+    let mut bad = stage("bad", faults(), &fault("loop"));
+    bad.limits.deadline = Duration::from_millis(50);
+    let began = Instant::now();
+    assert_eq!(*error(&map(bad)), CallError::Deadline(Duration::from_millis(50)));
+    // Ten times the limit: a busy machine, not a module that goes on.
+    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+}
+
+#[test]
+fn fuel_is_a_limit_that_does_not_depend_on_the_machine() {
+    let mut looping = stage("bad", faults(), &fault("loop"));
+    looping.limits = Limits { fuel: Some(1_000_000), deadline: Duration::from_secs(60), ..Limits::default() };
+    assert_eq!(*error(&map(looping.clone())), CallError::Fuel(1_000_000));
+
+    let uncounted = Engine::new(EngineOptions::default()).unwrap();
+    looping.module = uncounted.load(&common::component("faults"), None).unwrap();
+    assert_eq!(Pipeline::new(looping, vec![]).unwrap_err(), PipelineError::FuelNotCounted("bad".into()));
+}
+
+#[test]
+fn limits_are_those_of_the_stage() {
+    let mut small = stage("small", pod_port(), CONFIG);
+    small.limits.memory = 64 << 10;
+    assert!(matches!(map(small).result, Err(Stop::Failed { error: CallError::Memory(_), .. })));
+    let mut short = stage("short", pod_port(), CONFIG);
+    short.limits.output = 16;
+    assert_eq!(*error(&map(short)), CallError::Output(16));
+}
+
+#[test]
+fn logs_are_cut() {
+    let mapped = map(stage("chatty", faults(), &fault("chatter")));
+    assert!(mapped.result.is_ok());
+    assert!(mapped.logs.len() <= Limits::default().log_lines);
+    assert!(mapped.logs.iter().map(|l| l.message.len()).sum::<usize>() <= Limits::default().log_bytes);
+}
+
+#[test]
+fn the_last_good_version_is_called_where_there_is_one() {
+    let config = |fault: &str| format!(r#"{{"pods": {CONFIG}, "fault": "{fault}", "only": "web"}}"#);
+    // Under the same config the older version has to work: pod-port would refuse it, so it answers with an outcome.
+    let mut bad = stage("ports", faults(), &config("panic"));
+    bad.fallback = Some(pod_port());
+    let mapped = map(bad.clone());
+    assert!(matches!(&mapped.result, Err(Stop::Outcome { .. })), "{:?}", mapped.result);
+    assert_eq!(mapped.fell_back[0].error.reason(), "ModuleTrapped");
+    assert_eq!(mapped.versions[0].digest, *pod_port().digest());
+    assert_eq!(mapped.stats.len(), 2);
+
+    // Where both fail, the error is the current version's.
+    bad.config = config("cycle").into();
+    bad.fallback = Some(faults());
+    assert_eq!(error(&map(bad)).reason(), "ContractViolation");
+}
+
+#[test]
+fn a_fault_of_one_subject_is_not_anothers() {
+    let config = format!(r#"{{"pods": {CONFIG}, "fault": "loop", "only": "bad-"}}"#);
+    let pipeline = Pipeline::new(stage("ports", faults(), &config), vec![]).unwrap();
+    assert!(pipeline.map(&pod("shop", "bad-1"), Arc::new(Shop)).result.is_err());
+    assert!(pipeline.map(&pod("shop", "good-1"), Arc::new(Shop)).result.is_ok());
+}
+
+#[test]
+fn a_renamed_list_is_a_good_list() {
+    let list = map(stage("ports", faults(), &fault("rename"))).result.unwrap();
+    assert!(list.get("port-2").is_some() && list.get("eth0-2").is_some());
+}
+
+#[test]
+fn a_refiner_works_on_any_list() {
+    let refiners = vec![stage("team", tag_by_team(), "{}")];
+    let pipeline = Pipeline::new(stage("ports", faults(), &fault("empty")), refiners).unwrap();
+    assert!(run(&pipeline).result.unwrap().entries().is_empty());
+}
+
+#[test]
+fn an_engine_is_shared_by_its_modules() {
+    assert!(format!("{:?}", engine()).contains("calls_at_once: 4"));
+}

@@ -1,0 +1,58 @@
+//! References and addresses.
+
+use crate::records::values::{
+    Address, AddressSet, IpVersion, Kind, MappedReference, ObjectKey, Reference, ResourceAddress,
+};
+
+/// The entry of this name in the same list.
+pub fn local(name: &str) -> Reference {
+    Reference::Local(name.into())
+}
+
+/// Somebody else's resource, by id or by a unique name.
+pub fn existing(id_or_name: &str) -> Reference {
+    Reference::Existing(id_or_name.into())
+}
+
+/// The entry `name` of another subject's mapping.
+pub fn mapped(subject: ObjectKey, name: &str) -> Reference {
+    Reference::Mapped(MappedReference { subject, name: name.into() })
+}
+
+/// The address of a resource, filled in by the host.
+pub fn address_of(of: Reference, ip_version: IpVersion) -> ResourceAddress {
+    ResourceAddress { of, ip_version }
+}
+
+impl From<ResourceAddress> for Address {
+    fn from(of: ResourceAddress) -> Self {
+        Self::AddressOf(of)
+    }
+}
+impl From<ResourceAddress> for AddressSet {
+    fn from(of: ResourceAddress) -> Self {
+        Self::AddressOf(of)
+    }
+}
+impl From<&str> for Address {
+    fn from(text: &str) -> Self {
+        Self::Literal(text.into())
+    }
+}
+impl From<&str> for AddressSet {
+    fn from(text: &str) -> Self {
+        Self::Literal(text.into())
+    }
+}
+
+impl Kind {
+    /// A kind by group ("" for core), version and kind.
+    pub fn new(group: &str, version: &str, kind: &str) -> Self {
+        Self { group: group.into(), version: version.into(), kind: kind.into() }
+    }
+
+    /// A kind of the core group, version `v1`.
+    pub fn core(kind: &str) -> Self {
+        Self::new("", "v1", kind)
+    }
+}

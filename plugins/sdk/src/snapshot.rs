@@ -1,0 +1,28 @@
+//! What the cluster and the cloud are like for the length of a call. What is read here is what calls the module again.
+//!
+//! On other targets than Wasm it reads the [`crate::testing`] cluster of this thread.
+
+#[cfg(target_arch = "wasm32")]
+use crate::bindings::mapper::isthmus::mapping::snapshot as source;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::testing as source;
+
+pub use crate::records::snapshot::{Cloud, Provider};
+use crate::records::values::{Kind, ObjectKey};
+
+/// The JSON text of one object. `namespace`: `None` for a cluster-scoped kind. A kind that the manifest does not name is a
+/// contract error (natively: a panic).
+pub fn get(kind: Kind, namespace: Option<&str>, name: &str) -> Option<String> {
+    source::get(&ObjectKey { kind, namespace: namespace.map(Into::into), name: name.into() })
+}
+
+/// The JSON texts of all objects of a kind that a label selector (as kubectl takes it, "" for all) chooses, in order of namespace
+/// and name. `namespace`: `None` for all namespaces.
+pub fn list(kind: &Kind, namespace: Option<&str>, selector: &str) -> Vec<String> {
+    source::list(kind, namespace, selector)
+}
+
+/// What the cloud can do.
+pub fn cloud_facts() -> Cloud {
+    source::cloud_facts()
+}

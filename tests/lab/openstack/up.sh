@@ -1,0 +1,52 @@
+#!/bin/bash
+# MariaDB, OVN, the chassis, Keystone and Neutron; "up.sh octavia" starts Octavia too. Running parts are left as they are.
+# Everything listens on the loopback of the namespace that this runs inside.
+set -euo pipefail
+. "$(dirname "$0")/../lib.sh"
+. "$LAB/openstack/parts.sh"
+. "$LAB/openstack/prepare.sh"
+
+if [ ! -e "$RUN/.configured" ]; then
+  # a start that was cut short may have left them
+  stop keystone
+  stop mariadb
+  configure
+  snapshot=$CACHE/openstack/database-$(
+    (mariadbd --version; echo $KS_PORT $NT_PORT $OC_PORT $PASSWORD) | key - "$CONF"/{constraints.txt,seed.py,keystone.conf.in} "$LAB/openstack/prepare.sh")
+  if [ ! -e "$snapshot" ]; then
+    echo "migrating the databases of Keystone, Neutron and Octavia: ~30 s, the first time only"
+    prepare "$snapshot"
+  fi
+  rm -rf "$DATA/mariadb" "$DATA/keystone"
+  cp -a "$snapshot/." "$DATA/"
+  touch "$RUN/.configured"
+fi
+cat >"$STATE/clouds.yaml" <<C
+clouds:
+$(for user in isthmus demo admin; do
+  project=demo
+  [ $user != admin ] || project=admin
+  cat <<U
+  $user:
+    auth: {auth_url: "http://127.0.0.1:$KS_PORT/v3", username: $user, password: $PASSWORD, project_name: $project, user_domain_name: Default, project_domain_name: Default}
+    region_name: RegionOne
+    identity_api_version: 3
+U
+done)
+C
+chmod 600 "$STATE/clouds.yaml"
+ln -sf "$VENV/bin/openstack" "$STATE/bin/openstack"
+
+alive neutron || echo "starting MariaDB, OVN, Keystone and Neutron (~10 s)"
+start_mariadb
+start_ovn
+load_keystone   # it takes a while: the next steps go on beside it
+for node in $NODES; do start_chassis "${node%=*}" "${node#*=}"; done
+start_neutron
+start_keystone
+if [ "${1-}" = octavia ]; then
+  alive octavia || echo "starting Octavia (~10 s)"
+  start_octavia
+fi
+"$PY" "$CONF/seed.py" network $KS_PORT $PASSWORD neutron=$NT_PORT
+echo "OpenStack is up"

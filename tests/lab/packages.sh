@@ -1,0 +1,21 @@
+#!/bin/bash
+# Debian packages of the lab. Does nothing where they are installed.
+set -euo pipefail
+need=
+for p in ovn-central ovn-host openvswitch-switch mariadb-server-core mariadb-client-core \
+  ethtool iproute2 openssl curl procps util-linux "$@"; do
+  dpkg -s "$p" >/dev/null 2>&1 || need="$need $p"
+done
+python3.11 -c 'import ensurepip, venv' 2>/dev/null || need="$need python3.11 python3.11-venv"
+[ -n "$need" ] || exit 0
+echo "installing$need"
+# policy-rc.d 101: the packages must not start their daemons; the lab starts its own, in its namespace
+if [ ! -e /usr/sbin/policy-rc.d ]; then
+  printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+  chmod 755 /usr/sbin/policy-rc.d
+  trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get -qq -o DPkg::Lock::Timeout=120 update
+# shellcheck disable=SC2086 # a list of words
+apt-get -qq -o DPkg::Lock::Timeout=120 install -y --no-install-recommends $need >/dev/null

@@ -1,0 +1,153 @@
+//! Maps Pods as `pod-port` does, and fails as its config says: one set of bytes for every fault that a module can have.
+//!
+//! Config: that of `pod-port` under `pods`, and beside it
+//! - `fault`: what goes wrong (see [`Fault`]); absent: nothing,
+//! - `only`: the names of the Pods that it goes wrong for begin with this; absent: all.
+
+use isthmus_sdk::prelude::*;
+use serde::Deserialize;
+
+// The source, not the crate: that one exports a module of its own, and a component has one.
+#[allow(unreachable_pub, reason = "public in the crate that it is from")]
+#[path = "../../../../plugins/pod-port/src/mapping.rs"]
+mod mapping;
+
+use mapping::PodPort;
+
+struct Faults;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    pods: mapping::Config,
+    fault: Option<Fault>,
+    #[serde(default)]
+    only: String,
+}
+
+/// What can go wrong.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Fault {
+    /// Never comes back.
+    Loop,
+    /// Takes memory without end.
+    Memory,
+    /// Panics with a message.
+    Panic,
+    /// Calls itself without end.
+    Recursion,
+    /// Two entries of one name.
+    DuplicateName,
+    /// A name that is no DNS label.
+    BadName,
+    /// Two entries that refer to each other.
+    Cycle,
+    /// A reference to an entry that is not there.
+    UnknownReference,
+    /// Ten megabytes.
+    Huge,
+    /// Log lines without end, then the right list.
+    Chatter,
+    /// The right entries under other names.
+    Rename,
+    /// Reads a kind that the manifest does not name.
+    UndeclaredRead,
+    /// A selector that is none.
+    BadSelector,
+    /// `waiting`.
+    Waiting,
+    /// `invalid`, with a field.
+    Invalid,
+    /// `not-mapped`.
+    NotMapped,
+    /// An empty list.
+    Empty,
+}
+
+impl Module for Faults {
+    type Config = Config;
+
+    fn manifest() -> Manifest {
+        Manifest { name: "faults".into(), config_schema: None, reports: true, ..PodPort::manifest() }
+    }
+}
+
+impl Mapper for Faults {
+    fn map(subject: &str, config: Config) -> Result<Vec<Desired>, Outcome> {
+        let pod: Pod<'_> = parse_subject(subject)?;
+        let list = PodPort::map(subject, config.pods)?;
+        match config.fault {
+            Some(fault) if pod.metadata.name.starts_with(&config.only) => fail(fault, list),
+            _ => Ok(list),
+        }
+    }
+
+    fn report(
+        _: &str,
+        _: Config,
+        outcome: Option<Outcome>,
+        realized: Vec<Realized>,
+    ) -> Option<SubjectReport> {
+        let what = match outcome {
+            None => format!("{} realized", realized.len()),
+            Some(Outcome::NotMapped(reason) | Outcome::Waiting(reason)) => reason,
+            Some(Outcome::Invalid(invalid)) => invalid.message,
+        };
+        Some(SubjectReport::new(None).annotation("isthmus.dev/faults", &what))
+    }
+}
+
+fn fail(fault: Fault, mut list: Vec<Desired>) -> Result<Vec<Desired>, Outcome> {
+    match fault {
+        Fault::Loop => loop {
+            std::hint::black_box(&list);
+        },
+        Fault::Memory => loop {
+            std::mem::forget(std::hint::black_box(vec![1u8; 1 << 20]));
+        },
+        Fault::Panic => panic!("the test asked for a panic"),
+        Fault::Recursion => list.truncate(descend(1) as usize),
+        Fault::DuplicateName => list.extend(list.clone()),
+        Fault::BadName => list.push(Network::new().named("No Label")),
+        Fault::Cycle => {
+            for (name, other) in [("one", "two"), ("two", "one")] {
+                list.push(Network::new().named(name).made_after(local(other)));
+            }
+        }
+        Fault::UnknownReference => list.push(Vif::new("eth1", local("nobody")).named("eth1")),
+        Fault::Huge => list.push(Network::new().named("huge").description("x".repeat(10 << 20))),
+        Fault::Chatter => {
+            (0..10_000).for_each(|i| isthmus_sdk::log::info(&format!("line {i} {}", "x".repeat(200))))
+        }
+        Fault::Rename => return Ok(renamed(list)),
+        Fault::UndeclaredRead => drop(snapshot::get(Kind::core("Secret"), Some("kube-system"), "token")),
+        Fault::BadSelector => drop(snapshot::list(&Kind::core("Namespace"), None, "a in b")),
+        Fault::Waiting => return Err(waiting("the test asked for it")),
+        Fault::Invalid => return Err(invalid_field("the test asked for it", "spec.nodeName")),
+        Fault::NotMapped => return Err(not_mapped("the test asked for it")),
+        Fault::Empty => list.clear(),
+    }
+    Ok(list)
+}
+
+/// The port is `port-2`, and the interface refers to it; the interface keeps its name in the Pod.
+fn renamed(list: Vec<Desired>) -> Vec<Desired> {
+    let rename = |mut entry: Desired| {
+        entry.name.push_str("-2");
+        if let Resource::Vif(vif) = &mut entry.resource {
+            vif.port = local("port-2");
+        }
+        entry
+    };
+    list.into_iter().map(rename).collect()
+}
+
+/// Too deep for any stack, and not a loop that a compiler could make of it.
+#[allow(unconditional_recursion, reason = "that is the fault")]
+fn descend(depth: u64) -> u64 {
+    let frame = std::hint::black_box([depth; 64]);
+    descend(depth + 1) + frame.iter().sum::<u64>()
+}
+
+isthmus_sdk::export_mapper!(Faults);

@@ -1,0 +1,69 @@
+//! `cargo xtask`: the only entry point that a newcomer needs. It starts the lab (a real Kubernetes and a real
+//! OpenStack on this machine), builds the guest modules and runs every test.
+//!
+//! It knows how the project is built and tested, and nothing of what the project does: no crate of ours is a
+//! dependency, so that it builds in seconds.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks on its output")]
+
+mod lab;
+mod plugins;
+mod step;
+mod suites;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+/// Build, test and try out Isthmus.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 110)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run every check and test and end with a table: format, clippy, unit, licences, layering, modules, lab
+    ///
+    /// Exits non-zero when something failed, and with CI=true also when something was skipped.
+    Test {
+        /// Leave out what needs the lab (root, ~1 GB of memory, the first time ~10 min of building)
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Start, stop and look into the lab: a real Kubernetes control plane and a real OpenStack, in network
+    /// namespaces of their own
+    #[command(subcommand)]
+    Lab(lab::LabTask),
+    /// Build every guest module (a member with a cdylib target) into target/modules/NAME.wasm
+    Plugins,
+}
+
+fn main() -> ExitCode {
+    step::start_clock();
+    match run(Arguments::parse().task) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<ExitCode> {
+    let workspace = Workspace::find()?;
+    match task {
+        Task::Test { quick } => test::run(&workspace, quick),
+        Task::Lab(task) => lab::run(&workspace, task),
+        Task::Plugins => {
+            plugins::print(&plugins::build(&workspace)?);
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

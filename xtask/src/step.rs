@@ -1,0 +1,212 @@
+//! Runs a command as a step that a person can follow: a line with the reason before it, a sign of life while it
+//! is silent, its last lines when it fails. Several steps may run side by side; each line names its step.
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::workspace::Workspace;
+
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+/// A step that has said nothing for so long gives a sign of life.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How long a dead command's children may hold its output open before they are left alone.
+const GRACE: Duration = Duration::from_secs(2);
+/// Lines that are shown of a step that failed.
+const TAIL: usize = 60;
+
+/// Starts the clock that every line shows.
+pub(crate) fn start_clock() {
+    LazyLock::force(&START);
+}
+
+/// Prints one line of a step with the seconds since we started.
+pub(crate) fn say(step: &str, text: &str) {
+    println!("[{:>6.1} s] {step}: {text}", START.elapsed().as_secs_f64());
+}
+
+/// A command with what is said about it.
+pub(crate) struct Step<'a> {
+    /// Short name; also the log file's.
+    pub(crate) name: &'a str,
+    /// What it does and why it takes a while; printed before it starts. Empty: nothing is said.
+    pub(crate) reason: &'a str,
+    /// Whether its standard output is for the person (a script that tells what it does) or for the log.
+    pub(crate) echo: bool,
+    /// It is killed after that.
+    pub(crate) limit: Duration,
+}
+
+/// How a command ended.
+pub(crate) struct Done {
+    pub(crate) success: bool,
+    pub(crate) stdout: String,
+    pub(crate) seconds: f64,
+    tail: String,
+}
+
+impl Done {
+    /// The step's result, or an error that holds its last lines.
+    pub(crate) fn ok(self, name: &str) -> Result<Self> {
+        if !self.success {
+            bail!("{name} failed; its last lines:\n{}", self.tail);
+        }
+        Ok(self)
+    }
+
+    /// Prints the last lines of a step that failed.
+    pub(crate) fn complain(&self, name: &str) {
+        if !self.success {
+            say(name, &format!("FAILED; its last lines:\n{}", self.tail));
+        }
+    }
+}
+
+struct Line {
+    text: String,
+    is_stdout: bool,
+}
+
+fn forward(stream: impl Read + Send + 'static, is_stdout: bool, to: Sender<Line>) {
+    thread::spawn(move || {
+        let mut reader = BufReader::new(stream);
+        let mut bytes = Vec::new();
+        while matches!(reader.read_until(b'\n', &mut bytes), Ok(n) if n > 0) {
+            let text = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+            if to.send(Line { text, is_stdout }).is_err() {
+                return;
+            }
+            bytes.clear();
+        }
+    });
+}
+
+impl<'a> Step<'a> {
+    /// A step whose output goes to the log, with a limit of ten minutes.
+    pub(crate) fn new(name: &'a str, reason: &'a str) -> Self {
+        Self { name, reason, echo: false, limit: Duration::from_secs(600) }
+    }
+
+    /// A step that speaks for itself, with a limit of half an hour (Kubernetes may have to be built).
+    pub(crate) fn script(name: &'a str) -> Self {
+        Self { name, reason: "", echo: true, limit: Duration::from_secs(1800) }
+    }
+
+    /// Runs the command to its end. An error is one of ours (it cannot be started, its log cannot be written);
+    /// a command that fails is a `Done` that says so.
+    pub(crate) fn run(&self, workspace: &Workspace, mut command: Command) -> Result<Done> {
+        if !self.reason.is_empty() {
+            say(self.name, self.reason);
+        }
+        let started = Instant::now();
+        let logs = workspace.target.join("xtask");
+        fs::create_dir_all(&logs)?;
+        let mut log = fs::File::create(logs.join(format!("{}.log", self.name.replace([' ', '/'], "-"))))?;
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+        let (sender, lines) = channel();
+        if let Some(stdout) = child.stdout.take() {
+            forward(stdout, true, sender.clone());
+        }
+        if let Some(stderr) = child.stderr.take() {
+            forward(stderr, false, sender);
+        }
+        let (mut stdout, mut all) = (String::new(), Vec::new());
+        let (mut spoke, mut ended) = (started, None);
+        let mut on_time = true;
+        let status = loop {
+            match lines.recv_timeout(Duration::from_millis(200)) {
+                Ok(line) => {
+                    writeln!(log, "{}", line.text)?;
+                    if line.is_stdout && self.echo {
+                        say(self.name, &line.text);
+                        spoke = Instant::now();
+                    }
+                    if line.is_stdout {
+                        stdout.push_str(&line.text);
+                        stdout.push('\n');
+                    }
+                    all.push(line.text);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break child.wait()?,
+            }
+            if ended.is_none() {
+                ended = child.try_wait()?.map(|status| (status, Instant::now()));
+            }
+            if let Some((status, at)) = ended
+                && at.elapsed() > GRACE
+            {
+                break status;
+            }
+            if spoke.elapsed() > HEARTBEAT {
+                let last: String = all.last().map_or("", |l| l.trim()).chars().take(90).collect();
+                say(self.name, &format!("still at it after {} s: {last}", started.elapsed().as_secs()));
+                spoke = Instant::now();
+            }
+            if on_time && started.elapsed() > self.limit {
+                on_time = false;
+                all.push(format!("killed: it took longer than {} s", self.limit.as_secs()));
+                child.kill()?;
+            }
+        };
+        let tail = all.split_off(all.len().saturating_sub(TAIL)).join("\n");
+        Ok(Done {
+            success: status.success() && on_time,
+            stdout,
+            seconds: started.elapsed().as_secs_f64(),
+            tail,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::process::Command;
+    use std::time::{Duration, Instant};
+
+    use super::{Done, Step};
+    use crate::workspace::Workspace;
+
+    fn run(name: &str, limit: Duration, script: &str) -> Done {
+        let target = std::env::temp_dir().join(format!("xtask-step-{}", std::process::id()));
+        let workspace = Workspace { root: PathBuf::new(), target };
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        Step { limit, ..Step::new(name, "") }.run(&workspace, command).unwrap()
+    }
+
+    #[test]
+    fn output_and_failure_are_told_apart() {
+        let done = run("fails", Duration::from_secs(60), "echo out; echo err >&2; exit 3");
+        assert!(!done.success);
+        assert_eq!(done.stdout, "out\n");
+        let error = done.ok("it").err().unwrap().to_string();
+        assert!(error.contains("out") && error.contains("err"), "{error}");
+    }
+
+    #[test]
+    fn what_takes_too_long_is_killed() {
+        let started = Instant::now();
+        let done = run("slow", Duration::from_millis(300), "exec sleep 60");
+        assert!(!done.success && started.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_child_that_is_left_behind_does_not_hold_the_step() {
+        let started = Instant::now();
+        let done = run("leaves", Duration::from_secs(60), "sleep 20 & echo done");
+        assert!(done.success && started.elapsed() < Duration::from_secs(15));
+        assert_eq!(done.stdout, "done\n");
+    }
+}

@@ -1,0 +1,305 @@
+//! The suites of `cargo xtask test`.
+use std::collections::BTreeMap;
+use std::env;
+use std::ops::Add;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use crate::step::{Done, Step, say};
+use crate::test::Report;
+use crate::workspace::{Workspace, cache};
+use crate::{lab, plugins};
+
+/// The crate whose tests run in the lab and nowhere else.
+const END_TO_END: &str = "isthmus-e2e";
+/// cargo-deny, built once into the cache.
+const DENY_VERSION: &str = "0.20.2";
+
+/// Tests by how they ended.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) passed: u32,
+    pub(crate) failed: u32,
+    pub(crate) skipped: u32,
+}
+
+impl Counts {
+    pub(crate) const PASSED: Self = Self { passed: 1, failed: 0, skipped: 0 };
+    pub(crate) const FAILED: Self = Self { passed: 0, failed: 1, skipped: 0 };
+    pub(crate) const SKIPPED: Self = Self { passed: 0, failed: 0, skipped: 1 };
+
+    /// Sums the lines `test result: ok. 3 passed; 0 failed; 1 ignored; ...` that Rust's test harness prints.
+    fn parse(output: &str) -> Self {
+        let mut sum = Self::default();
+        for line in output.lines().filter_map(|l| l.trim().strip_prefix("test result: ")) {
+            for part in line.split(['.', ';']) {
+                let mut words = part.split_whitespace();
+                let (Some(Ok(n)), Some(what)) = (words.next().map(str::parse::<u32>), words.next()) else {
+                    continue;
+                };
+                match what {
+                    "passed" => sum.passed += n,
+                    "failed" => sum.failed += n,
+                    "ignored" => sum.skipped += n,
+                    _ => {}
+                }
+            }
+        }
+        sum
+    }
+
+    /// What a run of tests came to. One that dies before its summary still counts as a failure.
+    fn of(done: &Done) -> Self {
+        let counts = Self::parse(&done.stdout);
+        if !done.success && counts.failed == 0 { counts + Self::FAILED } else { counts }
+    }
+}
+
+impl Add for Counts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            passed: self.passed + other.passed,
+            failed: self.failed + other.failed,
+            skipped: self.skipped + other.skipped,
+        }
+    }
+}
+
+/// An executable of tests that cargo built.
+pub(crate) struct TestBinary {
+    /// Package, and for an integration test its file.
+    suite: String,
+    executable: PathBuf,
+    /// The package's folder: where cargo runs its tests.
+    folder: PathBuf,
+}
+
+/// Format, clippy, build, unit and documentation tests. Also the end-to-end binaries, for later.
+pub(crate) fn host(workspace: &Workspace, with_lab: bool) -> (Report, Vec<TestBinary>) {
+    let mut report = Report::default();
+    check(
+        workspace,
+        &mut report,
+        "format",
+        "cargo fmt --check",
+        workspace.cargo(["fmt", "--all", "--", "--check", "--color=never"]),
+    );
+    let clippy =
+        workspace.cargo(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]);
+    check(workspace, &mut report, "clippy", "a first run compiles every dependency, ~3 min", clippy);
+    let binaries = match build(workspace, with_lab) {
+        Ok(binaries) => binaries,
+        Err(error) => {
+            report.broken("build", &error);
+            return (report, Vec::new());
+        }
+    };
+    let (end_to_end, unit): (Vec<_>, _) = binaries.into_iter().partition(|b| b.suite.starts_with(END_TO_END));
+    run_tests(workspace, &mut report, &unit, |binary| Command::new(&binary.executable));
+    let doc = workspace.cargo(["test", "--workspace", "--exclude", END_TO_END, "--doc", "--locked"]);
+    match Step::new("documentation", "compiling and running the examples in the documentation")
+        .run(workspace, doc)
+    {
+        Ok(done) => {
+            done.complain("documentation");
+            report.row("documentation examples", Counts::of(&done), done.seconds);
+        }
+        Err(error) => report.broken("documentation", &error),
+    }
+    (report, end_to_end)
+}
+
+fn check(workspace: &Workspace, report: &mut Report, name: &str, reason: &str, command: Command) {
+    match (Step { limit: Duration::from_secs(1800), ..Step::new(name, reason) }).run(workspace, command) {
+        Ok(done) => {
+            done.complain(name);
+            report.check(name, done.success, done.seconds);
+        }
+        Err(error) => report.broken(name, &error),
+    }
+}
+
+#[derive(Deserialize)]
+struct Artifact {
+    manifest_path: PathBuf,
+    target: ArtifactTarget,
+    profile: ArtifactProfile,
+    executable: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct ArtifactTarget {
+    name: String,
+    kind: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct ArtifactProfile {
+    test: bool,
+}
+
+/// Builds every binary and test once.
+fn build(workspace: &Workspace, with_lab: bool) -> Result<Vec<TestBinary>> {
+    let limit = Duration::from_secs(2400);
+    Step { limit, ..Step::new("build", "compiling the host; a first run compiles Wasmtime, ~6 min") }
+        .run(workspace, workspace.cargo(["build", "--workspace", "--bins", "--locked"]))?
+        .ok("cargo build")?;
+    let mut command = workspace.cargo(["test", "--workspace", "--no-run", "--locked"]);
+    command.arg("--message-format=json-render-diagnostics");
+    if !with_lab {
+        command.args(["--exclude", END_TO_END]);
+    }
+    let done = Step { limit, ..Step::new("build tests", "compiling the tests") }
+        .run(workspace, command)?
+        .ok("cargo test --no-run")?;
+    let packages = workspace.packages()?;
+    let names: BTreeMap<&Path, &str> =
+        packages.iter().map(|p| (p.manifest_path.as_path(), p.name.as_str())).collect();
+    let mut binaries = Vec::new();
+    for line in done.stdout.lines() {
+        // messages of other kinds lack the fields
+        let Ok(artifact) = serde_json::from_str::<Artifact>(line) else { continue };
+        let (Some(executable), true) = (artifact.executable, artifact.profile.test) else { continue };
+        let package = names
+            .get(artifact.manifest_path.as_path())
+            .context("cargo built a package that it did not list")?;
+        let integration = artifact.target.kind.iter().any(|k| k == "test");
+        let suite =
+            if integration { format!("{package}/{}", artifact.target.name) } else { (*package).to_owned() };
+        let folder = artifact.manifest_path.parent().context("a manifest lies in a folder")?.to_owned();
+        binaries.push(TestBinary { suite, executable, folder });
+    }
+    binaries.sort_by(|a, b| a.suite.cmp(&b.suite));
+    Ok(binaries)
+}
+
+fn run_tests(
+    workspace: &Workspace,
+    report: &mut Report,
+    binaries: &[TestBinary],
+    command: impl Fn(&TestBinary) -> Command,
+) {
+    for binary in binaries {
+        let mut command = command(binary);
+        // as `cargo test` has it
+        command.current_dir(&binary.folder).env("CARGO_MANIFEST_DIR", &binary.folder);
+        let step = Step { limit: Duration::from_secs(1800), ..Step::new(&binary.suite, "testing") };
+        match step.run(workspace, command) {
+            Ok(done) => {
+                done.complain(&binary.suite);
+                let counts = Counts::of(&done);
+                // a crate without tests has no row
+                if counts != Counts::default() {
+                    report.row(&binary.suite, counts, done.seconds);
+                }
+            }
+            Err(error) => report.broken(&binary.suite, &error),
+        }
+    }
+}
+
+/// The guest modules, then what cargo-deny has to say.
+pub(crate) fn modules_and_licences(workspace: &Workspace) -> Report {
+    let mut report = Report::default();
+    let started = std::time::Instant::now();
+    match plugins::build(workspace) {
+        Ok(modules) => {
+            plugins::print(&modules);
+            let passed = u32::try_from(modules.len()).unwrap_or(u32::MAX);
+            report.row(
+                "guest modules",
+                Counts { passed, ..Counts::default() },
+                started.elapsed().as_secs_f64(),
+            );
+        }
+        Err(error) => report.broken("guest modules", &error),
+    }
+    if let Err(error) = deny(workspace, &mut report) {
+        report.broken("cargo-deny", &error);
+    }
+    report
+}
+
+fn deny(workspace: &Workspace, report: &mut Report) -> Result<()> {
+    let tools = cache()?.join("tools");
+    let program = tools.join("bin/cargo-deny");
+    let version = Command::new(&program).arg("--version").output();
+    if !version.is_ok_and(|v| String::from_utf8_lossy(&v.stdout).contains(DENY_VERSION)) {
+        let mut install = workspace.cargo(["install", "--locked", "--quiet", "--root"]);
+        install.arg(&tools).arg(format!("cargo-deny@{DENY_VERSION}"));
+        // not into the workspace's target folder, whose lock the host's build holds
+        install.env_remove("CARGO_TARGET_DIR");
+        Step {
+            limit: Duration::from_secs(1800),
+            ..Step::new("cargo-deny", "building cargo-deny, ~3 min the first time")
+        }
+        .run(workspace, install)?
+        .ok("cargo install cargo-deny")?;
+    }
+    let deny = |arguments: &[&str]| {
+        let mut command = Command::new(&program);
+        command.args(arguments).current_dir(&workspace.root);
+        command
+    };
+    let fetch =
+        Step { limit: Duration::from_secs(60), ..Step::new("advisories", "fetching the advisory database") }
+            .run(workspace, deny(&["fetch", "db"]))?;
+    if fetch.success {
+        check(
+            workspace,
+            report,
+            "advisories",
+            "known vulnerabilities",
+            deny(&["check", "--disable-fetch", "advisories"]),
+        );
+    } else {
+        let note = "advisories were NOT checked: the advisory database cannot be fetched from here";
+        say("advisories", note);
+        report.notes.push(note.to_owned());
+    }
+    for what in ["licenses", "bans", "sources"] {
+        check(workspace, report, &format!("cargo-deny {what}"), "see deny.toml", deny(&["check", what]));
+    }
+    Ok(())
+}
+
+/// The end-to-end tests, inside the lab's namespace, one after the other: some stop parts of the lab.
+pub(crate) fn end_to_end(workspace: &Workspace, binaries: &[TestBinary]) -> Report {
+    let mut report = Report::default();
+    let xtask = env::current_exe();
+    run_tests(workspace, &mut report, binaries, |binary| {
+        let mut command = lab::inside(&binary.executable);
+        command.arg("--test-threads=1");
+        command.env("ISTHMUS_LAB", "1");
+        command.env("ISTHMUS_BIN", workspace.target.join("debug/isthmus"));
+        command.env("ISTHMUS_MODULES", workspace.modules());
+        if let Ok(xtask) = &xtask {
+            command.env("ISTHMUS_XTASK", xtask);
+        }
+        command
+    });
+    report
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Counts;
+
+    #[test]
+    fn summary_lines_are_added_up() {
+        let output = "running 2 tests\ntest result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s\n\
+                      \ntest result: FAILED. 1 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.20s\n";
+        assert_eq!(Counts::parse(output), Counts { passed: 3, failed: 3, skipped: 1 });
+    }
+
+    #[test]
+    fn other_lines_count_nothing() {
+        assert_eq!(Counts::parse("5 passed; 3 failed\ntest result\n"), Counts::default());
+    }
+}

@@ -5,6 +5,7 @@
 //! dependency, so that it builds in seconds.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks on its output")]
 
+mod demo;
 mod lab;
 mod plugins;
 mod step;
@@ -41,6 +42,8 @@ enum Task {
     /// namespaces of their own
     #[command(subcommand)]
     Lab(lab::LabTask),
+    /// Run the main job on the lab and narrate it: Pods become Neutron ports through a module from a ConfigMap
+    Demo,
     /// Build every guest module (a member with a cdylib target) into target/modules/NAME.wasm
     Plugins,
 }
@@ -61,6 +64,7 @@ fn run(task: Task) -> Result<ExitCode> {
     match task {
         Task::Test { quick } => test::run(&workspace, quick),
         Task::Lab(task) => lab::run(&workspace, task),
+        Task::Demo => demo::run(&workspace),
         Task::Plugins => {
             plugins::print(&plugins::build(&workspace)?);
             Ok(ExitCode::SUCCESS)

@@ -11,6 +11,7 @@ use isthmus_model::condition::{ATTACHED, Condition, READY, REALIZED};
 use isthmus_model::desired::DesiredList;
 use isthmus_model::mark::Mark;
 use isthmus_model::object::Subject;
+use isthmus_model::observed::State;
 use isthmus_model::plan::{Input, Plan, Wait, plan};
 use isthmus_model::record::Record;
 use isthmus_model::retry::RetryClass;
@@ -48,6 +49,11 @@ pub async fn reconcile(session: &Arc<Session>, subject: Arc<Subject>) -> Option<
     let next = match session.once(&subject).await {
         Ok(next) => next,
         Err(ReconcileError::NotLeading) => return None,
+        // Somebody wrote in between: it is done over at once, and is nobody's fault.
+        Err(error) if error.class() == RetryClass::Conflict => {
+            tracing::debug!(subject = %subject.key, uid = %subject.uid, %error, "to be done over");
+            Next::Retry(RetryClass::Conflict)
+        }
         Err(error) => {
             tracing::warn!(subject = %subject.key, uid = %subject.uid, %error, "reconcile failed");
             Next::Retry(error.class())
@@ -189,7 +195,7 @@ impl Session {
         let external = resolved.external.clone();
         let applied = apply(self, subject, desired, &steps, record, external).await;
         self.stage(subject, "realized");
-        let conditions = self.outcome_conditions(mapping, &steps, &applied, &resolved).await;
+        let conditions = self.outcome_conditions(subject, mapping, &steps, &applied, &resolved).await;
         let ready = conditions.iter().any(|c| c.kind == READY && c.status == Some(true));
         self.settle(subject, &known, desired, mapping, &applied, conditions).await?;
         self.wake_users(subject, &known);
@@ -215,7 +221,7 @@ impl Session {
         }
         self.succeeded(&subject.uid, ready || nothing);
         // An entry of another mapping or a name in the cloud may come without a change that we are told of.
-        Ok(if steps.blocked.is_empty() {
+        Ok(if steps.blocked.is_empty() && (ready || nothing) {
             Next::Done
         } else {
             Next::Waiting(jittered(Duration::from_secs(20), &subject.uid, 0))
@@ -312,7 +318,9 @@ impl Session {
     }
 
     async fn patch(&self, known: &Known, status: CloudMappingStatus) -> Result<(), ReconcileError> {
-        if *known.status == status {
+        // A change of the input alone that changes nothing else is not worth a write (invariant 6).
+        let input = known.status.input_hash.clone();
+        if *known.status == (CloudMappingStatus { input_hash: input, ..status.clone() }) {
             return Ok(());
         }
         self.fence()?;
@@ -433,7 +441,7 @@ impl Session {
             return Ok(Next::Done);
         }
         let mapping = Mapping::gone();
-        let conditions = self.outcome_conditions(&mapping, &steps, &applied, &Resolved::default()).await;
+        let conditions = self.outcome_conditions(subject, &mapping, &steps, &applied, &Resolved::default()).await;
         self.settle(subject, &known, &desired, &mapping, &applied, conditions).await?;
         match applied.errors.values().map(ReconcileError::class).min() {
             // A delete must come through in the end, whatever the cloud says now.
@@ -493,9 +501,24 @@ impl Session {
         }
     }
 
+    /// Whether everything recorded is there and ready.
+    fn readiness(&self, subject: &Subject, record: &Record) -> Condition {
+        let inventory = self.inventory.lock();
+        for (name, recorded) in record.iter().filter(|(_, r)| r.kind.in_cloud()) {
+            let observed = recorded.id.as_ref().and_then(|id| inventory.get(&subject.uid, id));
+            match observed.map(|o| o.state) {
+                Some(State::Ready) => {}
+                Some(State::Failed) => return Condition::no(READY, "CloudFailed", format!("{name}: the cloud says that it failed")),
+                Some(State::Pending) | None => return Condition::no(READY, "Pending", format!("{name} is not ready yet")),
+            }
+        }
+        Condition::yes(READY, "Ready", "everything desired exists and is ready")
+    }
+
     /// The three conditions after an apply.
     async fn outcome_conditions(
         &self,
+        subject: &Subject,
         mapping: &Mapping,
         steps: &Plan,
         applied: &Applied,
@@ -517,7 +540,7 @@ impl Session {
             },
         };
         let ready = match realized.status {
-            Some(true) => Condition::yes(READY, "Ready", "everything desired exists and is ready"),
+            Some(true) => self.readiness(subject, &applied.record),
             _ => Condition { kind: READY.into(), ..realized.clone() },
         };
         vec![mapping.condition.clone(), realized, ready]

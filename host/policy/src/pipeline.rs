@@ -28,7 +28,16 @@ pub struct Stage {
     pub limits: Limits,
     /// KeepLastGood: the version before, called for a subject for which `module` fails. `None` under FailClosed, or where there
     /// is no version before.
-    pub fallback: Option<Arc<Module>>,
+    pub fallback: Option<Fallback>,
+}
+
+/// The version before: bytes and the config that they were good with. Another config is another version.
+#[derive(Clone, Debug)]
+pub struct Fallback {
+    /// The version that is called.
+    pub module: Arc<Module>,
+    /// Its config, JSON text.
+    pub config: Arc<str>,
 }
 
 /// A mapper, and refiners in their order. Immutable: a swap is another pipeline.
@@ -111,7 +120,9 @@ impl Pipeline {
     /// # Errors
     /// A module in a place that its world does not fit, or a limit that the engine does not keep.
     pub fn new(mapper: Stage, refiners: Vec<Stage>) -> Result<Self, PipelineError> {
-        let modules = |stage: &Stage| std::iter::once(stage.module.clone()).chain(stage.fallback.clone());
+        let modules = |stage: &Stage| {
+            std::iter::once(stage.module.clone()).chain(stage.fallback.as_ref().map(|f| f.module.clone()))
+        };
         if modules(&mapper).any(|m| !m.world().maps()) {
             return Err(PipelineError::NoMapper(mapper.name.to_string()));
         }
@@ -197,16 +208,19 @@ impl Run {
     /// Calls the stage's module, and its fallback if that fails. `before`: the answer of the stage before, for a refiner.
     fn stage(&mut self, stage: &Stage, subject: &str, before: Option<&Made>) -> Result<Made, Stop> {
         let name = &stage.name;
-        let (answer, module) = match (self.attempt(stage, &stage.module, subject, before), &stage.fallback) {
+        let current = (&stage.module, &*stage.config);
+        let (answer, module) = match (self.attempt(stage, current, subject, before), &stage.fallback) {
             (Ok(answer), _) => (answer, &stage.module),
             (Err(error), None) => return Err(Stop::Failed { stage: name.clone(), error }),
-            (Err(error), Some(fallback)) => match self.attempt(stage, fallback, subject, before) {
-                Ok(answer) => {
-                    self.fell_back.push(FellBack { stage: name.clone(), error });
-                    (answer, fallback)
+            (Err(error), Some(Fallback { module, config })) => {
+                match self.attempt(stage, (module, config), subject, before) {
+                    Ok(answer) => {
+                        self.fell_back.push(FellBack { stage: name.clone(), error });
+                        (answer, module)
+                    }
+                    Err(_) => return Err(Stop::Failed { stage: name.clone(), error }),
                 }
-                Err(_) => return Err(Stop::Failed { stage: name.clone(), error }),
-            },
+            }
         };
         self.versions.push(StageVersion { stage: name.clone(), digest: module.digest().clone() });
         answer.map_err(|outcome| Stop::Outcome { stage: name.clone(), outcome })
@@ -216,11 +230,10 @@ impl Run {
     fn attempt(
         &mut self,
         stage: &Stage,
-        module: &Module,
+        (module, config): (&Arc<Module>, &str),
         subject: &str,
         before: Option<&Made>,
     ) -> Result<Result<Made, Outcome>, CallError> {
-        let config = &*stage.config;
         let (answer,): List = match before {
             None => self.call(stage, module, Operation::Map, (subject, config))?,
             Some(made) => self.call(stage, module, Operation::Refine, (subject, config, &*made.desired))?,

@@ -1,4 +1,5 @@
 //! The dependency index against a brute-force re-run of all mappings.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests fail by panics")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

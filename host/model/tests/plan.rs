@@ -1,4 +1,5 @@
 //! Properties of the planner, with a small cloud that does what operations say.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests fail by panics")]
 
 use std::collections::{BTreeMap, BTreeSet};
 

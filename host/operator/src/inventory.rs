@@ -94,9 +94,8 @@ impl Inventory {
                 None => drop(fresh.remove(subject)),
             }
         }
-        let changed = |subject: &&Box<str>| self.by_subject.get(*subject) != fresh.get(*subject);
-        let mut differing: Vec<Box<str>> =
-            fresh.keys().chain(self.by_subject.keys()).filter(changed).cloned().collect();
+        let mut differing: Vec<Box<str>> = self.by_subject.keys().chain(fresh.keys()).cloned().collect();
+        differing.retain(|subject| self.by_subject.get(subject) != fresh.get(subject));
         differing.sort();
         differing.dedup();
         self.by_subject = fresh;

@@ -11,11 +11,9 @@ use isthmus_model::condition::{ATTACHED, Condition, READY, REALIZED};
 use isthmus_model::desired::DesiredList;
 use isthmus_model::mark::Mark;
 use isthmus_model::object::Subject;
-use isthmus_model::observed::State;
-use isthmus_model::plan::{Input, Plan, Wait, plan};
+use isthmus_model::plan::{Input, Plan, plan};
 use isthmus_model::record::Record;
 use isthmus_model::retry::RetryClass;
-use isthmus_model::value::Reference;
 
 use crate::apply::{Applied, apply};
 use crate::backoff::jittered;
@@ -27,12 +25,9 @@ use crate::refs::{self, Resolved};
 use crate::session::{Presence, Session};
 use crate::status::{self, Facts, Versions};
 
-/// How long a port is kept for an agent that does not say that it has let go.
-const WITHOUT_AGENT: Duration = Duration::from_secs(300);
-
 /// What is left to do.
 #[derive(Debug, PartialEq, Eq)]
-enum Next {
+pub(crate) enum Next {
     /// Nothing, until something changes.
     Done,
     /// It waits for a change, and is looked at again by then at the latest.
@@ -258,7 +253,11 @@ impl Session {
     }
 
     /// A create whose answer was lost is looked for by its mark before anything is tried again (invariant 4).
-    async fn find_unknown(&self, subject: &Subject, known: Option<&Known>) -> Result<(), ReconcileError> {
+    pub(crate) async fn find_unknown(
+        &self,
+        subject: &Subject,
+        known: Option<&Known>,
+    ) -> Result<(), ReconcileError> {
         if known.is_some_and(|known| !known.unknown().is_empty()) {
             let all = self.cloud.list(&Mark::subject_tag(&subject.uid)).await?;
             let ours = |o: &isthmus_model::observed::Observed| {
@@ -287,7 +286,7 @@ impl Session {
     }
 
     /// Writes the status, if it differs.
-    async fn settle(
+    pub(crate) async fn settle(
         &self,
         subject: &Subject,
         known: &Known,
@@ -417,58 +416,6 @@ impl Session {
         self.patch(known, status::with_conditions(&facts)).await
     }
 
-    /// The subject is gone: everything of it goes, then the CloudMapping.
-    async fn gone(
-        self: &Arc<Self>,
-        subject: &Arc<Subject>,
-        known: Known,
-        snapshot: &StoreSnapshot,
-    ) -> Result<Next, ReconcileError> {
-        if let Some(wait) = self.waits_for_agent(subject, &known, snapshot) {
-            return Ok(Next::Waiting(wait));
-        }
-        self.find_unknown(subject, Some(&known)).await?;
-        let (desired, record) = (DesiredList::default(), known.record());
-        let steps = self.plan(subject, &desired, &record, &Resolved::default(), Some(&known));
-        let applied = apply(self, subject, &desired, &steps, record, Default::default()).await;
-        let left = self.inventory.lock().has(&subject.uid);
-        if applied.complete() && steps.blocked.is_empty() && !left {
-            self.fence()?;
-            self.mappings.release(&known.namespace, &known.name, &known.uid).await?;
-            self.records.lock().released(&subject.uid);
-            self.wake_referred(&known);
-            self.forget(subject);
-            return Ok(Next::Done);
-        }
-        let mapping = Mapping::gone();
-        let conditions = self.outcome_conditions(subject, &mapping, &steps, &applied, &Resolved::default()).await;
-        self.settle(subject, &known, &desired, &mapping, &applied, conditions).await?;
-        match applied.errors.values().map(ReconcileError::class).min() {
-            // A delete must come through in the end, whatever the cloud says now.
-            Some(RetryClass::Invalid) => Ok(Next::Retry(RetryClass::Forbidden)),
-            Some(class) => Ok(Next::Retry(class)),
-            None => Ok(Next::Waiting(Duration::from_secs(20))),
-        }
-    }
-
-    /// How long to wait for the agent to let go of the VIFs; `None`: not at all (design, section 6).
-    fn waits_for_agent(
-        &self,
-        subject: &Arc<Subject>,
-        known: &Known,
-        snapshot: &StoreSnapshot,
-    ) -> Option<Duration> {
-        if !is_attached(&known.status) {
-            return None;
-        }
-        let node_gone =
-            known.status.node.as_deref().is_some_and(|node| {
-                self.synced(&crate::session::node_kind()) && !self.has_node(node, snapshot)
-            });
-        let waited = self.gone_since(&subject.uid).elapsed();
-        (!node_gone && waited < WITHOUT_AGENT).then(|| WITHOUT_AGENT - waited)
-    }
-
     /// Mappings that refer to this one are looked at again when what it recorded changed.
     fn wake_users(&self, subject: &Subject, before: &Known) {
         let users: BTreeSet<Subject> = {
@@ -482,97 +429,14 @@ impl Session {
         users.into_iter().for_each(|user| self.queue.now(Arc::new(user)));
     }
 
-    /// Mappings that this one referred to may have waited for its end.
-    fn wake_referred(&self, known: &Known) {
-        for recorded in known.record().into_values().flat_map(|r| r.references) {
-            if let Reference::Mapped { subject: key, .. } = recorded.reference {
-                let records = self.records.lock();
-                let lives: Vec<Subject> =
-                    records.lives(&key).filter_map(|uid| records.subject(uid).cloned()).collect();
-                drop(records);
-                lives.into_iter().for_each(|subject| self.queue.now(Arc::new(subject)));
-            }
-        }
-    }
-
     fn stage(&self, subject: &Subject, stage: &'static str) {
         if let Some(since) = self.since_seen(&subject.uid) {
             self.metrics.stages.get_or_create(&Stage { stage }).observe(since.as_secs_f64());
         }
     }
-
-    /// Whether everything recorded is there and ready.
-    fn readiness(&self, subject: &Subject, record: &Record) -> Condition {
-        let inventory = self.inventory.lock();
-        for (name, recorded) in record.iter().filter(|(_, r)| r.kind.in_cloud()) {
-            let observed = recorded.id.as_ref().and_then(|id| inventory.get(&subject.uid, id));
-            match observed.map(|o| o.state) {
-                Some(State::Ready) => {}
-                Some(State::Failed) => return Condition::no(READY, "CloudFailed", format!("{name}: the cloud says that it failed")),
-                Some(State::Pending) | None => return Condition::no(READY, "Pending", format!("{name} is not ready yet")),
-            }
-        }
-        Condition::yes(READY, "Ready", "everything desired exists and is ready")
-    }
-
-    /// The three conditions after an apply.
-    async fn outcome_conditions(
-        &self,
-        subject: &Subject,
-        mapping: &Mapping,
-        steps: &Plan,
-        applied: &Applied,
-        resolved: &Resolved,
-    ) -> Vec<Condition> {
-        let realized = match worst(applied) {
-            Some((name, error)) => {
-                let mut message = format!("{name}: {error}");
-                if error.class() == RetryClass::Quota
-                    && let Some(quota) = self.cloud.quota("port").await
-                {
-                    message = format!("{message}; {quota}");
-                }
-                Condition::no(REALIZED, error.class().reason(), message)
-            }
-            None => match steps.blocked.first() {
-                Some(blocked) => blocked_condition(&blocked.name, &blocked.on, resolved),
-                None => Condition::yes(REALIZED, "Applied", "everything desired is in the cloud"),
-            },
-        };
-        let ready = match realized.status {
-            Some(true) => self.readiness(subject, &applied.record),
-            _ => Condition { kind: READY.into(), ..realized.clone() },
-        };
-        vec![mapping.condition.clone(), realized, ready]
-    }
 }
 
-fn blocked_condition(name: &str, on: &Wait, resolved: &Resolved) -> Condition {
-    let (reason, message) = match on {
-        Wait::Reference(reference) => {
-            let why = resolved.missing.get(reference).cloned();
-            ("WaitingForReference", why.unwrap_or_else(|| format!("{reference:?} stands for nothing yet")))
-        }
-        Wait::Entry(other) => {
-            ("WaitingForReference", format!("it needs entry {other:?}, which waits itself"))
-        }
-        Wait::InUse => {
-            ("InUse", "another mapping refers to it: it is deleted when that no longer does".into())
-        }
-        Wait::ReplacePending => (
-            "ReplacePending",
-            "it has to be replaced, and is in use: it is replaced when the pod goes".into(),
-        ),
-    };
-    Condition::no(REALIZED, reason, format!("{name}: {message}"))
-}
-
-/// The failure to tell people about: what only they can mend comes first.
-fn worst(applied: &Applied) -> Option<(&String, &ReconcileError)> {
-    applied.errors.iter().max_by_key(|(_, error)| error.class())
-}
-
-fn is_attached(status: &CloudMappingStatus) -> bool {
+pub(crate) fn is_attached(status: &CloudMappingStatus) -> bool {
     status.conditions.iter().any(|c| c.type_ == ATTACHED && c.status == "True")
 }
 

@@ -58,7 +58,7 @@ pub struct Session {
 }
 
 /// How far a subject is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Progress {
     /// When it was seen first, until it is ready for the first time.
     pub seen: Option<Instant>,
@@ -173,7 +173,7 @@ impl Session {
         let snapshot = self.snapshot();
         let mut all: BTreeSet<Arc<Subject>> = self.records.lock().subjects().cloned().map(Arc::new).collect();
         for kind in self.pipelines.load().kinds() {
-            all.extend(snapshot.iter(kind).map(|stored| Arc::new(subject_of(&stored))));
+            all.extend(snapshot.iter(kind).map(|stored| Arc::new(subject_of(stored))));
         }
         all.into_iter().for_each(|subject| self.queue.now(subject));
     }
@@ -181,18 +181,12 @@ impl Session {
     /// Queues the subjects of one kind.
     pub fn enqueue_kind(&self, kind: &Gvk) {
         let snapshot = self.snapshot();
-        let live = snapshot.iter(kind).map(|stored| Arc::new(subject_of(&stored)));
+        let live = snapshot.iter(kind).map(|stored| Arc::new(subject_of(stored)));
         let recorded: Vec<_> = {
             let records = self.records.lock();
             records.subjects().filter(|s| *s.key.kind == *kind).cloned().map(Arc::new).collect()
         };
         live.chain(recorded).collect::<BTreeSet<_>>().into_iter().for_each(|subject| self.queue.now(subject));
-    }
-}
-
-impl Default for Progress {
-    fn default() -> Self {
-        Self { seen: None, attempts: 0, gone: None }
     }
 }
 

@@ -37,5 +37,5 @@ pub use error::{CallError, EngineError, LoadError, PipelineError};
 pub use inspect::CONTRACT_VERSION;
 pub use limits::Limits;
 pub use module::{Module, World};
-pub use pipeline::{FellBack, Mapped, Pipeline, Reported, Stage, StageVersion, Stop};
+pub use pipeline::{Fallback, FellBack, Mapped, Pipeline, Reported, Stage, StageVersion, Stop};
 pub use state::{LogLevel, LogLine};

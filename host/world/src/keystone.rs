@@ -78,7 +78,8 @@ impl Keystone {
         let issued = Timestamp::now();
         let service = |kind: &str| {
             let endpoint = |interface: &str| json!({"interface": interface, "region": REGION, "region_id": REGION, "url": self.url});
-            json!({"type": kind, "name": kind, "endpoints": ["public", "internal", "admin"].map(endpoint)})
+            let endpoints = ["public", "internal", "admin"].map(endpoint);
+            json!({"type": kind, "name": kind, "endpoints": endpoints})
         };
         let domain = json!({"id": "default", "name": "Default"});
         json!({"token": {

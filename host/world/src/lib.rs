@@ -2,7 +2,7 @@
 //! have on demand.
 //!
 //! It is an executable model: what it answers is what Neutron 29 answers to a project's member with the role `service`,
-//! as far as [`neutron`](mod@neutron) says. What it does not model it answers with 501 and the name of what was asked for,
+//! as far as `neutron` (its module's page) says. What it does not model it answers with 501 and the name of what was asked for,
 //! so that nothing passes by accident. State is in memory and ends with the [`World`].
 //!
 //! It must not know the client, Kubernetes or mappings: it knows OpenStack's HTTP API only.
@@ -21,7 +21,7 @@
 
 mod faults;
 mod keystone;
-pub mod neutron;
+mod neutron;
 mod server;
 mod stats;
 

@@ -1,1 +1,22 @@
-//! To be filled.
+//! The stage of the end-to-end tests: the lab's Kubernetes and OpenStack, the operator as a process that can be killed,
+//! and waiting for what is to come true. `cargo xtask test` runs the tests inside the lab; outside of it they fail.
+//!
+//! Everything is asserted through what a user has: objects of Kubernetes, Neutron as another credential sees it, and
+//! the operator's metrics. So this crate must not know the operator from inside.
+#![warn(missing_docs)]
+
+mod cloud;
+mod cluster;
+mod lab;
+mod metrics;
+mod modules;
+mod operator;
+mod wait;
+
+pub use cloud::marked_for;
+pub use cluster::{condition, port_id, ready};
+pub use lab::{Lab, NODE, OPERATOR_NAMESPACE, on_lab};
+pub use metrics::Sample;
+pub use modules::pods_config;
+pub use operator::Operator;
+pub use wait::{LIMIT, until, until_within};

@@ -41,6 +41,8 @@ pub struct Found {
 }
 
 type Key = (&'static str, String);
+/// When it was asked, and what was found.
+type Slot = Arc<Mutex<Option<(Instant, Lookup)>>>;
 
 /// The cache.
 #[derive(Debug)]
@@ -48,7 +50,7 @@ pub struct Existing {
     neutron: Neutron,
     project: Option<String>,
     /// One lock a key: those who ask the same wait for one answer.
-    known: parking_lot::Mutex<HashMap<Key, Arc<Mutex<Option<(Instant, Lookup)>>>>>,
+    known: parking_lot::Mutex<HashMap<Key, Slot>>,
 }
 
 impl Existing {

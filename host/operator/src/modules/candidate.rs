@@ -9,17 +9,19 @@ use isthmus_kubernetes::events::Severity;
 use isthmus_kubernetes::names::ANNOTATION_APPROVE;
 use isthmus_model::object::Gvk;
 use isthmus_model::plan::Summary;
-use isthmus_policy::{Limits, Module};
+use isthmus_policy::{Fallback, Limits, Module};
 use kube::ResourceExt;
 use sha2::{Digest, Sha256};
 
 use super::manager::Manager;
 use super::shadow::Judgement;
 use super::source::SourceError;
-use super::{Pipelines, Version, keep, source};
+use super::{Pipelines, Version, keep, revision, source};
 
 /// Reason: another PolicyModule maps the kind.
-pub(super) const CONFLICT: &str = "Conflict";
+const CONFLICT: &str = "Conflict";
+/// Reason: another PolicyModule has taken the kind over.
+const REPLACED: &str = "Replaced";
 
 /// Why the version of the source does not serve.
 #[derive(Clone, Debug)]
@@ -29,7 +31,7 @@ pub(super) struct Problem {
     /// For people: what was found, what to do.
     pub message: String,
     /// The version that waits for approval, and what it would change.
-    pub pending: Option<(String, Summary)>,
+    pub pending: Option<Box<(String, Summary)>>,
     /// Kinds that it would serve, where that is known.
     pub kinds: Option<BTreeSet<Gvk>>,
     /// Whether it is worth trying again without a change.
@@ -39,6 +41,16 @@ pub(super) struct Problem {
 impl Problem {
     fn new(reason: &'static str, message: impl Into<String>) -> Self {
         Self { reason, message: message.into(), pending: None, kinds: None, retry: false }
+    }
+
+    /// It comes after another PolicyModule, which serves the kinds: they are not frozen, and become free when that one goes.
+    fn second(reason: &'static str, message: String) -> Self {
+        Self { retry: true, ..Self::new(reason, message) }
+    }
+
+    /// Whether another PolicyModule serves the kinds.
+    pub(super) fn is_second(&self) -> bool {
+        [CONFLICT, REPLACED].contains(&self.reason)
     }
 }
 
@@ -108,10 +120,10 @@ impl Manager {
 
     pub(super) fn version(&self, module: &PolicyModule, compiled: Arc<Module>, config: Arc<str>) -> Version {
         let serving = self.session.pipelines.load().version(&module.name_any()).cloned();
-        // The version before is the one that is called where this one fails.
-        let fallback = serving.and_then(|s| match s.module.digest() == compiled.digest() {
+        // The version before is the one that is called where this one fails, with the config that it was good with.
+        let fallback = serving.and_then(|s| match s.revision() == revision(compiled.digest(), &config) {
             true => s.fallback,
-            false => Some(s.module),
+            false => Some(Fallback { module: s.module, config: s.config }),
         });
         let limits = &module.spec.limits;
         let size = |n: i64, unit: usize| usize::try_from(n).unwrap_or_default().saturating_mul(unit);
@@ -140,17 +152,15 @@ impl Manager {
             m.spec.replaces.as_deref() == Some(&*version.name) && old.version(other).is_some()
         });
         if let Some((other, _)) = by {
-            return Err(Problem::new(
-                "Replaced",
-                format!("PolicyModule {other} has taken its place (spec.replaces)"),
-            ));
+            let why = format!("PolicyModule {other} has taken its place (spec.replaces)");
+            return Err(Problem::second(REPLACED, why));
         }
         for projection in &version.module.manifest().maps {
             let Some(incumbent) = old.mapper_of(&projection.kind).filter(|v| v.name != version.name) else {
                 continue;
             };
             if module.spec.replaces.as_deref() != Some(&*incumbent.name) {
-                return Err(Problem::new(
+                return Err(Problem::second(
                     CONFLICT,
                     format!(
                         "{} is mapped by PolicyModule {}, which keeps it; to take over set spec.replaces: {}",
@@ -194,7 +204,7 @@ impl Manager {
             let message =
                 format!("the shadow run failed for {failures} or more subjects, first {first}; {approve}");
             return Err(Problem {
-                pending: Some((revision, summary)),
+                pending: Some(Box::new((revision, summary))),
                 ..Problem::new("ShadowRunFailed", message)
             });
         }
@@ -205,7 +215,10 @@ impl Manager {
             let limits =
                 format!("allowed are {} deletes and {} replaces", rollout.max_deletes, rollout.max_replaces);
             let message = format!("held: {counts}; {limits}; {approve}");
-            return Err(Problem { pending: Some((revision, summary)), ..Problem::new("Held", message) });
+            return Err(Problem {
+                pending: Some(Box::new((revision, summary))),
+                ..Problem::new("Held", message)
+            });
         }
         tracing::info!(module = %version.name, %counts, "shadow run done");
         Ok(())

@@ -85,7 +85,10 @@ impl Manager {
 
     /// Before anything is mapped: the versions that served before, then those of the sources.
     pub async fn begin(&mut self) {
-        let names: Vec<String> = self.modules.keys().cloned().collect();
+        // One that took kinds over comes before the one that it took them from.
+        let (takers, others): (Vec<_>, Vec<_>) =
+            self.modules.iter().partition(|(_, module)| module.spec.replaces.is_some());
+        let names: Vec<String> = takers.into_iter().chain(others).map(|(name, _)| name.clone()).collect();
         for name in &names {
             self.restore(name).await;
         }
@@ -172,12 +175,15 @@ impl Manager {
     /// Those to be looked at again although nothing about them changed.
     fn waiting(&self) -> Vec<String> {
         let retried = self.problems.iter().filter(|(_, p)| p.retry).map(|(n, _)| n.clone());
+        let pipelines = self.session.pipelines.load();
+        let untold = |name: &&String| pipelines.version(name).is_none() && !self.problems.contains_key(*name);
+        let replaced = self.modules.keys().filter(untold).cloned();
         let going = self
             .modules
             .iter()
             .filter(|(_, m)| m.metadata.deletion_timestamp.is_some())
             .map(|(n, _)| n.clone());
-        retried.chain(going).collect()
+        retried.chain(replaced).chain(going).collect()
     }
 
     /// A ConfigMap with our label alone is enough to load a module with defaults: its PolicyModule is made here.
@@ -259,8 +265,12 @@ impl Manager {
         }
         match self.compile(&kept.bytes, Some(&kept.digest)).await {
             Ok(compiled) => {
+                let pipelines = self.session.pipelines.load_full();
+                if compiled.manifest().maps.iter().any(|p| pipelines.mapper_of(&p.kind).is_some()) {
+                    return tracing::info!(module = name, "another module has taken its kinds over");
+                }
                 let version = self.version(module, compiled, kept.config.into());
-                let mut versions = self.session.pipelines.load().versions().clone();
+                let mut versions = pipelines.versions().clone();
                 versions.insert(name.into(), version);
                 self.install(versions, BTreeMap::new());
             }
@@ -299,7 +309,7 @@ impl Manager {
         let told = Told {
             serving: pipelines.version(name),
             problem: problem.as_ref().map(|p| (p.reason, p.message.clone())),
-            pending: problem.as_ref().and_then(|p| p.pending.clone()),
+            pending: problem.as_ref().and_then(|p| p.pending.as_deref().cloned()),
         };
         let status = told::status(&module, &told);
         if let Err(error) = told::write(&self.client, &module, &status).await {
@@ -318,7 +328,7 @@ impl Manager {
         let pipelines = self.session.pipelines.load_full();
         let said = module.status.as_ref().map(|s| [s.maps.as_deref(), s.refines.as_deref()]);
         let kinds: BTreeSet<Gvk> = match &problem.kinds {
-            Some(_) if problem.reason == super::candidate::CONFLICT => BTreeSet::new(),
+            Some(_) if problem.is_second() => BTreeSet::new(),
             Some(kinds) => kinds.clone(),
             None => {
                 let texts = said.into_iter().flatten().flatten();

@@ -15,7 +15,7 @@ use isthmus_model::hash;
 use isthmus_model::manifest::Projection;
 use isthmus_model::object::Gvk;
 use isthmus_model::projection::Mask;
-use isthmus_policy::{Limits, Module, Pipeline, PipelineError, Stage};
+use isthmus_policy::{Fallback, Limits, Module, Pipeline, PipelineError, Stage};
 
 pub use manager::{Manager, Wake};
 
@@ -35,7 +35,7 @@ pub struct Version {
     /// Whether the version before is called where this one fails.
     pub failure: FailurePolicy,
     /// The version before.
-    pub fallback: Option<Arc<Module>>,
+    pub fallback: Option<Fallback>,
 }
 
 impl Version {
@@ -197,7 +197,9 @@ fn serving(
     refiners.sort_by(|a, b| (a.order, &a.name).cmp(&(b.order, &b.name)));
     let all = || std::iter::once(mapper).chain(refiners.iter().copied());
     let named = |m: &Arc<Module>| (m.digest().clone(), m.manifest().version.clone());
-    let names = all().flat_map(|v| std::iter::once(&v.module).chain(&v.fallback)).map(named).collect();
+    let modules =
+        |v: &'_ Version| [Some(&v.module), v.fallback.as_ref().map(|f| &f.module)].map(|m| m.map(named));
+    let names = all().flat_map(modules).flatten().collect();
     let revision = all().map(Version::revision).collect::<Vec<_>>().join("+");
     let pipeline = Pipeline::new(mapper.stage(), refiners.iter().map(|v| v.stage()).collect())?;
     Ok(Serving { pipeline, revision: revision.into(), versions: names })

@@ -54,7 +54,7 @@ impl Session {
                     (before, new.pipeline.map(&text, view))
                 });
                 let Ok((before, after)) = both.await else { continue };
-                self.compare(&stored, before, after, &mut judgement).await?;
+                self.compare(stored, before, after, &mut judgement).await?;
                 if judgement.failures >= ENOUGH_FAILURES {
                     return Ok(judgement);
                 }

@@ -60,7 +60,10 @@ pub(super) fn status(module: &PolicyModule, told: &Told<'_>) -> PolicyModuleStat
         contract: Some(isthmus_policy::CONTRACT_VERSION.into()),
         maps: manifest.and_then(|m| kinds(&m.maps)).or(before.maps),
         refines: manifest.and_then(|m| kinds(&m.refines)).or(before.refines),
-        last_good_digest: told.serving.and_then(|v| v.fallback.as_ref()).map(|m| m.digest().to_string()),
+        last_good_digest: told
+            .serving
+            .and_then(|v| v.fallback.as_ref())
+            .map(|f| f.module.digest().to_string()),
         pending_digest: told.pending.as_ref().map(|(digest, _)| digest.clone()),
         pending_changes: told.pending.as_ref().map(|(_, s)| PendingChanges {
             added: count(s.added),

@@ -82,8 +82,7 @@ impl Query {
         let start = match &self.marker {
             None => 0,
             Some(marker) => {
-                let at =
-                    matching.iter().position(|o| o.get("id").and_then(Value::as_str) == Some(marker));
+                let at = matching.iter().position(|o| o.get("id").and_then(Value::as_str) == Some(marker));
                 at.ok_or_else(|| Fault::not_found(kind, marker))? + 1
             }
         };

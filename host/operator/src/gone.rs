@@ -1,0 +1,91 @@
+//! A subject whose object is gone: what was made for it goes, then its CloudMapping.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use isthmus_kubernetes::store::StoreSnapshot;
+use isthmus_model::desired::DesiredList;
+use isthmus_model::object::Subject;
+use isthmus_model::plan::External;
+use isthmus_model::retry::RetryClass;
+use isthmus_model::value::Reference;
+
+use crate::apply::apply;
+use crate::error::ReconcileError;
+use crate::mapped::Mapping;
+use crate::reconcile::{Next, is_attached};
+use crate::records::Known;
+use crate::refs::Resolved;
+use crate::session::{Session, node_kind};
+
+/// How long a port is kept for an agent that does not say that it has let go.
+const WITHOUT_AGENT: Duration = Duration::from_secs(300);
+
+impl Session {
+    /// The subject is gone: everything of it goes, then the CloudMapping.
+    pub(crate) async fn gone(
+        self: &Arc<Self>,
+        subject: &Arc<Subject>,
+        known: Known,
+        snapshot: &StoreSnapshot,
+    ) -> Result<Next, ReconcileError> {
+        if let Some(wait) = self.waits_for_agent(subject, &known, snapshot) {
+            return Ok(Next::Waiting(wait));
+        }
+        self.find_unknown(subject, Some(&known)).await?;
+        let (desired, record) = (DesiredList::default(), known.record());
+        let steps = self.plan(subject, &desired, &record, &Resolved::default(), Some(&known));
+        let applied = apply(self, subject, &desired, &steps, record, External::new()).await;
+        let left = self.inventory.lock().has(&subject.uid);
+        if applied.complete() && steps.blocked.is_empty() && !left {
+            self.fence()?;
+            self.mappings.release(&known.namespace, &known.name, &known.uid).await?;
+            self.records.lock().released(&subject.uid);
+            self.wake_referred(&known);
+            self.forget(subject);
+            return Ok(Next::Done);
+        }
+        let mapping = Mapping::gone();
+        let conditions =
+            self.outcome_conditions(subject, &mapping, &steps, &applied, &Resolved::default()).await;
+        self.settle(subject, &known, &desired, &mapping, &applied, conditions).await?;
+        match applied.errors.values().map(ReconcileError::class).min() {
+            // A delete must come through in the end, whatever the cloud says now.
+            Some(RetryClass::Invalid) => Ok(Next::Retry(RetryClass::Forbidden)),
+            Some(class) => Ok(Next::Retry(class)),
+            None => Ok(Next::Waiting(Duration::from_secs(20))),
+        }
+    }
+
+    /// How long to wait for the agent to let go of the VIFs; `None`: not at all (design, section 6).
+    fn waits_for_agent(
+        &self,
+        subject: &Arc<Subject>,
+        known: &Known,
+        snapshot: &StoreSnapshot,
+    ) -> Option<Duration> {
+        if !is_attached(&known.status) {
+            return None;
+        }
+        let node_gone = known
+            .status
+            .node
+            .as_deref()
+            .is_some_and(|node| self.synced(&node_kind()) && !self.has_node(node, snapshot));
+        let waited = self.gone_since(&subject.uid).elapsed();
+        (!node_gone && waited < WITHOUT_AGENT).then(|| WITHOUT_AGENT - waited)
+    }
+
+    /// Mappings that this one referred to may have waited for its end.
+    fn wake_referred(&self, known: &Known) {
+        for recorded in known.record().into_values().flat_map(|r| r.references) {
+            if let Reference::Mapped { subject: key, .. } = recorded.reference {
+                let records = self.records.lock();
+                let lives: Vec<Subject> =
+                    records.lives(&key).filter_map(|uid| records.subject(uid).cloned()).collect();
+                drop(records);
+                lives.into_iter().for_each(|subject| self.queue.now(Arc::new(subject)));
+            }
+        }
+    }
+}

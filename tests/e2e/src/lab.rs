@@ -1,0 +1,236 @@
+//! The lab as a test finds and leaves it.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result, ensure};
+use isthmus_kubernetes::crd::crds;
+use isthmus_openstack::{CloudConfig, Metrics, Neutron, Session, Sources};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::runtime::conditions::is_crd_established;
+use kube::runtime::wait::await_condition;
+use kube::{Api, ResourceExt};
+use serde_json::json;
+use tokio::process::Command;
+
+use crate::operator::Operator;
+use crate::wait::{LIMIT, until_within};
+
+/// Where the operator runs and modules are loaded from.
+pub const OPERATOR_NAMESPACE: &str = "isthmus-system";
+/// The node that Pods are bound to: its name is that of the lab's chassis.
+pub const NODE: &str = "node1";
+/// Label of the namespaces that tests make.
+const OURS: &str = "isthmus.dev/e2e";
+/// What clients of the lab talk to, and the part that serves it.
+const SERVERS: [(&str, &str); 3] =
+    [("apiserver", "10.200.0.1:6443"), ("keystone", "127.0.0.1:5000"), ("neutron", "127.0.0.1:9696")];
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// The lab in the hands of one test.
+#[derive(Clone)]
+pub struct Lab {
+    /// Kubernetes, as its administrator.
+    pub kube: kube::Client,
+    /// Neutron as a plain member of the operator's project: what the tests look with.
+    pub demo: Neutron,
+    /// Neutron as its administrator, in a project of its own.
+    pub admin: Neutron,
+    /// What names this cluster in the marks.
+    pub cluster: String,
+    name: String,
+    log: PathBuf,
+}
+
+/// Runs a test on a lab without anything that an earlier one left, and leaves none either, however it ends. A failure
+/// comes with the end of the operator's log.
+///
+/// # Errors
+/// The test's, or that the lab is not there.
+pub async fn on_lab(name: &str, test: impl AsyncFnOnce(&Lab) -> Result<()>) -> Result<()> {
+    let lab = Lab::enter(name).await?;
+    let tested =
+        test(&lab).await.with_context(|| format!("operator's log ({})\n{}", lab.log.display(), lab.tail()));
+    let left = lab.clear().await.context("cleaning up");
+    tested.and(left)
+}
+
+/// A variable that `cargo xtask test` sets.
+pub(crate) fn variable(name: &str) -> Result<String> {
+    std::env::var(name)
+        .with_context(|| format!("{name} is not set: `cargo xtask test` runs these tests in the lab"))
+}
+
+impl Lab {
+    async fn enter(name: &str) -> Result<Self> {
+        variable("ISTHMUS_LAB")?;
+        for (part, address) in SERVERS {
+            if tokio::net::TcpStream::connect(address).await.is_err() {
+                // A test that failed may have left it stopped.
+                part_of_lab("start", part, &[]).await?;
+            }
+        }
+        let kube = kube::Client::try_default().await?;
+        let system = Api::<Namespace>::all(kube.clone()).get("kube-system").await?;
+        let folder = std::env::temp_dir().join("isthmus-e2e");
+        std::fs::create_dir_all(&folder)?;
+        let log = folder.join(format!("{name}.log"));
+        std::fs::write(&log, "")?;
+        let (demo, admin) = (cloud("demo")?, cloud("admin")?);
+        let cluster = system.uid().context("kube-system has a uid")?;
+        let lab = Self { kube, demo, admin, cluster, name: name.into(), log };
+        lab.prepare().await?;
+        lab.clear().await?;
+        Ok(lab)
+    }
+
+    /// Definitions, the operator's namespace, and the node's object.
+    async fn prepare(&self) -> Result<()> {
+        let parameters = PatchParams::apply("e2e").force();
+        let definitions: Api<CustomResourceDefinition> = Api::all(self.kube.clone());
+        for crd in crds() {
+            let name = crd.name_any();
+            definitions.patch(&name, &parameters, &Patch::Apply(&crd)).await?;
+            let established = await_condition(definitions.clone(), &name, is_crd_established());
+            tokio::time::timeout(LIMIT, established).await??;
+        }
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OPERATOR_NAMESPACE}});
+        let namespaces: Api<Namespace> = Api::all(self.kube.clone());
+        namespaces.patch(OPERATOR_NAMESPACE, &parameters, &Patch::Apply(namespace)).await?;
+        self.node().await
+    }
+
+    /// Makes the node's object where it is missing.
+    ///
+    /// # Errors
+    /// The API server's.
+    pub async fn node(&self) -> Result<()> {
+        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}});
+        let nodes: Api<Node> = Api::all(self.kube.clone());
+        nodes.patch(NODE, &PatchParams::apply("e2e").force(), &Patch::Apply(node)).await?;
+        Ok(())
+    }
+
+    /// Takes away what tests leave: modules, Pods, mappings, namespaces, the lease, ports, quotas. No operator runs now.
+    async fn clear(&self) -> Result<()> {
+        self.clear_modules().await?;
+        let leases: Api<Lease> = Api::namespaced(self.kube.clone(), OPERATOR_NAMESPACE);
+        leases.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
+        let namespaces: Api<Namespace> = Api::all(self.kube.clone());
+        let ours = namespaces.list(&ListParams::default().labels(OURS)).await?;
+        for name in ours.iter().map(ResourceExt::name_any) {
+            // Its content goes with it; nothing waits for that but what is looked at below.
+            self.delete_pods(&name).await?;
+            crate::cluster::gone(namespaces.delete(&name, &DeleteParams::default()).await)?;
+        }
+        until_within(LIMIT, "no CloudMapping is left", async || {
+            let left = self.strip_mappings().await?;
+            ensure!(left == 0, "{left} CloudMappings");
+            Ok(())
+        })
+        .await?;
+        self.clear_cloud().await
+    }
+
+    /// A namespace of the test's own.
+    ///
+    /// # Errors
+    /// The API server's.
+    pub async fn namespace(&self) -> Result<String> {
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("e2e-{}-{}-{number}", self.name, std::process::id());
+        let object = json!({"apiVersion": "v1", "kind": "Namespace",
+                            "metadata": {"name": name, "labels": {OURS: "true"}}});
+        let namespaces: Api<Namespace> = Api::all(self.kube.clone());
+        namespaces.patch(&name, &PatchParams::apply("e2e"), &Patch::Apply(object)).await?;
+        self.service_account(&name).await?;
+        Ok(name)
+    }
+
+    /// Starts an operator with these flags and waits until it leads. Its identity is always the same: one that follows
+    /// another after a crash need not wait for the lease.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn operator(&self, flags: &[&str]) -> Result<Operator> {
+        let mut operator = self.operator_as("e2e", flags)?;
+        operator.leads().await?;
+        Ok(operator)
+    }
+
+    /// Starts an operator under an identity, and does not wait.
+    ///
+    /// # Errors
+    /// The process can't be started.
+    pub fn operator_as(&self, identity: &str, flags: &[&str]) -> Result<Operator> {
+        Operator::spawn(identity, flags, self.log.clone())
+    }
+
+    /// Runs `isthmus` with these arguments; its standard output.
+    ///
+    /// # Errors
+    /// It fails: what it said.
+    pub async fn isthmus(&self, arguments: &[&str]) -> Result<String> {
+        run(Command::new(variable("ISTHMUS_BIN")?).args(arguments)).await
+    }
+
+    /// Runs `kubectl` with these arguments; its standard output.
+    ///
+    /// # Errors
+    /// It fails: what it said.
+    pub async fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+        run(Command::new("kubectl").args(arguments)).await
+    }
+
+    /// Kills a part of the lab.
+    ///
+    /// # Errors
+    /// It can't be.
+    pub async fn kill_part(&self, part: &str) -> Result<()> {
+        part_of_lab("stop", part, &["--kill"]).await
+    }
+
+    /// Starts a part of the lab, and waits until it answers.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn start_part(&self, part: &str) -> Result<()> {
+        part_of_lab("start", part, &[]).await
+    }
+
+    /// The ConfigMaps of the operator's namespace.
+    pub fn config_maps(&self) -> Api<ConfigMap> {
+        Api::namespaced(self.kube.clone(), OPERATOR_NAMESPACE)
+    }
+
+    /// The end of the operator's log.
+    fn tail(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        let skipped = lines.len().saturating_sub(25);
+        lines.into_iter().skip(skipped).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// A client of the lab's cloud as this user.
+fn cloud(user: &str) -> Result<Neutron> {
+    let config = CloudConfig::load(&Sources::from_process(), Some(user))?;
+    Ok(Neutron::new(Session::new(config, Metrics::default())?))
+}
+
+async fn part_of_lab(verb: &str, part: &str, flags: &[&str]) -> Result<()> {
+    let program = variable("ISTHMUS_XTASK")?;
+    run(Command::new(program).args(["lab", verb, part]).args(flags)).await.map(drop)
+}
+
+async fn run(command: &mut Command) -> Result<String> {
+    let done = command.kill_on_drop(true).output().await.with_context(|| format!("running {command:?}"))?;
+    let said = String::from_utf8_lossy(&done.stderr);
+    ensure!(done.status.success(), "{command:?}: {}: {said}", done.status);
+    Ok(String::from_utf8(done.stdout)?)
+}

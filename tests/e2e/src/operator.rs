@@ -1,0 +1,149 @@
+//! An operator as a process of its own.
+
+use std::fs::File;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+
+use crate::metrics::{Sample, get};
+use crate::wait::{until, until_within};
+
+/// Longer than a lease that a killed operator left behind.
+const START: Duration = Duration::from_secs(90);
+
+/// A running operator. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Operator {
+    child: Child,
+    http: SocketAddr,
+    log: PathBuf,
+}
+
+impl Operator {
+    /// Starts one under this identity, with further flags, and returns at once. Its log is appended to `log`.
+    pub(crate) fn spawn(identity: &str, flags: &[&str], log: PathBuf) -> Result<Self> {
+        // The kernel gives a free port; between this and the operator's own bind somebody else could take it.
+        let http = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let out = File::options().create(true).append(true).open(&log)?;
+        let child = Command::new(crate::lab::variable("ISTHMUS_BIN")?)
+            .args(["operator", "--identity", identity, "--http", &http.to_string()])
+            .args(flags)
+            .env("ISTHMUS_LOG", "info,isthmus_operator=debug")
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null())
+            .stdout(out.try_clone()?)
+            .stderr(out)
+            .kill_on_drop(true)
+            .spawn()
+            .context("starting the operator")?;
+        Ok(Self { child, http, log })
+    }
+
+    /// Waits until it leads and is ready: all is listed, and every module is loaded.
+    ///
+    /// # Errors
+    /// It ended, or is not ready in time; what /readyz said last.
+    pub async fn leads(&mut self) -> Result<()> {
+        let http = self.http;
+        until_within(START, "the operator leads and is ready", async || {
+            if let Some(status) = self.child.try_wait()? {
+                ensure!(status.success(), "it ended: {status}");
+            }
+            let (status, why) = get(http, "/readyz").await?;
+            ensure!(status == 200, "/readyz: {why}");
+            ensure!(Sample::read(http).await?.sum("isthmus_leading", &[]) == 1, "it does not lead");
+            Ok(())
+        })
+        .await
+    }
+
+    /// What /readyz answers.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn get(&self, path: &str) -> Result<(u16, String)> {
+        get(self.http, path).await
+    }
+
+    /// Its numbers of this moment.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn metrics(&self) -> Result<Sample> {
+        Sample::read(self.http).await
+    }
+
+    /// Waits until nothing is in the works: no request to the cloud and no reconcile ended for a second.
+    ///
+    /// # Errors
+    /// It goes on and on.
+    pub async fn quiet(&self) -> Result<Sample> {
+        let mut before = self.metrics().await?;
+        until("the operator has nothing to do", async || {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let now = self.metrics().await?;
+            let work = |s: &Sample| {
+                (s.sum("isthmus_reconciles_total", &[]), s.sum("isthmus_openstack_requests_total", &[]))
+            };
+            let (was, is) = (work(&before), work(&now));
+            before = now.clone();
+            ensure!(was == is, "reconciles and requests: {was:?}, then {is:?}");
+            Ok(now)
+        })
+        .await
+    }
+
+    /// Waits until this many whole lists of the cloud's ports were made since `since`, which is what a resync begins with.
+    ///
+    /// # Errors
+    /// None comes.
+    pub async fn resyncs(&self, since: &Sample, times: u64) -> Result<()> {
+        let before = since.calls("GET", "ports");
+        until("another resync", async || {
+            let listed = self.metrics().await?.calls("GET", "ports") - before;
+            ensure!(listed >= times, "{listed} lists of ports");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Ends it at once, as a crash does.
+    ///
+    /// # Errors
+    /// The signal can't be sent.
+    pub async fn kill(mut self) -> Result<()> {
+        self.child.kill().await.context("SIGKILL")
+    }
+
+    /// Asks it to end, and waits until it has.
+    ///
+    /// # Errors
+    /// It does not end within the limit.
+    pub async fn stop(mut self, limit: Duration) -> Result<ExitStatus> {
+        self.signal(Signal::TERM)?;
+        let ended = tokio::time::timeout(limit, self.child.wait()).await;
+        Ok(ended.with_context(|| format!("it did not end within {limit:?} of SIGTERM"))??)
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// It ended already.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let id = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        Ok(kill_process(id.context("the operator ended already")?, signal)?)
+    }
+
+    /// What it logged so far.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub fn log(&self) -> Result<String> {
+        Ok(std::fs::read_to_string(&self.log)?)
+    }
+}

@@ -32,14 +32,19 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     let ended = demo.stop_operator(&mut operator);
     let cleaned = demo.clean();
     shown.and(ended).and(cleaned)?;
-    say("demo", "done. The lab is still up: `cargo xtask lab shell` to look around, `cargo xtask lab down` to stop it");
+    say(
+        "demo",
+        "done. The lab is still up: `cargo xtask lab shell` to look around, `cargo xtask lab down` to stop it",
+    );
     Ok(ExitCode::SUCCESS)
 }
 
 fn build(workspace: &Workspace) -> Result<()> {
     let reason = "building isthmus (~5 min the first time, on two cores)";
     let step = Step { limit: Duration::from_secs(1800), ..Step::new("isthmus", reason) };
-    step.run(workspace, workspace.cargo(["build", "--package", "isthmus", "--locked"]))?.ok("the build of isthmus").map(drop)
+    step.run(workspace, workspace.cargo(["build", "--package", "isthmus", "--locked"]))?
+        .ok("the build of isthmus")
+        .map(drop)
 }
 
 struct Demo<'a> {
@@ -75,7 +80,11 @@ impl Demo<'_> {
             if wanted(answer.trim()) {
                 return Ok(begun.elapsed().as_secs_f64());
             }
-            ensure!(begun.elapsed() < Duration::from_secs(90), "{what}: not within 90 s; last seen: {}", answer.trim());
+            ensure!(
+                begun.elapsed() < Duration::from_secs(90),
+                "{what}: not within 90 s; last seen: {}",
+                answer.trim()
+            );
             std::thread::sleep(Duration::from_millis(300));
         }
     }
@@ -88,15 +97,26 @@ impl Demo<'_> {
         let isthmus = self.isthmus();
         say("demo", "installing the custom resources");
         self.type_and_see(&format!("{isthmus} crds | kubectl apply --server-side --force-conflicts -f -"))?;
-        self.ask(&format!("kubectl create namespace {OPERATOR} --dry-run=client -o yaml | kubectl apply -f -"))?;
+        self.ask(&format!(
+            "kubectl create namespace {OPERATOR} --dry-run=client -o yaml | kubectl apply -f -"
+        ))?;
         say("demo", "starting the operator");
         let log = self.workspace.target.join("demo-operator.log");
         let file = File::create(&log).with_context(|| format!("making {}", log.display()))?;
         let mut command: Command = lab::inside(&isthmus);
         command.args(["operator", "--http", HTTP, "--operator-namespace", OPERATOR, "--lease-seconds", "20"]);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn().context("starting isthmus")?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .context("starting isthmus")?;
         println!("    its log: {}", log.display());
-        self.until("the operator leads", &format!("curl -s http://{HTTP}/metrics | grep isthmus_leading"), |a| a.ends_with(" 1"))?;
+        self.until(
+            "the operator leads",
+            &format!("curl -s http://{HTTP}/metrics | grep isthmus_leading"),
+            |a| a.ends_with(" 1"),
+        )?;
         Ok(child)
     }
 
@@ -141,19 +161,29 @@ impl Demo<'_> {
         say("demo", &format!("{COUNT} Pods bound to a node"));
         self.ask("kubectl get node node1 || printf 'apiVersion: v1\\nkind: Node\\nmetadata: {name: node1}' | kubectl create -f -")?;
         self.ask(&format!("kubectl create namespace {PODS}"))?;
-        self.until("the namespace's service account", &format!("kubectl get serviceaccount -n {PODS} default -o name"), |a| !a.is_empty())?;
+        self.until(
+            "the namespace's service account",
+            &format!("kubectl get serviceaccount -n {PODS} default -o name"),
+            |a| !a.is_empty(),
+        )?;
         let pods = self.workspace.target.join("demo-pods.yaml");
         let pod = |n| {
-            format!("---\napiVersion: v1\nkind: Pod\nmetadata: {{name: web-{n}, namespace: {PODS}}}\nspec: {{nodeName: node1, containers: [{{name: web, image: \"localhost/busybox:1\"}}]}}\n")
+            format!(
+                "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: web-{n}, namespace: {PODS}}}\nspec: {{nodeName: node1, containers: [{{name: web, image: \"localhost/busybox:1\"}}]}}\n"
+            )
         };
-        fs::write(&pods, (1..=COUNT).map(pod).collect::<String>()).with_context(|| format!("writing {}", pods.display()))?;
+        fs::write(&pods, (1..=COUNT).map(pod).collect::<String>())
+            .with_context(|| format!("writing {}", pods.display()))?;
         self.ask(&format!("kubectl create -f {}", pods.display()))?;
-        let ready = format!("kubectl get cloudmappings -n {PODS} --no-headers 2>/dev/null | grep -c ' True '");
+        let ready =
+            format!("kubectl get cloudmappings -n {PODS} --no-headers 2>/dev/null | grep -c ' True '");
         let seconds = self.until("all Pods are mapped", &ready, |a| a == COUNT.to_string())?;
         say("demo", &format!("all mapped {seconds:.1} s later; each has an address:"));
         self.type_and_see(&format!("kubectl get cloudmappings -n {PODS}"))?;
         say("demo", "the ports are in Neutron:");
-        self.type_and_see("openstack port list --device-owner isthmus:pod -c Name -c 'Fixed IP Addresses' -f value")?;
+        self.type_and_see(
+            "openstack port list --device-owner isthmus:pod -c Name -c 'Fixed IP Addresses' -f value",
+        )?;
         say("demo", "what one Pod became:");
         self.type_and_see(&format!("{} tree pod/web-1 -n {PODS}", self.isthmus())).map(drop)
     }
@@ -167,10 +197,13 @@ impl Demo<'_> {
         let tagged = "openstack port list --tags release=next -f value -c ID | wc -l";
         let seconds = self.until("all ports have the tag", tagged, |a| a == COUNT.to_string())?;
         let after = self.pids_and_writes()?;
-        say("demo", &format!(
-            "all {COUNT} ports carry it {seconds:.1} s later: {} writes to Neutron for it, the same operator process",
-            after - before
-        ));
+        say(
+            "demo",
+            &format!(
+                "all {COUNT} ports carry it {seconds:.1} s later: {} writes to Neutron for it, the same operator process",
+                after - before
+            ),
+        );
         ensure!(after - before == COUNT, "expected one write a port, {} were made", after - before);
         self.type_and_see("kubectl get policymodules").map(drop)
     }
@@ -184,7 +217,9 @@ impl Demo<'_> {
 
     fn delete(&self) -> Result<()> {
         say("demo", "the Pods are deleted");
-        self.type_and_see(&format!("kubectl delete pods -n {PODS} --all --force --grace-period=0 2>/dev/null | wc -l"))?;
+        self.type_and_see(&format!(
+            "kubectl delete pods -n {PODS} --all --force --grace-period=0 2>/dev/null | wc -l"
+        ))?;
         let left = format!("kubectl get cloudmappings -n {PODS} -o name | wc -l");
         let seconds = self.until("no CloudMapping is left", &left, |a| a == "0")?;
         let ports = "openstack port list --device-owner isthmus:pod -f value -c ID | wc -l";
@@ -198,7 +233,10 @@ impl Demo<'_> {
         self.ask(&format!("kubectl delete namespace {PODS} --ignore-not-found"))?;
         self.ask("kubectl get crd policymodules.isthmus.dev >/dev/null 2>&1 || exit 0; kubectl patch policymodule pod-port --type merge -p '{\"metadata\":{\"finalizers\":[]}}' >/dev/null 2>&1; kubectl delete policymodule pod-port --ignore-not-found")?;
         self.ask(&format!("kubectl delete configmap -n {OPERATOR} --ignore-not-found -l 'isthmus.dev/policy-module=pod-port'"))?;
-        self.ask(&format!("kubectl delete configmap -n {OPERATOR} --ignore-not-found -l 'isthmus.dev/kept-module=pod-port'")).map(drop)
+        self.ask(&format!(
+            "kubectl delete configmap -n {OPERATOR} --ignore-not-found -l 'isthmus.dev/kept-module=pod-port'"
+        ))
+        .map(drop)
     }
 }
 

@@ -43,30 +43,41 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Vec<Module>> {
     let toolchain = toolchain(workspace)?;
     // a folder of its own: the host's build beside it holds the lock of the other
     let target = workspace.target.join("guest");
+    for (package, _) in &guests {
+        compile(workspace, &toolchain, &target, package)?;
+    }
+
+    fs::create_dir_all(workspace.modules())?;
+    let core = target.join(TARGET).join(PROFILE);
+    guests.iter().map(|(package, file)| encode(&core.join(file), &workspace.modules(), package)).collect()
+}
+
+/// Compiles one guest. As a cdylib alone, whatever else the crate is: only then can it be optimised as a whole (LTO).
+fn compile(workspace: &Workspace, toolchain: &str, target: &Path, package: &str) -> Result<()> {
     let mut command = Command::new("cargo");
     if !toolchain.is_empty() {
-        command.arg(&toolchain);
+        command.arg(toolchain);
     }
-    command.args(["build", "--lib", "--locked", "--profile", PROFILE, "--target", TARGET, "--target-dir"]);
-    command.arg(&target).current_dir(&workspace.root);
-    for (package, _) in &guests {
-        command.args(["--package", package]);
-    }
+    command.args([
+        "rustc",
+        "--lib",
+        "--crate-type",
+        "cdylib",
+        "--locked",
+        "--profile",
+        PROFILE,
+        "--target",
+        TARGET,
+    ]);
+    command.arg("--target-dir").arg(target).args(["--package", package]).current_dir(&workspace.root);
     command.env("CARGO_ENCODED_RUSTFLAGS", flags(workspace).join("\u{1f}"));
     // what the cargo that runs us has set is for its own toolchain
     for name in ["CARGO", "RUSTUP_TOOLCHAIN", "LD_LIBRARY_PATH", "RUSTFLAGS"] {
         command.env_remove(name);
     }
-    Step {
-        limit: Duration::from_secs(900),
-        ..Step::new("modules", "building the guest modules (~30 s the first time)")
-    }
-    .run(workspace, command)?
-    .ok("the build of the guest modules")?;
-
-    fs::create_dir_all(workspace.modules())?;
-    let core = target.join(TARGET).join(PROFILE);
-    guests.iter().map(|(package, file)| encode(&core.join(file), &workspace.modules(), package)).collect()
+    let reason = format!("building the guest module {package} (~20 s the first time)");
+    let step = Step { limit: Duration::from_secs(900), ..Step::new("modules", &reason) };
+    step.run(workspace, command)?.ok(&format!("the build of the guest module {package}")).map(drop)
 }
 
 fn encode(core: &Path, folder: &Path, package: &str) -> Result<Module> {

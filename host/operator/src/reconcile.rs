@@ -319,7 +319,7 @@ impl Session {
     async fn patch(&self, known: &Known, status: CloudMappingStatus) -> Result<(), ReconcileError> {
         // A change of the input alone that changes nothing else is not worth a write (invariant 6).
         let input = known.status.input_hash.clone();
-        if *known.status == (CloudMappingStatus { input_hash: input, ..status.clone() }) {
+        if !known.unwritten && *known.status == (CloudMappingStatus { input_hash: input, ..status.clone() }) {
             return Ok(());
         }
         self.fence()?;
@@ -331,21 +331,12 @@ impl Session {
                 if error.kind == ErrorKind::Conflict
                     && let Some(fresh) = self.mappings.get(&known.namespace, &known.name).await?
                 {
-                    self.keep_record(&fresh, &status);
+                    self.records.lock().put_unwritten(&fresh, &status);
                 }
                 return Err(error.into());
             }
         }
         Ok(())
-    }
-
-    /// What could not be written must not be forgotten meanwhile: the fresh object is taken in with the record that we
-    /// have, so that nothing is made twice. A crash before the next write is healed by marks.
-    fn keep_record(&self, fresh: &isthmus_kubernetes::crd::CloudMapping, status: &CloudMappingStatus) {
-        let mut merged = fresh.clone();
-        let conditions = merged.status.as_ref().map(|s| s.conditions.clone()).unwrap_or_default();
-        merged.status = Some(CloudMappingStatus { conditions, ..status.clone() });
-        self.records.lock().put(&merged);
     }
 
     /// The cloud can't be asked: nothing is changed, and a condition says so.

@@ -28,6 +28,8 @@ pub struct Known {
     pub released: bool,
     /// Its status.
     pub status: Arc<CloudMappingStatus>,
+    /// The status is ours, and the API server does not have it yet.
+    pub unwritten: bool,
 }
 
 impl Known {
@@ -121,6 +123,7 @@ impl Records {
             deleting: mapping.metadata.deletion_timestamp.is_some(),
             released: !mapping.finalizers().iter().any(|f| f == isthmus_kubernetes::names::FINALIZER),
             status: Arc::new(mapping.status.clone().unwrap_or_default()),
+            unwritten: false,
         };
         if let Some(old) = self.get(&subject.uid)
             && (older(&known, old) || same(&known, old))
@@ -135,6 +138,18 @@ impl Records {
         self.by_key.entry(subject.key.clone()).or_default().insert(uid.clone());
         self.known.insert(uid, (subject.clone(), known));
         Some(subject)
+    }
+
+    /// A status could not be written: what it records must not be forgotten meanwhile, so that nothing is made twice. `fresh`
+    /// is the mapping as it is now. A crash before the next write is healed by marks.
+    pub fn put_unwritten(&mut self, fresh: &CloudMapping, status: &CloudMappingStatus) {
+        let mut merged = fresh.clone();
+        let conditions = merged.status.as_ref().map(|s| s.conditions.clone()).unwrap_or_default();
+        merged.status = Some(CloudMappingStatus { conditions, ..status.clone() });
+        self.put(&merged);
+        if let Some((_, known)) = self.known.get_mut(fresh.spec.subject.uid.as_str()) {
+            known.unwritten = true;
+        }
     }
 
     /// Our finalizer is off: nothing of ours is left there.

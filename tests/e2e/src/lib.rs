@@ -7,6 +7,7 @@
 
 mod cloud;
 mod cluster;
+mod judged;
 mod lab;
 mod metrics;
 mod modules;
@@ -15,6 +16,7 @@ mod wait;
 
 pub use cloud::marked_for;
 pub use cluster::{condition, port_id, ready};
+pub use judged::{faults_config, module_condition};
 pub use lab::{Lab, NODE, OPERATOR_NAMESPACE, on_lab};
 pub use metrics::Sample;
 pub use modules::pods_config;

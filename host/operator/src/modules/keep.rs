@@ -86,13 +86,18 @@ pub async fn store(
     Ok(())
 }
 
+/// Where the version before the last good one is kept: it is called where that one fails.
+pub fn previous(name: &str) -> String {
+    format!("{name}.previous")
+}
+
 /// Removes what is kept of a module.
 ///
 /// # Errors
 /// The API server's.
 pub async fn remove(client: &Client, namespace: &str, name: &str) -> Result<(), isthmus_kubernetes::Error> {
     let maps: Api<ConfigMap> = Api::namespaced(client.kube(), namespace);
-    let parameters = ListParams::default().labels(&format!("{LABEL_KEPT}={name}"));
+    let parameters = ListParams::default().labels(&format!("{LABEL_KEPT} in ({name},{})", previous(name)));
     let all = client.read(&format!("list what is kept of {name}"), maps.list(&parameters)).await?;
     for old in all.items {
         remove_one(client, &maps, &old.name_any()).await?;

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use isthmus_kubernetes::Client;
-use isthmus_kubernetes::crd::{ConfigMapRef, ModuleSource, OnDelete, PolicyModule, PolicyModuleSpec};
+use isthmus_kubernetes::crd::{OnDelete, PolicyModule};
 use isthmus_kubernetes::events::{Happening, Severity};
 use isthmus_kubernetes::names::{FINALIZER, LABEL_POLICY_MODULE};
 use isthmus_kubernetes::watch::{Event, Phase, module_sources, modules};
 use isthmus_model::object::{Gvk, ObjectKey, Subject};
 use isthmus_model::projection::Mask;
-use isthmus_policy::{Engine, Module};
+use isthmus_policy::{Engine, Fallback, Module};
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -24,8 +24,6 @@ use super::told::{self, Told};
 use super::{Failed, Pipelines, Version, keep};
 use crate::session::{Session, namespace_kind, node_kind};
 
-/// Label by which `kubectl` users know what we made.
-const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Changes that come together (the parts of a module) are looked at together.
 const TOGETHER: Duration = Duration::from_millis(30);
 /// How often what waits for others is looked at again.
@@ -186,72 +184,6 @@ impl Manager {
         retried.chain(replaced).chain(going).collect()
     }
 
-    /// A ConfigMap with our label alone is enough to load a module with defaults: its PolicyModule is made here.
-    async fn adopt_sources(&mut self) -> Vec<String> {
-        let mut labelled: BTreeMap<String, Vec<ConfigMapRef>> = BTreeMap::new();
-        for map in self.sources.values() {
-            if let Some(name) = map.labels().get(LABEL_POLICY_MODULE).filter(|n| !n.is_empty()) {
-                labelled.entry(name.clone()).or_default().push(ConfigMapRef { name: map.name_any() });
-            }
-        }
-        let mut made = Vec::new();
-        for (name, config_maps) in labelled {
-            let source = ModuleSource { config_maps, key: None };
-            match self.modules.get(&name) {
-                None if super::source::read(&source, &self.sources).is_ok() => {
-                    made.extend(self.make(&name, source).await);
-                }
-                Some(module)
-                    if module.labels().get(MANAGED_BY).is_some_and(|by| by == "isthmus")
-                        && module.spec.source != source =>
-                {
-                    made.extend(self.resource(&name, source).await);
-                }
-                _ => {}
-            }
-        }
-        made
-    }
-
-    async fn make(&mut self, name: &str, source: ModuleSource) -> Option<String> {
-        let spec: PolicyModuleSpec = serde_json::from_value(json!({"source": source})).ok()?;
-        let mut module = PolicyModule::new(name, spec);
-        module.labels_mut().insert(MANAGED_BY.into(), "isthmus".into());
-        module.metadata.finalizers = Some(vec![FINALIZER.into()]);
-        let api: Api<PolicyModule> = Api::all(self.client.kube());
-        let what = format!("make PolicyModule {name} for its ConfigMap");
-        let parameters = PostParams::default();
-        match self.client.write("create", "policymodules", &what, api.create(&parameters, &module)).await {
-            Ok(made) => {
-                tracing::info!(module = name, "a ConfigMap with our label is there: PolicyModule made");
-                self.modules.insert(name.into(), made);
-                Some(name.into())
-            }
-            Err(error) => {
-                tracing::warn!(module = name, %error, "no PolicyModule for its ConfigMap");
-                None
-            }
-        }
-    }
-
-    /// The parts of a module of ours changed their number.
-    async fn resource(&mut self, name: &str, source: ModuleSource) -> Option<String> {
-        let api: Api<PolicyModule> = Api::all(self.client.kube());
-        let patch = Patch::Merge(json!({"spec": {"source": source}}));
-        let what = format!("name the parts of PolicyModule {name}");
-        let parameters = PatchParams::default();
-        match self.client.write("patch", "policymodules", &what, api.patch(name, &parameters, &patch)).await {
-            Ok(module) => {
-                self.modules.insert(name.into(), module);
-                Some(name.into())
-            }
-            Err(error) => {
-                tracing::warn!(module = name, %error, "the parts can't be named");
-                None
-            }
-        }
-    }
-
     /// Puts the version in place that served before this session.
     async fn restore(&mut self, name: &str) {
         let kept = match keep::load(&self.client, &self.namespace, name).await {
@@ -269,7 +201,8 @@ impl Manager {
                 if compiled.manifest().maps.iter().any(|p| pipelines.mapper_of(&p.kind).is_some()) {
                     return tracing::info!(module = name, "another module has taken its kinds over");
                 }
-                let version = self.version(module, compiled, kept.config.into());
+                let mut version = self.version(module, compiled, kept.config.into());
+                version.fallback = self.kept_before(name).await;
                 let mut versions = pipelines.versions().clone();
                 versions.insert(name.into(), version);
                 self.install(versions, BTreeMap::new());
@@ -450,12 +383,30 @@ impl Manager {
         true
     }
 
+    /// Keeps a version, and the one before it.
     pub(super) async fn keep(&self, version: &Version, bytes: Vec<u8>) {
         let digest = version.module.digest().to_string();
         let kept = keep::Kept { bytes, digest, config: version.config.to_string() };
-        if let Err(error) = keep::store(&self.client, &self.namespace, &version.name, &kept).await {
+        if let Err(error) = self.keep_both(&version.name, &kept).await {
             tracing::warn!(module = %version.name, %error, "the version that serves is not kept: a new leader loads it from its source");
         }
+    }
+
+    async fn keep_both(&self, name: &str, kept: &keep::Kept) -> Result<(), isthmus_kubernetes::Error> {
+        match keep::load(&self.client, &self.namespace, name).await? {
+            Some(before) if (&before.digest, &before.config) != (&kept.digest, &kept.config) => {
+                keep::store(&self.client, &self.namespace, &keep::previous(name), &before).await?;
+            }
+            _ => {}
+        }
+        keep::store(&self.client, &self.namespace, name, kept).await
+    }
+
+    /// The version before the one that served, where it is kept and loads.
+    async fn kept_before(&self, name: &str) -> Option<Fallback> {
+        let before = keep::load(&self.client, &self.namespace, &keep::previous(name)).await.ok()??;
+        let module = self.compile(&before.bytes, Some(&before.digest)).await.ok()?;
+        Some(Fallback { module, config: before.config.into() })
     }
 
     pub(super) fn tell(&self, module: &PolicyModule, severity: Severity, reason: &str, note: String) {

@@ -1,5 +1,6 @@
 //! Modules in the running system: where their bytes come from, how a version is judged, and what serves each kind.
 
+mod adopt;
 mod candidate;
 pub mod keep;
 mod manager;

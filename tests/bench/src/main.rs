@@ -1,0 +1,54 @@
+//! Measures a whole operator: a real API server, a real module, and a cloud that is either `isthmus-world` in this process
+//! or the lab's. Prints one line of JSON a measure on its standard output, and what it does on its standard error.
+//!
+//! It treats the operator as its users do, from outside: the command line, the Kubernetes API, /metrics, /proc. It must
+//! not know the operator's code.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks on its output")]
+
+mod cloud;
+mod cluster;
+mod measure;
+mod operator;
+mod scenario;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Parser;
+
+use crate::cluster::Cluster;
+
+/// Measure an operator against its targets.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// The `isthmus` binary.
+    #[arg(long)]
+    operator: PathBuf,
+
+    /// The module that maps Pods to ports.
+    #[arg(long)]
+    module: PathBuf,
+
+    /// Most Pods that are mapped at once; from 1,000 on memory a Pod is measured, from 2,000 on a swap.
+    #[arg(long, default_value_t = 10_000)]
+    pods: usize,
+
+    /// Pods for the lab's real Neutron, as named by OS_CLOUD; 0 leaves it out.
+    #[arg(long, default_value_t = 20)]
+    real_pods: usize,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    operator::ensure_none_runs()?;
+    let cluster = Cluster::connect().await?;
+    cluster.prepare().await?;
+    // Whatever happens, the cluster is left as it was found; the first error is the one that is told.
+    let measured = tokio::select! {
+        measured = scenario::run(&cluster, &arguments) => measured,
+        signal = tokio::signal::ctrl_c() => signal.map_err(Into::into).and_then(|()| anyhow::bail!("interrupted")),
+    };
+    let cleaned = cluster.clean_up().await;
+    measured.and(cleaned)
+}

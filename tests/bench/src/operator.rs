@@ -1,0 +1,175 @@
+//! The operator as a child process: started, asked for its numbers, stopped.
+
+use std::fs;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+
+use crate::cluster::NAMESPACE;
+
+/// Where it serves its numbers: not the default, which another one may have.
+const HTTP: &str = "127.0.0.1:9467";
+/// Unit of /proc/PID/stat: the same on every Linux that Debian has.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// A running operator. It is killed when it is dropped.
+pub(crate) struct Operator {
+    child: Child,
+    pid: u32,
+}
+
+/// Refuses to run beside another operator: both would work on the same cluster-wide objects.
+pub(crate) fn ensure_none_runs() -> Result<()> {
+    for entry in fs::read_dir("/proc")? {
+        let path = entry?.path();
+        // A process that ends meanwhile is none.
+        let Ok(line) = fs::read(path.join("cmdline")) else { continue };
+        let mut words = line.split(|byte| *byte == 0);
+        let program = words.next().unwrap_or_default();
+        if program.ends_with(b"isthmus") && words.any(|word| word == b"operator") {
+            bail!("an operator runs ({}): stop it first, it would work on the same objects", path.display());
+        }
+    }
+    Ok(())
+}
+
+impl Operator {
+    /// Starts one for a cloud, given as `OS_*` variables, and waits until it is ready.
+    pub(crate) async fn start(binary: &Path, cloud: &[(&str, String)]) -> Result<Self> {
+        let mut command = Command::new(binary);
+        command.args([
+            "operator",
+            "--http",
+            HTTP,
+            "--operator-namespace",
+            NAMESPACE,
+            "--lease-seconds",
+            "10",
+        ]);
+        for (name, _) in std::env::vars_os() {
+            if !cloud.is_empty() && name.to_string_lossy().starts_with("OS_") {
+                command.env_remove(name);
+            }
+        }
+        command.envs(cloud.iter().map(|(name, value)| (*name, value)));
+        command.env("ISTHMUS_LOG", "warn").stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+        let child = command.spawn().with_context(|| format!("starting {}", binary.display()))?;
+        let pid = child.id().context("the operator has ended already")?;
+        let mut operator = Self { child, pid };
+        operator.ready().await?;
+        Ok(operator)
+    }
+
+    async fn ready(&mut self) -> Result<()> {
+        let limit = Instant::now() + Duration::from_secs(60);
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the operator ended: {status}");
+            }
+            match get("/readyz").await {
+                Ok((200, _)) => return Ok(()),
+                Ok((_, why)) if Instant::now() > limit => bail!("the operator is not ready: {why}"),
+                Err(error) if Instant::now() > limit => {
+                    return Err(error.context("the operator does not answer"));
+                }
+                _ => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+
+    /// Its numbers, as of now.
+    pub(crate) async fn numbers(&self) -> Result<Numbers> {
+        let (status, text) = get("/metrics").await?;
+        ensure!(status == 200, "/metrics: {status}");
+        Ok(Numbers(text))
+    }
+
+    /// Resident memory, in KiB.
+    pub(crate) fn rss(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
+        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        Ok(line.split_whitespace().next().context("no VmRSS")?.parse()?)
+    }
+
+    /// Processor time so far, in seconds of one core.
+    pub(crate) fn cpu(&self) -> Result<f64> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid))?;
+        // The name in parentheses may hold blanks; user and system time are the 12th and 13th word after it.
+        let (_, words) = stat.rsplit_once(')').context("/proc/PID/stat")?;
+        let ticks: Vec<f64> = words.split_whitespace().skip(11).take(2).flat_map(str::parse).collect();
+        Ok(ticks.iter().sum::<f64>() / TICKS_PER_SECOND)
+    }
+
+    /// Stops it as Kubernetes does, and waits for its end.
+    pub(crate) async fn stop(mut self) -> Result<ExitStatus> {
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).context("pid")?;
+        kill_process(pid, Signal::TERM)?;
+        tokio::time::timeout(Duration::from_secs(30), self.child.wait())
+            .await
+            .context("the operator does not stop")?
+            .context("waiting for the operator")
+    }
+}
+
+/// What /metrics said.
+pub(crate) struct Numbers(String);
+
+impl Numbers {
+    /// The sum of all series of a name whose labels `wanted` accepts.
+    pub(crate) fn sum(&self, name: &str, wanted: impl Fn(&str) -> bool) -> u64 {
+        let series = self.0.lines().filter_map(|line| {
+            let (key, value) = line.rsplit_once(' ')?;
+            let labels = key.strip_prefix(name)?;
+            let is_it = labels.is_empty() || labels.starts_with('{');
+            (is_it && wanted(labels)).then(|| value.parse::<u64>().ok()).flatten()
+        });
+        series.sum()
+    }
+
+    /// Versions that were swapped in.
+    pub(crate) fn swaps(&self) -> u64 {
+        self.sum("isthmus_module_swaps_total", |_| true)
+    }
+
+    /// Module calls.
+    pub(crate) fn calls(&self) -> u64 {
+        self.sum("isthmus_module_calls_total", |_| true)
+    }
+
+    /// Reconciles that failed. One that met another writer is done over at once, and is none.
+    pub(crate) fn failed(&self) -> u64 {
+        let fine = |labels: &str| {
+            ["done", "waiting", "CloudConflict"].iter().any(|r| labels.contains(&format!("\"{r}\"")))
+        };
+        self.sum("isthmus_reconciles_total", |labels| !fine(labels))
+    }
+
+    /// Grows while the operator works.
+    pub(crate) fn work(&self) -> u64 {
+        self.calls() + self.sum("isthmus_reconciles_total", |_| true)
+    }
+
+    /// Requests to Neutron that read, or that write.
+    pub(crate) fn network(&self, reads: bool) -> u64 {
+        self.sum("isthmus_openstack_requests_total", |labels| {
+            labels.contains("service=\"network\"") && labels.contains("method=\"GET\"") == reads
+        })
+    }
+}
+
+/// One GET of the operator's HTTP: status and body.
+async fn get(path: &str) -> Result<(u16, String)> {
+    let mut stream = TcpStream::connect(HTTP).await?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {HTTP}\r\n\r\n").as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
+    let status = head.split_whitespace().nth(1).context("no HTTP status")?.parse()?;
+    Ok((status, body.to_owned()))
+}

@@ -1,0 +1,300 @@
+//! What is done in which order, and what is measured of it.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use isthmus_world::{Kind, World};
+
+use crate::Arguments;
+use crate::cloud;
+use crate::cluster::{Cluster, Mappings, another_build, read_module};
+use crate::measure::{Measure, ratio, say};
+use crate::operator::{Operator, ensure_none_runs};
+
+/// Pods of which throughput and writes are measured, and from which memory a Pod is counted.
+const FIRST: usize = 1_000;
+/// Mappings that a swap is measured with.
+const SWAP: usize = 2_000;
+/// Pods of the warm-up, of which a whole life is counted.
+const LIVES: usize = 200;
+const IDLE: Duration = Duration::from_secs(30);
+
+/// A running operator with its cluster, its cloud and what it mapped.
+struct Stage<'a> {
+    cluster: &'a Cluster,
+    operator: Operator,
+    mappings: Mappings,
+    world: World,
+}
+
+/// All of it.
+pub(crate) async fn run(cluster: &Cluster, arguments: &Arguments) -> Result<()> {
+    in_process(cluster, arguments).await.context("with the in-process cloud")?;
+    if arguments.real_pods > 0 {
+        ensure_none_runs()?;
+        real(cluster, arguments).await.context("with the real cloud")?;
+    }
+    Ok(())
+}
+
+async fn in_process(cluster: &Cluster, arguments: &Arguments) -> Result<()> {
+    let world = cloud::start().await?;
+    let operator = Operator::start(&arguments.operator, &world.environment()).await?;
+    cluster.configure().await?;
+    cluster.load(read_module(&arguments.module)?).await?;
+    loaded(&operator, 1).await?;
+    let mut stage = Stage { cluster, operator, mappings: cluster.watch(), world };
+    stage.whole_life().await?;
+
+    let first = FIRST.min(arguments.pods);
+    stage.throughput(first).await?;
+    let rss = stage.settled_rss().await?;
+    let mut pods = first;
+    if arguments.pods >= SWAP {
+        stage.grow(pods, SWAP).await?;
+        pods = SWAP;
+        stage.swap(another_build(&arguments.module)?).await?;
+    }
+    if arguments.pods > first {
+        stage.grow(pods, arguments.pods).await?;
+        stage.memory(rss, first, arguments.pods).await?;
+    }
+    stage.idle().await?;
+    stage.end(arguments.pods).await
+}
+
+impl Stage<'_> {
+    /// Kubernetes writes over the life of a Pod, and a warm-up for the rest.
+    async fn whole_life(&mut self) -> Result<()> {
+        say(&format!("the whole life of {LIVES} Pods"));
+        let before = self.cluster.writes().await?;
+        self.cluster.create_pods(0..LIVES).await?;
+        self.mappings.ready(LIVES, limit(LIVES)).await?;
+        self.cluster.delete_pods().await?;
+        self.mappings.gone(limit(LIVES)).await?;
+        let writes = ratio(self.cluster.writes().await? - before, LIVES);
+        Measure {
+            name: "Kubernetes writes a Pod, over its life",
+            target: "<= 4",
+            measured: format!("{writes:.2}"),
+            met: Some(writes <= 4.0),
+            note: "as the API server counts, the garbage collector's among them".to_owned(),
+        }
+        .print();
+        Ok(())
+    }
+
+    /// Pods mapped a second, and what each cost.
+    async fn throughput(&mut self, pods: usize) -> Result<()> {
+        say(&format!("mapping {pods} Pods"));
+        let (writes, cloud, cpu) =
+            (self.cluster.writes().await?, self.world.stats().network(), self.operator.cpu()?);
+        let began = Instant::now();
+        self.cluster.create_pods(0..pods).await?;
+        let created = began.elapsed();
+        self.mappings.ready(pods, limit(pods)).await?;
+        let took = began.elapsed();
+        let (writes, after) = (self.cluster.writes().await? - writes, self.world.stats().network());
+        let cpu_ms = (self.operator.cpu()? - cpu) * 1e3;
+        let rate = rate(pods, took);
+        let at_least = |name, target, measured: f64, wanted: f64| Measure {
+            name,
+            target,
+            measured: format!("{measured:.0}"),
+            met: Some(measured >= wanted),
+            note: format!(
+                "{pods} Pods; made at {:.0}/s; {:.1} ms of the operator's CPU a Pod",
+                self::rate(pods, created),
+                cpu_ms / ratio(pods as u64, 1)
+            ),
+        };
+        at_least("Pods mapped a second", ">= 120", rate, 120.0).print();
+        at_most("Kubernetes writes a Pod, until mapped", "<= 2", ratio(writes, pods), 2.0).print();
+        at_most("cloud writes a Pod", "<= 1", ratio(after.writes - cloud.writes, pods), 1.0).print();
+        at_most("cloud reads a Pod", "<= 0.1", ratio(after.reads - cloud.reads, pods), 0.1).print();
+        Ok(())
+    }
+
+    /// Makes Pods until there are `to`.
+    async fn grow(&mut self, from: usize, to: usize) -> Result<()> {
+        say(&format!("from {from} to {to} Pods"));
+        self.cluster.create_pods(from..to).await?;
+        self.mappings.ready(to, limit(to - from)).await
+    }
+
+    /// From the ConfigMap's change to the first call of the new version, and reconciles that failed meanwhile.
+    async fn swap(&mut self, next: Vec<u8>) -> Result<()> {
+        say("swapping the module");
+        let before = self.operator.numbers().await?;
+        let began = Instant::now();
+        self.cluster.load(next).await?;
+        let swapped = loaded(&self.operator, before.swaps() + 1).await?;
+        let at_swap = began.elapsed();
+        // What is counted after the swap is of the new version, but for the few calls in flight.
+        let called = until(&self.operator, |numbers| numbers.calls() > swapped).await;
+        let first_call = began.elapsed();
+        called.context("no call of the new version")?;
+        self.settle().await?;
+        let failed = self.operator.numbers().await?.failed() - before.failed();
+        Measure {
+            name: "swap: ConfigMap to first call",
+            target: "<= 1 s",
+            measured: format!("{:.2} s", first_call.as_secs_f64()),
+            met: Some(first_call <= Duration::from_secs(1)),
+            note: format!("{SWAP} mappings; swapped after {:.2} s", at_swap.as_secs_f64()),
+        }
+        .print();
+        Measure {
+            name: "swap: reconciles that failed",
+            target: "0",
+            measured: failed.to_string(),
+            met: Some(failed == 0),
+            note: String::new(),
+        }
+        .print();
+        Ok(())
+    }
+
+    async fn memory(&self, before: u64, first: usize, pods: usize) -> Result<()> {
+        let after = self.settled_rss().await?;
+        let each = ratio(after.saturating_sub(before), pods - first);
+        Measure {
+            name: "memory a Pod",
+            target: "<= 8 KiB",
+            measured: format!("{each:.1} KiB"),
+            met: Some(each <= 8.0),
+            note: format!("RSS {} MiB at {first} Pods, {} MiB at {pods}", before / 1024, after / 1024),
+        }
+        .print();
+        Ok(())
+    }
+
+    /// Resident memory once the work is done.
+    async fn settled_rss(&self) -> Result<u64> {
+        self.settle().await?;
+        self.operator.rss()
+    }
+
+    /// Waits until the operator does nothing: no call and no reconcile for two seconds.
+    async fn settle(&self) -> Result<()> {
+        let began = Instant::now();
+        let mut last = self.operator.numbers().await?.work();
+        loop {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            let now = self.operator.numbers().await?.work();
+            if now == last {
+                return Ok(());
+            }
+            last = now;
+            ensure!(began.elapsed() < Duration::from_secs(300), "the operator does not come to rest");
+        }
+    }
+
+    /// What it does when there is nothing to do.
+    async fn idle(&self) -> Result<()> {
+        self.settle().await?;
+        say("idle for 30 s");
+        let (writes, cloud, cpu) =
+            (self.cluster.writes().await?, self.world.stats().network().writes, self.operator.cpu()?);
+        tokio::time::sleep(IDLE).await;
+        let cpu = (self.operator.cpu()? - cpu) / IDLE.as_secs_f64() * 100.0;
+        let writes = self.cluster.writes().await? - writes + self.world.stats().network().writes - cloud;
+        at_most("idle: percent of a core", "<= 1", cpu, 1.0).print();
+        Measure {
+            name: "idle: writes",
+            target: "0",
+            measured: writes.to_string(),
+            met: Some(writes == 0),
+            note: "to Kubernetes and the cloud in 30 s; the lease's renewals aside".to_owned(),
+        }
+        .print();
+        Ok(())
+    }
+
+    /// Everything is deleted, and nothing may be left.
+    async fn end(mut self, pods: usize) -> Result<()> {
+        say(&format!("deleting {pods} Pods"));
+        let began = Instant::now();
+        self.cluster.delete_pods().await?;
+        self.mappings.gone(limit(pods)).await?;
+        let left = self.world.count(Kind::Port);
+        Measure {
+            name: "ports left after all Pods are deleted",
+            target: "0",
+            measured: left.to_string(),
+            met: Some(left == 0),
+            note: format!("{:.0} Pods/s unmapped", rate(pods, began.elapsed())),
+        }
+        .print();
+        let status = self.operator.stop().await?;
+        ensure!(status.success(), "the operator ended with {status}");
+        Ok(())
+    }
+}
+
+/// With the real Neutron, whose CPU is the limit: calls a Pod.
+async fn real(cluster: &Cluster, arguments: &Arguments) -> Result<()> {
+    let pods = arguments.real_pods;
+    say(&format!("mapping {pods} Pods with the real Neutron"));
+    let operator = Operator::start(&arguments.operator, &[]).await?;
+    loaded(&operator, 1).await?;
+    let mut mappings = cluster.watch();
+    let before = operator.numbers().await?;
+    let began = Instant::now();
+    cluster.create_pods(0..pods).await?;
+    mappings.ready(pods, limit(pods) * 10).await?;
+    let took = began.elapsed();
+    let after = operator.numbers().await?;
+    let calls = |reads| after.network(reads) - before.network(reads);
+    let note = format!("{pods} Pods at {:.1}/s", rate(pods, took));
+    let writes = at_most("real Neutron: writes a Pod", "<= 1", ratio(calls(false), pods), 1.0);
+    Measure { note: note.clone(), ..writes }.print();
+    // What is looked up once (network, subnet, group) weighs more on few Pods: the target is of many.
+    let reads = calls(true);
+    Measure {
+        name: "real Neutron: reads",
+        target: "",
+        measured: reads.to_string(),
+        met: None,
+        note: format!("{note}; look-ups of names, shared by all Pods"),
+    }
+    .print();
+    cluster.delete_pods().await?;
+    mappings.gone(limit(pods) * 10).await?;
+    let status = operator.stop().await?;
+    ensure!(status.success(), "the operator ended with {status}");
+    Ok(())
+}
+
+/// Waits for so many swaps; answers the count of calls as of then.
+async fn loaded(operator: &Operator, swaps: u64) -> Result<u64> {
+    let numbers = until(operator, |numbers| numbers.swaps() >= swaps);
+    numbers.await.context("the module is not loaded")
+}
+
+/// Asks for the operator's numbers until they are as wanted; answers the count of calls.
+async fn until(operator: &Operator, wanted: impl Fn(&crate::operator::Numbers) -> bool) -> Result<u64> {
+    let began = Instant::now();
+    loop {
+        let numbers = operator.numbers().await?;
+        if wanted(&numbers) {
+            return Ok(numbers.calls());
+        }
+        ensure!(began.elapsed() < Duration::from_secs(60), "not within a minute");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+fn at_most<'a>(name: &'a str, target: &'a str, measured: f64, wanted: f64) -> Measure<'a> {
+    let measured_text = format!("{measured:.2}");
+    Measure { name, target, measured: measured_text, met: Some(measured <= wanted), note: String::new() }
+}
+
+/// A generous limit: what takes longer is stuck, not slow.
+fn limit(pods: usize) -> Duration {
+    Duration::from_secs(60) + Duration::from_millis(100) * u32::try_from(pods).unwrap_or(u32::MAX)
+}
+
+fn rate(pods: usize, took: Duration) -> f64 {
+    ratio(pods as u64, 1) / took.as_secs_f64()
+}

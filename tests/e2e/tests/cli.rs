@@ -1,0 +1,164 @@
+//! The command line: what each command prints, and what it says of wrong input.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use isthmus_e2e::{Lab, NODE, on_lab, port_id};
+use serde_json::{Value, json};
+
+const POD: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: web-0, namespace: shop, uid: 11111111-2222-3333-4444-555555555555}
+spec: {nodeName: node1, containers: [{name: c, image: none}]}
+"#;
+const NAMESPACE: &str = r#"
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {team: blue}}
+"#;
+
+fn file(folder: &Path, name: &str, text: &str) -> Result<String> {
+    let path = folder.join(name);
+    std::fs::write(&path, text)?;
+    Ok(path.to_str().context("UTF-8")?.to_owned())
+}
+
+async fn json_of(lab: &Lab, arguments: &[&str]) -> Result<Value> {
+    Ok(serde_json::from_str(&lab.isthmus(&[arguments, &["-o", "json"]].concat()).await?)?)
+}
+
+fn at<'a>(value: &'a Value, pointer: &str) -> Result<&'a Value> {
+    value.pointer(pointer).with_context(|| format!("no {pointer} in {value}"))
+}
+
+/// The command fails, and says this.
+async fn fails(lab: &Lab, arguments: &[&str], parts: &[&str]) -> Result<()> {
+    let said = match lab.isthmus(arguments).await {
+        Ok(output) => anyhow::bail!("{arguments:?} is fine? {output}"),
+        Err(error) => format!("{error:#}"),
+    };
+    for part in parts {
+        ensure!(said.contains(part), "{arguments:?} does not say {part:?}: {said}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn render_needs_neither_cluster_nor_cloud() -> Result<()> {
+    on_lab("render", async |lab| {
+        let folder = tempfile::tempdir()?;
+        let subject = file(folder.path(), "pod.yaml", POD)?;
+        let snapshot = file(folder.path(), "namespace.yaml", NAMESPACE)?;
+        let (module, refiner) = (lab.module_file("pod-port")?, lab.module_file("tag-by-team")?);
+        let config = r#"{"network": "pods", "tags": ["own"]}"#;
+        let base = ["render", &module, "--subject", &subject, "--config", config];
+        let all = [&base[..], &["--snapshot", &snapshot, "--refiner", &refiner]].concat();
+        let list = json_of(lab, &[&all[..], &["--kubeconfig", "/nowhere"]].concat()).await?;
+        ensure!(at(&list, "/0/name")? == "port" && at(&list, "/0/kind")? == "port", "{list}");
+        ensure!(*at(&list, "/0/tags")? == json!(["own", "team=blue"]), "{list}");
+        ensure!(list.to_string().contains(NODE) && at(&list, "/1/name")? == "eth0", "{list}");
+        let table = lab.isthmus(&all).await?;
+        ensure!(table.starts_with("NAME  KIND  FIELDS") && table.contains("own,team=blue"), "{table}");
+
+        let waiting = lab.isthmus(&base).await?;
+        ensure!(waiting.contains("waiting: the Pod's namespace is not known yet"), "{waiting}");
+        fails(lab, &[&all[..], &["--config", "{}"]].concat(), &["--config"]).await?;
+        let unknown = ["render", &module, "--subject", &subject, "--snapshot", &snapshot, "--config"];
+        fails(lab, &[&unknown[..], &[r#"{"networks": 1}"#]].concat(), &["networks", "expected"]).await?;
+        let other = ["render", &module, "--subject", &snapshot, "--config", config];
+        fails(lab, &other, &["it is a v1/Namespace", "pod-port maps v1/Pod"]).await?;
+        fails(lab, &["render", &subject, "--subject", &subject], &["pod.yaml", "no WebAssembly component"])
+            .await?;
+        let nowhere = ["render", &module, "--subject", "/nowhere.yaml"];
+        fails(lab, &nowhere, &["reading /nowhere.yaml", "No such file"]).await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn module_check_says_what_a_module_is() -> Result<()> {
+    on_lab("check", async |lab| {
+        let module = lab.module_file("pod-port")?;
+        let checked = json_of(lab, &["module", "check", &module]).await?;
+        ensure!(at(&checked, "/manifest/name")? == "pod-port", "{checked}");
+        let sha256 = at(&checked, "/sha256")?.as_str().unwrap_or_default();
+        ensure!(sha256.len() == 64 && sha256.chars().all(|c| c.is_ascii_hexdigit()), "{checked}");
+        let size = |name| at(&checked, name).map(|n| n.as_u64().unwrap_or_default());
+        ensure!(size("/packed")? > 0 && size("/packed")? < size("/bytes")?, "{checked}");
+        let text = lab.isthmus(&["module", "check", &module]).await?;
+        ensure!(text.contains("maps     v1/Pod (") && text.contains("spec.nodeName"), "{text}");
+        let refiner = lab.isthmus(&["module", "check", &lab.module_file("tag-by-team")?]).await?;
+        ensure!(refiner.contains("refines  v1/Pod"), "{refiner}");
+        let folder = tempfile::tempdir()?;
+        let script = file(folder.path(), "script", "#!/bin/sh\n")?;
+        fails(lab, &["module", "check", &script], &["script", "no WebAssembly component"]).await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn module_load_shows_what_it_would_write() -> Result<()> {
+    on_lab("dry-run", async |lab| {
+        let module = lab.module_file("pod-port")?;
+        let text = lab.isthmus(&["module", "load", &module, "--dry-run", "--name", "ports"]).await?;
+        ensure!(lab.config_maps().get_opt("ports").await?.is_none(), "nothing is written");
+        let folder = tempfile::tempdir()?;
+        let manifest = file(folder.path(), "module.yaml", &text)?;
+        let system = ["-n", isthmus_e2e::OPERATOR_NAMESPACE, "-o", "json"];
+        let create = [&["create", "--dry-run=server", "-f", &manifest], &system[..]].concat();
+        let map: Value = serde_json::from_str(&lab.kubectl(&create).await?)?;
+        ensure!(at(&map, "/kind")? == "ConfigMap" && at(&map, "/metadata/name")? == "ports", "{text}");
+        ensure!(at(&map, "/metadata/labels/isthmus.dev~1policy-module")? == "ports", "{text}");
+        let checked = json_of(lab, &["module", "check", &module]).await?;
+        let annotation = at(&map, "/metadata/annotations/isthmus.dev~1sha256")?;
+        ensure!(annotation == at(&checked, "/sha256")?, "{annotation}");
+        let written = lab.isthmus(&["module", "load", &module, "--name", "ports"]).await?;
+        ensure!(written.contains("ports: version") && written.contains("1 ConfigMap of"), "{written}");
+        ensure!(lab.config_maps().get_opt("ports").await?.is_some());
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn tree_shows_what_an_object_became() -> Result<()> {
+    on_lab("tree", async |lab| {
+        lab.load_pod_port().await?;
+        let namespace = lab.namespace().await?;
+        let _operator = lab.operator(&[]).await?;
+        let pod = lab.pod(&namespace, "web", json!({})).await?;
+        let id = port_id(&lab.pod_ready(&pod).await?).context("a port")?;
+        let trees = json_of(lab, &["tree", "pod/web", "-n", &namespace]).await?;
+        let tree = at(&trees, "/0")?;
+        ensure!(at(tree, "/subject")? == "Pod/web" && at(tree, "/node")? == NODE, "{tree}");
+        ensure!(at(tree, "/module")?.as_str().is_some_and(|m| m.starts_with("pod-port ")), "{tree}");
+        let resources = at(tree, "/resources")?.as_array().context("a list")?;
+        let port = resources.iter().find(|r| r.get("kind") == Some(&json!("port"))).context("a port")?;
+        ensure!(*at(port, "/id")? == id && at(port, "/state")? == "Ready", "{port}");
+        ensure!(at(port, "/addresses")?.as_array().is_some_and(|a| a.len() == 2), "{port}");
+        let text = lab.isthmus(&["tree", "pods/web", "-n", &namespace]).await?;
+        ensure!(text.starts_with("Pod/web (CloudMapping ") && text.contains(&id), "{text}");
+        let missing = ["pod/nobody", "kubectl get cloudmappings"];
+        fails(lab, &["tree", "pod/nobody", "-n", &namespace], &missing).await?;
+        fails(lab, &["tree", "web"], &["\"web\" names no object", "KIND/NAME"]).await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn crds_are_what_kubernetes_takes() -> Result<()> {
+    on_lab("crds", async |lab| {
+        let text = lab.isthmus(&["crds"]).await?;
+        let folder = tempfile::tempdir()?;
+        let manifest = file(folder.path(), "crds.yaml", &text)?;
+        let apply = ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "-f", &manifest];
+        let names = lab.kubectl(&[&apply[..], &["-o", "name"]].concat()).await?;
+        for name in ["cloudmappings.isthmus.dev", "policymodules.isthmus.dev"] {
+            ensure!(names.contains(name), "{names}");
+        }
+        fails(lab, &["operator", "--lease-seconds", "3"], &["--lease-seconds 3 is too short"]).await?;
+        fails(lab, &["operator", "--os-cloud", "nowhere"], &["nowhere"]).await
+    })
+    .await
+}

@@ -1,0 +1,462 @@
+//! What goes wrong between the operator and the cloud: crashes, a cloud that is away, ports of others, quotas, tokens.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use http::Method;
+use isthmus_e2e::{
+    Lab, OPERATOR_NAMESPACE, Operator, condition, marked_for, on_lab, pods_config, port_id, ready, until,
+    until_within,
+};
+use isthmus_kubernetes::crd::CloudMapping;
+use isthmus_model::mark::Mark;
+use isthmus_openstack::catalog::IDENTITY;
+use isthmus_openstack::neutron::Port;
+use isthmus_openstack::session::Request;
+use k8s_openapi::api::admissionregistration::v1::{
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+
+/// How many of the cluster's ports are marked for each of these Pods; nothing else may carry its mark.
+async fn one_port_each(lab: &Lab, pods: &[Pod]) -> Result<Vec<Port>> {
+    let ports = lab.ports().await?;
+    for pod in pods {
+        let uid = pod.uid().context("uid")?;
+        let n = ports.iter().filter(|p| marked_for(p, &uid)).count();
+        ensure!(n == 1, "{} has {n} ports", pod.name_any());
+    }
+    ensure!(ports.len() == pods.len(), "{} ports for {} Pods", ports.len(), pods.len());
+    Ok(ports)
+}
+
+/// Ten kills at random moments while Pods come, three while they go.
+#[tokio::test]
+async fn killed_at_ten_random_moments_no_port_is_made_twice_or_leaked() -> Result<()> {
+    let seed = RandomState::new();
+    on_lab("random-kills", async |lab| {
+        let namespace = lab.namespace().await?;
+        lab.load_pod_port().await?;
+        let mut pods = Vec::new();
+        for round in 0..10 {
+            let operator = lab.operator_as("e2e", &[])?;
+            let mut operator = Some(operator);
+            for at in 0..5 {
+                pods.push(lab.pod(&namespace, &format!("p-{round}-{at}"), json!({})).await?);
+            }
+            crash(&seed, round, &mut operator).await?;
+        }
+        let operator = lab.operator(&[]).await?;
+        let mappings = lab.all_ready(&namespace, 50).await?;
+        let ports = one_port_each(lab, &pods).await?;
+        let recorded: BTreeSet<_> = mappings.iter().filter_map(port_id).collect();
+        ensure!(recorded == ports.into_iter().map(|p| p.id).collect(), "what is recorded is what there is");
+
+        let mut operator = Some(operator);
+        lab.delete_pods(&namespace).await?;
+        for round in 10..13 {
+            crash(&seed, round, &mut operator).await?;
+            operator = Some(lab.operator_as("e2e", &[])?);
+        }
+        lab.nothing_left(&namespace).await
+    })
+    .await
+}
+
+/// Kills an operator at a random moment of its first 800 ms as the leader, or of its start.
+async fn crash(seed: &RandomState, round: u64, operator: &mut Option<Operator>) -> Result<()> {
+    let mut operator = operator.take().context("an operator")?;
+    let random = seed.hash_one(round);
+    if random % 4 != 0 {
+        operator.leads().await?;
+    }
+    tokio::time::sleep(Duration::from_millis((random >> 8) % 800)).await;
+    operator.kill().await
+}
+
+/// The port is there, and the CloudMapping does not say so: the status can't be written, and the operator dies.
+#[tokio::test]
+async fn killed_between_port_create_and_status_write_the_port_is_adopted() -> Result<()> {
+    on_lab("adopt", async |lab| {
+        let namespace = lab.namespace().await?;
+        lab.load_pod_port().await?;
+        let operator = lab.operator(&[]).await?;
+        let sentinel = lab.pod(&namespace, "sentinel", json!({})).await?;
+        let mapping = lab.pod_ready(&sentinel).await?;
+        let barrier = Barrier::raise(lab, &mapping).await?;
+        let pods = lab.pods(&namespace, 3).await?;
+        let made = until("the ports are made", async || {
+            let ports = lab.ports().await?;
+            ensure!(ports.len() == 4, "{} ports", ports.len());
+            Ok(ports)
+        })
+        .await?;
+        operator.kill().await?;
+        for pod in &pods {
+            ensure!(port_id(&lab.mapping(pod).await?).is_none(), "nothing is recorded");
+        }
+        barrier.lower().await?;
+
+        let operator = lab.operator(&["--resync-seconds", "1"]).await?;
+        let mappings = lab.all_ready(&namespace, 4).await?;
+        operator.resyncs(&operator.metrics().await?, 2).await?;
+        let recorded: BTreeSet<_> = mappings.iter().filter_map(port_id).collect();
+        ensure!(recorded == made.iter().map(|p| p.id.clone()).collect(), "they are adopted");
+        ensure!(lab.ports().await?.len() == 4, "and no other is made");
+        let posts = operator.metrics().await?.calls("POST", "ports");
+        ensure!(posts == 0, "{posts} creates after the crash");
+        lab.delete_pods(&namespace).await?;
+        lab.nothing_left(&namespace).await
+    })
+    .await
+}
+
+/// While it stands, the API server refuses every write to the status of a CloudMapping.
+struct Barrier {
+    policies: Api<ValidatingAdmissionPolicy>,
+    bindings: Api<ValidatingAdmissionPolicyBinding>,
+}
+
+impl Barrier {
+    const NAME: &str = "isthmus-e2e-no-status";
+
+    /// Stands when a write to the status of `probe` is refused.
+    async fn raise(lab: &Lab, probe: &CloudMapping) -> Result<Self> {
+        let (policies, bindings) = (Api::all(lab.kube.clone()), Api::all(lab.kube.clone()));
+        let parameters = PatchParams::apply("e2e").force();
+        let kind = |kind: &str, spec: Value| json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": Self::NAME}, "spec": spec});
+        // Bound to the namespace, so that one that is left behind by a failed test harms no other.
+        let namespace = probe.namespace().context("a mapping has a namespace")?;
+        let rule = json!({"apiGroups": ["isthmus.dev"], "apiVersions": ["*"], "operations": ["UPDATE"],
+                          "resources": ["cloudmappings/status"]});
+        let only = json!({"matchLabels": {"kubernetes.io/metadata.name": namespace}});
+        let policy = json!({"matchConstraints": {"resourceRules": [rule], "namespaceSelector": only},
+                            "validations": [{"expression": "false", "message": "refused by the test"}]});
+        let binding = json!({"policyName": Self::NAME, "validationActions": ["Deny"]});
+        let policy = Patch::Apply(kind("ValidatingAdmissionPolicy", policy));
+        policies.patch(Self::NAME, &parameters, &policy).await?;
+        let binding = Patch::Apply(kind("ValidatingAdmissionPolicyBinding", binding));
+        bindings.patch(Self::NAME, &parameters, &binding).await?;
+        let api = lab.mapping_api(&namespace);
+        until("the API server refuses status writes", async || {
+            let patch = Patch::Merge(json!({"status": {"node": "nowhere"}}));
+            let parameters = PatchParams { dry_run: true, ..PatchParams::default() };
+            let tried = api.patch_status(&probe.name_any(), &parameters, &patch).await;
+            let refused =
+                matches!(&tried, Err(kube::Error::Api(s)) if s.message.contains("refused by the test"));
+            ensure!(refused, "{tried:?}");
+            Ok(())
+        })
+        .await?;
+        Ok(Self { policies, bindings })
+    }
+
+    async fn lower(self) -> Result<()> {
+        self.bindings.delete(Self::NAME, &DeleteParams::default()).await?;
+        self.policies.delete(Self::NAME, &DeleteParams::default()).await?;
+        Ok(())
+    }
+}
+
+/// Pods come and go while Neutron is away for 20 s.
+#[tokio::test]
+async fn neutron_is_down_for_twenty_seconds() -> Result<()> {
+    on_lab("neutron-down", async |lab| {
+        let namespace = lab.namespace().await?;
+        lab.load_pod_port().await?;
+        let operator = lab.operator(&["--resync-seconds", "5"]).await?;
+        let pods = lab.pods(&namespace, 5).await?;
+        lab.all_ready(&namespace, 5).await?;
+        let before: BTreeSet<String> = lab.ports().await?.into_iter().map(|p| p.id).collect();
+
+        lab.kill_part("neutron").await?;
+        let down = tokio::time::Instant::now();
+        let new = lab.pod(&namespace, "new", json!({})).await?;
+        lab.delete_pod(&namespace, "p-0").await?;
+        ensure!(lab.pod_api(&namespace).get_opt("p-0").await?.is_none(), "the Pod is gone at once");
+        for pod in [&new, &pods[0]] {
+            until(&format!("the mapping of {} says that the cloud is away", pod.name_any()), async || {
+                let mapping = lab.mapping(pod).await?;
+                let realized = condition(&mapping, "Realized").context("no condition Realized")?;
+                ensure!(realized.status == "False" && realized.reason == "CloudUnavailable", "{realized:?}");
+                ensure!(!ready(&mapping), "it is Ready");
+                Ok(())
+            })
+            .await?;
+        }
+        tokio::time::sleep_until(down + Duration::from_secs(20)).await;
+        for pod in &pods[1..] {
+            ensure!(ready(&lab.mapping(pod).await?), "those that were mapped stay as they are");
+        }
+        lab.start_part("neutron").await?;
+
+        let limit = Duration::from_secs(90);
+        until_within(limit, "the new Pod is mapped and the deleted one's port is gone", async || {
+            ensure!(ready(&lab.mapping(&new).await?), "new is not Ready");
+            ensure!(lab.mapping(&pods[0]).await.is_err(), "p-0 has its mapping");
+            let after: BTreeSet<String> = lab.ports().await?.into_iter().map(|p| p.id).collect();
+            ensure!(after.len() == 5 && after.intersection(&before).count() == 4, "{} ports", after.len());
+            Ok(())
+        })
+        .await?;
+        ensure!(operator.metrics().await?.sum("isthmus_leading", &[]) == 1, "the same operator");
+        lab.delete_pods(&namespace).await?;
+        lab.nothing_left(&namespace).await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_port_deleted_behind_our_back_is_made_again() -> Result<()> {
+    on_lab("behind", async |lab| {
+        let namespace = lab.namespace().await?;
+        lab.load_pod_port().await?;
+        let operator = lab.operator(&["--resync-seconds", "2"]).await?;
+        let pods = lab.pods(&namespace, 2).await?;
+        lab.all_ready(&namespace, 2).await?;
+        let (gone, kept) = (port_id(&lab.mapping(&pods[0]).await?), port_id(&lab.mapping(&pods[1]).await?));
+        lab.demo.delete::<Port>(gone.as_deref().context("a port")?).await?;
+        until("there is another port", async || {
+            let mapping = lab.mapping(&pods[0]).await?;
+            let id = port_id(&mapping).context("no port")?;
+            ensure!(ready(&mapping) && Some(&id) != gone.as_ref(), "{:?}", mapping.status);
+            ensure!(lab.port(&id).await?.is_some(), "it is not in the cloud");
+            Ok(())
+        })
+        .await?;
+        one_port_each(lab, &pods).await?;
+        ensure!(port_id(&lab.mapping(&pods[1]).await?) == kept, "the other one is not touched");
+        let posts = operator.metrics().await?.calls("POST", "ports");
+        ensure!(posts == 3, "two Pods and one port again: {posts} creates");
+        Ok(())
+    })
+    .await
+}
+
+/// Of a similar name; with our tags of another cluster; with half a mark; with our whole mark, but in another project,
+/// which the operator's credential can see and delete: none is ever changed, adopted or collected.
+#[tokio::test]
+async fn ports_of_somebody_else_are_never_touched() -> Result<()> {
+    on_lab("strangers", async |lab| {
+        let namespace = lab.namespace().await?;
+        lab.load_pod_port().await?;
+        let pod = lab.pod(&namespace, "p", json!({})).await?;
+        let uid = pod.uid().context("uid")?;
+        let mark = |cluster: &str, subject: &str| {
+            Mark { cluster: cluster.into(), subject: subject.into(), name: "port".into() }.tags()
+        };
+        let name = format!("pod/{namespace}/p/port");
+        let nobody = "00000000-0000-4000-8000-000000000000";
+        let strangers = [
+            lab.make_port(&lab.demo, &name, &[]).await?,
+            lab.make_port(&lab.demo, &name, &mark("another-cluster", &uid)).await?,
+            lab.make_port(&lab.demo, &name, &[Mark::cluster_tag(&lab.cluster)]).await?,
+            lab.make_port(&lab.admin, &name, &mark(&lab.cluster, &uid)).await?,
+            lab.make_port(&lab.admin, &name, &mark(&lab.cluster, nobody)).await?,
+        ];
+        let operator = lab.operator(&["--resync-seconds", "1"]).await?;
+        let own = port_id(&lab.pod_ready(&pod).await?).context("a port")?;
+        ensure!(strangers.iter().all(|p| p.id != own), "none is adopted");
+        operator.resyncs(&operator.metrics().await?, 4).await?;
+        untouched(lab, &strangers).await?;
+        lab.delete_pods(&namespace).await?;
+        until("our port is gone", async || {
+            ensure!(lab.port(&own).await?.is_none(), "it is there");
+            Ok(())
+        })
+        .await?;
+        operator.resyncs(&operator.metrics().await?, 3).await?;
+        untouched(lab, &strangers).await?;
+        let numbers = operator.metrics().await?;
+        let writes =
+            (numbers.calls("POST", "ports"), numbers.calls("DELETE", "ports"), numbers.cloud_writes());
+        ensure!(writes == (1, 1, 2), "one port made and deleted: {writes:?}");
+        Ok(())
+    })
+    .await
+}
+
+async fn untouched(lab: &Lab, strangers: &[Port]) -> Result<()> {
+    for port in strangers {
+        let now = lab.admin.get::<Port>(&port.id).await?;
+        ensure!(
+            now.revision_number == port.revision_number && now.tags == port.tags,
+            "{now:?}, was {port:?}"
+        );
+    }
+    Ok(())
+}
+
+/// A port with our whole mark, of a subject that nobody knows, goes after two resyncs saw it; nothing else does.
+#[tokio::test]
+async fn an_orphan_of_ours_is_collected() -> Result<()> {
+    on_lab("orphan", async |lab| {
+        let namespace = lab.namespace().await?;
+        lab.load_pod_port().await?;
+        let pods = lab.pods(&namespace, 2).await?;
+        let operator = lab.operator(&["--resync-seconds", "2"]).await?;
+        lab.all_ready(&namespace, 2).await?;
+        let mark = Mark {
+            cluster: lab.cluster.clone(),
+            subject: "00000000-0000-4000-8000-000000000000".into(),
+            name: "port".into(),
+        };
+        let orphan = lab.make_port(&lab.demo, "orphan", &mark.tags()).await?;
+        let since = operator.metrics().await?;
+        until("the orphan is gone", async || {
+            ensure!(lab.port(&orphan.id).await?.is_none(), "it is there");
+            Ok(())
+        })
+        .await?;
+        let numbers = operator.metrics().await?;
+        let lists = numbers.calls("GET", "ports") - since.calls("GET", "ports");
+        ensure!(lists >= 2, "it was seen by {lists} resyncs");
+        ensure!(numbers.sum("isthmus_orphans_collected_total", &[]) == 1, "one is counted");
+        one_port_each(lab, &pods).await.map(drop)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn with_a_quota_of_three_ports_three_of_five_pods_are_mapped() -> Result<()> {
+    on_lab("quota", async |lab| {
+        let namespace = lab.namespace().await?;
+        lab.load_pod_port().await?;
+        let _operator = lab.operator(&[]).await?;
+        let quotas = lab.admin.quotas(&lab.project().await?).await?;
+        let used = quotas.get("port").context("a quota of ports")?.used;
+        let limit = used + 3;
+        lab.port_quota(Some(limit)).await?;
+        lab.pods(&namespace, 5).await?;
+        let numbers = format!("port quota {limit}, used {limit}");
+        until("three are mapped, and two say why not", async || {
+            let all = lab.mapping_api(&namespace).list(&ListParams::default()).await?.items;
+            let mapped = all.iter().filter(|m| ready(m)).count();
+            let refused: Vec<_> = all
+                .iter()
+                .filter_map(|m| condition(m, "Realized"))
+                .filter(|c| c.reason == "OverQuota" && c.status == "False")
+                .map(|c| &c.message)
+                .collect();
+            ensure!(mapped == 3 && refused.len() == 2, "{mapped} mapped, {refused:?}");
+            ensure!(
+                refused.iter().all(|message| message.contains(&numbers)),
+                "no {numbers:?} in {refused:?}"
+            );
+            Ok(())
+        })
+        .await?;
+        ensure!(lab.ports().await?.len() == 3, "three ports");
+        lab.port_quota(Some(limit + 2)).await?;
+        lab.all_ready(&namespace, 5).await?;
+        lab.delete_pods(&namespace).await?;
+        lab.nothing_left(&namespace).await
+    })
+    .await
+}
+
+/// A token that ends before its time: the user is disabled and enabled, which revokes all its tokens.
+#[tokio::test]
+async fn with_a_token_that_is_no_longer_valid_work_goes_on() -> Result<()> {
+    on_lab("token", async |lab| {
+        let namespace = lab.namespace().await?;
+        lab.load_pod_port().await?;
+        let operator = lab.operator(&[]).await?;
+        let before = lab.pod(&namespace, "before", json!({})).await?;
+        lab.pod_ready(&before).await?;
+        revoke(lab, "isthmus").await?;
+        let after = lab.pod(&namespace, "after", json!({})).await?;
+        lab.pod_ready(&after).await?;
+        lab.delete_pod(&namespace, "before").await?;
+        until("the first Pod's port is gone", async || {
+            let ports = lab.ports().await?.len();
+            ensure!(ports == 1, "{ports} ports");
+            Ok(())
+        })
+        .await?;
+        let refused = operator.metrics().await?.sum("isthmus_openstack_requests_total", &[("code", "401")]);
+        ensure!(refused >= 1, "the old token was refused");
+        Ok(())
+    })
+    .await
+}
+
+async fn revoke(lab: &Lab, user: &str) -> Result<()> {
+    let session = lab.admin.session();
+    let mut list = Request::new(IDENTITY, "users", Method::GET, "/users".into());
+    list.query.push(("name".into(), user.into()));
+    let answer = session.send(&list).await?;
+    let users: Value = answer.json(&list)?;
+    let id = users.pointer("/users/0/id").and_then(Value::as_str).context("the user")?;
+    for enabled in [false, true] {
+        let mut change = Request::new(IDENTITY, "users", Method::PATCH, format!("/users/{id}"));
+        change.body = Some(serde_json::to_vec(&json!({"user": {"enabled": enabled}}))?);
+        session.send(&change).await?;
+    }
+    Ok(())
+}
+
+/// Neither a restart nor the resyncs after it write anything where nothing changed: to the cloud, or to Kubernetes.
+#[tokio::test]
+async fn a_restart_of_an_unchanged_cluster_writes_nothing() -> Result<()> {
+    on_lab("restart", async |lab| {
+        let namespace = lab.namespace().await?;
+        lab.policy_module("pod-port", json!({"config": pods_config(&["site=lab"])})).await?;
+        lab.load("pod-port", "pod-port").await?;
+        lab.load("tag-by-team", "tag-by-team").await?;
+        let operator = lab.operator(&[]).await?;
+        lab.loaded("tag-by-team").await?;
+        lab.pods(&namespace, 10).await?;
+        lab.pod(&namespace, "host", json!({"hostNetwork": true})).await?;
+        lab.all_ready(&namespace, 10).await?;
+        operator.quiet().await?;
+        let ended = operator.stop(Duration::from_secs(20)).await?;
+        ensure!(ended.success(), "{ended}");
+        let (before, ports) = (versions(lab, &namespace).await?, lab.ports().await?);
+
+        let operator = lab.operator(&["--resync-seconds", "1"]).await?;
+        let numbers = operator.metrics().await?;
+        operator.resyncs(&numbers, 3).await?;
+        let numbers = operator.metrics().await?;
+        ensure!(numbers.reconciles("done") >= 30, "all were looked at: {}", numbers.reconciles("done"));
+        ensure!(numbers.cloud_writes() == 0, "{} writes to the cloud", numbers.cloud_writes());
+        ensure!(lab.ports().await? == ports, "the ports are as they were");
+        let after = versions(lab, &namespace).await?;
+        let changed: Vec<_> =
+            after.iter().filter(|(key, version)| before.get(*key) != Some(version)).collect();
+        ensure!(changed.is_empty() && before.len() == after.len(), "written: {changed:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// Resource versions of everything that the operator could write: it changes with every write.
+async fn versions(lab: &Lab, namespace: &str) -> Result<BTreeMap<String, String>> {
+    let mut all = BTreeMap::new();
+    for (group, version, kind, namespace) in [
+        ("isthmus.dev", "v1alpha1", "CloudMapping", Some(namespace)),
+        ("isthmus.dev", "v1alpha1", "PolicyModule", None),
+        ("", "v1", "ConfigMap", Some(OPERATOR_NAMESPACE)),
+        ("", "v1", "Pod", Some(namespace)),
+        ("events.k8s.io", "v1", "Event", Some(namespace)),
+    ] {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        let api: Api<DynamicObject> = match namespace {
+            Some(namespace) => Api::namespaced_with(lab.kube.clone(), namespace, &resource),
+            None => Api::all_with(lab.kube.clone(), &resource),
+        };
+        for object in api.list(&ListParams::default()).await? {
+            all.insert(
+                format!("{kind} {}", object.name_any()),
+                object.resource_version().unwrap_or_default(),
+            );
+        }
+    }
+    Ok(all)
+}

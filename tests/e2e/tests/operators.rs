@@ -1,0 +1,233 @@
+//! Operators as processes: leadership, stops, an API server that goes away, writers that get in between.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use isthmus_e2e::{Lab, Operator, marked_for, on_lab, pods_config, port_id, until};
+use kube::ResourceExt;
+use kube::api::{ListParams, Patch, PatchParams};
+use serde_json::json;
+
+/// What a stop may take: requests in flight end, the lease is given back.
+const STOP: Duration = Duration::from_secs(10);
+
+/// Waits until it answers and says that it stands by.
+async fn stands_by(operator: &Operator) -> Result<()> {
+    until("the second operator stands by", async || {
+        let (status, why) = operator.get("/readyz").await?;
+        ensure!(status == 200, "/readyz: {why}");
+        ensure!(operator.metrics().await?.sum("isthmus_leading", &[]) == 0, "it leads");
+        Ok(())
+    })
+    .await
+}
+
+/// Each Pod has one port, and there is no other.
+async fn one_port_each(lab: &Lab, namespace: &str) -> Result<()> {
+    let pods = lab.pod_api(namespace).list(&ListParams::default()).await?.items;
+    let ports = lab.ports().await?;
+    for pod in &pods {
+        let uid = pod.uid().context("uid")?;
+        let own = ports.iter().filter(|p| marked_for(p, &uid)).count();
+        ensure!(own == 1, "{} has {own} ports", pod.name_any());
+    }
+    ensure!(ports.len() == pods.len(), "{} ports of {} Pods", ports.len(), pods.len());
+    Ok(())
+}
+
+#[tokio::test]
+async fn two_operators_one_writes_and_the_other_takes_over_after_a_crash() -> Result<()> {
+    on_lab("takeover", async |lab| {
+        lab.load_pod_port().await?;
+        let namespace = lab.namespace().await?;
+        let lease = ["--lease-seconds", "10"];
+        let first = lab.operator(&lease).await?;
+        let mut second = lab.operator_as("second", &lease)?;
+        stands_by(&second).await?;
+        lab.pods(&namespace, 10).await?;
+        lab.all_ready(&namespace, 10).await?;
+        ensure!(second.metrics().await?.cloud_writes() == 0, "who does not lead does not write");
+        ensure!(first.metrics().await?.calls("POST", "ports") == 10);
+
+        // In the midst of its work.
+        for at in 0..5 {
+            lab.pod(&namespace, &format!("late-{at}"), json!({})).await?;
+        }
+        first.kill().await?;
+        let killed = Instant::now();
+        until("the second operator leads", async || {
+            ensure!(second.metrics().await?.sum("isthmus_leading", &[]) == 1, "it does not");
+            Ok(())
+        })
+        .await?;
+        let took = killed.elapsed();
+        // The lease's time from its last renewal, and the two seconds between two looks at it.
+        ensure!(took < Duration::from_secs(13), "take-over after {took:?}");
+        second.leads().await?;
+        lab.all_ready(&namespace, 15).await?;
+        one_port_each(lab, &namespace).await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_graceful_stop_hands_over_at_once() -> Result<()> {
+    on_lab("handover", async |lab| {
+        lab.load_pod_port().await?;
+        let namespace = lab.namespace().await?;
+        // So long that it can't be that it ran out.
+        let lease = ["--lease-seconds", "60"];
+        let first = lab.operator(&lease).await?;
+        let mut second = lab.operator_as("second", &lease)?;
+        stands_by(&second).await?;
+        lab.pods(&namespace, 10).await?;
+        let begun = Instant::now();
+        ensure!(first.stop(STOP).await?.success(), "a stop is no failure");
+        until("the second operator leads", async || {
+            ensure!(second.metrics().await?.sum("isthmus_leading", &[]) == 1, "it does not");
+            Ok(())
+        })
+        .await?;
+        let took = begun.elapsed();
+        ensure!(took < Duration::from_secs(15), "take-over after {took:?}");
+        second.leads().await?;
+        lab.all_ready(&namespace, 10).await?;
+        one_port_each(lab, &namespace).await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn sigterm_ends_it_within_seconds_with_exit_code_0() -> Result<()> {
+    on_lab("sigterm", async |lab| {
+        lab.load_pod_port().await?;
+        let namespace = lab.namespace().await?;
+        let leader = lab.operator(&[]).await?;
+        let standby = lab.operator_as("second", &[])?;
+        stands_by(&standby).await?;
+        let ended = standby.stop(Duration::from_secs(5)).await?;
+        ensure!(ended.code() == Some(0), "the one that stands by: {ended}");
+        lab.pods(&namespace, 20).await?;
+        let ended = leader.stop(STOP).await?;
+        ensure!(ended.code() == Some(0), "the one that leads, in the midst of work: {ended}");
+        let _next = lab.operator(&[]).await?;
+        lab.all_ready(&namespace, 20).await?;
+        one_port_each(lab, &namespace).await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_api_server_restarted() -> Result<()> {
+    on_lab("apiserver", async |lab| {
+        lab.load_pod_port().await?;
+        let namespace = lab.namespace().await?;
+        let operator = lab.operator(&["--lease-seconds", "20"]).await?;
+        lab.pods(&namespace, 10).await?;
+        let before = lab.all_ready(&namespace, 10).await?;
+        // Changes that the watch may not bring any more.
+        for at in 0..4 {
+            lab.delete_pod(&namespace, &format!("p-{at}")).await?;
+        }
+        for at in 0..4 {
+            lab.pod(&namespace, &format!("new-{at}"), json!({})).await?;
+        }
+        lab.kill_part("apiserver").await?;
+        let (alive, _) = operator.get("/healthz").await?;
+        ensure!(alive == 200, "an API server that is away ends no operator");
+        lab.start_part("apiserver").await?;
+        let after = lab.all_ready(&namespace, 10).await?;
+        let kept = after.iter().filter(|m| before.iter().any(|b| port_id(b) == port_id(m))).count();
+        ensure!(kept == 6, "{kept} of 6 Pods keep their ports");
+        until("each Pod has one port", async || one_port_each(lab, &namespace).await).await?;
+        lab.delete_pods(&namespace).await?;
+        lab.nothing_left(&namespace).await?;
+        ensure!(operator.get("/readyz").await?.0 == 200);
+        Ok(())
+    })
+    .await
+}
+
+/// Writes into every CloudMapping of a namespace as fast as it can; how many writes came through.
+async fn meddle(lab: Lab, namespace: String, go_on: Arc<AtomicBool>, written: Arc<AtomicU32>) -> Result<()> {
+    let api = lab.mapping_api(&namespace);
+    while go_on.load(Ordering::Relaxed) {
+        for name in api.list(&ListParams::default()).await?.iter().map(ResourceExt::name_any) {
+            let number = written.load(Ordering::Relaxed).to_string();
+            let patch = Patch::Merge(json!({"metadata": {"annotations": {"example.org/number": number}}}));
+            // It may be gone by now.
+            if api.patch(&name, &PatchParams::default(), &patch).await.is_ok() {
+                written.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn conflicts_on_status_writes_converge() -> Result<()> {
+    on_lab("conflicts", async |lab| {
+        lab.load_pod_port().await?;
+        let namespace = lab.namespace().await?;
+        let operator = lab.operator(&[]).await?;
+        let (go_on, written) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU32::new(0)));
+        let meddler = tokio::spawn(meddle(lab.clone(), namespace.clone(), go_on.clone(), written.clone()));
+        lab.pods(&namespace, 20).await?;
+        lab.all_ready(&namespace, 20).await?;
+        lab.policy_module("pod-port", json!({"config": pods_config(&["second"])})).await?;
+        until("every port has the tag", async || {
+            let ports = lab.ports().await?;
+            let tagged = ports.iter().filter(|p| p.tags.iter().any(|t| t == "second")).count();
+            ensure!(tagged == 20, "{tagged} of {}", ports.len());
+            Ok(())
+        })
+        .await?;
+        until("there were conflicts", async || {
+            let conflicts = operator.metrics().await?.reconciles("Conflict");
+            ensure!(conflicts > 0, "none, after {} writes", written.load(Ordering::Relaxed));
+            Ok(())
+        })
+        .await?;
+        go_on.store(false, Ordering::Relaxed);
+        meddler.await??;
+        let mappings = lab.all_ready(&namespace, 20).await?;
+        let numbers = operator.quiet().await?;
+        ensure!(numbers.calls("POST", "ports") == 20, "one create a Pod");
+        let recorded = mappings.iter().filter_map(port_id).count();
+        ensure!(recorded == 20, "{recorded} of 20 ports are recorded");
+        one_port_each(lab, &namespace).await?;
+        lab.delete_pods(&namespace).await?;
+        lab.nothing_left(&namespace).await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn health_readiness_and_metrics() -> Result<()> {
+    on_lab("http", async |lab| {
+        lab.load_pod_port().await?;
+        let namespace = lab.namespace().await?;
+        let operator = lab.operator(&[]).await?;
+        ensure!(operator.get("/healthz").await? == (200, "ok".into()));
+        ensure!(operator.get("/readyz").await? == (200, "ok".into()));
+        ensure!(operator.get("/other").await?.0 == 404);
+        lab.pods(&namespace, 3).await?;
+        lab.all_ready(&namespace, 3).await?;
+        let (status, text) = operator.get("/metrics").await?;
+        ensure!(status == 200 && text.ends_with("# EOF\n"), "OpenMetrics has an end");
+        for stage in ["mapped", "realized", "ready"] {
+            let count = format!("isthmus_subject_stage_seconds_count{{stage=\"{stage}\"}} 3");
+            ensure!(text.contains(&count), "no {count} in\n{text}");
+        }
+        let numbers = operator.quiet().await?;
+        for (gauge, value) in [("leading", 1), ("mappings", 3), ("cloud_resources", 3)] {
+            let found = numbers.sum(&format!("isthmus_{gauge}"), &[]);
+            ensure!(found == value, "{gauge} is {found}, not {value}");
+        }
+        ensure!(numbers.sum("isthmus_module_calls_total", &[("module", "pod-port"), ("result", "ok")]) >= 3);
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,363 @@
+//! A Pod's life on the lab: from a module in a ConfigMap to a Neutron port, and back to nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use anyhow::{Context, Result, ensure};
+use isthmus_e2e::{Lab, NODE, condition, marked_for, on_lab, port_id, ready, until};
+use isthmus_kubernetes::crd::CloudMapping;
+use isthmus_openstack::neutron::Port;
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+
+const TWENTY: usize = 20;
+
+/// Ids of the ports that mappings record, by the subject's name.
+fn recorded(mappings: &[CloudMapping]) -> Result<BTreeMap<String, String>> {
+    let one = |m: &CloudMapping| Ok((m.spec.subject.name.clone(), port_id(m).context("it records a port")?));
+    mappings.iter().map(one).collect()
+}
+
+fn ids(ports: &[Port]) -> BTreeSet<String> {
+    ports.iter().map(|p| p.id.clone()).collect()
+}
+
+/// Waits until every port of ours has this tag.
+async fn tagged(lab: &Lab, tag: &str, n: usize) -> Result<Vec<Port>> {
+    until(&format!("{n} ports have the tag {tag}"), async || {
+        let ports = lab.ports().await?;
+        let tagged = ports.iter().filter(|p| p.tags.iter().any(|t| t == tag)).count();
+        ensure!(tagged == n && ports.len() == n, "{tagged} of {} ports", ports.len());
+        Ok(ports)
+    })
+    .await
+}
+
+/// The main job: a module from a ConfigMap maps 20 Pods; another build of it changes their ports without a restart, with
+/// one write a port; the Pods go, and nothing is left.
+#[tokio::test]
+async fn twenty_pods_become_ports_and_another_build_changes_them() -> Result<()> {
+    on_lab("demo", async |lab| {
+        let namespace = lab.namespace().await?;
+        let operator = lab.operator(&[]).await?;
+        lab.load_pod_port().await?;
+        lab.loaded("pod-port").await?;
+        lab.pods(&namespace, TWENTY).await?;
+        let mappings = lab.all_ready(&namespace, TWENTY).await?;
+        let ports = lab.ports().await?;
+        ensure!(ids(&ports) == recorded(&mappings)?.into_values().collect(), "{ports:?}");
+        shown(lab, &namespace, &ports).await?;
+
+        let before = operator.quiet().await?;
+        lab.load("pod-port-next", "pod-port").await?;
+        let changed = tagged(lab, "release=next", TWENTY).await?;
+        let after = operator.quiet().await?;
+        ensure!(ids(&changed) == ids(&ports), "the same ports");
+        let puts = after.calls("PUT", "ports") - before.calls("PUT", "ports");
+        let writes = after.cloud_writes() - before.cloud_writes();
+        ensure!(puts == 20 && writes == 20, "one PUT a port: {puts} PUTs of {writes} writes");
+        let mappings = lab.all_ready(&namespace, TWENTY).await?;
+        let version = |m: &CloudMapping| m.status.clone().and_then(|s| s.module).map(|m| m.version);
+        ensure!(
+            mappings.iter().all(|m| version(m).as_deref() == Some("0.2.0")),
+            "the new version mapped all"
+        );
+
+        lab.delete_pods(&namespace).await?;
+        lab.nothing_left(&namespace).await
+    })
+    .await
+}
+
+/// `kubectl get cloudmappings` shows each Pod with the addresses that Neutron has for its port.
+async fn shown(lab: &Lab, namespace: &str, ports: &[Port]) -> Result<()> {
+    let table = lab.kubectl(&["get", "cloudmappings", "-n", namespace]).await?;
+    let mut all = BTreeSet::new();
+    for at in 0..TWENTY {
+        let row = table.lines().find(|row| row.split_whitespace().any(|word| word == format!("Pod/p-{at}")));
+        let row = row.with_context(|| format!("p-{at} is not in\n{table}"))?;
+        let shown: BTreeSet<IpAddr> =
+            row.split([' ', ',']).filter_map(|word| word.parse::<IpAddr>().ok()).collect();
+        let of_port = |p: &&Port| {
+            shown == p.fixed_ips.iter().filter_map(|ip| ip.ip_address.parse::<IpAddr>().ok()).collect()
+        };
+        ensure!(shown.len() == 2 && ports.iter().any(|p| of_port(&p)), "{row}");
+        all.extend(shown);
+    }
+    ensure!(all.len() == 2 * TWENTY, "every Pod has an IPv4 and an IPv6 address of its own");
+    Ok(())
+}
+
+/// A Pod that is being deleted is still mapped: it needs its network until it is gone.
+#[tokio::test]
+async fn a_pod_with_a_grace_period_keeps_its_port_until_it_is_gone() -> Result<()> {
+    on_lab("grace", async |lab| {
+        let namespace = lab.namespace().await?;
+        lab.load_pod_port().await?;
+        let operator = lab.operator(&["--resync-seconds", "1"]).await?;
+        let pod = lab.pod(&namespace, "slow", json!({"terminationGracePeriodSeconds": 300})).await?;
+        let before = port_id(&lab.pod_ready(&pod).await?);
+        let since = operator.metrics().await?;
+        lab.pod_api(&namespace).delete("slow", &DeleteParams::default()).await?;
+        ensure!(lab.pod_api(&namespace).get("slow").await?.metadata.deletion_timestamp.is_some());
+        // Another Pod after it is mapped, and two resyncs have looked at both.
+        let other = lab.pod(&namespace, "other", json!({})).await?;
+        lab.pod_ready(&other).await?;
+        operator.resyncs(&since, 2).await?;
+        let mapping = lab.mapping(&pod).await?;
+        ensure!(port_id(&mapping) == before && ready(&mapping), "{:?}", mapping.status);
+        ensure!(lab.ports().await?.len() == 2, "the port is there");
+        lab.delete_pods(&namespace).await?;
+        lab.nothing_left(&namespace).await
+    })
+    .await
+}
+
+/// The namespace controller deletes CloudMappings at once, long before a Pod with a grace period is gone: the mapping
+/// and the port stay as long as the Pod does, and then the namespace can go.
+#[tokio::test]
+async fn a_namespace_with_twenty_pods_is_deleted() -> Result<()> {
+    on_lab("namespace", async |lab| {
+        let namespace = lab.namespace().await?;
+        lab.load_pod_port().await?;
+        let _operator = lab.operator(&[]).await?;
+        lab.pods(&namespace, TWENTY - 1).await?;
+        let slow = lab.pod(&namespace, "slow", json!({"terminationGracePeriodSeconds": 300})).await?;
+        let mappings = lab.all_ready(&namespace, TWENTY).await?;
+        let kept = recorded(&mappings)?.remove("slow").context("slow has a port")?;
+
+        let namespaces: Api<Namespace> = Api::all(lab.kube.clone());
+        namespaces.delete(&namespace, &DeleteParams::default()).await?;
+        until("only the slow Pod's port is left", async || {
+            let left = ids(&lab.ports().await?);
+            ensure!(left == BTreeSet::from([kept.clone()]), "{} ports", left.len());
+            Ok(())
+        })
+        .await?;
+        let mapping = lab.mapping(&slow).await?;
+        ensure!(mapping.metadata.deletion_timestamp.is_some(), "its mapping is held by our finalizer");
+        ensure!(namespaces.get_opt(&namespace).await?.is_some(), "and holds the namespace");
+
+        lab.delete_pod(&namespace, "slow").await?;
+        until("the namespace is gone", async || {
+            let left = namespaces.get_opt(&namespace).await?;
+            ensure!(left.is_none(), "{:?}", left.and_then(|n| n.status));
+            Ok(())
+        })
+        .await?;
+        lab.nothing_left(&namespace).await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_cloud_mapping_deleted_by_hand_is_written_again_and_the_cloud_is_not_touched() -> Result<()> {
+    on_lab("by-hand", async |lab| {
+        let namespace = lab.namespace().await?;
+        lab.load_pod_port().await?;
+        let operator = lab.operator(&[]).await?;
+        let pod = lab.pod(&namespace, "p", json!({})).await?;
+        let mapping = lab.pod_ready(&pod).await?;
+        let (before, numbers) = (lab.ports().await?, operator.quiet().await?);
+        lab.mapping_api(&namespace).delete(&mapping.name_any(), &DeleteParams::default()).await?;
+        let again = until("there is another mapping", async || {
+            let again = lab.mapping(&pod).await?;
+            ensure!(again.uid() != mapping.uid() && ready(&again), "{again:?}");
+            Ok(again)
+        })
+        .await?;
+        ensure!(port_id(&again) == port_id(&mapping), "it records the same port");
+        ensure!(again.metadata.deletion_timestamp.is_none() && !again.finalizers().is_empty());
+        let writes = operator.quiet().await?.cloud_writes() - numbers.cloud_writes();
+        ensure!(writes == 0 && lab.ports().await? == before, "{writes} writes to the cloud");
+        lab.delete_pods(&namespace).await?;
+        lab.nothing_left(&namespace).await
+    })
+    .await
+}
+
+/// A Pod that is force-deleted may still run: while the agent says that its interface is attached, its address serves
+/// nobody else. The agent's word, or the end of the node, frees it.
+#[tokio::test]
+async fn a_force_deleted_pod_keeps_its_port_until_the_agent_lets_go() -> Result<()> {
+    on_lab("forced", async |lab| {
+        let namespace = lab.namespace().await?;
+        lab.load_pod_port().await?;
+        let operator = lab.operator(&["--resync-seconds", "1"]).await?;
+        let pods = lab.pods(&namespace, 2).await?;
+        let mappings = lab.all_ready(&namespace, 2).await?;
+        for mapping in &mappings {
+            lab.set_condition(mapping, "Attached", "True").await?;
+        }
+        let since = operator.metrics().await?;
+        operator.resyncs(&since, 1).await?;
+        lab.delete_pods(&namespace).await?;
+        let since = operator.metrics().await?;
+        until("both were looked at", async || {
+            let waits = operator.metrics().await?.reconciles("waiting") - since.reconciles("waiting");
+            ensure!(waits >= 2, "{waits} wait");
+            Ok(())
+        })
+        .await?;
+        operator.resyncs(&since, 2).await?;
+        ensure!(lab.ports().await?.len() == 2, "both ports stay");
+
+        lab.set_condition(&lab.mapping(&pods[0]).await?, "Attached", "False").await?;
+        let last = until("the first port is gone", async || {
+            let ports = lab.ports().await?;
+            ensure!(ports.len() == 1, "{} ports", ports.len());
+            Ok(ports)
+        })
+        .await?;
+        ensure!(marked_for(&last[0], &pods[1].uid().context("uid")?), "the other one stays");
+
+        Api::<Node>::all(lab.kube.clone()).delete(NODE, &DeleteParams::default()).await?;
+        let gone = lab.nothing_left(&namespace).await;
+        lab.node().await?;
+        gone
+    })
+    .await
+}
+
+/// An etcd that was restored from before the mappings: they are rebuilt from the marks, with the same ports.
+#[tokio::test]
+async fn lost_cloud_mappings_are_written_again_and_nothing_is_deleted() -> Result<()> {
+    on_lab("lost", async |lab| {
+        let namespace = lab.namespace().await?;
+        lab.load_pod_port().await?;
+        let operator = lab.operator(&[]).await?;
+        lab.pods(&namespace, 5).await?;
+        let before = recorded(&lab.all_ready(&namespace, 5).await?)?;
+        let ports = lab.ports().await?;
+        operator.kill().await?;
+        until("the mappings are lost", async || {
+            let left = lab.strip_mappings().await?;
+            ensure!(left == 0, "{left}");
+            Ok(())
+        })
+        .await?;
+
+        let operator = lab.operator(&["--resync-seconds", "1"]).await?;
+        let after = recorded(&lab.all_ready(&namespace, 5).await?)?;
+        ensure!(after == before, "{after:?}, before {before:?}");
+        let numbers = operator.metrics().await?;
+        operator.resyncs(&numbers, 3).await?;
+        let writes = operator.metrics().await?.cloud_writes();
+        ensure!(writes == 0 && lab.ports().await? == ports, "{writes} writes to the cloud");
+        Ok(())
+    })
+    .await
+}
+
+/// Another life under the same name has a mapping and a port of its own; what was never finished for an earlier one is
+/// not left behind.
+#[tokio::test]
+async fn a_pod_made_again_at_once_under_its_old_name_shares_nothing() -> Result<()> {
+    on_lab("again", async |lab| {
+        let namespace = lab.namespace().await?;
+        lab.load_pod_port().await?;
+        let _operator = lab.operator(&["--resync-seconds", "2"]).await?;
+        let first = lab.pod(&namespace, "p", json!({})).await?;
+        let old = port_id(&lab.pod_ready(&first).await?);
+        let again = async || -> Result<Pod> {
+            lab.delete_pod(&namespace, "p").await?;
+            lab.pod(&namespace, "p", json!({})).await
+        };
+        let second = again().await?;
+        let new = port_id(&lab.pod_ready(&second).await?);
+        ensure!(new.is_some() && new != old, "{new:?} after {old:?}");
+
+        let mut last = second;
+        for _ in 0..8 {
+            last = again().await?;
+        }
+        let id = port_id(&lab.pod_ready(&last).await?).context("a port")?;
+        until("one port and one mapping are left", async || {
+            let ports = lab.ports().await?;
+            let mappings = lab.mapping_api(&namespace).list(&ListParams::default()).await?.items.len();
+            ensure!(
+                ids(&ports) == BTreeSet::from([id.clone()]) && mappings == 1,
+                "{} ports, {mappings} mappings",
+                ports.len()
+            );
+            ensure!(ports.iter().all(|p| marked_for(p, &last.uid().unwrap_or_default())), "{ports:?}");
+            Ok(())
+        })
+        .await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn pods_on_the_hosts_network_and_finished_pods_have_no_port() -> Result<()> {
+    on_lab("host-network", async |lab| {
+        let namespace = lab.namespace().await?;
+        lab.load_pod_port().await?;
+        let _operator = lab.operator(&[]).await?;
+        let host = lab.pod(&namespace, "host", json!({"hostNetwork": true})).await?;
+        let job = lab.pod(&namespace, "job", json!({})).await?;
+        lab.pod_ready(&job).await?;
+        ensure!(lab.mapping(&host).await.is_err() && lab.ports().await?.len() == 1, "one port, the job's");
+
+        let ended = Patch::Merge(json!({"status": {"phase": "Succeeded"}}));
+        lab.pod_api(&namespace).patch_status("job", &PatchParams::default(), &ended).await?;
+        until("the finished Pod has no port", async || {
+            let (ports, mapping) = (lab.ports().await?, lab.mapping(&job).await?);
+            let reason = condition(&mapping, "Mapped").map(|c| c.reason.clone());
+            ensure!(
+                ports.is_empty() && reason.as_deref() == Some("NotMapped"),
+                "{} ports, {reason:?}",
+                ports.len()
+            );
+            let status = mapping.status.unwrap_or_default();
+            ensure!(status.resources.is_empty() && status.ips.is_none(), "{status:?}");
+            Ok(())
+        })
+        .await?;
+        lab.delete_pods(&namespace).await?;
+        lab.nothing_left(&namespace).await
+    })
+    .await
+}
+
+/// A refiner changes what the mapper said: here by a label of the namespace, followed when it changes.
+#[tokio::test]
+async fn the_refiner_tag_by_team_tags_ports_with_their_namespaces_team() -> Result<()> {
+    on_lab("refiner", async |lab| {
+        let namespace = lab.namespace().await?;
+        let team = async |name: &str| -> Result<()> {
+            let label = Patch::Merge(json!({"metadata": {"labels": {"team": name}}}));
+            let namespaces: Api<Namespace> = Api::all(lab.kube.clone());
+            namespaces.patch(&namespace, &PatchParams::default(), &label).await?;
+            Ok(())
+        };
+        team("blue").await?;
+        lab.load_pod_port().await?;
+        let operator = lab.operator(&[]).await?;
+        lab.pods(&namespace, 3).await?;
+        lab.all_ready(&namespace, 3).await?;
+        lab.load("tag-by-team", "tag-by-team").await?;
+        lab.loaded("tag-by-team").await?;
+        tagged(lab, "team=blue", 3).await?;
+        let before = operator.quiet().await?;
+        team("red").await?;
+        let ports = tagged(lab, "team=red", 3).await?;
+        ensure!(ports.iter().all(|p| !p.tags.iter().any(|t| t == "team=blue")), "{ports:?}");
+        let writes = operator.quiet().await?.cloud_writes() - before.cloud_writes();
+        ensure!(writes == 3, "one write a port: {writes}");
+        let refiners = |m: &CloudMapping| m.status.clone().map(|s| s.refiners).unwrap_or_default();
+        let mappings = lab.all_ready(&namespace, 3).await?;
+        ensure!(mappings.iter().all(|m| refiners(m).iter().any(|r| r.name == "tag-by-team")), "{mappings:?}");
+        // A Pod that comes now is refined in the call that creates its port.
+        let before = operator.quiet().await?;
+        let late = lab.pod(&namespace, "late", json!({})).await?;
+        lab.pod_ready(&late).await?;
+        tagged(lab, "team=red", 4).await?;
+        let writes = operator.quiet().await?.cloud_writes() - before.cloud_writes();
+        ensure!(writes == 1, "one write for a Pod: {writes}");
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,127 @@
+//! `cargo xtask bench`: every cost that the design names, as a table of target and measured. Nothing fails because it is
+//! slow: times say little on a busy machine, ratios and counts more.
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use serde::Deserialize;
+
+use crate::lab;
+use crate::plugins;
+use crate::step::{Step, say};
+use crate::workspace::Workspace;
+
+/// What the driver leaves of a run is cleaned up by its next one.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// How much is measured.
+#[derive(Args)]
+pub(crate) struct BenchArguments {
+    /// Measure the dev build: it is there sooner, and its times mean little
+    #[arg(long)]
+    dev: bool,
+
+    /// Most Pods that are mapped at once; memory a Pod needs more than 1,000, a swap 2,000
+    #[arg(long, default_value_t = 10_000)]
+    pods: u32,
+}
+
+/// A row of the table, as the driver prints it.
+#[derive(Deserialize)]
+struct Row {
+    measure: String,
+    target: String,
+    measured: String,
+    /// None: nothing is aimed at.
+    met: Option<bool>,
+    note: String,
+}
+
+/// What the policy crate's bench prints.
+#[derive(Deserialize)]
+struct Calls {
+    wasm: Percentiles,
+    native: Percentiles,
+    #[serde(rename = "ratio-p50")]
+    ratio: f64,
+    #[serde(rename = "load-ms")]
+    load_ms: f64,
+}
+
+/// In microseconds.
+#[derive(Deserialize)]
+struct Percentiles {
+    p50: f64,
+    p99: f64,
+}
+
+/// Measures, and prints the table.
+pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments) -> Result<()> {
+    let unfit = lab::unfit();
+    ensure!(unfit.is_none(), "the benches need the lab: {}", unfit.unwrap_or_default());
+    plugins::build(workspace)?;
+    let profile = if arguments.dev { "dev" } else { "release" };
+    let folder = workspace.target.join(if arguments.dev { "debug" } else { "release" });
+    let mut build = workspace.cargo(["build", "--locked", "-p", "isthmus", "-p", "isthmus-bench"]);
+    build.args(["--profile", profile]);
+    Step { limit: LONGEST, ..Step::new("build", "building operator and driver (release: ~6 min the first time)") }
+        .run(workspace, build)?
+        .ok("the build")?;
+    let mut rows = calls(workspace, profile)?;
+
+    let was_running = lab::is_running();
+    lab::up(workspace, false)?;
+    let measured = operator(workspace, &folder, arguments.pods);
+    if !was_running {
+        lab::down(workspace)?;
+    }
+    rows.extend(measured?);
+    print(&rows, profile);
+    Ok(())
+}
+
+/// One module call against the same mapping compiled natively.
+fn calls(workspace: &Workspace, profile: &str) -> Result<Vec<Row>> {
+    let mut bench = workspace.cargo(["bench", "--locked", "-p", "isthmus-policy", "--bench", "call"]);
+    bench.args(["--profile", profile]);
+    let done = Step { limit: LONGEST, ..Step::new("calls", "calling a module, and the same mapping natively") }
+        .run(workspace, bench)?
+        .ok("the bench of module calls")?;
+    let line = done.stdout.lines().find(|line| line.starts_with('{')).context("the bench printed no result")?;
+    let Calls { wasm, native, ratio, load_ms } = serde_json::from_str(line)?;
+    let row = |part: &str, wasm: f64, native: f64, most: f64, note: String| Row {
+        measure: format!("module call, fresh instance, {part}"),
+        target: format!("<= {most:.0} us"),
+        measured: format!("{wasm:.1} us"),
+        met: Some(wasm <= most),
+        note: format!("native {native:.1} us{note}"),
+    };
+    Ok(vec![
+        row("p50", wasm.p50, native.p50, 25.0, format!(": ratio {ratio:.1}; compiled in {load_ms:.0} ms")),
+        row("p99", wasm.p99, native.p99, 100.0, String::new()),
+    ])
+}
+
+/// A whole operator, inside the lab.
+fn operator(workspace: &Workspace, folder: &Path, pods: u32) -> Result<Vec<Row>> {
+    let mut driver = lab::inside(folder.join("isthmus-bench"));
+    driver.arg("--operator").arg(folder.join("isthmus"));
+    driver.arg("--module").arg(workspace.modules().join("pod-port.wasm"));
+    driver.arg("--pods").arg(pods.to_string());
+    let done = Step { limit: LONGEST, ..Step::new("bench", "measuring an operator on the lab (minutes)") }
+        .run(workspace, driver)?
+        .ok("isthmus-bench")?;
+    let rows = done.stdout.lines().map(serde_json::from_str).collect::<Result<_, _>>();
+    rows.context("isthmus-bench printed something else than measures")
+}
+
+fn print(rows: &[Row], profile: &str) {
+    let longest = rows.iter().map(|row| row.measure.len()).max().unwrap_or_default();
+    say("bench", &format!("{profile} build"));
+    println!("{:<longest$}  {:>10}  {:>10}  {:<6}  NOTES", "MEASURE", "TARGET", "MEASURED", "");
+    for Row { measure, target, measured, met, note } in rows {
+        let verdict = met.map_or("", |met| if met { "met" } else { "MISSED" });
+        println!("{measure:<longest$}  {target:>10}  {measured:>10}  {verdict:<6}  {note}");
+    }
+}

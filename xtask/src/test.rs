@@ -60,12 +60,14 @@ pub(crate) fn run(workspace: &Workspace, quick: bool) -> Result<ExitCode> {
     let mut report = Report::default();
     thread::scope(|scope| {
         let lab = scope.spawn(|| with_lab.then(|| lab::up(workspace, false)));
-        let modules = scope.spawn(|| suites::modules_and_licences(workspace));
+        // before the host's tests, which load them
+        report.add(suites::modules(workspace));
+        let licences = scope.spawn(|| suites::licences(workspace));
         let (host, end_to_end) = suites::host(workspace, with_lab);
         report.add(host);
-        match modules.join() {
-            Ok(modules) => report.add(modules),
-            Err(_panic) => report.broken("modules", &anyhow::anyhow!("the lane panicked")),
+        match licences.join() {
+            Ok(licences) => report.add(licences),
+            Err(_panic) => report.broken("licences", &anyhow::anyhow!("the lane panicked")),
         }
         let lab = lab.join().unwrap_or_else(|_panic| Some(Err(anyhow::anyhow!("the lane panicked"))));
         match lab {

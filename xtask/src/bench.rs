@@ -12,7 +12,7 @@ use crate::plugins;
 use crate::step::{Step, say};
 use crate::workspace::Workspace;
 
-/// What the driver leaves of a run is cleaned up by its next one.
+/// A build from nothing, or 10,000 Pods on a slow machine.
 const LONGEST: Duration = Duration::from_secs(3600);
 
 /// How much is measured.
@@ -22,7 +22,7 @@ pub(crate) struct BenchArguments {
     #[arg(long)]
     dev: bool,
 
-    /// Most Pods that are mapped at once; memory a Pod needs more than 1,000, a swap 2,000
+    /// Most Pods that are mapped at once; a swap is measured from 2,000 on, memory a Pod above
     #[arg(long, default_value_t = 10_000)]
     pods: u32,
 }
@@ -65,9 +65,12 @@ pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments) -> Result<(
     let folder = workspace.target.join(if arguments.dev { "debug" } else { "release" });
     let mut build = workspace.cargo(["build", "--locked", "-p", "isthmus", "-p", "isthmus-bench"]);
     build.args(["--profile", profile]);
-    Step { limit: LONGEST, ..Step::new("build", "building operator and driver (release: ~6 min the first time)") }
-        .run(workspace, build)?
-        .ok("the build")?;
+    Step {
+        limit: LONGEST,
+        ..Step::new("build", "building operator and driver (release: ~6 min the first time)")
+    }
+    .run(workspace, build)?
+    .ok("the build")?;
     let mut rows = calls(workspace, profile)?;
 
     let was_running = lab::is_running();
@@ -85,10 +88,12 @@ pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments) -> Result<(
 fn calls(workspace: &Workspace, profile: &str) -> Result<Vec<Row>> {
     let mut bench = workspace.cargo(["bench", "--locked", "-p", "isthmus-policy", "--bench", "call"]);
     bench.args(["--profile", profile]);
-    let done = Step { limit: LONGEST, ..Step::new("calls", "calling a module, and the same mapping natively") }
-        .run(workspace, bench)?
-        .ok("the bench of module calls")?;
-    let line = done.stdout.lines().find(|line| line.starts_with('{')).context("the bench printed no result")?;
+    let done =
+        Step { limit: LONGEST, ..Step::new("calls", "calling a module, and the same mapping natively") }
+            .run(workspace, bench)?
+            .ok("the bench of module calls")?;
+    let line =
+        done.stdout.lines().find(|line| line.starts_with('{')).context("the bench printed no result")?;
     let Calls { wasm, native, ratio, load_ms } = serde_json::from_str(line)?;
     let row = |part: &str, wasm: f64, native: f64, most: f64, note: String| Row {
         measure: format!("module call, fresh instance, {part}"),

@@ -5,6 +5,7 @@
 //! dependency, so that it builds in seconds.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks on its output")]
 
+mod bench;
 mod demo;
 mod lab;
 mod plugins;
@@ -44,6 +45,8 @@ enum Task {
     Lab(lab::LabTask),
     /// Run the main job on the lab and narrate it: Pods become Neutron ports through a module from a ConfigMap
     Demo,
+    /// Measure what the design promises, and print a table: target, measured. Nothing fails because it is slow
+    Bench(bench::BenchArguments),
     /// Build every guest module (a member with a cdylib target) into target/modules/NAME.wasm
     Plugins,
 }
@@ -65,6 +68,10 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Test { quick } => test::run(&workspace, quick),
         Task::Lab(task) => lab::run(&workspace, task),
         Task::Demo => demo::run(&workspace),
+        Task::Bench(arguments) => {
+            bench::run(&workspace, &arguments)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Task::Plugins => {
             plugins::print(&plugins::build(&workspace)?);
             Ok(ExitCode::SUCCESS)

@@ -113,18 +113,19 @@ impl Session {
         self.judge(subject, mapped, versions)
     }
 
+    /// Every call that was made, also a failed one whose fallback answered.
     fn count(&self, mapped: &Mapped) {
-        let result = match &mapped.result {
-            Ok(_) => "ok",
-            Err(Stop::Outcome { .. }) => "outcome",
-            Err(Stop::Failed { error, .. }) => error.reason(),
-        };
-        let called = |module: &str, result: &str| {
-            let call = Call { module: module.into(), result: result.into() };
+        let outcome = matches!(mapped.result, Err(Stop::Outcome { .. }));
+        for (left, stats) in (0..mapped.stats.len()).rev().zip(&mapped.stats) {
+            let result = match stats.failed {
+                Some(reason) => reason,
+                // The stage that gives one is the last.
+                None if outcome && left == 0 => "outcome",
+                None => "ok",
+            };
+            let call = Call { module: stats.stage.to_string(), result: result.into() };
             self.metrics.calls.get_or_create(&call).inc();
-        };
-        mapped.versions.iter().for_each(|version| called(&version.stage, result));
-        mapped.fell_back.iter().for_each(|fell| called(&fell.stage, fell.error.reason()));
+        }
     }
 
     fn judge(&self, subject: &Subject, mapped: Mapped, versions: Versions) -> Mapping {

@@ -31,8 +31,8 @@ pub(crate) const NAMESPACE: &str = "isthmus-bench";
 const PODS: &str = "isthmus-bench-pods";
 /// The node that they are bound to. Nothing runs there.
 const NODE: &str = "isthmus-bench";
-/// The PolicyModule and its ConfigMap.
-const MODULE: &str = "pod-port";
+/// The PolicyModule and its ConfigMap: a name that is nobody else's, since it is taken away in the end.
+const MODULE: &str = "isthmus-bench";
 /// Requests in flight while Pods are made.
 const PARALLEL: usize = 32;
 const LIMIT: Duration = Duration::from_secs(60);
@@ -164,9 +164,11 @@ impl Cluster {
                 match event {
                     Ok(watcher::Event::Init) => ready.clear(),
                     Ok(watcher::Event::Apply(m) | watcher::Event::InitApply(m)) => {
-                        drop(ready.insert(m.name_any(), is_ready(&m)));
+                        let _before = ready.insert(m.name_any(), is_ready(&m));
                     }
-                    Ok(watcher::Event::Delete(m)) => drop(ready.remove(&m.name_any())),
+                    Ok(watcher::Event::Delete(m)) => {
+                        let _before = ready.remove(&m.name_any());
+                    }
                     // It is tried again by the next poll.
                     Ok(watcher::Event::InitDone) | Err(_) => {}
                 }
@@ -193,16 +195,22 @@ impl Cluster {
         let creates = stream::iter(numbers).map(|number| {
             let api = &api;
             let pod = pod(number);
-            async move { anyhow::Ok(drop(api.create(&PostParams::default(), &pod?).await?)) }
+            async move {
+                api.create(&PostParams::default(), &pod?).await?;
+                anyhow::Ok(())
+            }
         });
         creates.buffer_unordered(PARALLEL).try_collect::<Vec<()>>().await.map(drop)
     }
 
-    /// Deletes all of our Pods at once.
+    /// Deletes all of our Pods, some hundreds a request: the API server gives up on one that takes a minute.
     pub(crate) async fn delete_pods(&self) -> Result<()> {
-        let now = DeleteParams::default().grace_period(0);
-        let deleted = self.pods::<Pod>().delete_collection(&now, &ListParams::default()).await;
-        deleted.map(drop).context("deleting the Pods")
+        let (now, some) = (DeleteParams::default().grace_period(0), ListParams::default().limit(250));
+        let pods = self.pods::<Pod>();
+        while !pods.list_metadata(&ListParams::default().limit(1)).await?.items.is_empty() {
+            pods.delete_collection(&now, &some).await.context("deleting the Pods")?;
+        }
+        Ok(())
     }
 
     /// Writes that the API server has served so far to objects that only an operator writes: ours, and Events. Those of
@@ -261,7 +269,7 @@ impl Cluster {
 fn missing_is_fine<T>(answer: kube::Result<T>) -> Result<()> {
     match answer {
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        other => Ok(drop(other?)),
+        other => other.map(drop).map_err(Into::into),
     }
 }
 

@@ -29,7 +29,7 @@ struct Arguments {
     #[arg(long)]
     module: PathBuf,
 
-    /// Most Pods that are mapped at once; from 1,000 on memory a Pod is measured, from 2,000 on a swap.
+    /// Most Pods that are mapped at once; from 2,000 on a swap is measured, and above that the memory of a Pod.
     #[arg(long, default_value_t = 10_000)]
     pods: usize,
 

@@ -1,6 +1,6 @@
 //! The cloud as somebody else sees it.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use http::Method;
 use isthmus_model::mark::Mark;
 use isthmus_openstack::Neutron;
@@ -10,9 +10,10 @@ use isthmus_openstack::session::Request;
 use serde_json::json;
 
 use crate::lab::Lab;
+use crate::wait::until;
 
-/// Tag of the ports that a test makes itself.
-const TEST: &str = "isthmus-e2e";
+/// Device owner of the operator's ports, and of those that a test makes to mislead it.
+const OWNER: &str = "isthmus:pod";
 
 impl Lab {
     /// All ports with the mark of this cluster, as a plain member of the project sees them.
@@ -20,7 +21,8 @@ impl Lab {
     /// # Errors
     /// Neutron's.
     pub async fn ports(&self) -> Result<Vec<Port>> {
-        Ok(self.demo.list(&[("tags", &Mark::cluster_tag(&self.cluster))]).await?)
+        let all: Vec<Port> = self.demo.list(&[("device_owner", OWNER)]).await?;
+        Ok(all.into_iter().filter(|p| mark(p).is_some_and(|m| m.cluster == self.cluster)).collect())
     }
 
     /// One port; `None` where there is none.
@@ -48,20 +50,22 @@ impl Lab {
         Ok(found.pop().context("the lab has a network `pods`")?.id)
     }
 
-    /// Makes a port by hand, in the network `pods`, as this credential. It goes when the test ends.
+    /// Makes a port by hand, in the network `pods`, as this credential, with a mark in each place that may hold one: its
+    /// description and its tags. It goes when the test ends.
     ///
     /// # Errors
     /// Neutron's.
-    pub async fn make_port(&self, who: &Neutron, name: &str, tags: &[String]) -> Result<Port> {
-        let tags = tags.iter().cloned().chain([TEST.to_owned()]).collect();
+    pub async fn make_port(&self, who: &Neutron, name: &str, mark: &[String]) -> Result<Port> {
         let body = PortCreate {
             network_id: self.network().await?,
             name: Some(name.into()),
-            tags: Some(tags),
-            device_owner: Some("isthmus:pod".into()),
+            description: Some(mark.join(" ")),
+            device_owner: Some(OWNER.into()),
             ..PortCreate::default()
         };
-        Ok(who.create::<Port>(&body).await?)
+        let port = who.create::<Port>(&body).await?;
+        who.set_tags::<Port>(&port.id, mark).await?;
+        Ok(who.get(&port.id).await?)
     }
 
     /// Sets how many ports the operator's project may have; `None` is the cloud's default.
@@ -79,13 +83,18 @@ impl Lab {
         Ok(())
     }
 
-    /// Ports of this cluster's mark or of a test's own, in whatever project, and the quota.
+    /// Every port that has our device owner, in whatever project, and the quota.
     pub(crate) async fn clear_cloud(&self) -> Result<()> {
-        for tag in [Mark::cluster_tag(&self.cluster), TEST.to_owned()] {
-            for port in self.admin.list::<Port>(&[("tags", &tag)]).await? {
+        // A create that Neutron was at when its operator was killed may come through after the first list.
+        until("no port is left", async || {
+            let left = self.admin.list::<Port>(&[("device_owner", OWNER)]).await?;
+            for port in &left {
                 self.admin.delete::<Port>(&port.id).await?;
             }
-        }
+            ensure!(left.is_empty(), "{} ports", left.len());
+            Ok(())
+        })
+        .await?;
         let quotas = self.admin.quotas(&self.project().await?).await?;
         if quotas.get("port").is_some_and(|quota| quota.limit >= 0) {
             self.port_quota(None).await?;
@@ -94,7 +103,13 @@ impl Lab {
     }
 }
 
+/// The mark that a port carries, in its tags or in its description.
+fn mark(port: &Port) -> Option<Mark> {
+    let tags = Mark::from_tags(port.tags.iter().map(String::as_str));
+    tags.or_else(|| Mark::from_description(&port.description))
+}
+
 /// Whether a port carries the mark of the subject of this uid.
 pub fn marked_for(port: &Port, uid: &str) -> bool {
-    port.tags.contains(&Mark::subject_tag(uid))
+    mark(port).is_some_and(|mark| mark.subject == uid)
 }

@@ -31,7 +31,8 @@ impl Manager {
                 }
                 Some(module)
                     if module.labels().get(MANAGED_BY).is_some_and(|by| by == "isthmus")
-                        && module.spec.source != source =>
+                        && module.spec.source != source
+                        && super::source::read(&source, &self.sources).is_ok() =>
                 {
                     made.extend(self.resource(&name, source).await);
                 }

@@ -92,7 +92,8 @@ impl Neutron {
         for pair in pairs.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
             pair.entry("mac_address").or_insert_with(|| json!(mac));
         }
-        if !secured && !(groups.is_empty() && pairs.as_array().is_none_or(Vec::is_empty)) {
+        let plain = groups.is_empty() && pairs.as_array().is_none_or(Vec::is_empty);
+        if !secured && !plain {
             let message = "Port Security must be enabled in order to have allowed address pairs or security groups on a port.";
             return Err(Fault::conflict("PortSecurityAndIPRequiredForSecurityGroups", message));
         }

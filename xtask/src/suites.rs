@@ -189,6 +189,7 @@ fn run_tests(
         let mut command = command(binary);
         // as `cargo test` has it
         command.current_dir(&binary.folder).env("CARGO_MANIFEST_DIR", &binary.folder);
+        command.env("ISTHMUS_MODULES", workspace.modules()).env("RUST_BACKTRACE", "0");
         let step = Step { limit: Duration::from_secs(1800), ..Step::new(&binary.suite, "testing") };
         match step.run(workspace, command) {
             Ok(done) => {
@@ -284,7 +285,6 @@ pub(crate) fn end_to_end(workspace: &Workspace, binaries: &[TestBinary]) -> Repo
         command.arg("--test-threads=1");
         command.env("ISTHMUS_LAB", "1");
         command.env("ISTHMUS_BIN", workspace.target.join("debug/isthmus"));
-        command.env("ISTHMUS_MODULES", workspace.modules());
         if let Ok(xtask) = &xtask {
             command.env("ISTHMUS_XTASK", xtask);
         }

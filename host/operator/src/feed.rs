@@ -64,7 +64,9 @@ pub async fn mappings(
                 tracing::warn!(%reason, "CloudMappings can't be listed; are the CRDs installed?")
             }
         }
-        session.metrics.mappings.set(i64::try_from(session.records.lock().len()).unwrap_or(i64::MAX));
+        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        session.metrics.mappings.set(count(session.records.lock().len()));
+        session.metrics.resources.set(count(session.inventory.lock().len()));
     }
 }
 

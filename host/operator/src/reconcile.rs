@@ -36,6 +36,9 @@ pub(crate) enum Next {
     Retry(RetryClass),
 }
 
+/// Stages of a subject's way, in order.
+const STAGES: [&str; 3] = ["mapped", "realized", "ready"];
+
 /// Reconciles one subject. Answers when to do so again, if no change asks for it before.
 pub async fn reconcile(session: &Arc<Session>, subject: Arc<Subject>) -> Option<Duration> {
     if session.fence().is_err() {
@@ -112,9 +115,11 @@ impl Session {
         }
         self.seen(&subject.uid);
         let mapping = self.map(subject, stored, snapshot.clone(), known.is_some()).await;
-        self.stage(subject, "mapped");
         match mapping.verdict {
-            Verdict::List(ref list) => self.realize(subject, known, list, &mapping).await,
+            Verdict::List(ref list) => {
+                self.stage(subject, 0);
+                self.realize(subject, known, list, &mapping).await
+            }
             Verdict::Frozen(ref condition) => self.freeze(subject, known, condition, &mapping).await,
         }
     }
@@ -189,7 +194,7 @@ impl Session {
         };
         let external = resolved.external.clone();
         let applied = apply(self, subject, desired, &steps, record, external).await;
-        self.stage(subject, "realized");
+        self.stage(subject, 1);
         let conditions = self.outcome_conditions(subject, mapping, &steps, &applied, &resolved).await;
         let ready = conditions.iter().any(|c| c.kind == READY && c.status == Some(true));
         self.settle(subject, &known, desired, mapping, &applied, conditions).await?;
@@ -212,7 +217,7 @@ impl Session {
             return Ok(Next::Retry(class));
         }
         if ready {
-            self.stage(subject, "ready");
+            self.stage(subject, 2);
         }
         self.succeeded(&subject.uid, ready || nothing);
         // An entry of another mapping or a name in the cloud may come without a change that we are told of.
@@ -420,8 +425,8 @@ impl Session {
         users.into_iter().for_each(|user| self.queue.now(Arc::new(user)));
     }
 
-    fn stage(&self, subject: &Subject, stage: &'static str) {
-        if let Some(since) = self.since_seen(&subject.uid) {
+    fn stage(&self, subject: &Subject, at: usize) {
+        if let (Some(stage), Some(since)) = (STAGES.get(at).copied(), self.reached(&subject.uid, at)) {
             self.metrics.stages.get_or_create(&Stage { stage }).observe(since.as_secs_f64());
         }
     }

@@ -202,7 +202,7 @@ impl Term {
             deps: Mutex::new(DependencyIndex::default()),
             records: Mutex::new(Records::default()),
             inventory: Mutex::new(Inventory::default()),
-            cloud: Cloud::new(neutron, project, &extensions),
+            cloud: Cloud::new(neutron, project),
             mappings: Mappings::new(self.client.clone(), &self.options.namespace),
             events: Events::start(self.client.clone(), &self.options.identity),
             queue,

@@ -66,6 +66,8 @@ pub struct Progress {
     pub attempts: u32,
     /// Since when its object is gone.
     pub gone: Option<Instant>,
+    /// How many stages of its way it has come to.
+    pub stages: usize,
 }
 
 /// Whether a subject's object is there.
@@ -147,9 +149,12 @@ impl Session {
         progress.entry(uid.clone()).or_insert(Progress { seen: Some(Instant::now()), ..Progress::default() });
     }
 
-    /// Time since the subject was seen; `None` once it was ready.
-    pub fn since_seen(&self, uid: &Arc<str>) -> Option<Duration> {
-        self.progress.lock().get(uid).and_then(|p| p.seen).map(|seen| seen.elapsed())
+    /// Notes that a subject has come to a stage. Answers the time since it was seen, the first time that it comes so far.
+    pub fn reached(&self, uid: &Arc<str>, stage: usize) -> Option<Duration> {
+        let mut progress = self.progress.lock();
+        let progress = progress.get_mut(uid).filter(|p| p.stages <= stage)?;
+        progress.stages = stage + 1;
+        progress.seen.map(|seen| seen.elapsed())
     }
 
     /// Notes success.

@@ -104,7 +104,7 @@ impl Lab {
 }
 
 /// The mark that a port carries, in its tags or in its description.
-fn mark(port: &Port) -> Option<Mark> {
+pub fn mark(port: &Port) -> Option<Mark> {
     let tags = Mark::from_tags(port.tags.iter().map(String::as_str));
     tags.or_else(|| Mark::from_description(&port.description))
 }

@@ -14,7 +14,7 @@ mod modules;
 mod operator;
 mod wait;
 
-pub use cloud::marked_for;
+pub use cloud::{mark, marked_for};
 pub use cluster::{condition, port_id, ready};
 pub use judged::{faults_config, module_condition};
 pub use lab::{Lab, NODE, OPERATOR_NAMESPACE, on_lab};

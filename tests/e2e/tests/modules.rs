@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use isthmus_e2e::{
-    Lab, condition, faults_config, marked_for, module_condition, on_lab, pods_config, port_id, until,
+    Lab, condition, faults_config, mark, marked_for, module_condition, on_lab, pods_config, port_id, until,
 };
 use isthmus_kubernetes::crd::CloudMapping;
 use k8s_openapi::api::core::v1::Namespace;
@@ -155,7 +155,7 @@ async fn a_version_that_renames_its_entries() -> Result<()> {
             ensure!(now.calls(method, "ports") == then.calls(method, "ports"), "no port is replaced");
         }
         let ports = lab.ports().await?;
-        let marked = ports.iter().filter(|p| p.tags.iter().any(|t| t.ends_with("port-2"))).count();
+        let marked = ports.iter().filter(|p| mark(p).is_some_and(|m| m.name == "port-2")).count();
         ensure!(ports.len() == 5 && marked == 5, "{marked} of {} are marked anew", ports.len());
         Ok(())
     })
@@ -296,7 +296,7 @@ async fn a_module_in_several_config_maps_makes_its_policy_module() -> Result<()>
         ensure!(module.spec.source.config_maps.len() == 3, "{:?}", module.spec.source);
         lab.pod_ready(&lab.pod(&namespace, "p", json!({})).await?).await?;
         lab.remove_source("part-1").await?;
-        lab.refused("pod-port", "SourceIncomplete", "2 are named").await?;
+        lab.refused("pod-port", "SourceMissing", "part-1").await?;
         lab.pod_ready(&lab.pod(&namespace, "q", json!({})).await?).await.map(drop)
     })
     .await

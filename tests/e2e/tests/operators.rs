@@ -185,7 +185,7 @@ async fn conflicts_on_status_writes_converge() -> Result<()> {
         })
         .await?;
         until("there were conflicts", async || {
-            let conflicts = operator.metrics().await?.reconciles("Conflict");
+            let conflicts = operator.metrics().await?.reconciles("CloudConflict");
             ensure!(conflicts > 0, "none, after {} writes", written.load(Ordering::Relaxed));
             Ok(())
         })

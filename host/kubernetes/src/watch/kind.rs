@@ -230,13 +230,13 @@ mod tests {
             "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "i"}]},
         }))
         .unwrap();
-        let mask = Mask::new(["spec.nodeName", "kind", "metadata.managedFields"]).unwrap();
+        let mask = Mask::new(["spec.nodeName", "metadata.managedFields"]).unwrap();
         let key = ObjectKey::new(gvk.clone(), Some("n"), "a");
         let stored = project(&gvk, &mask, key, object).unwrap();
         assert!(stored.deleting && stored.labels["app"] == "web" && &*stored.uid == "u");
         assert_eq!(
             serde_json::from_str::<Value>(&stored.text).unwrap(),
-            json!({"kind": "Pod", "spec": {"nodeName": "n1"},
+            json!({"apiVersion": "v1", "kind": "Pod", "spec": {"nodeName": "n1"},
                    "metadata": {"name": "a", "namespace": "n", "uid": "u", "deletionTimestamp": "2026-01-02T03:04:05Z"}})
         );
     }

@@ -14,7 +14,6 @@ use isthmus_model::mark::Mark;
 use isthmus_model::observed::Observed;
 use isthmus_model::retry::RetryClass;
 use isthmus_openstack::Neutron;
-use isthmus_openstack::neutron::Extensions;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
@@ -124,10 +123,9 @@ impl std::fmt::Debug for Cloud {
 
 impl Cloud {
     /// Drivers for everything that this version makes, in one project.
-    pub fn new(neutron: Neutron, project: Option<String>, extensions: &Extensions) -> Self {
+    pub fn new(neutron: Neutron, project: Option<String>) -> Self {
         let scope = Scope { neutron: neutron.clone(), project: project.clone() };
-        let ports = port::Ports { scope, marks: port::Marks::by(extensions) };
-        let drivers: [(Kind, Box<dyn Driver>); 1] = [(Kind::Port, Box::new(ports))];
+        let drivers: [(Kind, Box<dyn Driver>); 1] = [(Kind::Port, Box::new(port::Ports(scope)))];
         let existing = Existing::new(neutron.clone(), project.clone());
         Self { drivers: drivers.into_iter().collect(), existing, neutron, project }
     }

@@ -9,9 +9,7 @@ use isthmus_model::kinds::Kind;
 use isthmus_model::mark::Mark;
 use isthmus_model::observed::{Observed, State};
 use isthmus_model::retry::RetryClass;
-use isthmus_openstack::neutron::{
-    AllowedAddressPair, Extensions, FixedIpRequest, Port, PortCreate, PortUpdate,
-};
+use isthmus_openstack::neutron::{AllowedAddressPair, FixedIpRequest, Port, PortCreate, PortUpdate};
 use serde::{Deserialize, Serialize};
 
 use super::{Create, Driver, Result, Scope, Update, typed, untyped};
@@ -19,25 +17,11 @@ use super::{Create, Driver, Result, Scope, Update, typed, untyped};
 /// Owner of our ports. Not `compute:`: Neutron's default policy forbids a member to delete ports that begin with it.
 pub(super) const DEVICE_OWNER: &str = "isthmus:pod";
 
-pub(super) struct Ports {
-    pub(super) scope: Scope,
-    pub(super) marks: Marks,
-}
-
-/// Where the mark of a port is. It must be there from the call that creates the port on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Marks {
-    /// In its tags, where Neutron takes tags in that call (ML2's extension driver `tag_ports_during_bulk_creation`).
-    Tags,
-    /// Else in its description.
-    Description,
-}
-
-impl Marks {
-    pub(super) fn by(extensions: &Extensions) -> Self {
-        if extensions.contains("tag-ports-during-bulk-creation") { Self::Tags } else { Self::Description }
-    }
-}
+/// A port carries its mark in its description and in its tags. In the description, because that is there from the call that
+/// creates it on, on every cloud; in the tags, for who looks with the openstack client, at once where the cloud takes tags
+/// in that call (ML2's extension driver `tag_ports_during_bulk_creation`, which Neutron 29 does not name among its
+/// extensions), else with the next change of them.
+pub(super) struct Ports(pub(super) Scope);
 
 /// The contract's `port`, references as ids.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -117,8 +101,7 @@ fn observed(port: Port) -> Observed {
     Observed {
         kind: Kind::Port,
         id: port.id,
-        mark: Mark::from_tags(port.tags.iter().map(String::as_str))
-            .or_else(|| Mark::from_description(&port.description)),
+        mark: Mark::from_description(&port.description),
         project: text(port.project_id),
         fields: untyped(&fields),
         tags: Mark::others(port.tags.iter().map(String::as_str)),
@@ -134,28 +117,13 @@ fn observed(port: Port) -> Observed {
 }
 
 impl Ports {
-    /// The tags of a port of ours: the module's, and the mark where it is in tags.
-    fn tags(&self, mark: &Mark, entry: &Entry) -> Vec<String> {
-        let mark = (self.marks == Marks::Tags).then(|| mark.tags());
-        let all: BTreeSet<String> = mark.into_iter().flatten().chain(entry.tags.iter().cloned()).collect();
-        all.into_iter().collect()
-    }
-
-    /// Its description: the module's, after the mark where that is in the description.
-    fn description(&self, mark: &Mark, entry: &Entry) -> Option<String> {
-        match self.marks {
-            Marks::Tags => entry.description.clone(),
-            Marks::Description => Some(mark.described(entry.description.as_deref())),
-        }
-    }
-
     fn creation(&self, create: &Create<'_>, fields: Fields) -> PortCreate {
         PortCreate {
             network_id: fields.network.unwrap_or_default(),
             name: Some(create.name.clone()),
-            description: self.description(&create.mark, create.entry),
-            project_id: create.entry.project.clone().or_else(|| self.scope.project.clone()),
-            tags: (self.marks == Marks::Tags).then(|| self.tags(&create.mark, create.entry)),
+            description: Some(create.mark.described(create.entry.description.as_deref())),
+            project_id: create.entry.project.clone().or_else(|| self.0.project.clone()),
+            tags: Some(tags(&create.mark, create.entry)),
             mac_address: fields.mac_address,
             fixed_ips: fields.fixed_ips.map(fixed_ips),
             security_groups: fields.security_groups,
@@ -177,10 +145,10 @@ impl Ports {
         let set =
             update.fields.iter().filter(|(_, value)| !value.is_null()).map(|(n, v)| (n.clone(), v.clone()));
         let fields: Fields = typed(update.entry, set.collect())?;
-        let described = update.description.is_some() || (self.marks == Marks::Description && update.remark);
+        let described = update.description.is_some() || update.remark;
         Ok(PortUpdate {
             name: update.name.clone(),
-            description: if described { self.description(&update.mark, update.entry) } else { None },
+            description: described.then(|| update.mark.described(update.entry.description.as_deref())),
             fixed_ips: fields.fixed_ips.map(fixed_ips).or(cleared("fixed_ips").then(Vec::new)),
             security_groups: fields.security_groups.or(cleared("security_groups").then(Vec::new)),
             allowed_address_pairs: fields
@@ -199,12 +167,9 @@ impl Ports {
 impl Driver for Ports {
     fn list<'a>(&'a self, tag: &'a str) -> BoxFuture<'a, Result<Vec<Observed>>> {
         async move {
-            // A description can't be filtered by: all ports of our kind are listed then.
-            let ours = match self.marks {
-                Marks::Tags => ("tags", tag),
-                Marks::Description => ("device_owner", DEVICE_OWNER),
-            };
-            let ports: Vec<Port> = self.scope.neutron.list(&self.scope.query(ours)).await?;
+            // A description can't be filtered by: ports of our owner are listed, and chosen by their mark.
+            let ours = ("device_owner", DEVICE_OWNER);
+            let ports: Vec<Port> = self.0.neutron.list(&self.0.query(ours)).await?;
             let marked =
                 |o: &Observed| o.mark.as_ref().is_some_and(|mark| mark.tags().iter().any(|t| t == tag));
             Ok(ports.into_iter().map(observed).filter(marked).collect())
@@ -216,11 +181,12 @@ impl Driver for Ports {
         async move {
             let fields: Fields = typed(create.entry, create.fields.clone())?;
             let body = self.creation(&create, fields);
-            let mut port = self.scope.neutron.create::<Port>(&body).await?;
-            if self.marks == Marks::Description && !create.entry.tags.is_empty() {
-                let wanted = self.tags(&create.mark, create.entry);
+            let mut port = self.0.neutron.create::<Port>(&body).await?;
+            let asked = &create.entry.tags;
+            if !asked.is_subset(&Mark::others(port.tags.iter().map(String::as_str))) {
+                let wanted = tags(&create.mark, create.entry);
                 port.tags =
-                    self.scope.neutron.set_tags::<Port>(&port.id, &wanted).await.map_err(|mut error| {
+                    self.0.neutron.set_tags::<Port>(&port.id, &wanted).await.map_err(|mut error| {
                         // It is made, but not whole: it is found by its mark, and its tags are set then.
                         error.class = RetryClass::Unknown;
                         error
@@ -237,11 +203,11 @@ impl Driver for Ports {
             let id = &update.observed.id;
             let mut changed = update.observed.clone();
             if body != PortUpdate::default() {
-                changed = observed(self.scope.neutron.update::<Port>(id, &body, None).await?);
+                changed = observed(self.0.neutron.update::<Port>(id, &body, None).await?);
             }
-            if update.tags || (update.remark && self.marks == Marks::Tags) {
-                let wanted = self.tags(&update.mark, update.entry);
-                let tags = self.scope.neutron.set_tags::<Port>(id, &wanted).await?;
+            if update.tags || update.remark {
+                let wanted = tags(&update.mark, update.entry);
+                let tags = self.0.neutron.set_tags::<Port>(id, &wanted).await?;
                 changed.tags = Mark::others(tags.iter().map(String::as_str));
                 changed.mark = Some(update.mark);
                 // The service counts a change of tags as a revision, and does not say which.
@@ -253,19 +219,23 @@ impl Driver for Ports {
     }
 
     fn delete<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
-        async move { Ok(self.scope.neutron.delete::<Port>(id).await.map(drop)?) }.boxed()
+        async move { Ok(self.0.neutron.delete::<Port>(id).await.map(drop)?) }.boxed()
     }
 
     fn retain<'a>(&'a self, observed: &'a Observed, tag: &'a str) -> BoxFuture<'a, Result<()>> {
         async move {
-            if self.marks == Marks::Description {
-                let body =
-                    PortUpdate { description: Some(observed.description.clone()), ..PortUpdate::default() };
-                self.scope.neutron.update::<Port>(&observed.id, &body, None).await?;
-            }
+            let body =
+                PortUpdate { description: Some(observed.description.clone()), ..PortUpdate::default() };
+            self.0.neutron.update::<Port>(&observed.id, &body, None).await?;
             let tags: Vec<String> = observed.tags.iter().cloned().chain([tag.to_owned()]).collect();
-            Ok(self.scope.neutron.set_tags::<Port>(&observed.id, &tags).await.map(drop)?)
+            Ok(self.0.neutron.set_tags::<Port>(&observed.id, &tags).await.map(drop)?)
         }
         .boxed()
     }
+}
+
+/// The tags of a port of ours: its mark and the module's.
+fn tags(mark: &Mark, entry: &Entry) -> Vec<String> {
+    let all: BTreeSet<String> = mark.tags().into_iter().chain(entry.tags.iter().cloned()).collect();
+    all.into_iter().collect()
 }

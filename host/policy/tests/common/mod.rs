@@ -14,8 +14,9 @@ pub(crate) const CONFIG: &str = r#"{"network": "pods", "tags": ["own"]}"#;
 
 /// The bytes of a component that `cargo xtask plugins` has built.
 pub(crate) fn component(name: &str) -> Vec<u8> {
-    let path =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/modules").join(format!("{name}.wasm"));
+    let ours = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/modules");
+    let folder = std::env::var_os("ISTHMUS_MODULES").map_or_else(ours, Into::into);
+    let path = folder.join(format!("{name}.wasm"));
     std::fs::read(&path)
         .unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask plugins` first", path.display()))
 }

@@ -152,15 +152,23 @@ impl Lab {
         Ok(name)
     }
 
-    /// Starts an operator with these flags and waits until it leads. Its identity is always the same: one that follows
-    /// another after a crash need not wait for the lease.
+    /// Starts an operator with these flags and waits until it leads.
     ///
     /// # Errors
     /// It does not start.
     pub async fn operator(&self, flags: &[&str]) -> Result<Operator> {
-        let mut operator = self.operator_as("e2e", flags)?;
+        let mut operator = self.start(flags)?;
         operator.leads().await?;
         Ok(operator)
+    }
+
+    /// As [`Lab::operator`], without waiting. Its identity is the same throughout a test: one that follows another after a
+    /// crash need not wait for the lease.
+    ///
+    /// # Errors
+    /// The process can't be started.
+    pub fn start(&self, flags: &[&str]) -> Result<Operator> {
+        self.operator_as(&format!("e2e-{}", std::process::id()), flags)
     }
 
     /// Starts an operator under an identity, and does not wait.

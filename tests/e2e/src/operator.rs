@@ -30,7 +30,10 @@ impl Operator {
         // The kernel gives a free port; between this and the operator's own bind somebody else could take it.
         let http = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let out = File::options().create(true).append(true).open(&log)?;
-        let child = Command::new(crate::lab::variable("ISTHMUS_BIN")?)
+        // The kernel kills it when the thread of its test is gone: a test process that is killed leaves no operator behind,
+        // which would write into the next test. `setpriv` becomes the operator: the process is the same.
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "--", &crate::lab::variable("ISTHMUS_BIN")?])
             .args(["operator", "--identity", identity, "--http", &http.to_string()])
             .args(flags)
             .env("ISTHMUS_LOG", "info,isthmus_operator=debug")

@@ -45,7 +45,7 @@ async fn killed_at_ten_random_moments_no_port_is_made_twice_or_leaked() -> Resul
         lab.load_pod_port().await?;
         let mut pods = Vec::new();
         for round in 0..10 {
-            let operator = lab.operator_as("e2e", &[])?;
+            let operator = lab.start(&[])?;
             let mut operator = Some(operator);
             for at in 0..5 {
                 pods.push(lab.pod(&namespace, &format!("p-{round}-{at}"), json!({})).await?);
@@ -62,7 +62,7 @@ async fn killed_at_ten_random_moments_no_port_is_made_twice_or_leaked() -> Resul
         lab.delete_pods(&namespace).await?;
         for round in 10..13 {
             crash(&seed, round, &mut operator).await?;
-            operator = Some(lab.operator_as("e2e", &[])?);
+            operator = Some(lab.start(&[])?);
         }
         lab.nothing_left(&namespace).await
     })

@@ -1,6 +1,5 @@
 //! The suites of `cargo xtask test`.
 use std::collections::BTreeMap;
-use std::env;
 use std::ops::Add;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -279,15 +278,13 @@ fn deny(workspace: &Workspace, report: &mut Report) -> Result<()> {
 /// The end-to-end tests, inside the lab's namespace, one after the other: some stop parts of the lab.
 pub(crate) fn end_to_end(workspace: &Workspace, binaries: &[TestBinary]) -> Report {
     let mut report = Report::default();
-    let xtask = env::current_exe();
     run_tests(workspace, &mut report, binaries, |binary| {
         let mut command = lab::inside(&binary.executable);
         command.arg("--test-threads=1");
         command.env("ISTHMUS_LAB", "1");
         command.env("ISTHMUS_BIN", workspace.target.join("debug/isthmus"));
-        if let Ok(xtask) = &xtask {
-            command.env("ISTHMUS_XTASK", xtask);
-        }
+        // not current_exe: the build may have replaced the file since this process began
+        command.env("ISTHMUS_XTASK", workspace.target.join("debug/xtask"));
         command
     });
     report

@@ -28,7 +28,7 @@ fn every_fault_has_its_error() {
         ("loop", "ModuleDeadlineExceeded", "200ms"),
         ("memory", "ModuleMemoryExceeded", "67108864 bytes"),
         ("panic", "ModuleTrapped", "the test asked for a panic"),
-        ("recursion", "ModuleTrapped", "descend"),
+        ("recursion", "ModuleTrapped", "out of bounds memory"),
         ("duplicate-name", "ContractViolation", "two entries are named \"port\""),
         ("bad-name", "ContractViolation", "\"No Label\" is not a DNS label"),
         ("cycle", "ContractViolation", "one -> two -> one"),

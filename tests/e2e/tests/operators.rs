@@ -11,7 +11,7 @@ use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::json;
 
 /// What a stop may take: requests in flight end, the lease is given back.
-const STOP: Duration = Duration::from_secs(10);
+const STOP: Duration = Duration::from_secs(20);
 
 /// Waits until it answers and says that it stands by.
 async fn stands_by(operator: &Operator) -> Result<()> {

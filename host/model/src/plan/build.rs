@@ -268,7 +268,11 @@ impl<'a> Builder<'a> {
     fn late_updates(&mut self) {
         for (entry, found) in std::mem::take(&mut self.late) {
             let fields = match found {
-                Some(found) => self.differences(entry, found, Change::is_late),
+                Some(found) => {
+                    let mut fields = self.differences(entry, found, Change::is_late);
+                    fields.extend(self.left_behind(entry, found));
+                    fields
+                }
                 None => self.unresolved_at_creation(entry),
             };
             let locals: BTreeSet<&str> = fields.iter().flat_map(|f| locals_of(entry, f)).collect();
@@ -283,6 +287,20 @@ impl<'a> Builder<'a> {
                 self.late_update(entry, found, fields, after);
             }
         }
+    }
+
+    /// Fields that the module does not set and that refer to something of this subject which goes: where the record is lost,
+    /// only this tells that they were set.
+    fn left_behind(&self, entry: &Entry, found: &Observed) -> Vec<String> {
+        let goes = |o: &&Observed| self.ours(o) && !self.taken.contains(o.id.as_str());
+        let going: Vec<&Observed> = self.input.observed.values().filter(goes).collect();
+        let unset = found.fields.iter().filter(|(name, _)| !entry.fields.contains_key(*name));
+        let changeable =
+            |name: &str| entry.kind.field(name).is_some_and(|spec| spec.change != Change::Replace);
+        unset
+            .filter(|(name, value)| changeable(name) && going.iter().any(|o| mentions(value, &o.id)))
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 
     /// One write instead of two where the entry is updated anyway, after all that its late fields need.
@@ -347,12 +365,14 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Operations on resources that were recorded as referring to this one.
+    /// Operations on resources that refer to this one, by the record or by what is observed.
     fn users_of(&self, id: &str, going: &BTreeMap<&str, usize>) -> BTreeSet<usize> {
-        let users =
-            self.input.record.values().filter(|r| r.references.iter().any(|reference| reference.id == id));
-        users
+        let recorded = self.input.record.values().filter(|r| r.references.iter().any(|r| r.id == id));
+        let observed = self.input.observed.values().filter(|o| o.fields.values().any(|v| mentions(v, id)));
+        recorded
             .filter_map(|r| r.id.as_deref())
+            .chain(observed.map(|o| o.id.as_str()))
+            .filter(|user| *user != id)
             .filter_map(|user| going.get(user).or_else(|| self.updates.get(user)).copied())
             .collect()
     }

@@ -115,49 +115,6 @@ async fn a_pod_with_a_grace_period_keeps_its_port_until_it_is_gone() -> Result<(
     .await
 }
 
-/// Mapping and port stay as long as a Pod in its grace period does, and then the namespace can go. The namespace
-/// controller of Kubernetes 1.33 and later deletes what is no Pod after the Pods; one before it does not wait, for which
-/// the test deletes the mapping itself.
-#[tokio::test]
-async fn a_namespace_with_twenty_pods_is_deleted() -> Result<()> {
-    on_lab("namespace", async |lab| {
-        let namespace = lab.namespace().await?;
-        lab.load_pod_port().await?;
-        let operator = lab.operator(&[]).await?;
-        lab.pods(&namespace, TWENTY - 1).await?;
-        let slow = lab.pod(&namespace, "slow", json!({"terminationGracePeriodSeconds": 300})).await?;
-        let mappings = lab.all_ready(&namespace, TWENTY).await?;
-        let kept = recorded(&mappings)?.remove("slow").context("slow has a port")?;
-
-        let namespaces: Api<Namespace> = Api::all(lab.kube.clone());
-        namespaces.delete(&namespace, &DeleteParams::default()).await?;
-        until("only the slow Pod's port is left", async || {
-            let left = ids(&lab.ports().await?);
-            ensure!(left == BTreeSet::from([kept.clone()]), "{} ports", left.len());
-            Ok(())
-        })
-        .await?;
-        let name = lab.mapping(&slow).await?.name_any();
-        lab.mapping_api(&namespace).delete(&name, &DeleteParams::default()).await?;
-        operator.quiet().await?;
-        let mapping = lab.mapping(&slow).await?;
-        ensure!(mapping.metadata.deletion_timestamp.is_some(), "it is held by our finalizer");
-        ensure!(port_id(&mapping).as_ref() == Some(&kept) && ready(&mapping), "{:?}", mapping.status);
-        ensure!(ids(&lab.ports().await?) == BTreeSet::from([kept]), "the port is there");
-        ensure!(namespaces.get_opt(&namespace).await?.is_some(), "and holds the namespace");
-
-        lab.delete_pod(&namespace, "slow").await?;
-        until("the namespace is gone", async || {
-            let left = namespaces.get_opt(&namespace).await?;
-            ensure!(left.is_none(), "{:?}", left.and_then(|n| n.status));
-            Ok(())
-        })
-        .await?;
-        lab.nothing_left(&namespace).await
-    })
-    .await
-}
-
 #[tokio::test]
 async fn a_cloud_mapping_deleted_by_hand_is_written_again_and_the_cloud_is_not_touched() -> Result<()> {
     on_lab("by-hand", async |lab| {

@@ -58,18 +58,24 @@ fn identity() -> anyhow::Result<String> {
     Ok(format!("{}_{}", host.trim(), random.trim()))
 }
 
-/// Says so on SIGTERM and SIGINT.
+/// Says so on SIGTERM and SIGINT; a second one ends the process at once.
 fn stop() -> anyhow::Result<watch::Receiver<bool>> {
     let (sender, receiver) = watch::channel(false);
     let mut terminate = signal(SignalKind::terminate()).context("handling SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("handling SIGINT")?;
     tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("stopping: what is in flight ends first");
+        let mut signalled = async || {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        signalled().await;
+        tracing::info!("stopping: what is in flight ends first; a second signal ends it at once");
         sender.send_replace(true);
+        signalled().await;
+        tracing::warn!("stopped at once: what was in flight is found by the next leader");
+        std::process::exit(1);
     });
     Ok(receiver)
 }

@@ -24,6 +24,8 @@ pub struct Error {
 pub enum ErrorKind {
     /// The request could not be built: an identifier or body that no request can carry.
     Request,
+    /// A closed [`Gate`](crate::Gate): the request was never sent.
+    Withheld,
     /// No connection: the request was never sent.
     Connect,
     /// No answer in time.

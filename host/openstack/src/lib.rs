@@ -49,4 +49,4 @@ pub use isthmus_model::retry::RetryClass;
 pub use metrics::Metrics;
 pub use neutron::Neutron;
 pub use secret::Secret;
-pub use session::Session;
+pub use session::{Gate, Session};

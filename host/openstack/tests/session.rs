@@ -3,12 +3,14 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Cloud, PASSWORD, Reply, ok};
 use isthmus_openstack::metrics::Calls;
 use isthmus_openstack::neutron::{Port, PortCreate};
-use isthmus_openstack::{ErrorKind, Metrics, Neutron, RetryClass, Session};
+use isthmus_openstack::{ErrorKind, Gate, Metrics, Neutron, RetryClass, Session};
 use serde_json::{Value, json};
 
 fn port() -> Value {
@@ -131,6 +133,26 @@ async fn retry_after_holds_the_whole_service() {
     assert_eq!(neutron.session().budget("network").limit(), 4, "half of eight");
     neutron.get::<Port>("1").await.unwrap();
     assert!(began.elapsed() > Duration::from_millis(900));
+}
+
+#[tokio::test]
+async fn a_gate_that_closes_while_a_request_waits_holds_it_back() {
+    let busy = Reply::Headers(503, vec![("retry-after", "1")], json!("slow down"));
+    let cloud = Cloud::script([busy, ok(port())]).await;
+    let (close, closed) = (Arc::new(AtomicBool::new(false)), cloud.neutron());
+    let open = close.clone();
+    let gated = Neutron::new(closed.session().gated(Gate::new(move || !open.load(Ordering::SeqCst))));
+    gated.get::<Port>("1").await.unwrap_err();
+    let waiting = tokio::spawn({
+        let gated = gated.clone();
+        async move { gated.create::<Port>(&PortCreate::default()).await }
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    close.store(true, Ordering::SeqCst);
+    let error = waiting.await.unwrap().unwrap_err();
+    assert_eq!((error.kind, error.class), (ErrorKind::Withheld, RetryClass::Transient));
+    assert_eq!(cloud.seen().len(), 1, "the create was not sent");
+    closed.get::<Port>("1").await.expect("the handle without a gate goes on");
 }
 
 #[tokio::test]

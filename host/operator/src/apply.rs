@@ -35,6 +35,27 @@ impl Applied {
     pub fn complete(&self) -> bool {
         self.errors.is_empty()
     }
+
+    /// Whether it ended because we stop, or lead no longer.
+    pub fn cut_short(&self) -> bool {
+        self.errors.values().any(|error| matches!(error, ReconcileError::NotLeading))
+    }
+
+    /// The record with the entries that may have been made.
+    pub fn record_with_unknown(&self, desired: &DesiredList) -> Record {
+        let mut record = self.record.clone();
+        for entry in desired.entries().iter().filter(|e| self.unknown.contains(&e.name)) {
+            record.entry(entry.name.clone()).or_insert_with(|| Recorded {
+                kind: entry.kind,
+                id: None,
+                hash: String::new(),
+                fields: BTreeSet::new(),
+                references: Vec::new(),
+                retain: false,
+            });
+        }
+        record
+    }
 }
 
 /// Applies a plan. A failed operation holds back only those that wait for it.

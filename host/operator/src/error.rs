@@ -1,6 +1,7 @@
 //! What stops a reconcile, and what it means for the retry.
 
 use isthmus_model::retry::RetryClass;
+use isthmus_openstack::ErrorKind;
 use thiserror::Error;
 
 use crate::cloud::CloudError;
@@ -10,13 +11,22 @@ use crate::cloud::CloudError;
 pub enum ReconcileError {
     /// A call to the cloud.
     #[error(transparent)]
-    Cloud(#[from] CloudError),
+    Cloud(CloudError),
     /// A call to the API server.
     #[error(transparent)]
     Kubernetes(#[from] isthmus_kubernetes::Error),
-    /// This operator leads no longer: what is left to do is the next leader's.
-    #[error("this operator no longer holds the lease")]
+    /// This operator leads no longer, or stops: what is left to do is the next leader's.
+    #[error("this operator no longer holds the lease, or stops")]
     NotLeading,
+}
+
+impl From<CloudError> for ReconcileError {
+    fn from(error: CloudError) -> Self {
+        match error {
+            CloudError::Service(error) if error.kind == ErrorKind::Withheld => Self::NotLeading,
+            error => Self::Cloud(error),
+        }
+    }
 }
 
 impl ReconcileError {
@@ -26,6 +36,19 @@ impl ReconcileError {
             Self::Cloud(error) => error.class(),
             Self::Kubernetes(error) => error.class,
             Self::NotLeading => RetryClass::Transient,
+        }
+    }
+    /// The reason of a condition, and the label of a metric.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Cloud(error) => error.class().reason(),
+            Self::Kubernetes(error) => match error.class {
+                RetryClass::Conflict => "KubernetesConflict",
+                RetryClass::Unauthorized | RetryClass::Forbidden => "KubernetesForbidden",
+                RetryClass::Invalid | RetryClass::NotFound | RetryClass::Quota => "KubernetesRefused",
+                RetryClass::Transient | RetryClass::Unknown => "KubernetesUnavailable",
+            },
+            Self::NotLeading => "NotLeading",
         }
     }
 }

@@ -36,6 +36,9 @@ impl Session {
         let (desired, record) = (DesiredList::default(), known.record());
         let steps = self.plan(subject, &desired, &record, &Resolved::default(), Some(&known));
         let applied = apply(self, subject, &desired, &steps, record, External::new()).await;
+        if applied.cut_short() {
+            return Err(self.cut_short(subject, &known, &desired, &applied).await);
+        }
         let left = self.inventory.lock().has(&subject.uid);
         if applied.complete() && steps.blocked.is_empty() && !left {
             self.fence()?;

@@ -52,6 +52,8 @@ pub struct Metrics {
     pub mappings: Gauge,
     /// Cloud resources with our mark.
     pub resources: Gauge,
+    /// Resyncs that came through.
+    pub resyncs: Counter,
     /// Orphans that a resync deleted.
     pub orphans: Counter,
     /// 1 while this operator leads.
@@ -70,6 +72,7 @@ impl Default for Metrics {
             swaps: Counter::default(),
             mappings: Gauge::default(),
             resources: Gauge::default(),
+            resyncs: Counter::default(),
             orphans: Counter::default(),
             leading: Gauge::default(),
         }
@@ -91,6 +94,7 @@ impl Metrics {
         r.register("module_swaps", "Module versions swapped in", self.swaps.clone());
         r.register("mappings", "CloudMappings", self.mappings.clone());
         r.register("cloud_resources", "Cloud resources with our mark", self.resources.clone());
+        r.register("resyncs", "Resyncs that came through", self.resyncs.clone());
         r.register(
             "orphans_collected",
             "Cloud resources without an owner that were deleted",

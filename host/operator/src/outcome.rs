@@ -53,7 +53,7 @@ impl Session {
                 {
                     message = format!("{message}; {quota}");
                 }
-                Condition::no(REALIZED, error.class().reason(), message)
+                Condition::no(REALIZED, error.reason(), message)
             }
             None => match steps.blocked.first() {
                 Some(blocked) => blocked_condition(&blocked.name, &blocked.on, resolved),

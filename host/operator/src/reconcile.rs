@@ -14,6 +14,7 @@ use isthmus_model::object::Subject;
 use isthmus_model::plan::{Input, Plan, plan};
 use isthmus_model::record::Record;
 use isthmus_model::retry::RetryClass;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
 
 use crate::apply::{Applied, apply};
 use crate::backoff::jittered;
@@ -44,17 +45,18 @@ pub async fn reconcile(session: &Arc<Session>, subject: Arc<Subject>) -> Option<
     if session.fence().is_err() {
         return None;
     }
-    let next = match session.once(&subject).await {
-        Ok(next) => next,
+    let (next, reason) = match session.once(&subject).await {
+        Ok(next) => (next, None),
         Err(ReconcileError::NotLeading) => return None,
-        // Somebody wrote in between: it is done over at once, and is nobody's fault.
-        Err(error) if error.class() == RetryClass::Conflict => {
-            tracing::debug!(subject = %subject.key, uid = %subject.uid, %error, "to be done over");
-            Next::Retry(RetryClass::Conflict)
-        }
         Err(error) => {
-            tracing::warn!(subject = %subject.key, uid = %subject.uid, %error, "reconcile failed");
-            Next::Retry(error.class())
+            // Somebody wrote in between: it is done over at once, and is nobody's fault.
+            match error.class() {
+                RetryClass::Conflict => {
+                    tracing::debug!(subject = %subject.key, uid = %subject.uid, %error, "to be done over")
+                }
+                _ => tracing::warn!(subject = %subject.key, uid = %subject.uid, %error, "reconcile failed"),
+            }
+            (Next::Retry(error.class()), Some(error.reason()))
         }
     };
     let ended =
@@ -69,7 +71,7 @@ pub async fn reconcile(session: &Arc<Session>, subject: Arc<Subject>) -> Option<
             Some(delay)
         }
         Next::Retry(class) => {
-            ended(class.reason());
+            ended(reason.unwrap_or(class.reason()));
             let attempt = session.failed(&subject.uid);
             class.delay(attempt).map(|delay| jittered(delay, &subject.uid, attempt))
         }
@@ -194,6 +196,9 @@ impl Session {
         };
         let external = resolved.external.clone();
         let applied = apply(self, subject, desired, &steps, record, external).await;
+        if applied.cut_short() {
+            return Err(self.cut_short(subject, &known, desired, &applied).await);
+        }
         self.stage(subject, 1);
         let conditions = self.outcome_conditions(subject, mapping, &steps, &applied, &resolved).await;
         let ready = conditions.iter().any(|c| c.kind == READY && c.status == Some(true));
@@ -301,10 +306,7 @@ impl Session {
         conditions: Vec<Condition>,
     ) -> Result<(), ReconcileError> {
         let observed = self.inventory.lock().of(&subject.uid);
-        let mut record = applied.record.clone();
-        for entry in desired.entries().iter().filter(|e| applied.unknown.contains(&e.name)) {
-            record.entry(entry.name.clone()).or_insert_with(|| blank(entry.kind));
-        }
+        let record = applied.record_with_unknown(desired);
         let messages = applied.errors.iter().map(|(name, error)| (name.clone(), error.to_string())).collect();
         let facts = Facts {
             subject,
@@ -344,6 +346,26 @@ impl Session {
         Ok(())
     }
 
+    /// We stop, or lead no longer: what came of it so far is recorded where we still may, and the rest is the next leader's.
+    pub(crate) async fn cut_short(
+        &self,
+        subject: &Subject,
+        known: &Known,
+        desired: &DesiredList,
+        applied: &Applied,
+    ) -> ReconcileError {
+        let record = applied.record_with_unknown(desired);
+        if record == known.record() {
+            return ReconcileError::NotLeading;
+        }
+        let ours = |c: &&meta::Condition| c.type_ != ATTACHED;
+        let conditions = known.status.conditions.iter().filter(ours).map(undated).collect();
+        match self.patch_record(subject, known, &record, &applied.unknown, conditions).await {
+            Ok(()) => ReconcileError::NotLeading,
+            Err(error) => error,
+        }
+    }
+
     /// The cloud can't be asked: nothing is changed, and a condition says so.
     async fn cloud_is_away(
         &self,
@@ -352,9 +374,12 @@ impl Session {
         mapping: &Mapping,
         error: ReconcileError,
     ) -> Result<Next, ReconcileError> {
+        if matches!(error, ReconcileError::NotLeading) {
+            return Err(error);
+        }
         if let Some(known) = known {
-            let failed = Condition::no(REALIZED, error.class().reason(), error.to_string());
-            let ready = Condition::no(READY, error.class().reason(), error.to_string());
+            let failed = Condition::no(REALIZED, error.reason(), error.to_string());
+            let ready = Condition::no(READY, error.reason(), error.to_string());
             self.patch_conditions(subject, &known, vec![mapping.condition.clone(), failed, ready]).await?;
         } else {
             tracing::warn!(subject = %subject.key, %error, "not mapped yet");
@@ -397,16 +422,26 @@ impl Session {
         known: &Known,
         conditions: Vec<Condition>,
     ) -> Result<(), ReconcileError> {
-        let (record, observed) = (known.record(), self.inventory.lock().of(&subject.uid));
-        let (messages, unknown) = (BTreeMap::new(), known.unknown());
+        self.patch_record(subject, known, &known.record(), &known.unknown(), conditions).await
+    }
+
+    async fn patch_record(
+        &self,
+        subject: &Subject,
+        known: &Known,
+        record: &Record,
+        unknown: &BTreeSet<String>,
+        conditions: Vec<Condition>,
+    ) -> Result<(), ReconcileError> {
+        let observed = self.inventory.lock().of(&subject.uid);
         let facts = Facts {
             subject,
             generation: known.generation,
             before: &known.status,
-            record: &record,
+            record,
             observed: &observed,
-            messages,
-            unknown: &unknown,
+            messages: BTreeMap::new(),
+            unknown,
             conditions,
         };
         self.patch(known, status::with_conditions(&facts)).await
@@ -436,7 +471,7 @@ pub(crate) fn is_attached(status: &CloudMappingStatus) -> bool {
     status.conditions.iter().any(|c| c.type_ == ATTACHED && c.status == "True")
 }
 
-fn undated(condition: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition) -> Condition {
+fn undated(condition: &meta::Condition) -> Condition {
     let status = match condition.status.as_str() {
         "True" => Some(true),
         "False" => Some(false),
@@ -444,11 +479,6 @@ fn undated(condition: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition
     };
     let (reason, message) = (condition.reason.clone(), condition.message.clone());
     Condition { kind: condition.type_.clone(), status, reason, message }
-}
-
-fn blank(kind: isthmus_model::kinds::Kind) -> isthmus_model::record::Recorded {
-    let (hash, fields, references) = (String::new(), BTreeSet::new(), Vec::new());
-    isthmus_model::record::Recorded { kind, id: None, hash, fields, references, retain: false }
 }
 
 impl Mapping {

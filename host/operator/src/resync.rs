@@ -20,13 +20,18 @@ pub struct ResyncOptions {
     pub max_orphans: usize,
 }
 
+/// The first one comes this soon at the latest: a create of the leader before us that was under way when it died may have
+/// come through after we listed what there is, and a service may take longer over a request than its client waits for it.
+const FIRST: Duration = Duration::from_secs(20);
+
 /// Resyncs until `stop` says so.
 pub async fn run(session: Arc<Session>, options: ResyncOptions, mut stop: watch::Receiver<bool>) {
     let mut suspects = BTreeSet::new();
     let mut round = 0;
     loop {
         round += 1;
-        let delay = jittered(options.every, &session.cluster, round);
+        let every = if round == 1 { options.every.min(FIRST) } else { options.every };
+        let delay = jittered(every, &session.cluster, round);
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             () = tokio::time::sleep(delay) => {}
@@ -36,6 +41,7 @@ pub async fn run(session: Arc<Session>, options: ResyncOptions, mut stop: watch:
                 tracing::debug!(differing = differing.len(), "resync");
                 session.enqueue_all();
                 suspects = session.collect_orphans(suspects, options.max_orphans).await;
+                session.metrics.resyncs.inc();
             }
             Err(error) => tracing::warn!(%error, "resync: the cloud can't be listed"),
         }

@@ -15,7 +15,7 @@ use isthmus_kubernetes::store::Store;
 use isthmus_kubernetes::watch::{self, Watches};
 use isthmus_model::deps::DependencyIndex;
 use isthmus_model::snapshot::CloudFacts;
-use isthmus_openstack::{CloudConfig, Neutron, Session as CloudSession};
+use isthmus_openstack::{CloudConfig, Gate, Neutron, Session as CloudSession};
 use isthmus_policy::{Engine, EngineOptions};
 use parking_lot::{Mutex, RwLock};
 use prometheus_client::registry::Registry;
@@ -116,6 +116,7 @@ impl Operator {
                 led = leadership.wait_for(Leadership::leads) => if led.is_err() { return },
             }
             tracing::info!(identity = %self.options.identity, "leading");
+            self.readiness.not("beginning to lead");
             self.metrics.leading.set(1);
             let (end, ended) = signal::channel(false);
             let mut term = tokio::spawn(self.session(ended));
@@ -153,7 +154,7 @@ impl Operator {
             let ended = stop.clone();
             tokio::select! {
                 () = until(ended) => {}
-                begun = term.begin() => term.work(begun, stop).await,
+                begun = term.begin(stop.clone()) => term.work(begun, stop).await,
             }
             term.readiness.yes();
         }
@@ -186,10 +187,13 @@ struct Begun {
 impl Term {
     /// Everything that must be known before the first write: the cluster's id, what is ours in the cloud, all CloudMappings,
     /// all modules.
-    async fn begin(&self) -> Begun {
+    async fn begin(&self, stop: signal::Receiver<bool>) -> Begun {
         let cluster = self.persist("reading the cluster's id", || self.client.cluster_id()).await;
         let project = self.persist("signing in to OpenStack", || self.cloud.token()).await.project_id.clone();
-        let neutron = Neutron::new(self.cloud.clone());
+        // Requests wait for their turn: whether we still may is asked when it comes.
+        let leadership = self.leadership.clone();
+        let gate = Gate::new(move || leadership.borrow().leads() && !*stop.borrow());
+        let neutron = Neutron::new(self.cloud.gated(gate));
         let extensions = self.persist("asking Neutron for its extensions", || neutron.extensions()).await;
         let (queue, requests) = queue::queue();
         let store = Arc::new(RwLock::new(Store::new()));

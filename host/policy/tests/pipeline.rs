@@ -5,13 +5,14 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{CONFIG, Shop, fault, faults, pod, pod_port, run, stage, tag_by_team};
+use common::{CONFIG, Shop, component, engine, fault, faults, pod, pod_port, run, stage, tag_by_team};
 use isthmus_model::kinds::Kind;
 use isthmus_model::object::{Gvk, ObjectKey};
 use isthmus_model::outcome::Outcome;
-use isthmus_model::snapshot::Read;
+use isthmus_model::selector::Selector;
+use isthmus_model::snapshot::{CloudFacts, Read, Snapshot};
 use isthmus_model::value::{Reference, Value};
-use isthmus_policy::{Operation, Pipeline, PipelineError, Realized, RealizedState, Stop, World};
+use isthmus_policy::{Mapped, Operation, Pipeline, PipelineError, Realized, RealizedState, Stop, World};
 
 #[test]
 fn a_pod_is_mapped() {
@@ -127,5 +128,55 @@ fn calls_in_parallel_wait_for_a_place() {
         for _ in 0..16 {
             scope.spawn(|| (0..50).for_each(|_| assert!(run(&pipeline).result.is_ok())));
         }
+    });
+}
+
+/// A cluster that answers when it is told to: a call that reads is in flight until then.
+struct Held {
+    asked: std::sync::mpsc::Sender<()>,
+    answer: parking_lot::Mutex<std::sync::mpsc::Receiver<()>>,
+}
+
+impl Snapshot for Held {
+    fn get(&self, key: &ObjectKey) -> Option<Arc<str>> {
+        self.asked.send(()).unwrap();
+        self.answer.lock().recv().unwrap();
+        Shop.get(key)
+    }
+    fn list(&self, _: &Gvk, _: Option<&str>, _: &Selector) -> Vec<Arc<str>> {
+        Vec::new()
+    }
+    fn cloud(&self) -> Arc<CloudFacts> {
+        Arc::default()
+    }
+}
+
+/// Invariant 8.
+#[test]
+fn a_call_in_flight_ends_on_the_version_it_began_with() {
+    let tags = |mapped: Mapped| mapped.result.unwrap().get("port").unwrap().tags.clone();
+    let next = engine().load(&component("pod-port-next"), None).unwrap();
+    let serving = parking_lot::Mutex::new(Arc::new(
+        // A version of its own, so that only the pipeline holds it.
+        Pipeline::new(stage("ports", engine().load(&component("pod-port"), None).unwrap(), CONFIG), vec![])
+            .unwrap(),
+    ));
+    let (asked, begun) = std::sync::mpsc::channel();
+    let (answer, answers) = std::sync::mpsc::channel();
+    let cluster = Arc::new(Held { asked, answer: parking_lot::Mutex::new(answers) });
+    std::thread::scope(|scope| {
+        let in_flight = scope.spawn(|| {
+            let pipeline = serving.lock().clone();
+            pipeline.map(&pod("shop", "web"), cluster)
+        });
+        begun.recv().unwrap();
+        *serving.lock() = Arc::new(Pipeline::new(stage("ports", next.clone(), CONFIG), vec![]).unwrap());
+        let after = run(&serving.lock().clone());
+        assert_eq!(after.versions[0].digest, *next.digest());
+        assert!(tags(after).contains("release=next"));
+        answer.send(()).unwrap();
+        let before = in_flight.join().unwrap();
+        assert_eq!(before.versions[0].digest, *pod_port().digest());
+        assert!(!tags(before).contains("release=next"), "it ends on the version that it began with");
     });
 }

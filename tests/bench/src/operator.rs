@@ -145,7 +145,7 @@ impl Numbers {
     /// Reconciles that failed. One that met another writer is done over at once, and is none.
     pub(crate) fn failed(&self) -> u64 {
         let fine = |labels: &str| {
-            ["done", "waiting", "CloudConflict"].iter().any(|r| labels.contains(&format!("\"{r}\"")))
+            ["done", "waiting", "KubernetesConflict"].iter().any(|r| labels.contains(&format!("\"{r}\"")))
         };
         self.sum("isthmus_reconciles_total", |labels| !fine(labels))
     }

@@ -91,18 +91,27 @@ impl Lab {
     /// Definitions, the operator's namespace, and the node's object.
     async fn prepare(&self) -> Result<()> {
         let parameters = PatchParams::apply("e2e").force();
-        let definitions: Api<CustomResourceDefinition> = Api::all(self.kube.clone());
         for crd in crds() {
-            let name = crd.name_any();
-            definitions.patch(&name, &parameters, &Patch::Apply(&crd)).await?;
-            let established = await_condition(definitions.clone(), &name, is_crd_established());
-            tokio::time::timeout(LIMIT, established).await??;
+            self.define(&crd).await?;
         }
         let namespace =
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OPERATOR_NAMESPACE}});
         let namespaces: Api<Namespace> = Api::all(self.kube.clone());
         namespaces.patch(OPERATOR_NAMESPACE, &parameters, &Patch::Apply(namespace)).await?;
         self.node().await
+    }
+
+    /// Makes a definition, and waits until objects of its kind can be made.
+    ///
+    /// # Errors
+    /// The API server's, or not in time.
+    pub async fn define(&self, crd: &CustomResourceDefinition) -> Result<()> {
+        let definitions: Api<CustomResourceDefinition> = Api::all(self.kube.clone());
+        let name = crd.name_any();
+        definitions.patch(&name, &PatchParams::apply("e2e").force(), &Patch::Apply(crd)).await?;
+        let established = await_condition(definitions, &name, is_crd_established());
+        tokio::time::timeout(LIMIT, established).await??;
+        Ok(())
     }
 
     /// Makes the node's object where it is missing.

@@ -106,10 +106,10 @@ impl Operator {
     /// # Errors
     /// None comes.
     pub async fn resyncs(&self, since: &Sample, times: u64) -> Result<()> {
-        let before = since.calls("GET", "ports");
+        let before = since.sum("isthmus_resyncs_total", &[]);
         until("another resync", async || {
-            let listed = self.metrics().await?.calls("GET", "ports") - before;
-            ensure!(listed >= times, "{listed} lists of ports");
+            let done = self.metrics().await?.sum("isthmus_resyncs_total", &[]) - before;
+            ensure!(done >= times, "{done} resyncs");
             Ok(())
         })
         .await

@@ -5,13 +5,16 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use http::Method;
 use isthmus_e2e::{
-    Lab, OPERATOR_NAMESPACE, Operator, condition, marked_for, on_lab, pods_config, port_id, ready, until,
-    until_within,
+    Lab, OPERATOR_NAMESPACE, Operator, Sample, condition, marked_for, on_lab, pods_config, port_id, ready,
+    until, until_within,
 };
 use isthmus_kubernetes::crd::CloudMapping;
 use isthmus_model::mark::Mark;
+use isthmus_openstack::catalog::IDENTITY;
 use isthmus_openstack::neutron::Port;
+use isthmus_openstack::session::Request;
 use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
 };
@@ -50,9 +53,10 @@ async fn killed_at_ten_random_moments_no_port_is_made_twice_or_leaked() -> Resul
             crash(&seed, round, &mut operator).await?;
         }
         // A create that was on its way when its operator died may end after the next one has listed what is there: the
-        // resync finds the second port, and at most one survives.
-        let operator = lab.operator(&["--resync-seconds", "2"]).await?;
+        // listing soon after finds the second port, and at most one survives.
+        let operator = lab.operator(&[]).await?;
         let mappings = lab.all_ready(&namespace, 50).await?;
+        operator.resyncs(&Sample::default(), 1).await?;
         let ports = until("each Pod has one port", async || one_port_each(lab, &pods).await).await?;
         let recorded: BTreeSet<_> = mappings.iter().filter_map(port_id).collect();
         ensure!(recorded == ports.into_iter().map(|p| p.id).collect(), "what is recorded is what there is");
@@ -366,6 +370,50 @@ async fn with_a_quota_of_three_ports_three_of_five_pods_are_mapped() -> Result<(
         lab.nothing_left(&namespace).await
     })
     .await
+}
+
+/// A token that ends before its time: the user is disabled and enabled, which revokes all its tokens.
+#[tokio::test]
+async fn with_a_token_that_is_no_longer_valid_work_goes_on() -> Result<()> {
+    on_lab("token", async |lab| {
+        let namespace = lab.namespace().await?;
+        lab.load_pod_port().await?;
+        let operator = lab.operator(&[]).await?;
+        let before = lab.pod(&namespace, "before", json!({})).await?;
+        lab.pod_ready(&before).await?;
+        revoke(lab, "isthmus").await?;
+        // Neutron believes a token that it has seen for five minutes, unless it is another process.
+        lab.kill_part("neutron").await?;
+        lab.start_part("neutron").await?;
+        let after = lab.pod(&namespace, "after", json!({})).await?;
+        lab.pod_ready(&after).await?;
+        lab.delete_pod(&namespace, "before").await?;
+        until("the first Pod's port is gone", async || {
+            let ports = lab.ports().await?.len();
+            ensure!(ports == 1, "{ports} ports");
+            Ok(())
+        })
+        .await?;
+        let refused = operator.metrics().await?.sum("isthmus_openstack_requests_total", &[("code", "401")]);
+        ensure!(refused >= 1, "the old token was refused");
+        Ok(())
+    })
+    .await
+}
+
+async fn revoke(lab: &Lab, user: &str) -> Result<()> {
+    let session = lab.admin.session();
+    let mut list = Request::new(IDENTITY, "users", Method::GET, "/users".into());
+    list.query.push(("name".into(), user.into()));
+    let answer = session.send(&list).await?;
+    let users: Value = answer.json(&list)?;
+    let id = users.pointer("/users/0/id").and_then(Value::as_str).context("the user")?;
+    for enabled in [false, true] {
+        let mut change = Request::new(IDENTITY, "users", Method::PATCH, format!("/users/{id}"));
+        change.body = Some(serde_json::to_vec(&json!({"user": {"enabled": enabled}}))?);
+        session.send(&change).await?;
+    }
+    Ok(())
 }
 
 /// Neither a restart nor the resyncs after it write anything where nothing changed: to the cloud, or to Kubernetes.

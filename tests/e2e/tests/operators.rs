@@ -11,7 +11,7 @@ use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::json;
 
 /// What a stop may take: requests in flight end, the lease is given back.
-const STOP: Duration = Duration::from_secs(20);
+const STOP: Duration = Duration::from_secs(10);
 
 /// Waits until it answers and says that it stands by.
 async fn stands_by(operator: &Operator) -> Result<()> {
@@ -185,7 +185,7 @@ async fn conflicts_on_status_writes_converge() -> Result<()> {
         })
         .await?;
         until("there were conflicts", async || {
-            let conflicts = operator.metrics().await?.reconciles("CloudConflict");
+            let conflicts = operator.metrics().await?.reconciles("KubernetesConflict");
             ensure!(conflicts > 0, "none, after {} writes", written.load(Ordering::Relaxed));
             Ok(())
         })

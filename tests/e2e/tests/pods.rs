@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use isthmus_e2e::{Lab, NODE, condition, marked_for, on_lab, port_id, ready, until};
+use isthmus_e2e::{LIMIT, Lab, NODE, condition, marked_for, on_lab, port_id, ready, until, until_within};
 use isthmus_kubernetes::crd::CloudMapping;
 use isthmus_openstack::neutron::Port;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
@@ -13,6 +14,8 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 
 const TWENTY: usize = 20;
+/// Grace period of a Pod that does not end by itself, in seconds.
+const GRACE: u64 = 30;
 
 /// Ids of the ports that mappings record, by the subject's name.
 fn recorded(mappings: &[CloudMapping]) -> Result<BTreeMap<String, String>> {
@@ -110,6 +113,50 @@ async fn a_pod_with_a_grace_period_keeps_its_port_until_it_is_gone() -> Result<(
         ensure!(port_id(&mapping) == before && ready(&mapping), "{:?}", mapping.status);
         ensure!(lab.ports().await?.len() == 2, "the port is there");
         lab.delete_pods(&namespace).await?;
+        lab.nothing_left(&namespace).await
+    })
+    .await
+}
+
+/// Mapping and port stay as long as a Pod in its grace period does, and then the namespace can go. The namespace
+/// controller of Kubernetes 1.33 and later deletes what is no Pod after the Pods; one before it does not wait, for which
+/// the test deletes the mapping itself.
+#[tokio::test]
+async fn a_namespace_with_twenty_pods_is_deleted() -> Result<()> {
+    on_lab("namespace", async |lab| {
+        let namespace = lab.namespace().await?;
+        lab.load_pod_port().await?;
+        let operator = lab.operator(&[]).await?;
+        lab.pods(&namespace, TWENTY - 1).await?;
+        let slow = lab.pod(&namespace, "slow", json!({"terminationGracePeriodSeconds": GRACE})).await?;
+        let mappings = lab.all_ready(&namespace, TWENTY).await?;
+        let kept = recorded(&mappings)?.remove("slow").context("slow has a port")?;
+
+        let namespaces: Api<Namespace> = Api::all(lab.kube.clone());
+        namespaces.delete(&namespace, &DeleteParams::default()).await?;
+        until("only the slow Pod's port is left", async || {
+            let left = ids(&lab.ports().await?);
+            ensure!(left == BTreeSet::from([kept.clone()]), "{} ports", left.len());
+            Ok(())
+        })
+        .await?;
+        let name = lab.mapping(&slow).await?.name_any();
+        lab.mapping_api(&namespace).delete(&name, &DeleteParams::default()).await?;
+        operator.quiet().await?;
+        let mapping = lab.mapping(&slow).await?;
+        ensure!(mapping.metadata.deletion_timestamp.is_some(), "it is held by our finalizer");
+        ensure!(port_id(&mapping).as_ref() == Some(&kept) && ready(&mapping), "{:?}", mapping.status);
+        ensure!(ids(&lab.ports().await?) == BTreeSet::from([kept]), "the port is there");
+        ensure!(namespaces.get_opt(&namespace).await?.is_some(), "and holds the namespace");
+
+        lab.delete_pod(&namespace, "slow").await?;
+        // Its controller looks again after half of the longest grace period that it saw.
+        until_within(LIMIT + Duration::from_secs(GRACE), "the namespace is gone", async || {
+            let left = namespaces.get_opt(&namespace).await?;
+            ensure!(left.is_none(), "{:?}", left.and_then(|n| n.status));
+            Ok(())
+        })
+        .await?;
         lab.nothing_left(&namespace).await
     })
     .await

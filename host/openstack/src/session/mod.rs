@@ -33,6 +33,25 @@ use isthmus_model::retry::RetryClass;
 #[derive(Debug, Clone)]
 pub struct Session {
     inner: Arc<Inner>,
+    gate: Option<Gate>,
+}
+
+/// Says at the moment when a request would be sent whether it may be. Waiting for the budget has no limit, so that what
+/// was allowed when it was asked for (its sender led then, say) need not be when its turn comes.
+#[derive(Clone)]
+pub struct Gate(Arc<dyn Fn() -> bool + Send + Sync>);
+
+impl Gate {
+    /// A gate that is open while `open` says so.
+    pub fn new(open: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(open))
+    }
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Gate").field(&(self.0)()).finish()
+    }
 }
 
 #[derive(Debug)]
@@ -132,7 +151,12 @@ impl Session {
     pub fn with_bounds(config: CloudConfig, metrics: Metrics, bounds: Bounds) -> Result<Self, ConfigError> {
         let http = Http::new(&config, metrics)?;
         let (tokens, budgets) = (TokenCache::default(), Mutex::default());
-        Ok(Self { inner: Arc::new(Inner { config, http, tokens, budgets, bounds }) })
+        Ok(Self { inner: Arc::new(Inner { config, http, tokens, budgets, bounds }), gate: None })
+    }
+
+    /// Another handle of this connection, whose requests are held back while the gate is closed.
+    pub fn gated(&self, gate: Gate) -> Self {
+        Self { inner: Arc::clone(&self.inner), gate: Some(gate) }
     }
 
     /// The configuration.
@@ -183,6 +207,11 @@ impl Session {
     }
 
     async fn attempt(&self, request: &Request, token: &Token) -> (Result<Response>, Signal) {
+        if self.gate.as_ref().is_some_and(|gate| !(gate.0)()) {
+            let error =
+                request.error(RetryClass::Transient, ErrorKind::Withheld, "not sent: no longer allowed");
+            return (Err(error), Signal::Nothing);
+        }
         match token.catalog.endpoint(request.service, &self.inner.config) {
             Ok(base) => self.inner.http.send(request, &base, Some(&token.secret)).await,
             Err(e) => {

@@ -24,7 +24,11 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 pub struct Client {
     kube: kube::Client,
     writes: Writes,
+    gate: Option<Gate>,
 }
+
+/// Says whether a write may be sent now.
+type Gate = Arc<dyn Fn() -> bool + Send + Sync>;
 
 impl Client {
     /// Connects as this kubeconfig says; without one as `KUBECONFIG`, `~/.kube/config` or the Pod's service account say, in
@@ -57,7 +61,13 @@ impl Client {
 
     /// A connection by a client that is there already.
     pub fn new(kube: kube::Client) -> Self {
-        Self { kube, writes: Writes::default() }
+        Self { kube, writes: Writes::default(), gate: None }
+    }
+
+    /// Another handle of this connection, whose writes are held back while `open` says no: who leads no longer must not
+    /// write (invariant 7), however long ago a work of several writes began.
+    pub fn gated(&self, open: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self { gate: Some(Arc::new(open)), ..self.clone() }
     }
 
     /// The client below, for calls that this crate has no word for. Bound them by [`Client::read`] and [`Client::write`].
@@ -90,6 +100,10 @@ impl Client {
         what: &str,
         call: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, Error> {
+        if self.gate.as_ref().is_some_and(|open| !open()) {
+            let why = "not sent: no longer allowed";
+            return Err(Error::new(RetryClass::Transient, ErrorKind::Withheld, what, why));
+        }
         self.writes.count(verb, resource);
         bounded(Effect::Write, what, call).await
     }

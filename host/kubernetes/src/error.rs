@@ -31,6 +31,8 @@ pub enum ErrorKind {
     NamespaceTerminating,
     /// No answer within [`crate::client::REQUEST_TIMEOUT`].
     TimedOut,
+    /// Held back by a closed gate ([`crate::client::Client::gated`]): it was never sent.
+    Withheld,
     /// The kubeconfig or the in-cluster environment cannot be used.
     Config,
     /// Anything else.

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::client::Client;
 use crate::crd::{CloudMapping, CloudMappingSpec, CloudMappingStatus, SubjectRef};
 use crate::error::{Error, ErrorKind};
-use crate::names::{FIELD_MANAGER, FINALIZER, LABEL_NODE, LABEL_SUBJECT_KIND};
+use crate::names::{FIELD_MANAGER, FINALIZER, LABEL_NODE, LABEL_SUBJECT_KIND, node_label};
 
 const RESOURCE: &str = "cloudmappings";
 /// Longest name of an object (RFC 1123 subdomain).
@@ -40,12 +40,19 @@ impl Mappings {
         }
     }
 
+    /// Whether a mapping lies where that of its subject does. One that does not is somebody's copy, or made up.
+    pub fn is_in_place(&self, mapping: &CloudMapping) -> bool {
+        let subject = mapping.spec.subject.subject();
+        mapping.namespace().as_deref() == Some(self.namespace_of(&subject))
+            && mapping.name_any() == name_of(&subject)
+    }
+
     /// Stores the mapping of a subject, with our finalizer and without a status. Where it is stored already, that one is
-    /// returned. `node` is the label that the node's agent selects by.
+    /// returned, with our finalizer put back if somebody took it off. `node` is what the node's agent selects by.
     ///
     /// # Errors
     /// [`ErrorKind::NamespaceTerminating`] where nothing new can be stored; [`ErrorKind::NameTaken`] where another
-    /// subject's mapping has the name.
+    /// subject's mapping has the name; [`ErrorKind::Conflict`] where the one that is stored is being deleted.
     pub async fn create(&self, subject: &Subject, node: Option<&str>) -> Result<CloudMapping, Error> {
         let (namespace, name) = (self.namespace_of(subject), name_of(subject));
         let mappings = self.api(namespace);
@@ -56,15 +63,45 @@ impl Mappings {
         match created {
             Err(error) if error.kind == ErrorKind::AlreadyExists => {
                 let stored = self.client.read(&what, mappings.get(&name)).await?;
-                if stored.spec.subject.uid == *subject.uid {
-                    return Ok(stored);
-                }
                 let owner = &stored.spec.subject;
-                let why = format!("the name is taken by {} {} ({})", owner.kind, owner.name, owner.uid);
-                Err(Error::new(RetryClass::Conflict, ErrorKind::NameTaken, &what, why))
+                if owner.uid != *subject.uid {
+                    let why = format!("the name is taken by {} {} ({})", owner.kind, owner.name, owner.uid);
+                    return Err(Error::new(RetryClass::Conflict, ErrorKind::NameTaken, &what, why));
+                }
+                if stored.metadata.deletion_timestamp.is_some() {
+                    let why = "the one that is there is being deleted";
+                    return Err(Error::new(RetryClass::Conflict, ErrorKind::Conflict, &what, why));
+                }
+                self.hold(&mappings, stored).await
             }
             other => other,
         }
+    }
+
+    /// Puts our finalizer on where it is missing.
+    async fn hold(&self, mappings: &Api<CloudMapping>, stored: CloudMapping) -> Result<CloudMapping, Error> {
+        if stored.finalizers().iter().any(|f| f == FINALIZER) {
+            return Ok(stored);
+        }
+        let name = stored.name_any();
+        let finalizers: Vec<&str> =
+            stored.finalizers().iter().map(String::as_str).chain([FINALIZER]).collect();
+        let metadata = json!({"finalizers": finalizers, "resourceVersion": stored.resource_version()});
+        let patch = Patch::Merge(json!({"metadata": metadata}));
+        let what = format!("put the finalizer of CloudMapping {name} back");
+        let parameters = PatchParams::default();
+        self.client.write("patch", RESOURCE, &what, mappings.patch(&name, &parameters, &patch)).await
+    }
+
+    /// Says on which node it is, where that was not known when it was made.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] where the mapping is gone.
+    pub async fn label_node(&self, namespace: &str, name: &str, node: &str) -> Result<CloudMapping, Error> {
+        let patch = Patch::Merge(json!({"metadata": {"labels": {LABEL_NODE: node_label(node)}}}));
+        let what = format!("label CloudMapping {namespace}/{name} with its node");
+        let (mappings, parameters) = (self.api(namespace), PatchParams::default());
+        self.client.write("patch", RESOURCE, &what, mappings.patch(name, &parameters, &patch)).await
     }
 
     /// Writes the whole status. With a resource version the write fails with [`ErrorKind::Conflict`] where the mapping has
@@ -180,7 +217,7 @@ fn new_mapping(subject: &Subject, namespace: &str, name: &str, node: Option<&str
     let labels = mapping.labels_mut();
     labels.insert(LABEL_SUBJECT_KIND.into(), key.kind.kind.to_lowercase());
     if let Some(node) = node {
-        labels.insert(LABEL_NODE.into(), node.into());
+        labels.insert(LABEL_NODE.into(), node_label(node));
     }
     mapping
 }

@@ -11,14 +11,21 @@ pub const FINALIZER: &str = "isthmus.dev/cloud-resources";
 
 /// Label of a ConfigMap that holds a module, with the name of its PolicyModule as value.
 pub const LABEL_POLICY_MODULE: &str = "isthmus.dev/policy-module";
-/// Annotation of such a ConfigMap: which part of the module it holds, from 0, where one ConfigMap is too small for all.
+/// Annotation of such a ConfigMap: which part of how many it holds, as `2/3`, where one ConfigMap is too
+/// small for all.
 pub const ANNOTATION_PART: &str = "isthmus.dev/part";
 /// Annotation of such a ConfigMap: SHA-256 of the whole module, in hex.
 pub const ANNOTATION_SHA256: &str = "isthmus.dev/sha256";
-/// Annotation of a PolicyModule: the digest whose held changes its owner agrees to.
+/// Annotation of a PolicyModule: the version whose held changes its owner agrees to, as its `status.pendingDigest` names it.
 pub const ANNOTATION_APPROVE: &str = "isthmus.dev/approve";
 
 /// Label of a CloudMapping: the node that its VIFs are bound on. What a node agent selects by.
 pub const LABEL_NODE: &str = "isthmus.dev/node";
+/// Value of [`LABEL_NODE`]: the node's name, or a hash of it where it is too long for a label (63 characters; names of nodes
+/// have up to 253).
+pub fn node_label(node: &str) -> String {
+    if node.len() <= 63 { node.to_owned() } else { isthmus_model::hash::of(&node) }
+}
+
 /// Label of a CloudMapping: the kind of its subject, in lower case.
 pub const LABEL_SUBJECT_KIND: &str = "isthmus.dev/subject-kind";

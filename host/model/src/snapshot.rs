@@ -62,5 +62,19 @@ pub enum Read {
     Cloud,
 }
 
+impl Read {
+    /// Whether it is answered differently by another snapshot.
+    pub fn differs(&self, before: &dyn Snapshot, now: &dyn Snapshot) -> bool {
+        match self {
+            Self::Get(key) => before.get(key) != now.get(key),
+            Self::List { kind, namespace, selector } => {
+                let list = |of: &dyn Snapshot| of.list(kind, namespace.as_deref(), selector);
+                list(before) != list(now)
+            }
+            Self::Cloud => before.cloud() != now.cloud(),
+        }
+    }
+}
+
 /// All reads of one mapping.
 pub type ReadSet = BTreeSet<Read>;

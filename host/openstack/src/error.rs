@@ -71,6 +71,13 @@ impl Error {
         self.context.status
     }
 
+    /// As displayed, without the id of the request: the same text for the same failure.
+    pub fn told(&self) -> String {
+        let mut told = self.clone();
+        told.context.request_id = None;
+        told.to_string()
+    }
+
     /// The service's fault type, if it named one.
     pub fn fault(&self) -> Option<&str> {
         self.context.fault.as_deref()

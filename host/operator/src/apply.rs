@@ -68,6 +68,7 @@ pub async fn apply(
     external: External,
 ) -> Applied {
     let mut work = Work::new(session, subject, desired, record, external);
+    work.undone.extend(plan.blocked.iter().map(|blocked| blocked.name.clone()));
     let mut todo: BTreeMap<usize, &Operation> = plan.operations.iter().enumerate().collect();
     let mut failed: BTreeSet<usize> = BTreeSet::new();
     let mut running: FuturesUnordered<BoxFuture<'_, (usize, Result<Done, ReconcileError>)>> =
@@ -76,7 +77,7 @@ pub async fn apply(
         let held: Vec<usize> =
             todo.iter().filter(|(_, o)| !o.after.is_disjoint(&failed)).map(|(at, _)| *at).collect();
         for at in held {
-            todo.remove(&at);
+            work.undone.extend(todo.remove(&at).map(|operation| operation.name.clone()));
             failed.insert(at);
         }
         let started: BTreeSet<usize> = todo.keys().copied().collect();
@@ -117,6 +118,8 @@ struct Work<'a> {
     targets: Targets,
     errors: BTreeMap<String, ReconcileError>,
     unknown: BTreeSet<String>,
+    /// Entries of which something is left to do: they failed, wait, or were held back by one that failed.
+    undone: BTreeSet<String>,
     flying: BTreeSet<usize>,
 }
 
@@ -136,8 +139,9 @@ impl<'a> Work<'a> {
                 targets.local.insert(entry.name.clone(), found.target());
             }
         }
-        let (errors, unknown, flying) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
-        Self { session, subject, desired, record, targets, errors, unknown, flying }
+        let (errors, unknown) = (BTreeMap::new(), BTreeSet::new());
+        let (undone, flying) = (BTreeSet::new(), BTreeSet::new());
+        Self { session, subject, desired, record, targets, errors, unknown, undone, flying }
     }
 
     fn mark(&self, name: &str) -> Mark {
@@ -270,6 +274,7 @@ impl<'a> Work<'a> {
             }
             Err(error) => {
                 self.note_failure(operation, &error);
+                self.undone.insert(name.clone());
                 self.errors.entry(name.clone()).or_insert(error);
                 false
             }
@@ -297,10 +302,14 @@ impl<'a> Work<'a> {
         let class = error.class();
         match &operation.act {
             Act::Create if class == RetryClass::Unknown => drop(self.unknown.insert(operation.name.clone())),
-            // What a name stood for may be gone: it is looked up anew before the next try.
-            Act::Create if class == RetryClass::NotFound => self.session.cloud.existing.forget(),
-            Act::Update { id: Some(id), .. } | Act::Rename { id, .. } if class == RetryClass::NotFound => {
+            Act::Update { id: Some(id), .. } | Act::Rename { id, .. }
+                if matches!(error, ReconcileError::Cloud(CloudError::Gone(_))) =>
+            {
                 self.session.inventory.lock().remove(&self.subject.uid, id);
+            }
+            // What a name stood for may be gone: it is looked up anew before the next try.
+            Act::Create | Act::Update { .. } if class == RetryClass::NotFound => {
+                self.session.cloud.existing.forget();
             }
             _ => {}
         }
@@ -308,7 +317,6 @@ impl<'a> Work<'a> {
 
     /// Entries with nothing left to do get the hash of what was applied.
     fn conclude(mut self) -> Applied {
-        let failed: BTreeSet<&String> = self.errors.keys().collect();
         for entry in self.desired.entries() {
             if !entry.kind.in_cloud() {
                 let references = self.targets.recorded(entry);
@@ -317,7 +325,7 @@ impl<'a> Work<'a> {
                 let recorded =
                     Recorded { kind: entry.kind, id: None, hash, fields, references, retain: false };
                 self.record.insert(entry.name.clone(), recorded);
-            } else if !failed.contains(&entry.name)
+            } else if !self.undone.contains(&entry.name)
                 && let Some(recorded) = self.record.get_mut(&entry.name)
             {
                 recorded.hash = applied_hash(entry, &self.targets).unwrap_or_default();

@@ -51,4 +51,12 @@ impl ReconcileError {
             Self::NotLeading => "NotLeading",
         }
     }
+    /// For people, and the same for the same failure: without the id of the request, which is another one each time. It is in
+    /// the log.
+    pub fn told(&self) -> String {
+        match self {
+            Self::Cloud(CloudError::Service(error) | CloudError::Gone(error)) => error.told(),
+            other => other.to_string(),
+        }
+    }
 }

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use isthmus_kubernetes::crd::CloudMapping;
-use isthmus_kubernetes::store::Change;
+use isthmus_kubernetes::names::FINALIZER;
+use isthmus_kubernetes::store::{Change, Stored};
 use isthmus_kubernetes::watch::{Event, WatchEvent};
 use isthmus_model::object::Subject;
+use kube::ResourceExt;
 use tokio::sync::mpsc;
 
+use crate::records::Known;
 use crate::session::{Session, namespace_kind, node_kind, subject_of};
 
 /// Objects of Kubernetes.
@@ -32,17 +35,25 @@ pub async fn mappings(
     let mut synced = Some(synced);
     while let Some(event) = events.recv().await {
         match event {
+            Event::Applied(mapping) if !session.mappings.is_in_place(&mapping) => {
+                let subject = &mapping.spec.subject;
+                tracing::warn!(
+                    namespace = ?mapping.metadata.namespace, name = ?mapping.metadata.name, kind = subject.kind, of = subject.name,
+                    "a CloudMapping that is not where its subject's would be: it is left alone"
+                );
+            }
             Event::Applied(mapping) => {
-                let before = session
-                    .records
-                    .lock()
-                    .get(&mapping.spec.subject.uid)
-                    .map(|k| (k.deleting, k.status.clone()));
-                let subject = session.records.lock().put(&mapping);
-                // The echo of our own write is no news; a deletion and the agent's condition are.
+                let own = mapping.spec.subject.subject();
+                let mut records = session.records.lock();
+                let before = records.get(&own).map(|k| (k.deleting, k.released, k.status.clone()));
+                let subject = records.put(&mapping);
+                drop(records);
+                let released = !mapping.finalizers().iter().any(|f| f == FINALIZER);
+                // The echo of our own write is no news; a deletion, a finalizer taken off and the agent's condition are.
                 let news = subject.filter(|_| {
-                    before.is_none_or(|(deleting, status)| {
+                    before.is_none_or(|(deleting, was_released, status)| {
                         deleting != mapping.metadata.deletion_timestamp.is_some()
+                            || released && !was_released
                             || mapping.status.as_ref() != Some(&*status)
                     })
                 });
@@ -73,25 +84,26 @@ pub async fn mappings(
 impl Session {
     fn changed(&self, change: &Change) {
         let kind = &change.key.kind;
-        if self.pipelines.load().lane(kind).is_some() || self.has_record(change) {
+        let (recorded, mapped) = (self.has_record(change), self.pipelines.load().lane(kind).is_some());
+        if mapped || recorded {
             for stored in [&change.old, &change.new].into_iter().flatten() {
                 let subject = subject_of(stored);
-                if change.new.is_some() {
+                // The time that it takes is counted from here, unless it was mapped before we looked.
+                if change.new.is_some() && !recorded {
                     self.seen(&subject.uid);
                 }
                 self.queue.now(Arc::new(subject));
             }
         }
-        let labels = |stored: &Option<Arc<isthmus_kubernetes::store::Stored>>| {
-            stored.as_ref().map(|s| s.labels.clone())
-        };
+        let labels = |stored: &Option<Arc<Stored>>| stored.as_ref().map(|s| s.labels.clone());
         let (old, new) = (labels(&change.old), labels(&change.new));
         let touched = self.deps.lock().touched(&change.key, old.as_ref(), new.as_ref());
         touched.into_iter().for_each(|subject| self.queue.now(subject));
         if **kind == node_kind() && change.new.is_none() {
             self.wake_those_on(&change.key.name);
         }
-        if **kind == namespace_kind() {
+        let going = |stored: &Option<Arc<Stored>>| stored.as_ref().is_some_and(|s| s.deleting);
+        if **kind == namespace_kind() && going(&change.new) && !going(&change.old) {
             self.wake_those_in(&change.key.name);
         }
     }
@@ -103,20 +115,19 @@ impl Session {
 
     /// Those that wait for the agent of a node that is gone.
     fn wake_those_on(&self, node: &str) {
-        self.wake(|records, subject| {
-            records.get(&subject.uid).is_some_and(|k| k.status.node.as_deref() == Some(node))
-        });
+        self.wake(|_, known| known.status.node.as_deref() == Some(node));
     }
 
     /// Those whose namespace began to be deleted.
     fn wake_those_in(&self, namespace: &str) {
-        self.wake(|_, subject| subject.key.namespace.as_deref() == Some(namespace));
+        self.wake(|subject, _| subject.key.namespace.as_deref() == Some(namespace));
     }
 
-    fn wake(&self, concerned: impl Fn(&crate::records::Records, &Subject) -> bool) {
+    fn wake(&self, concerned: impl Fn(&Subject, &Known) -> bool) {
         let found: Vec<Subject> = {
             let records = self.records.lock();
-            records.subjects().filter(|s| concerned(&records, s)).cloned().collect()
+            let found = records.all().filter(|(subject, known)| concerned(subject, known));
+            found.map(|(subject, _)| subject.clone()).collect()
         };
         found.into_iter().for_each(|subject| self.queue.now(Arc::new(subject)));
     }

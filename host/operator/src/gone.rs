@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use isthmus_kubernetes::store::StoreSnapshot;
+use isthmus_model::condition::{ATTACHED, Condition, READY};
 use isthmus_model::desired::DesiredList;
 use isthmus_model::object::Subject;
 use isthmus_model::plan::External;
@@ -13,11 +14,13 @@ use isthmus_model::value::Reference;
 use crate::apply::apply;
 use crate::error::ReconcileError;
 use crate::mapped::Mapping;
-use crate::reconcile::{Next, is_attached};
+use crate::reconcile::{Next, is_attached, undated};
 use crate::records::Known;
 use crate::refs::Resolved;
-use crate::session::{Session, node_kind};
+use crate::session::{Presence, Session, node_kind};
 
+/// When to look again at a mapping whose uid another one claims.
+const CLAIMED: Duration = Duration::from_secs(60);
 /// How long a port is kept for an agent that does not say that it has let go.
 const WITHOUT_AGENT: Duration = Duration::from_secs(300);
 
@@ -29,9 +32,24 @@ impl Session {
         known: Known,
         snapshot: &StoreSnapshot,
     ) -> Result<Next, ReconcileError> {
+        if let Some(other) = self.rival(subject, snapshot) {
+            tracing::warn!(subject = %subject.key, uid = %subject.uid, other = %other.key, "two CloudMappings claim one uid, and the other's object may live: nothing is deleted");
+            return Ok(Next::Waiting(CLAIMED));
+        }
         if let Some(wait) = self.waits_for_agent(subject, &known, snapshot) {
+            self.waiting_for_agent(subject, &known, wait).await?;
             return Ok(Next::Waiting(wait));
         }
+        self.take_down(subject, known, &Mapping::gone()).await
+    }
+
+    /// Everything of a subject goes, then the CloudMapping.
+    pub(crate) async fn take_down(
+        self: &Arc<Self>,
+        subject: &Arc<Subject>,
+        known: Known,
+        mapping: &Mapping,
+    ) -> Result<Next, ReconcileError> {
         self.find_unknown(subject, Some(&known)).await?;
         let (desired, record) = (DesiredList::default(), known.record());
         let steps = self.plan(subject, &desired, &record, &Resolved::default(), Some(&known));
@@ -43,21 +61,42 @@ impl Session {
         if applied.complete() && steps.blocked.is_empty() && !left {
             self.fence()?;
             self.mappings.release(&known.namespace, &known.name, &known.uid).await?;
-            self.records.lock().released(&subject.uid);
+            self.records.lock().released(subject);
             self.wake_referred(&known);
             self.forget(subject);
             return Ok(Next::Done);
         }
-        let mapping = Mapping::gone();
         let conditions =
-            self.outcome_conditions(subject, &mapping, &steps, &applied, &Resolved::default()).await;
-        self.settle(subject, &known, &desired, &mapping, &applied, conditions).await?;
+            self.outcome_conditions(subject, mapping, &steps, &applied, &Resolved::default()).await;
+        self.settle(subject, &known, &desired, mapping, &applied, conditions).await?;
         match applied.errors.values().map(ReconcileError::class).min() {
             // A delete must come through in the end, whatever the cloud says now.
             Some(RetryClass::Invalid) => Ok(Next::Retry(RetryClass::Forbidden)),
             Some(class) => Ok(Next::Retry(class)),
             None => Ok(Next::Waiting(Duration::from_secs(20))),
         }
+    }
+
+    /// Another subject that claims this one's uid, and that is not known to be gone. What is marked with the uid may be its.
+    fn rival(&self, subject: &Subject, snapshot: &StoreSnapshot) -> Option<Subject> {
+        let rivals = self.records.lock().rivals(subject);
+        rivals.into_iter().find(|rival| !matches!(self.presence(rival, snapshot), Presence::Gone))
+    }
+
+    /// Says that the port is kept for the agent.
+    async fn waiting_for_agent(
+        &self,
+        subject: &Subject,
+        known: &Known,
+        wait: Duration,
+    ) -> Result<(), ReconcileError> {
+        let node = known.status.node.as_deref().unwrap_or("its node");
+        let why = format!("the object is gone; the agent of {node} has not let go of its interfaces yet");
+        let ready = Condition::no(READY, "WaitingForAgent", why);
+        let kept = known.status.conditions.iter().filter(|c| ![READY, ATTACHED].contains(&&*c.type_));
+        let conditions = kept.map(undated).chain([ready]).collect();
+        tracing::debug!(subject = %subject.key, seconds = wait.as_secs(), "waiting for the agent");
+        self.patch_conditions(subject, known, conditions).await
     }
 
     /// How long to wait for the agent to let go of the VIFs; `None`: not at all (design, section 6).
@@ -83,10 +122,7 @@ impl Session {
     fn wake_referred(&self, known: &Known) {
         for recorded in known.record().into_values().flat_map(|r| r.references) {
             if let Reference::Mapped { subject: key, .. } = recorded.reference {
-                let records = self.records.lock();
-                let lives: Vec<Subject> =
-                    records.lives(&key).filter_map(|uid| records.subject(uid).cloned()).collect();
-                drop(records);
+                let lives: Vec<Subject> = self.records.lock().lives(&key).collect();
                 lives.into_iter().for_each(|subject| self.queue.now(Arc::new(subject)));
             }
         }

@@ -10,7 +10,7 @@ use isthmus_model::desired::DesiredList;
 use isthmus_model::hash;
 use isthmus_model::object::Subject;
 use isthmus_model::outcome::Outcome;
-use isthmus_policy::{Mapped, Stop};
+use isthmus_policy::{CallError, Mapped, Stop};
 
 use crate::metrics::Call;
 use crate::modules::{Lane, Serving};
@@ -26,6 +26,8 @@ pub struct Mapping {
     pub condition: Condition,
     /// There is nothing to say where nothing is recorded: the subject waits.
     pub quiet: bool,
+    /// It may be better at the next call, although nothing that was read changes.
+    pub passing: bool,
     /// The versions that said it.
     pub versions: Versions,
 }
@@ -35,6 +37,8 @@ pub struct Mapping {
 pub enum Verdict {
     /// What is desired; empty where nothing is to be mapped.
     List(DesiredList),
+    /// Nothing is desired, and the CloudMapping goes with what it records.
+    Nothing,
     /// What is recorded stays as it is.
     Frozen(Condition),
 }
@@ -42,14 +46,16 @@ pub enum Verdict {
 impl Mapping {
     /// Of a subject whose object is gone: nothing is desired, and no module is asked.
     pub fn gone() -> Self {
-        let condition =
-            Condition::yes(MAPPED, "SubjectGone", "the object is gone: what was made for it goes");
-        let (verdict, versions) = (Verdict::List(DesiredList::default()), Versions::default());
-        Self { verdict, condition, quiet: false, versions }
+        Self::nothing(Condition::yes(MAPPED, "SubjectGone", "the object is gone: what was made for it goes"))
+    }
+
+    fn nothing(condition: Condition) -> Self {
+        let (verdict, versions) = (Verdict::Nothing, Versions::default());
+        Self { verdict, condition, quiet: false, passing: false, versions }
     }
 
     fn frozen(condition: Condition, quiet: bool, versions: Versions) -> Self {
-        Self { verdict: Verdict::Frozen(condition.clone()), condition, quiet, versions }
+        Self { verdict: Verdict::Frozen(condition.clone()), condition, quiet, passing: false, versions }
     }
 }
 
@@ -67,9 +73,7 @@ impl Session {
             Some(Lane::Serving(serving)) => serving.clone(),
             Some(Lane::Unmapping(module)) => {
                 let why = format!("PolicyModule {module} is being deleted with onDelete: Unmap");
-                let condition = Condition::yes(MAPPED, "Unmapping", why);
-                let (verdict, versions) = (Verdict::List(DesiredList::default()), Versions::default());
-                return Mapping { verdict, condition, quiet: false, versions };
+                return Mapping::nothing(Condition::yes(MAPPED, "Unmapping", why));
             }
             Some(Lane::Missing(why)) => {
                 return Mapping::frozen(
@@ -87,22 +91,24 @@ impl Session {
                 );
             }
         };
-        let (text, view, run) = (stored.text.clone(), Arc::new(snapshot), serving.clone());
+        let view = Arc::new(snapshot);
+        let (text, seen, run) = (stored.text.clone(), view.clone(), serving.clone());
         let begun = std::time::Instant::now();
-        let called = tokio::task::spawn_blocking(move || run.pipeline.map(&text, view)).await;
+        let called = tokio::task::spawn_blocking(move || run.pipeline.map(&text, seen)).await;
         self.metrics.call_seconds.observe(begun.elapsed().as_secs_f64());
         let mapped = match called {
             Ok(mapped) => mapped,
             Err(error) => {
                 let why = format!("the call ended abnormally: {error}");
-                return Mapping::frozen(
-                    Condition::no(MAPPED, "ModuleCallFailed", why),
-                    false,
-                    Versions::default(),
-                );
+                let condition = Condition::no(MAPPED, "ModuleCallFailed", why);
+                return Mapping { passing: true, ..Mapping::frozen(condition, false, Versions::default()) };
             }
         };
         self.deps.lock().set(subject, mapped.reads.clone());
+        // What changed while the module was called could not wake a subject whose reads were not known.
+        if mapped.reads.iter().any(|read| read.differs(&*view, &self.snapshot())) {
+            self.queue.now(subject.clone());
+        }
         self.count(&mapped);
         let input = hash::of(&(
             &*stored.text,
@@ -148,11 +154,17 @@ impl Session {
                     ),
                     None => Condition::yes(MAPPED, "Mapped", format!("{} entries", list.entries().len())),
                 };
-                Mapping { verdict: Verdict::List(list), condition, quiet: false, versions }
+                Mapping { verdict: Verdict::List(list), condition, quiet: false, passing: false, versions }
             }
             Err(Stop::Outcome { outcome: Outcome::NotMapped(why), .. }) => {
                 let condition = Condition::yes(MAPPED, "NotMapped", why);
-                Mapping { verdict: Verdict::List(DesiredList::default()), condition, quiet: false, versions }
+                Mapping {
+                    verdict: Verdict::List(DesiredList::default()),
+                    condition,
+                    quiet: false,
+                    passing: false,
+                    versions,
+                }
             }
             Err(Stop::Outcome { stage, outcome: Outcome::Waiting(why) }) => {
                 Mapping::frozen(Condition::no(MAPPED, "Waiting", format!("{stage}: {why}")), true, versions)
@@ -166,7 +178,10 @@ impl Session {
             Err(Stop::Failed { stage, error }) => {
                 let note = format!("{stage}: {error}");
                 self.tell(subject, Severity::Warning, error.reason(), note.clone());
-                Mapping::frozen(Condition::no(MAPPED, error.reason(), note), false, versions)
+                // A call may be slow because the machine is: the same one ends in time later.
+                let passing = matches!(error, CallError::Deadline(_));
+                let frozen = Mapping::frozen(Condition::no(MAPPED, error.reason(), note), false, versions);
+                Mapping { passing, ..frozen }
             }
         }
     }

@@ -47,7 +47,7 @@ impl Session {
     ) -> Vec<Condition> {
         let realized = match worst(applied) {
             Some((name, error)) => {
-                let mut message = format!("{name}: {error}");
+                let mut message = format!("{name}: {}", error.told());
                 if error.class() == RetryClass::Quota
                     && let Some(quota) = self.cloud.quota("port").await
                 {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use isthmus_kubernetes::crd::CloudMappingStatus;
 use isthmus_kubernetes::error::ErrorKind;
+use isthmus_kubernetes::events::Severity;
 use isthmus_kubernetes::store::{StoreSnapshot, Stored};
 use isthmus_model::condition::{ATTACHED, Condition, READY, REALIZED};
 use isthmus_model::desired::DesiredList;
@@ -81,7 +82,7 @@ pub async fn reconcile(session: &Arc<Session>, subject: Arc<Subject>) -> Option<
 impl Session {
     async fn once(self: &Arc<Self>, subject: &Arc<Subject>) -> Result<Next, ReconcileError> {
         let snapshot = self.snapshot();
-        let known = self.records.lock().get(&subject.uid).cloned();
+        let known = self.records.lock().get(subject).cloned();
         match self.presence(subject, &snapshot) {
             Presence::Unknown => Ok(Next::Done),
             Presence::Live(stored) => self.live(subject, &stored, known, &snapshot).await,
@@ -115,13 +116,19 @@ impl Session {
         if terminating && known.is_none() {
             return Ok(Next::Done);
         }
-        self.seen(&subject.uid);
+        if known.is_none() {
+            self.seen(&subject.uid);
+        }
         let mapping = self.map(subject, stored, snapshot.clone(), known.is_some()).await;
         match mapping.verdict {
             Verdict::List(ref list) => {
                 self.stage(subject, 0);
                 self.realize(subject, known, list, &mapping).await
             }
+            Verdict::Nothing => match known {
+                Some(known) => self.take_down(subject, known, &mapping).await,
+                None => Ok(Next::Done),
+            },
             Verdict::Frozen(ref condition) => self.freeze(subject, known, condition, &mapping).await,
         }
     }
@@ -137,30 +144,22 @@ impl Session {
         self.mappings.release(&known.namespace, &known.name, &known.uid).await?;
         let node = known.status.node.as_deref();
         let fresh = match self.mappings.create(subject, node).await {
-            Ok(fresh) if fresh.metadata.deletion_timestamp.is_none() => fresh,
-            // The old one is not gone yet.
-            Ok(_) => return Ok(Err(Next::Retry(RetryClass::Conflict))),
+            Ok(fresh) => fresh,
             Err(error) if error.kind == ErrorKind::NamespaceTerminating => return Ok(Err(Next::Done)),
             Err(error) => return Err(error.into()),
         };
         tracing::info!(subject = %subject.key, "the CloudMapping was deleted by hand: written again");
-        self.write_status(&fresh, &known.status).await?;
-        let known = self.records.lock().get(&subject.uid).cloned();
+        let fresh = {
+            let mut records = self.records.lock();
+            records.put(&fresh);
+            // Until it is written: what it records was not made by anybody else.
+            records.keep_unwritten(subject, &known.status);
+            records.get(subject).cloned()
+        };
+        let Some(fresh) = fresh else { return Ok(Err(Next::Retry(RetryClass::Conflict))) };
+        self.patch(subject, &fresh, CloudMappingStatus::clone(&known.status)).await?;
+        let known = self.records.lock().get(subject).cloned();
         Ok(known.ok_or(Next::Retry(RetryClass::Conflict)))
-    }
-
-    async fn write_status(
-        &self,
-        mapping: &isthmus_kubernetes::crd::CloudMapping,
-        status: &CloudMappingStatus,
-    ) -> Result<(), ReconcileError> {
-        self.records.lock().put(mapping);
-        let (namespace, name) = (mapping.metadata.namespace.as_deref(), mapping.metadata.name.as_deref());
-        let version = mapping.metadata.resource_version.as_deref();
-        let (namespace, name) = (namespace.unwrap_or_default(), name.unwrap_or_default());
-        let written = self.mappings.patch_status(namespace, name, status, version).await?;
-        self.records.lock().put(&written);
-        Ok(())
     }
 
     /// From a list to the cloud.
@@ -199,7 +198,9 @@ impl Session {
         if applied.cut_short() {
             return Err(self.cut_short(subject, &known, desired, &applied).await);
         }
-        self.stage(subject, 1);
+        if applied.complete() {
+            self.stage(subject, 1);
+        }
         let conditions = self.outcome_conditions(subject, mapping, &steps, &applied, &resolved).await;
         let ready = conditions.iter().any(|c| c.kind == READY && c.status == Some(true));
         self.settle(subject, &known, desired, mapping, &applied, conditions).await?;
@@ -269,7 +270,7 @@ impl Session {
         known: Option<&Known>,
     ) -> Result<(), ReconcileError> {
         if known.is_some_and(|known| !known.unknown().is_empty()) {
-            let all = self.cloud.list(&Mark::subject_tag(&subject.uid)).await?;
+            let all = self.cloud.list_of(&Mark::cluster_tag(&self.cluster), &subject.uid).await?;
             let ours = |o: &isthmus_model::observed::Observed| {
                 o.mark.as_ref().is_some_and(|m| m.cluster == self.cluster && m.subject == *subject.uid)
             };
@@ -288,7 +289,7 @@ impl Session {
             Ok(mapping) => {
                 let mut records = self.records.lock();
                 records.put(&mapping);
-                Ok(records.get(&subject.uid).cloned().ok_or(Next::Retry(RetryClass::Conflict)))
+                Ok(records.get(subject).cloned().ok_or(Next::Retry(RetryClass::Conflict)))
             }
             Err(error) if error.kind == ErrorKind::NamespaceTerminating => Ok(Err(Next::Done)),
             Err(error) => Err(error.into()),
@@ -307,7 +308,7 @@ impl Session {
     ) -> Result<(), ReconcileError> {
         let observed = self.inventory.lock().of(&subject.uid);
         let record = applied.record_with_unknown(desired);
-        let messages = applied.errors.iter().map(|(name, error)| (name.clone(), error.to_string())).collect();
+        let messages = applied.errors.iter().map(|(name, error)| (name.clone(), error.told())).collect();
         let facts = Facts {
             subject,
             generation: known.generation,
@@ -319,11 +320,37 @@ impl Session {
             conditions,
         };
         let versions = mapping.versions(desired);
-        let status = status::applied(&facts, desired, versions, &self.cloud.existing).await?;
-        self.patch(known, status).await
+        let status = match status::applied(&facts, desired, versions, &self.cloud.existing).await {
+            Ok(status) => status,
+            Err(error) => {
+                // What was made must not be forgotten because it can't be described yet.
+                let known_so_far = status::with_conditions(&facts);
+                self.records.lock().keep_unwritten(subject, &known_so_far);
+                return Err(error.into());
+            }
+        };
+        let node = status.node.clone().filter(|_| !known.on_node);
+        self.patch(subject, known, status).await?;
+        match node {
+            Some(node) => self.label_node(subject, known, &node).await,
+            None => Ok(()),
+        }
     }
 
-    async fn patch(&self, known: &Known, status: CloudMappingStatus) -> Result<(), ReconcileError> {
+    /// The mapping was made before its node was known: the node's agent looks for the label.
+    async fn label_node(&self, subject: &Subject, known: &Known, node: &str) -> Result<(), ReconcileError> {
+        let labelled = self.mappings.label_node(&known.namespace, &known.name, node).await?;
+        self.records.lock().put(&labelled);
+        tracing::debug!(subject = %subject.key, node, "labelled with its node");
+        Ok(())
+    }
+
+    async fn patch(
+        &self,
+        subject: &Subject,
+        known: &Known,
+        status: CloudMappingStatus,
+    ) -> Result<(), ReconcileError> {
         // A change of the input alone that changes nothing else is not worth a write (invariant 6).
         let input = known.status.input_hash.clone();
         if !known.unwritten && *known.status == (CloudMappingStatus { input_hash: input, ..status.clone() }) {
@@ -332,18 +359,34 @@ impl Session {
         self.fence()?;
         let version = known.resource_version.as_deref();
         match self.mappings.patch_status(&known.namespace, &known.name, &status, version).await {
-            Ok(written) => drop(self.records.lock().put(&written)),
-            // Somebody wrote in between (the agent, its condition): read what there is now, and do it over.
+            Ok(written) => {
+                self.records.lock().put_written(&written);
+                self.tell_realized(subject, known, &status);
+                Ok(())
+            }
             Err(error) => {
+                self.records.lock().keep_unwritten(subject, &status);
+                // Somebody wrote in between (the agent, its condition): read what there is now, and do it over.
                 if error.kind == ErrorKind::Conflict
                     && let Some(fresh) = self.mappings.get(&known.namespace, &known.name).await?
                 {
-                    self.records.lock().put_unwritten(&fresh, &status);
+                    self.records.lock().put(&fresh);
                 }
-                return Err(error.into());
+                Err(error.into())
             }
         }
-        Ok(())
+    }
+
+    /// An Event where a subject came to be held up, or is held up by something else than before.
+    fn tell_realized(&self, subject: &Subject, before: &Known, status: &CloudMappingStatus) {
+        let held_up = |status: &CloudMappingStatus| {
+            let found = status.conditions.iter().find(|c| c.type_ == REALIZED && c.status == "False");
+            found.map(|c| (c.reason.clone(), c.message.clone()))
+        };
+        let Some((reason, message)) = held_up(status) else { return };
+        if held_up(&before.status).is_none_or(|(old, _)| old != reason) {
+            self.tell(subject, Severity::Warning, &reason, message);
+        }
     }
 
     /// We stop, or lead no longer: what came of it so far is recorded where we still may, and the rest is the next leader's.
@@ -378,11 +421,12 @@ impl Session {
             return Err(error);
         }
         if let Some(known) = known {
-            let failed = Condition::no(REALIZED, error.reason(), error.to_string());
-            let ready = Condition::no(READY, error.reason(), error.to_string());
+            let failed = Condition::no(REALIZED, error.reason(), error.told());
+            let ready = Condition::no(READY, error.reason(), error.told());
             self.patch_conditions(subject, &known, vec![mapping.condition.clone(), failed, ready]).await?;
         } else {
             tracing::warn!(subject = %subject.key, %error, "not mapped yet");
+            self.tell(subject, Severity::Warning, error.reason(), error.told());
         }
         Ok(Next::Retry(error.class()))
     }
@@ -412,11 +456,14 @@ impl Session {
         let ready = Condition { kind: READY.into(), ..condition.clone() };
         let all = std::iter::once(condition.clone()).chain(kept).chain([ready]).collect();
         self.patch_conditions(subject, &known, all).await?;
+        if mapping.passing {
+            return Ok(Next::Retry(RetryClass::Transient));
+        }
         self.succeeded(&subject.uid, false);
         Ok(Next::Done)
     }
 
-    async fn patch_conditions(
+    pub(crate) async fn patch_conditions(
         &self,
         subject: &Subject,
         known: &Known,
@@ -444,14 +491,14 @@ impl Session {
             unknown,
             conditions,
         };
-        self.patch(known, status::with_conditions(&facts)).await
+        self.patch(subject, known, status::with_conditions(&facts)).await
     }
 
     /// Mappings that refer to this one are looked at again when what it recorded changed.
     fn wake_users(&self, subject: &Subject, before: &Known) {
         let users: BTreeSet<Subject> = {
             let records = self.records.lock();
-            let Some(now) = records.get(&subject.uid) else { return };
+            let Some(now) = records.get(subject) else { return };
             if now.status.resources == before.status.resources {
                 return;
             }
@@ -471,7 +518,8 @@ pub(crate) fn is_attached(status: &CloudMappingStatus) -> bool {
     status.conditions.iter().any(|c| c.type_ == ATTACHED && c.status == "True")
 }
 
-fn undated(condition: &meta::Condition) -> Condition {
+/// A condition as we give it.
+pub(crate) fn undated(condition: &meta::Condition) -> Condition {
     let status = match condition.status.as_str() {
         "True" => Some(true),
         "False" => Some(false),

@@ -4,9 +4,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use isthmus_kubernetes::crd::{CloudMapping, CloudMappingStatus};
+use isthmus_kubernetes::names::{FINALIZER, LABEL_NODE};
+use isthmus_model::condition::ATTACHED;
 use isthmus_model::object::{ObjectKey, Subject};
 use isthmus_model::record::Record;
 use isthmus_model::value::Reference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
 use kube::ResourceExt;
 
 /// One CloudMapping, slim.
@@ -26,6 +29,8 @@ pub struct Known {
     pub deleting: bool,
     /// We have taken our finalizer off: it is as good as gone.
     pub released: bool,
+    /// It says which node it is on, for that node's agent.
+    pub on_node: bool,
     /// Its status.
     pub status: Arc<CloudMappingStatus>,
     /// The status is ours, and the API server does not have it yet.
@@ -53,139 +58,197 @@ impl Known {
     }
 }
 
-/// All of them, by the subject's uid.
+/// All of them, by subject. Two mappings may claim one uid (somebody copied one, or made one up): each has its place, and
+/// [`Records::rivals`] names the others.
 #[derive(Debug, Default)]
 pub struct Records {
-    known: HashMap<Arc<str>, (Subject, Known)>,
+    /// By the subject's uid; nearly always one.
+    known: HashMap<Arc<str>, Vec<(Subject, Known)>>,
+    /// By the mapping's own uid.
+    by_mapping: HashMap<Box<str>, Subject>,
     by_key: HashMap<ObjectKey, BTreeSet<Arc<str>>>,
     /// Who refers to an entry of another mapping.
-    users: HashMap<(ObjectKey, String), BTreeSet<Arc<str>>>,
+    users: HashMap<(ObjectKey, String), BTreeSet<Subject>>,
 }
 
 impl Records {
     /// The mapping of a subject.
-    pub fn get(&self, uid: &str) -> Option<&Known> {
-        self.known.get(uid).map(|(_, known)| known)
+    pub fn get(&self, subject: &Subject) -> Option<&Known> {
+        let all = self.known.get(&subject.uid)?;
+        all.iter().find(|(own, _)| own == subject).map(|(_, known)| known)
     }
 
-    /// The subject of this uid.
-    pub fn subject(&self, uid: &str) -> Option<&Subject> {
-        self.known.get(uid).map(|(subject, _)| subject)
+    fn get_mut(&mut self, subject: &Subject) -> Option<&mut Known> {
+        let all = self.known.get_mut(&subject.uid)?;
+        all.iter_mut().find(|(own, _)| own == subject).map(|(_, known)| known)
+    }
+
+    /// Whether any mapping is of this uid.
+    pub fn has_uid(&self, uid: &str) -> bool {
+        self.known.contains_key(uid)
+    }
+
+    /// Other subjects whose mappings claim this subject's uid.
+    pub fn rivals(&self, subject: &Subject) -> Vec<Subject> {
+        let all = self.known.get(&subject.uid).into_iter().flatten();
+        all.map(|(other, _)| other).filter(|other| *other != subject).cloned().collect()
     }
 
     /// Every subject that has a mapping.
     pub fn subjects(&self) -> impl Iterator<Item = &Subject> {
-        self.known.values().map(|(subject, _)| subject)
+        self.all().map(|(subject, _)| subject)
+    }
+
+    /// Every subject with its mapping.
+    pub fn all(&self) -> impl Iterator<Item = &(Subject, Known)> {
+        self.known.values().flatten()
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.known.len()
+        self.by_mapping.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.known.is_empty()
+        self.by_mapping.is_empty()
     }
 
-    /// The uids of subjects of this name that have mappings: one life of the object each.
-    pub fn lives(&self, key: &ObjectKey) -> impl Iterator<Item = &Arc<str>> {
-        self.by_key.get(key).into_iter().flatten()
+    /// The subjects of this name that have mappings: one for each life of the object.
+    pub fn lives(&self, key: &ObjectKey) -> impl Iterator<Item = Subject> {
+        let uids = self.by_key.get(key).into_iter().flatten();
+        uids.map(move |uid| Subject { key: key.clone(), uid: uid.clone() })
     }
 
     /// Subjects whose mappings refer to this entry.
     pub fn users(&self, key: &ObjectKey, entry: &str) -> Vec<Subject> {
-        let uids = self.users.get(&(key.clone(), entry.to_owned()));
-        uids.into_iter().flatten().filter_map(|uid| self.subject(uid).cloned()).collect()
+        self.users.get(&(key.clone(), entry.to_owned())).into_iter().flatten().cloned().collect()
     }
 
     /// Local names of a subject's entries that other mappings refer to.
     pub fn held(&self, subject: &Subject) -> BTreeSet<String> {
-        let entries =
-            self.get(&subject.uid).map(|known| known.status.resources.iter().map(|r| r.name.clone()));
+        let entries = self.get(subject).map(|known| known.status.resources.iter().map(|r| r.name.clone()));
         let used = |name: &String| {
             let users = self.users.get(&(subject.key.clone(), name.clone()));
-            users.is_some_and(|users| users.iter().any(|uid| *uid != subject.uid))
+            users.is_some_and(|users| users.iter().any(|user| user != subject))
         };
         entries.into_iter().flatten().filter(used).collect()
     }
 
-    /// Takes in a mapping as read or written. An older state than the known one is left aside (a watch lags behind our own
-    /// writes). Answers its subject where anything changed.
+    /// Takes in a mapping as the watch or an answer shows it. An older state than the known one is left aside (a watch lags
+    /// behind our own writes), and a status of ours that could not be written yet stays. Answers its subject where
+    /// anything changed.
     pub fn put(&mut self, mapping: &CloudMapping) -> Option<Subject> {
-        let subject = mapping.spec.subject.subject();
-        let known = Known {
-            namespace: mapping.namespace().unwrap_or_default().into(),
-            name: mapping.name_any(),
-            uid: mapping.uid().unwrap_or_default(),
-            resource_version: mapping.resource_version(),
-            generation: mapping.metadata.generation,
-            deleting: mapping.metadata.deletion_timestamp.is_some(),
-            released: !mapping.finalizers().iter().any(|f| f == isthmus_kubernetes::names::FINALIZER),
-            status: Arc::new(mapping.status.clone().unwrap_or_default()),
-            unwritten: false,
-        };
-        if let Some(old) = self.get(&subject.uid)
-            && (older(&known, old) || same(&known, old))
-        {
-            return None;
+        let (subject, mut known) = slim(mapping);
+        if let Some(old) = self.get(&subject) {
+            if older(&known, old) || same(&known, old) {
+                return None;
+            }
+            if old.unwritten && old.uid == known.uid {
+                known.status = with_others_conditions(&old.status, &known.status);
+                known.unwritten = true;
+            }
         }
-        self.forget_users(&subject.uid);
-        let uid = subject.uid.clone();
-        for key in referred(&known.status) {
-            self.users.entry(key).or_default().insert(uid.clone());
-        }
-        self.by_key.entry(subject.key.clone()).or_default().insert(uid.clone());
-        self.known.insert(uid, (subject.clone(), known));
+        self.insert(&subject, known);
         Some(subject)
     }
 
-    /// A status could not be written: what it records must not be forgotten meanwhile, so that nothing is made twice. `fresh`
-    /// is the mapping as it is now. A crash before the next write is healed by marks.
-    pub fn put_unwritten(&mut self, fresh: &CloudMapping, status: &CloudMappingStatus) {
-        let mut merged = fresh.clone();
-        let conditions = merged.status.as_ref().map(|s| s.conditions.clone()).unwrap_or_default();
-        merged.status = Some(CloudMappingStatus { conditions, ..status.clone() });
-        self.put(&merged);
-        if let Some((_, known)) = self.known.get_mut(fresh.spec.subject.uid.as_str()) {
-            known.unwritten = true;
+    /// Takes in the answer to a write of a status of ours: what could not be written before is written with it.
+    pub fn put_written(&mut self, mapping: &CloudMapping) {
+        let (subject, known) = slim(mapping);
+        match self.get_mut(&subject) {
+            // The watch was faster, and knows of a later write.
+            Some(old) if old.uid == known.uid && older(&known, old) => old.unwritten = false,
+            _ => self.insert(&subject, known),
         }
     }
 
+    /// A status could not be written: what it records must not be forgotten meanwhile, so that nothing is made twice. A
+    /// crash before the next write is healed by marks.
+    pub fn keep_unwritten(&mut self, subject: &Subject, status: &CloudMappingStatus) {
+        let Some(known) = self.get(subject).cloned() else { return };
+        let status = with_others_conditions(status, &known.status);
+        self.insert(subject, Known { status, unwritten: true, ..known });
+    }
+
+    fn insert(&mut self, subject: &Subject, known: Known) {
+        self.forget(subject);
+        for key in referred(&known.status) {
+            self.users.entry(key).or_default().insert(subject.clone());
+        }
+        self.by_key.entry(subject.key.clone()).or_default().insert(subject.uid.clone());
+        self.by_mapping.insert(known.uid.as_str().into(), subject.clone());
+        self.known.entry(subject.uid.clone()).or_default().push((subject.clone(), known));
+    }
+
     /// Our finalizer is off: nothing of ours is left there.
-    pub fn released(&mut self, uid: &str) {
-        self.forget_users(uid);
-        if let Some((_, known)) = self.known.get_mut(uid) {
+    pub fn released(&mut self, subject: &Subject) {
+        self.forget_users(subject);
+        if let Some(known) = self.get_mut(subject) {
             known.released = true;
         }
     }
 
     /// Takes in that the mapping of this uid is gone. Answers its subject.
     pub fn remove(&mut self, mapping_uid: &str) -> Option<Subject> {
-        let uid =
-            self.known.iter().find(|(_, (_, known))| known.uid == mapping_uid).map(|(uid, _)| uid.clone())?;
-        self.forget_users(&uid);
-        let (subject, _) = self.known.remove(&uid)?;
+        let subject = self.by_mapping.get(mapping_uid)?.clone();
+        self.forget(&subject);
+        Some(subject)
+    }
+
+    fn forget(&mut self, subject: &Subject) {
+        self.forget_users(subject);
+        let Some(all) = self.known.get_mut(&subject.uid) else { return };
+        let Some(at) = all.iter().position(|(own, _)| own == subject) else { return };
+        let (_, known) = all.swap_remove(at);
+        if all.is_empty() {
+            self.known.remove(&subject.uid);
+        }
+        self.by_mapping.remove(known.uid.as_str());
         if let Some(lives) = self.by_key.get_mut(&subject.key) {
-            lives.remove(&uid);
+            lives.remove(&subject.uid);
             if lives.is_empty() {
                 self.by_key.remove(&subject.key);
             }
         }
-        Some(subject)
     }
 
-    fn forget_users(&mut self, uid: &str) {
-        let Some((_, known)) = self.known.get(uid) else { return };
+    fn forget_users(&mut self, subject: &Subject) {
+        let Some(known) = self.get(subject) else { return };
         for key in referred(&known.status) {
             if let Some(users) = self.users.get_mut(&key) {
-                users.remove(uid);
+                users.remove(subject);
                 if users.is_empty() {
                     self.users.remove(&key);
                 }
             }
         }
     }
+}
+
+fn slim(mapping: &CloudMapping) -> (Subject, Known) {
+    let known = Known {
+        namespace: mapping.namespace().unwrap_or_default().into(),
+        name: mapping.name_any(),
+        uid: mapping.uid().unwrap_or_default(),
+        resource_version: mapping.resource_version(),
+        generation: mapping.metadata.generation,
+        deleting: mapping.metadata.deletion_timestamp.is_some(),
+        released: !mapping.finalizers().iter().any(|f| f == FINALIZER),
+        on_node: mapping.labels().contains_key(LABEL_NODE),
+        status: Arc::new(mapping.status.clone().unwrap_or_default()),
+        unwritten: false,
+    };
+    (mapping.spec.subject.subject(), known)
+}
+
+/// A status of ours beside the conditions that others wrote.
+fn with_others_conditions(ours: &CloudMappingStatus, stored: &CloudMappingStatus) -> Arc<CloudMappingStatus> {
+    let of_others = |c: &&meta::Condition| c.type_ == ATTACHED;
+    let mut conditions: Vec<_> = ours.conditions.iter().filter(|c| !of_others(c)).cloned().collect();
+    conditions.extend(stored.conditions.iter().filter(of_others).cloned());
+    conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
+    Arc::new(CloudMappingStatus { conditions, ..ours.clone() })
 }
 
 /// Entries of other mappings that a status refers to.
@@ -210,4 +273,80 @@ fn older(new: &Known, old: &Known) -> bool {
 
 fn same(new: &Known, old: &Known) -> bool {
     new.uid == old.uid && new.resource_version.is_some() && new.resource_version == old.resource_version
+}
+
+#[cfg(test)]
+mod tests {
+    use isthmus_kubernetes::crd::{CloudMappingSpec, ResourceState, ResourceStatus, SubjectRef};
+    use isthmus_model::kinds::Kind;
+    use isthmus_model::object::Gvk;
+
+    use super::*;
+
+    fn subject(namespace: &str, name: &str, uid: &str) -> Subject {
+        Subject { key: ObjectKey::new(Gvk::new("", "v1", "Pod"), Some(namespace), name), uid: uid.into() }
+    }
+
+    fn mapping(subject: &Subject, uid: &str, version: u32) -> CloudMapping {
+        let mut mapping = CloudMapping::new("m", CloudMappingSpec { subject: SubjectRef::from(subject) });
+        mapping.metadata.uid = Some(uid.into());
+        mapping.metadata.resource_version = Some(version.to_string());
+        mapping.metadata.finalizers = Some(vec![FINALIZER.into()]);
+        mapping
+    }
+
+    fn status(unknown: bool) -> CloudMappingStatus {
+        let resource = ResourceStatus {
+            name: "port".into(),
+            kind: Kind::Port,
+            id: None,
+            state: ResourceState::Pending,
+            hash: String::new(),
+            fields: BTreeSet::new(),
+            project: None,
+            references: Vec::new(),
+            addresses: Vec::new(),
+            message: None,
+            created_unknown: unknown,
+            retained: false,
+        };
+        CloudMappingStatus { resources: vec![resource], ..CloudMappingStatus::default() }
+    }
+
+    #[test]
+    fn a_mapping_that_claims_the_uid_of_another_subject_takes_nothing_from_it() {
+        let (own, forged) = (subject("shop", "web", "u"), subject("evil", "ghost", "u"));
+        let mut records = Records::default();
+        records.put(&mapping(&own, "m1", 1));
+        records.put(&mapping(&forged, "m2", 2));
+        assert_eq!(records.get(&own).unwrap().uid, "m1");
+        assert_eq!(records.rivals(&forged), [own.clone()]);
+        assert_eq!(records.remove("m2"), Some(forged));
+        assert!(records.rivals(&own).is_empty() && records.len() == 1 && records.has_uid("u"));
+        assert_eq!(records.remove("m1"), Some(own));
+        assert!(records.is_empty() && !records.has_uid("u"));
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_kept_until_it_is() {
+        let own = subject("shop", "web", "u");
+        let mut records = Records::default();
+        records.put(&mapping(&own, "m", 1));
+        records.keep_unwritten(&own, &status(true));
+        let lost = |records: &Records| records.get(&own).unwrap().unknown().contains("port");
+        assert!(lost(&records));
+        // Neither what the watch brings late nor somebody's write in between undoes it.
+        assert_eq!(records.put(&mapping(&own, "m", 1)), None);
+        records.put(&mapping(&own, "m", 2));
+        assert!(lost(&records) && records.get(&own).unwrap().unwritten);
+        let mut written = mapping(&own, "m", 3);
+        written.status = Some(status(false));
+        records.put_written(&written);
+        assert!(!lost(&records) && !records.get(&own).unwrap().unwritten);
+        // The watch may bring a later write before the answer to ours.
+        records.keep_unwritten(&own, &status(false));
+        records.put(&mapping(&own, "m", 5));
+        records.put_written(&mapping(&own, "m", 4));
+        assert!(!records.get(&own).unwrap().unwritten);
+    }
 }

@@ -9,7 +9,7 @@ use isthmus_model::plan::External;
 use isthmus_model::value::Reference;
 
 use crate::cloud::{Lookup, Result};
-use crate::session::Session;
+use crate::session::{Session, subject_of};
 
 /// What they stand for, and why the others stand for nothing.
 #[derive(Debug, Default)]
@@ -52,7 +52,8 @@ fn mapped(session: &Session, key: &ObjectKey, name: &str) -> Result<Target, Stri
     };
     let id = {
         let records = session.records.lock();
-        let known = records.get(&stored.uid).ok_or_else(|| format!("{key} has no CloudMapping yet"))?;
+        let known =
+            records.get(&subject_of(&stored)).ok_or_else(|| format!("{key} has no CloudMapping yet"))?;
         let resource = known.status.resources.iter().find(|r| r.name == name);
         let resource = resource.ok_or_else(|| format!("the mapping of {key} has no entry {name:?}"))?;
         resource

@@ -9,6 +9,7 @@ use isthmus_model::observed::Observed;
 use tokio::sync::watch;
 
 use crate::backoff::jittered;
+use crate::records::Records;
 use crate::session::Session;
 
 /// How the resync is done.
@@ -104,27 +105,28 @@ impl Session {
         }
     }
 
-    /// What is ours and has neither a CloudMapping nor a live subject. Nothing at all where there is no CloudMapping: then
-    /// it is the record that is lost (an etcd that was restored), not the owners.
+    /// What is ours and has neither a CloudMapping nor a live subject. Nothing at all while that can't be told.
     fn orphans(&self) -> BTreeMap<String, Observed> {
         let records = self.records.lock();
-        if records.is_empty() {
+        // Without any CloudMapping it is the record that is lost (an etcd that was restored), not the owners.
+        if records.is_empty() || !self.owners_are_known(&records) {
             return BTreeMap::new();
         }
-        let live: BTreeSet<Arc<str>> = {
-            let snapshot = self.snapshot();
-            let pipelines = self.pipelines.load();
-            // A subject of a kind that can't be listed may live.
-            if pipelines.kinds().any(|kind| !self.synced(kind)) {
-                return BTreeMap::new();
-            }
-            pipelines
-                .kinds()
-                .flat_map(|kind| snapshot.iter(kind).map(|s| s.uid.clone()).collect::<Vec<_>>())
-                .collect()
-        };
+        let snapshot = self.snapshot();
+        let kinds = self.watches.kinds();
+        let live: BTreeSet<Arc<str>> =
+            kinds.iter().flat_map(|kind| snapshot.iter(kind).map(|s| s.uid.clone())).collect();
         let inventory = self.inventory.lock();
-        let ownerless = inventory.subjects().filter(|uid| records.get(uid).is_none() && !live.contains(*uid));
+        let ownerless = inventory.subjects().filter(|uid| !records.has_uid(uid) && !live.contains(*uid));
         ownerless.flat_map(|uid| inventory.of(uid)).collect()
+    }
+
+    /// Whether every subject that could own something would be seen: one of a kind that can't be listed, or whose module is
+    /// not there, may live without a CloudMapping.
+    fn owners_are_known(&self, records: &Records) -> bool {
+        let pipelines = self.pipelines.load();
+        pipelines.failed().is_empty()
+            && records.subjects().all(|subject| pipelines.lane(&subject.key.kind).is_some())
+            && self.watches.kinds().iter().all(|kind| self.synced(kind))
     }
 }

@@ -1,5 +1,7 @@
 //! Namespaces, Pods and CloudMappings.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, ensure};
 use isthmus_kubernetes::crd::CloudMapping;
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
@@ -191,4 +193,13 @@ pub fn ready(mapping: &CloudMapping) -> bool {
 pub fn port_id(mapping: &CloudMapping) -> Option<String> {
     let resources = &mapping.status.as_ref()?.resources;
     resources.iter().find(|r| r.kind == isthmus_model::kinds::Kind::Port)?.id.clone()
+}
+
+/// Ids of the ports that mappings record, by the subject's name.
+///
+/// # Errors
+/// One records no port.
+pub fn recorded(mappings: &[CloudMapping]) -> Result<BTreeMap<String, String>> {
+    let one = |m: &CloudMapping| Ok((m.spec.subject.name.clone(), port_id(m).context("it records a port")?));
+    mappings.iter().map(one).collect()
 }

@@ -15,7 +15,7 @@ mod operator;
 mod wait;
 
 pub use cloud::{mark, marked_for};
-pub use cluster::{condition, port_id, ready};
+pub use cluster::{condition, port_id, ready, recorded};
 pub use judged::{faults_config, module_condition};
 pub use lab::{Lab, NODE, OPERATOR_NAMESPACE, on_lab};
 pub use metrics::Sample;

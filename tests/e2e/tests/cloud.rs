@@ -19,6 +19,7 @@ use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
 };
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::events::v1::Event;
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, ResourceExt};
@@ -364,6 +365,14 @@ async fn with_a_quota_of_three_ports_three_of_five_pods_are_mapped() -> Result<(
         })
         .await?;
         ensure!(lab.ports().await?.len() == 3, "three ports");
+        until("both Pods have an Event that says so", async || {
+            let events: Api<Event> = Api::namespaced(lab.kube.clone(), &namespace);
+            let told = events.list(&ListParams::default()).await?.items;
+            let told = told.iter().filter(|e| e.reason.as_deref() == Some("OverQuota")).count();
+            ensure!(told == 2, "{told} Events");
+            Ok(())
+        })
+        .await?;
         lab.port_quota(Some(limit + 2)).await?;
         lab.all_ready(&namespace, 5).await?;
         lab.delete_pods(&namespace).await?;

@@ -109,9 +109,14 @@ async fn a_second_module_for_pods_is_a_conflict() -> Result<()> {
         let take = |fault| json!({"config": faults_config(fault, ""), "replaces": "pod-port"});
         lab.policy_module("faults", take(Some("empty"))).await?;
         lab.refused("faults", "Held", "delete 2").await?;
+        let while_held = lab.pod_ready(&lab.pod(&namespace, "h", json!({})).await?).await?;
+        ensure!(by(&while_held).as_deref() == Some("pod-port"), "the incumbent serves while it is held");
         lab.policy_module("faults", take(None)).await?;
         lab.loaded("faults").await?;
         lab.refused("pod-port", "Replaced", "PolicyModule faults").await?;
+        // What is left of the old one may break as it likes.
+        lab.remove_source("pod-port").await?;
+        lab.refused("pod-port", "SourceMissing", "pod-port").await?;
         let third = lab.pod_ready(&lab.pod(&namespace, "r", json!({})).await?).await?;
         ensure!(by(&third).as_deref() == Some("faults"), "the new one maps");
         ensure!(port_id(&lab.mapping(&pod).await?) == port, "nothing is replaced");
@@ -121,6 +126,7 @@ async fn a_second_module_for_pods_is_a_conflict() -> Result<()> {
         let _operator = lab.operator(&[]).await?;
         let fourth = lab.pod_ready(&lab.pod(&namespace, "s", json!({})).await?).await?;
         ensure!(by(&fourth).as_deref() == Some("faults"), "the new one maps after a restart");
+        lab.load("pod-port", "pod-port").await?;
         remove(lab, "faults").await?;
         lab.loaded("pod-port").await?;
         let fifth = lab.pod_ready(&lab.pod(&namespace, "t", json!({})).await?).await?;
@@ -414,7 +420,8 @@ async fn a_missing_refiner_freezes_the_kind() -> Result<()> {
         let uid = second.uid().context("uid")?;
         ensure!(operator.quiet().await?.cloud_writes() == 0, "nothing is mapped without it");
         ensure!(!lab.ports().await?.iter().any(|p| marked_for(p, &uid)), "q has no port");
-        lab.load("tag-by-team", "tag-by-team").await?;
+        // Who takes the refiner away takes its condition away.
+        remove(lab, "tag-by-team").await?;
         lab.pod_ready(&second).await?;
         ensure!(port_id(&lab.pod_ready(&first).await?) == port);
         Ok(())

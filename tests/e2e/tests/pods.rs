@@ -1,11 +1,13 @@
 //! A Pod's life on the lab: from a module in a ConfigMap to a Neutron port, and back to nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use isthmus_e2e::{LIMIT, Lab, NODE, condition, marked_for, on_lab, port_id, ready, until, until_within};
+use isthmus_e2e::{
+    LIMIT, Lab, NODE, condition, marked_for, on_lab, port_id, ready, recorded, until, until_within,
+};
 use isthmus_kubernetes::crd::CloudMapping;
 use isthmus_openstack::neutron::Port;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
@@ -16,12 +18,6 @@ use serde_json::json;
 const TWENTY: usize = 20;
 /// Grace period of a Pod that does not end by itself, in seconds.
 const GRACE: u64 = 30;
-
-/// Ids of the ports that mappings record, by the subject's name.
-fn recorded(mappings: &[CloudMapping]) -> Result<BTreeMap<String, String>> {
-    let one = |m: &CloudMapping| Ok((m.spec.subject.name.clone(), port_id(m).context("it records a port")?));
-    mappings.iter().map(one).collect()
-}
 
 fn ids(ports: &[Port]) -> BTreeSet<String> {
     ports.iter().map(|p| p.id.clone()).collect()
@@ -162,32 +158,6 @@ async fn a_namespace_with_twenty_pods_is_deleted() -> Result<()> {
     .await
 }
 
-#[tokio::test]
-async fn a_cloud_mapping_deleted_by_hand_is_written_again_and_the_cloud_is_not_touched() -> Result<()> {
-    on_lab("by-hand", async |lab| {
-        let namespace = lab.namespace().await?;
-        lab.load_pod_port().await?;
-        let operator = lab.operator(&[]).await?;
-        let pod = lab.pod(&namespace, "p", json!({})).await?;
-        let mapping = lab.pod_ready(&pod).await?;
-        let (before, numbers) = (lab.ports().await?, operator.quiet().await?);
-        lab.mapping_api(&namespace).delete(&mapping.name_any(), &DeleteParams::default()).await?;
-        let again = until("there is another mapping", async || {
-            let again = lab.mapping(&pod).await?;
-            ensure!(again.uid() != mapping.uid() && ready(&again), "{again:?}");
-            Ok(again)
-        })
-        .await?;
-        ensure!(port_id(&again) == port_id(&mapping), "it records the same port");
-        ensure!(again.metadata.deletion_timestamp.is_none() && !again.finalizers().is_empty());
-        let writes = operator.quiet().await?.cloud_writes() - numbers.cloud_writes();
-        ensure!(writes == 0 && lab.ports().await? == before, "{writes} writes to the cloud");
-        lab.delete_pods(&namespace).await?;
-        lab.nothing_left(&namespace).await
-    })
-    .await
-}
-
 /// A Pod that is force-deleted may still run: while the agent says that its interface is attached, its address serves
 /// nobody else. The agent's word, or the end of the node, frees it.
 #[tokio::test]
@@ -227,36 +197,6 @@ async fn a_force_deleted_pod_keeps_its_port_until_the_agent_lets_go() -> Result<
         let gone = lab.nothing_left(&namespace).await;
         lab.node().await?;
         gone
-    })
-    .await
-}
-
-/// An etcd that was restored from before the mappings: they are rebuilt from the marks, with the same ports.
-#[tokio::test]
-async fn lost_cloud_mappings_are_written_again_and_nothing_is_deleted() -> Result<()> {
-    on_lab("lost", async |lab| {
-        let namespace = lab.namespace().await?;
-        lab.load_pod_port().await?;
-        let operator = lab.operator(&[]).await?;
-        lab.pods(&namespace, 5).await?;
-        let before = recorded(&lab.all_ready(&namespace, 5).await?)?;
-        let ports = lab.ports().await?;
-        operator.kill().await?;
-        until("the mappings are lost", async || {
-            let left = lab.strip_mappings().await?;
-            ensure!(left == 0, "{left}");
-            Ok(())
-        })
-        .await?;
-
-        let operator = lab.operator(&["--resync-seconds", "1"]).await?;
-        let after = recorded(&lab.all_ready(&namespace, 5).await?)?;
-        ensure!(after == before, "{after:?}, before {before:?}");
-        let numbers = operator.metrics().await?;
-        operator.resyncs(&numbers, 3).await?;
-        let writes = operator.metrics().await?.cloud_writes();
-        ensure!(writes == 0 && lab.ports().await? == ports, "{writes} writes to the cloud");
-        Ok(())
     })
     .await
 }

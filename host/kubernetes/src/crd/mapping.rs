@@ -141,7 +141,8 @@ pub struct CloudMappingStatus {
     /// The refiners that changed the list, in their order.
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub refiners: Vec<ModuleVersion>,
-    /// Hash of everything that the module was given: subject, reads, config and versions.
+    /// Hash of the subject, the config and the versions that made what is recorded; what was read besides is not in it. Not
+    /// written anew where nothing else changes with it.
     pub input_hash: Option<String>,
     /// Hash of the list that came out.
     pub output_hash: Option<String>,

@@ -61,7 +61,7 @@ pub type Digest = String;
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
-#[kube(validation = Rule::new("size(self.metadata.name) <= 63").message("the name is used as a label: at most 63 characters"))]
+#[kube(validation = Rule::new("size(self.metadata.name) <= 63").message("the name is the value of a label: at most 63 characters"))]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyModuleSpec {
     /// Where its bytes are.
@@ -108,7 +108,7 @@ pub struct ModuleSource {
     #[schemars(length(min = 1, max = 64))]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub config_maps: Vec<ConfigMapRef>,
-    /// Key in `binaryData`. Absent: the only one there is.
+    /// Key in `binaryData`. Absent: `module.wasm`, else the only one there is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub key: Option<String>,
@@ -132,10 +132,10 @@ pub struct Limits {
     pub deadline_ms: i64,
     /// Linear memory, in MiB.
     #[serde(rename = "memoryMiB")]
-    #[schemars(range(min = 1, max = 1024))]
+    #[schemars(range(min = 1, max = 64))]
     pub memory_mib: i64,
-    /// Elements of all tables together.
-    #[schemars(range(min = 1, max = 1_000_000))]
+    /// Elements of each table.
+    #[schemars(range(min = 1, max = 20_000))]
     pub table_elements: i64,
     /// What comes out of a call, in KiB.
     #[serde(rename = "outputKiB")]
@@ -149,7 +149,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { deadline_ms: 100, memory_mib: 64, table_elements: 20_000, output_kib: 1024, fuel: None }
+        Self { deadline_ms: 200, memory_mib: 64, table_elements: 20_000, output_kib: 4096, fuel: None }
     }
 }
 
@@ -174,7 +174,8 @@ pub enum OnDelete {
     Unmap,
 }
 
-/// What a new version may do without being approved by the annotation `isthmus.dev/approve: <digest>`.
+/// What a new version may do without being approved by the annotation `isthmus.dev/approve`, whose value is
+/// the `status.pendingDigest` that waits.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Rollout {
@@ -198,7 +199,7 @@ pub struct PolicyModuleStatus {
     pub short_digest: Option<String>,
     /// Version that it says it has.
     pub version: Option<String>,
-    /// Version of the contract that it was built against, as `isthmus:mapping@0.1.0`.
+    /// Version of the contract that this operator speaks, as `0.1.0`.
     pub contract: Option<String>,
     /// Kinds that it maps, as `v1/Pod`, joined by commas.
     pub maps: Option<String>,
@@ -206,15 +207,12 @@ pub struct PolicyModuleStatus {
     pub refines: Option<String>,
     /// Digest that is called for a subject whose call fails, under KeepLastGood.
     pub last_good_digest: Option<Digest>,
-    /// Digest that waits to be approved.
+    /// Version that waits to be approved: its digest, with a hash of its config where it has one.
     pub pending_digest: Option<Digest>,
     /// What it would do.
     pub pending_changes: Option<PendingChanges>,
-    /// Calls since it was loaded. Written with other changes only: the metrics have it at all times.
-    pub calls: Option<i64>,
-    /// Traps among them.
-    pub traps: Option<i64>,
-    /// Loaded, Serving, Held, Conflict.
+    /// `Loaded`: the source's version serves, else why not (`Held`, `Conflict`, `SourceMissing`, ...). `Serving`: some version
+    /// does.
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
 }

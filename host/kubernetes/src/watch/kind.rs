@@ -21,6 +21,8 @@ use crate::client::Client;
 use crate::discovery::{Discovered, discover};
 use crate::store::{Change, Store, Stored};
 
+/// So many failures in a row, and a kind that has not been listed yet is said to be unavailable: nobody should wait for it.
+const HOPELESS: u32 = 3;
 /// How often a missing kind is asked for anyway: an aggregated API has no definition whose change could be seen.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 /// For how long after a definition changed, and how often, its kind is asked for: discovery follows it with a delay.
@@ -82,13 +84,18 @@ impl KindWatch {
         mask: &Arc<Mask>,
         mut objects: Relist<DynamicObject>,
     ) -> Result<Ended, Closed> {
-        let mut listed = Vec::new();
+        let (mut listed, mut failures) = (Vec::new(), 0);
         loop {
             let event = tokio::select! {
                 changed = self.masks.changed() => return changed.map(|()| Ended::NewMask).map_err(|_| Closed),
                 event = objects.next() => event,
             };
             // From here on nothing is cancelled: what is in the store is always told.
+            failures = match event {
+                Ok(Event::Init) => failures,
+                Ok(_) => 0,
+                Err(_) => failures + 1,
+            };
             match event {
                 Ok(Event::Init) => listed.clear(),
                 Ok(Event::InitApply(object)) => listed.extend(self.project(mask, object)),
@@ -108,6 +115,9 @@ impl KindWatch {
                 Ok(Event::Delete(object)) => {
                     let change = self.key(&object).and_then(|key| self.store.write().remove(&key));
                     self.tell(change.into_iter().collect()).await?;
+                }
+                Err(Trouble::Passing(reason)) if failures >= HOPELESS && self.is_starting(mask) => {
+                    self.unavailable(mask, reason).await?;
                 }
                 Err(Trouble::Passing(reason)) => info!(kind = %self.gvk, reason, "watch interrupted"),
                 Err(Trouble::Denied(reason)) => {
@@ -149,6 +159,12 @@ impl KindWatch {
         }
         warn!(kind = %self.gvk, reason, "kind cannot be watched");
         self.send(WatchEvent::Unavailable { gvk: Gvk::clone(&self.gvk), reason }).await
+    }
+
+    fn is_starting(&self, mask: &Arc<Mask>) -> bool {
+        let states = self.states.read();
+        let state = states.get(&*self.gvk).filter(|state| Arc::ptr_eq(&state.mask, mask));
+        state.is_some_and(|state| state.phase == Phase::Starting)
     }
 
     /// Whether something differs and the state is still of this mask: the owner may have asked for another one just now.

@@ -144,6 +144,11 @@ impl Watches {
         self.states.read().get(gvk).and_then(|state| state.scope)
     }
 
+    /// The kinds that are watched.
+    pub fn kinds(&self) -> Vec<Gvk> {
+        self.states.read().keys().cloned().collect()
+    }
+
     fn spawn(&self, gvk: &Gvk, mask: Arc<Mask>) -> watch::Sender<Option<Arc<Mask>>> {
         let (sender, masks) = watch::channel(Some(mask));
         let task = kind::KindWatch {

@@ -56,7 +56,9 @@ pub enum Event<K> {
 /// inside a tokio runtime, as all of these.
 pub fn mappings(client: &Client, node: Option<&str>) -> mpsc::Receiver<Event<CloudMapping>> {
     let config = match node {
-        Some(node) => config().labels(&format!("{}={node}", crate::names::LABEL_NODE)),
+        Some(node) => {
+            config().labels(&format!("{}={}", crate::names::LABEL_NODE, crate::names::node_label(node)))
+        }
         None => config(),
     };
     decoded(Api::all_with(client.kube(), &resource::<CloudMapping>()), config)

@@ -6,6 +6,7 @@ mod existing;
 mod port;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use isthmus_model::desired::Entry;
@@ -14,10 +15,12 @@ use isthmus_model::mark::Mark;
 use isthmus_model::observed::Observed;
 use isthmus_model::retry::RetryClass;
 use isthmus_openstack::Neutron;
+use isthmus_openstack::neutron::Quotas;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use thiserror::Error;
+use tokio::time::Instant;
 
 pub use existing::{Existing, Lookup};
 
@@ -27,6 +30,9 @@ pub enum CloudError {
     /// The service's answer, or none.
     #[error(transparent)]
     Service(#[from] isthmus_openstack::Error),
+    /// The resource that was to be changed is not there any more.
+    #[error(transparent)]
+    Gone(isthmus_openstack::Error),
     /// A field that the service has no place for.
     #[error("{kind} {name:?}: {message}")]
     Field {
@@ -46,7 +52,7 @@ impl CloudError {
     /// What it means for a retry.
     pub fn class(&self) -> RetryClass {
         match self {
-            Self::Service(error) => error.class,
+            Self::Service(error) | Self::Gone(error) => error.class,
             Self::Field { .. } | Self::Unsupported(_) => RetryClass::Invalid,
         }
     }
@@ -96,9 +102,14 @@ pub struct Update<'a> {
 pub trait Driver: Send + Sync {
     /// All resources of the kind in our project that carry this tag.
     fn list<'a>(&'a self, tag: &'a str) -> BoxFuture<'a, Result<Vec<Observed>>>;
+    /// Those of [`Driver::list`] that are of the subject with this uid.
+    fn list_of<'a>(&'a self, tag: &'a str, subject: &'a str) -> BoxFuture<'a, Result<Vec<Observed>>>;
     /// Makes one, marked in the same call.
     fn create<'a>(&'a self, create: Create<'a>) -> BoxFuture<'a, Result<Observed>>;
-    /// Changes one. It was seen with our mark, under the revision in `observed`.
+    /// Changes one that was seen with our mark.
+    ///
+    /// # Errors
+    /// [`CloudError::Gone`] where it is not there any more: what it refers to may be missing as well, and is not it.
     fn update<'a>(&'a self, update: Update<'a>) -> BoxFuture<'a, Result<Observed>>;
     /// Deletes one. That it is gone already is success.
     fn delete<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>>;
@@ -113,7 +124,11 @@ pub struct Cloud {
     pub existing: Existing,
     neutron: Neutron,
     project: Option<String>,
+    quotas: tokio::sync::Mutex<Option<(Instant, Quotas)>>,
 }
+
+/// How long limit and use of quotas are believed.
+const QUOTAS_FRESH: Duration = Duration::from_secs(2);
 
 impl std::fmt::Debug for Cloud {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -127,7 +142,8 @@ impl Cloud {
         let scope = Scope { neutron: neutron.clone(), project: project.clone() };
         let drivers: [(Kind, Box<dyn Driver>); 1] = [(Kind::Port, Box::new(port::Ports(scope)))];
         let existing = Existing::new(neutron.clone(), project.clone());
-        Self { drivers: drivers.into_iter().collect(), existing, neutron, project }
+        let quotas = tokio::sync::Mutex::default();
+        Self { drivers: drivers.into_iter().collect(), existing, neutron, project, quotas }
     }
 
     /// The driver of a kind.
@@ -150,6 +166,18 @@ impl Cloud {
         Ok(all)
     }
 
+    /// Everything with this tag that is of one subject.
+    ///
+    /// # Errors
+    /// As [`Self::list`].
+    pub async fn list_of(&self, tag: &str, subject: &str) -> Result<Vec<Observed>> {
+        let mut all = Vec::new();
+        for driver in self.drivers.values() {
+            all.extend(driver.list_of(tag, subject).await?);
+        }
+        Ok(all)
+    }
+
     /// The project that everything is made in.
     pub fn project(&self) -> Option<&str> {
         self.project.as_deref()
@@ -157,7 +185,12 @@ impl Cloud {
 
     /// Limit and use of a quota of our project, as a person reads it; `None` where the cloud does not say.
     pub async fn quota(&self, resource: &str) -> Option<String> {
-        let quotas = self.neutron.quotas(self.project.as_deref()?).await.ok()?;
+        // Many subjects run into one quota together: one of them asks.
+        let mut known = self.quotas.lock().await;
+        if known.as_ref().is_none_or(|(at, _)| at.elapsed() > QUOTAS_FRESH) {
+            *known = Some((Instant::now(), self.neutron.quotas(self.project.as_deref()?).await.ok()?));
+        }
+        let (_, quotas) = known.as_ref()?;
         let quota = quotas.get(resource)?;
         Some(format!("{resource} quota {}, used {}", quota.limit, quota.used))
     }
@@ -172,9 +205,9 @@ pub(crate) struct Scope {
 
 impl Scope {
     /// A query for what is ours: as a credential may see other projects' resources, by project too.
-    fn query<'a>(&'a self, ours: (&'a str, &'a str)) -> Vec<(&'a str, &'a str)> {
+    fn query<'a>(&'a self, ours: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
         let project = self.project.as_deref().map(|p| ("project_id", p));
-        std::iter::once(ours).chain(project).collect()
+        ours.iter().copied().chain(project).collect()
     }
 }
 

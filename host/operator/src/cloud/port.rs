@@ -12,7 +12,7 @@ use isthmus_model::retry::RetryClass;
 use isthmus_openstack::neutron::{AllowedAddressPair, FixedIpRequest, Port, PortCreate, PortUpdate};
 use serde::{Deserialize, Serialize};
 
-use super::{Create, Driver, Result, Scope, Update, typed, untyped};
+use super::{CloudError, Create, Driver, Result, Scope, Update, typed, untyped};
 
 /// Owner of our ports. Not `compute:`: Neutron's default policy forbids a member to delete ports that begin with it.
 pub(super) const DEVICE_OWNER: &str = "isthmus:pod";
@@ -101,7 +101,9 @@ fn observed(port: Port) -> Observed {
     Observed {
         kind: Kind::Port,
         id: port.id,
-        mark: Mark::from_description(&port.description),
+        // Either will do: somebody may have edited the other.
+        mark: Mark::from_description(&port.description)
+            .or_else(|| Mark::from_tags(port.tags.iter().map(String::as_str))),
         project: text(port.project_id),
         fields: untyped(&fields),
         tags: Mark::others(port.tags.iter().map(String::as_str)),
@@ -117,6 +119,15 @@ fn observed(port: Port) -> Observed {
 }
 
 impl Ports {
+    /// A description can't be filtered by: ports of our owner are listed, and chosen by their mark.
+    async fn marked(&self, tag: &str, more: &[(&str, &str)]) -> Result<Vec<Observed>> {
+        let ours: Vec<(&str, &str)> =
+            [("device_owner", DEVICE_OWNER)].into_iter().chain(more.iter().copied()).collect();
+        let ports: Vec<Port> = self.0.neutron.list(&self.0.query(&ours)).await?;
+        let marked = |o: &Observed| o.mark.as_ref().is_some_and(|mark| mark.tags().iter().any(|t| t == tag));
+        Ok(ports.into_iter().map(observed).filter(marked).collect())
+    }
+
     fn creation(&self, create: &Create<'_>, fields: Fields) -> PortCreate {
         PortCreate {
             network_id: fields.network.unwrap_or_default(),
@@ -166,15 +177,11 @@ impl Ports {
 
 impl Driver for Ports {
     fn list<'a>(&'a self, tag: &'a str) -> BoxFuture<'a, Result<Vec<Observed>>> {
-        async move {
-            // A description can't be filtered by: ports of our owner are listed, and chosen by their mark.
-            let ours = ("device_owner", DEVICE_OWNER);
-            let ports: Vec<Port> = self.0.neutron.list(&self.0.query(ours)).await?;
-            let marked =
-                |o: &Observed| o.mark.as_ref().is_some_and(|mark| mark.tags().iter().any(|t| t == tag));
-            Ok(ports.into_iter().map(observed).filter(marked).collect())
-        }
-        .boxed()
+        self.marked(tag, &[]).boxed()
+    }
+
+    fn list_of<'a>(&'a self, tag: &'a str, subject: &'a str) -> BoxFuture<'a, Result<Vec<Observed>>> {
+        async move { self.marked(tag, &[("device_id", subject)]).await }.boxed()
     }
 
     fn create<'a>(&'a self, create: Create<'a>) -> BoxFuture<'a, Result<Observed>> {
@@ -203,11 +210,11 @@ impl Driver for Ports {
             let id = &update.observed.id;
             let mut changed = update.observed.clone();
             if body != PortUpdate::default() {
-                changed = observed(self.0.neutron.update::<Port>(id, &body, None).await?);
+                changed = observed(self.0.neutron.update::<Port>(id, &body, None).await.map_err(gone)?);
             }
             if update.tags || update.remark {
                 let wanted = tags(&update.mark, update.entry);
-                let tags = self.0.neutron.set_tags::<Port>(id, &wanted).await?;
+                let tags = self.0.neutron.set_tags::<Port>(id, &wanted).await.map_err(gone)?;
                 changed.tags = Mark::others(tags.iter().map(String::as_str));
                 changed.mark = Some(update.mark);
                 // The service counts a change of tags as a revision, and does not say which.
@@ -231,6 +238,14 @@ impl Driver for Ports {
             Ok(self.0.neutron.set_tags::<Port>(&observed.id, &tags).await.map(drop)?)
         }
         .boxed()
+    }
+}
+
+/// Neutron answers 404 for a group or policy that the body names, too.
+fn gone(error: isthmus_openstack::Error) -> CloudError {
+    match error.fault() {
+        Some("PortNotFound" | "TagResourceNotFound") => CloudError::Gone(error),
+        _ => CloudError::Service(error),
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use isthmus_kubernetes::crd::PolicyModule;
 use isthmus_kubernetes::events::Severity;
 use isthmus_kubernetes::names::ANNOTATION_APPROVE;
+use isthmus_model::manifest::Projection;
 use isthmus_model::object::Gvk;
 use isthmus_model::plan::Summary;
 use isthmus_policy::{Fallback, Limits, Module};
@@ -33,14 +34,14 @@ pub(super) struct Problem {
     /// The version that waits for approval, and what it would change.
     pub pending: Option<Box<(String, Summary)>>,
     /// Kinds that it would serve, where that is known.
-    pub kinds: Option<BTreeSet<Gvk>>,
+    pub served: Option<Served>,
     /// Whether it is worth trying again without a change.
     pub retry: bool,
 }
 
 impl Problem {
     fn new(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), pending: None, kinds: None, retry: false }
+        Self { reason, message: message.into(), pending: None, served: None, retry: false }
     }
 
     /// It comes after another PolicyModule, which serves the kinds: they are not frozen, and become free when that one goes.
@@ -48,9 +49,34 @@ impl Problem {
         Self { retry: true, ..Self::new(reason, message) }
     }
 
+    /// Whether it loads, and somebody has to agree to what it would do.
+    pub(super) fn waits_for_approval(&self) -> bool {
+        self.pending.is_some()
+    }
+
     /// Whether another PolicyModule serves the kinds.
     pub(super) fn is_second(&self) -> bool {
         [CONFLICT, REPLACED].contains(&self.reason)
+    }
+}
+
+/// The kinds whose subjects a module has to do with.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Served {
+    /// It maps them.
+    pub maps: BTreeSet<Gvk>,
+    /// It refines what another one maps them to.
+    pub refines: BTreeSet<Gvk>,
+}
+
+impl Served {
+    fn of(module: &Module) -> Self {
+        let kinds = |projections: &[Projection]| projections.iter().map(|p| p.kind.clone()).collect();
+        Self { maps: kinds(&module.manifest().maps), refines: kinds(&module.manifest().refines) }
+    }
+
+    fn all(&self) -> BTreeSet<Gvk> {
+        self.maps.union(&self.refines).cloned().collect()
     }
 }
 
@@ -84,10 +110,12 @@ impl Manager {
         if old.version(&name).is_some_and(|serving| same(serving, &version)) {
             return Ok(());
         }
-        let kinds = served(&version.module);
-        let with_kinds = |problem: Problem| Problem { kinds: Some(kinds.clone()), ..problem };
+        let served = Served::of(&version.module);
+        let kinds = served.all();
+        let with_kinds = |problem: Problem| Problem { served: Some(served.clone()), ..problem };
         let new = self.with(&old, module, &version).map_err(with_kinds)?;
-        if !self.watch(&new).await {
+        let read = version.module.manifest().projections().map(|p| p.kind.clone()).collect();
+        if !self.watch(&new, Some(&read)).await {
             let why = "its kinds could not be listed within 30 s";
             return Err(with_kinds(Problem { retry: true, ..Problem::new("WatchesNotReady", why) }));
         }
@@ -194,7 +222,7 @@ impl Manager {
         if module.annotations().get(ANNOTATION_APPROVE).is_some_and(|approved| *approved == revision) {
             return Ok(());
         }
-        let Judgement { summary, failures, first } = judgement;
+        let Judgement { summary, failures, first, subjects, done } = judgement;
         let counts = format!(
             "it would add {}, change {}, delete {} and replace {} cloud resources",
             summary.added, summary.changed, summary.deleted, summary.replaced
@@ -206,6 +234,14 @@ impl Manager {
             return Err(Problem {
                 pending: Some(Box::new((revision, summary))),
                 ..Problem::new("ShadowRunFailed", message)
+            });
+        }
+        if first.is_none() && done < subjects {
+            let message =
+                format!("the shadow run came to {done} of {subjects} subjects within a minute; {approve}");
+            return Err(Problem {
+                pending: Some(Box::new((revision, summary))),
+                ..Problem::new("ShadowRunTooSlow", message)
             });
         }
         let allowed = |most: i32| usize::try_from(most).unwrap_or_default();
@@ -251,9 +287,4 @@ fn same(serving: &Version, wanted: &Version) -> bool {
         && serving.limits == wanted.limits
         && serving.order == wanted.order
         && serving.failure == wanted.failure
-}
-
-/// The kinds whose subjects a module has to do with.
-fn served(module: &Module) -> BTreeSet<Gvk> {
-    module.manifest().maps.iter().chain(&module.manifest().refines).map(|p| p.kind.clone()).collect()
 }

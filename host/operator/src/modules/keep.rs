@@ -17,8 +17,40 @@ use super::source;
 
 /// Label of these ConfigMaps; its value is the PolicyModule's name. Not the label of sources: nobody shall load from them.
 pub const LABEL_KEPT: &str = "isthmus.dev/kept-module";
+/// Label of these ConfigMaps: which version they hold, as [`Which`] writes it.
+const LABEL_WHICH: &str = "isthmus.dev/kept-version";
 /// Where the config is kept beside the bytes.
 const CONFIG: &str = "config.json";
+
+/// Which version of a module is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The last good one.
+    Current,
+    /// The one before it: it is called where that one fails.
+    Previous,
+}
+
+impl Which {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Previous => "previous",
+        }
+    }
+
+    fn selector(self, name: &str) -> String {
+        format!("{LABEL_KEPT}={name},{LABEL_WHICH}={}", self.label())
+    }
+
+    /// Name of the ConfigMap, or of its parts without their numbers.
+    fn config_map(self, name: &str) -> String {
+        match self {
+            Self::Current => format!("isthmus-kept-{name}"),
+            Self::Previous => format!("isthmus-kept-{name}.previous"),
+        }
+    }
+}
 
 /// A kept version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,9 +71,10 @@ pub async fn load(
     client: &Client,
     namespace: &str,
     name: &str,
+    which: Which,
 ) -> Result<Option<Kept>, isthmus_kubernetes::Error> {
     let maps: Api<ConfigMap> = Api::namespaced(client.kube(), namespace);
-    let parameters = ListParams::default().labels(&format!("{LABEL_KEPT}={name}"));
+    let parameters = ListParams::default().labels(&which.selector(name));
     let found = client.read(&format!("read what is kept of {name}"), maps.list(&parameters)).await?;
     let maps: BTreeMap<String, ConfigMap> = found.items.into_iter().map(|m| (m.name_any(), m)).collect();
     let config_maps =
@@ -61,13 +94,15 @@ pub async fn store(
     client: &Client,
     namespace: &str,
     name: &str,
+    which: Which,
     kept: &Kept,
 ) -> Result<(), isthmus_kubernetes::Error> {
     let maps: Api<ConfigMap> = Api::namespaced(client.kube(), namespace);
     let mut written = Vec::new();
-    for mut map in source::write(&format!("isthmus-kept-{name}"), &packed(&kept.bytes), &kept.digest) {
+    for mut map in source::write(&which.config_map(name), &packed(&kept.bytes), &kept.digest) {
         map.labels_mut().remove(LABEL_POLICY_MODULE);
         map.labels_mut().insert(LABEL_KEPT.into(), name.into());
+        map.labels_mut().insert(LABEL_WHICH.into(), which.label().into());
         map.annotations_mut().insert(ANNOTATION_SHA256.into(), kept.digest.clone());
         map.data = Some(BTreeMap::from([(CONFIG.to_owned(), kept.config.clone())]));
         let part = map.name_any();
@@ -78,17 +113,12 @@ pub async fn store(
             .await?;
         written.push(part);
     }
-    let parameters = ListParams::default().labels(&format!("{LABEL_KEPT}={name}"));
+    let parameters = ListParams::default().labels(&which.selector(name));
     let all = client.read(&format!("list what is kept of {name}"), maps.list(&parameters)).await?;
     for old in all.items.into_iter().map(|m| m.name_any()).filter(|n| !written.contains(n)) {
         remove_one(client, &maps, &old).await?;
     }
     Ok(())
-}
-
-/// Where the version before the last good one is kept: it is called where that one fails.
-pub fn previous(name: &str) -> String {
-    format!("{name}.previous")
 }
 
 /// Removes what is kept of a module.
@@ -97,7 +127,7 @@ pub fn previous(name: &str) -> String {
 /// The API server's.
 pub async fn remove(client: &Client, namespace: &str, name: &str) -> Result<(), isthmus_kubernetes::Error> {
     let maps: Api<ConfigMap> = Api::namespaced(client.kube(), namespace);
-    let parameters = ListParams::default().labels(&format!("{LABEL_KEPT} in ({name},{})", previous(name)));
+    let parameters = ListParams::default().labels(&format!("{LABEL_KEPT}={name}"));
     let all = client.read(&format!("list what is kept of {name}"), maps.list(&parameters)).await?;
     for old in all.items {
         remove_one(client, &maps, &old.name_any()).await?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use isthmus_kubernetes::Client;
-use isthmus_kubernetes::crd::{OnDelete, PolicyModule};
+use isthmus_kubernetes::crd::{OnDelete, PolicyModule, PolicyModuleStatus};
 use isthmus_kubernetes::events::{Happening, Severity};
 use isthmus_kubernetes::names::{FINALIZER, LABEL_POLICY_MODULE};
 use isthmus_kubernetes::watch::{Event, Phase, module_sources, modules};
@@ -16,10 +16,11 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch as signal};
 use tokio::time::{Instant, timeout_at};
 
-use super::candidate::Problem;
+use super::candidate::{Problem, Served};
+use super::keep::Which;
 use super::told::{self, Told};
 use super::{Failed, Pipelines, Version, keep};
 use crate::session::{Session, namespace_kind, node_kind};
@@ -90,14 +91,14 @@ impl Manager {
         for name in &names {
             self.restore(name).await;
         }
-        self.watch(&self.session.pipelines.load_full()).await;
+        self.watch(&self.session.pipelines.load_full(), None).await;
         self.adopt_sources().await;
         let names: BTreeSet<String> = self.modules.keys().cloned().collect();
         self.evaluate_all(names).await;
     }
 
     /// Follows changes until the session ends.
-    pub async fn run(mut self) {
+    pub async fn run(mut self, mut stop: signal::Receiver<bool>) {
         let mut again = tokio::time::interval(AGAIN);
         again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -108,14 +109,13 @@ impl Manager {
                     None => return,
                 },
                 _ = again.tick() => names.extend(self.waiting()),
+                _ = stop.wait_for(|stop| *stop) => return,
             }
             let until = Instant::now() + TOGETHER;
             while let Ok(Some(wake)) = timeout_at(until, self.wakes.recv()).await {
                 names.extend(self.hear(wake));
             }
-            if names.is_empty() {
-                continue;
-            }
+            // Also at a tick of the clock: the API server may have refused for a moment.
             names.extend(self.adopt_sources().await);
             self.evaluate_all(names).await;
         }
@@ -186,7 +186,7 @@ impl Manager {
 
     /// Puts the version in place that served before this session.
     async fn restore(&mut self, name: &str) {
-        let kept = match keep::load(&self.client, &self.namespace, name).await {
+        let kept = match keep::load(&self.client, &self.namespace, name, Which::Current).await {
             Ok(Some(kept)) => kept,
             Ok(None) => return,
             Err(error) => return tracing::warn!(module = name, %error, "what is kept can't be read"),
@@ -259,20 +259,29 @@ impl Manager {
     /// Kinds that a module without a version is known to serve are frozen.
     fn freeze(&mut self, module: &PolicyModule, problem: &Problem) {
         let pipelines = self.session.pipelines.load_full();
-        let said = module.status.as_ref().map(|s| [s.maps.as_deref(), s.refines.as_deref()]);
-        let kinds: BTreeSet<Gvk> = match &problem.kinds {
-            Some(_) if problem.is_second() => BTreeSet::new(),
-            Some(kinds) => kinds.clone(),
-            None => {
-                let texts = said.into_iter().flatten().flatten();
-                texts.flat_map(|t| t.split(',')).filter_map(|k| k.parse().ok()).collect()
+        let said = |text: fn(&PolicyModuleStatus) -> Option<&String>| -> BTreeSet<Gvk> {
+            let text = module.status.as_ref().and_then(text);
+            text.into_iter().flat_map(|t| t.split(',')).filter_map(|kind| kind.parse().ok()).collect()
+        };
+        let served = match &problem.served {
+            Some(served) => served.clone(),
+            None => Served { maps: said(|s| s.maps.as_ref()), refines: said(|s| s.refines.as_ref()) },
+        };
+        let kinds: BTreeSet<Gvk> = match problem.is_second() || problem.waits_for_approval() {
+            // What is there was made without it.
+            true => BTreeSet::new(),
+            // What another module maps, it maps without this one; what this one would refine is not mapped without it.
+            false => {
+                let maps = served.maps.into_iter().filter(|kind| pipelines.mapper_of(kind).is_none());
+                maps.chain(served.refines).collect()
             }
         };
         let mut failed = pipelines.failed().clone();
         let now = Failed { why: problem.message.clone(), kinds: kinds.clone() };
-        failed.insert(module.name_any().into(), now);
+        let before = failed.insert(module.name_any().into(), now).map(|failed| failed.kinds);
         self.install(pipelines.versions().clone(), failed);
-        kinds.iter().for_each(|kind| self.session.enqueue_kind(kind));
+        let before = before.unwrap_or_default();
+        kinds.symmetric_difference(&before).for_each(|kind| self.session.enqueue_kind(kind));
     }
 
     /// Makes these versions the ones that serve.
@@ -303,13 +312,11 @@ impl Manager {
                 self.unmapping.insert(projection.kind, name.clone());
             }
             self.drop_version(&name).await;
-            let left = self
-                .session
-                .records
-                .lock()
-                .subjects()
-                .filter(|s| self.unmapping.get(&s.key.kind) == Some(&name))
-                .count();
+            let left = {
+                let records = self.session.records.lock();
+                let of_it = |subject: &Subject| self.unmapping.get(&*subject.key.kind) == Some(&name);
+                records.all().filter(|(subject, known)| of_it(subject) && !known.released).count()
+            };
             if left > 0 {
                 tracing::info!(module = %name, left, "taking its mappings down");
                 return;
@@ -330,13 +337,15 @@ impl Manager {
         let mut failed = pipelines.failed().clone();
         let mut versions = pipelines.versions().clone();
         let had = versions.remove(name);
-        if failed.remove(name).is_none() && had.is_none() {
+        let frozen = failed.remove(name);
+        if frozen.is_none() && had.is_none() {
             return;
         }
         self.install(versions, failed);
         let kinds =
             had.iter().flat_map(|v| v.module.manifest().maps.iter().chain(&v.module.manifest().refines));
-        let kinds: BTreeSet<Gvk> = kinds.map(|p| p.kind.clone()).collect();
+        let kinds = kinds.map(|p| p.kind.clone());
+        let kinds: BTreeSet<Gvk> = kinds.chain(frozen.into_iter().flat_map(|f| f.kinds)).collect();
         kinds.iter().for_each(|kind| self.session.enqueue_kind(kind));
     }
 
@@ -361,8 +370,8 @@ impl Manager {
     }
 
     /// What has to be watched: what modules ask for, the kinds that there are CloudMappings of, namespaces and nodes.
-    /// Returns when all of it is known, or known to be unavailable.
-    pub(super) async fn watch(&self, pipelines: &Pipelines) -> bool {
+    /// Returns when all of it is known, or known to be unavailable; `awaited` names the kinds that matter, else all do.
+    pub(super) async fn watch(&self, pipelines: &Pipelines, awaited: Option<&BTreeSet<Gvk>>) -> bool {
         let mut masks = pipelines.masks();
         let recorded: BTreeSet<Gvk> =
             self.session.records.lock().subjects().map(|s| (*s.key.kind).clone()).collect();
@@ -370,7 +379,8 @@ impl Manager {
             let name_and_life = Mask::new([]).unwrap_or_default();
             masks.entry(kind).or_default().merge(&name_and_life);
         }
-        let kinds: Vec<Gvk> = masks.keys().cloned().collect();
+        let matters = |kind: &&Gvk| awaited.is_none_or(|awaited| awaited.contains(*kind));
+        let kinds: Vec<Gvk> = masks.keys().filter(matters).cloned().collect();
         self.session.watches.ensure(masks);
         let known = |kind: &Gvk| self.session.watches.state(kind).is_some_and(|s| s.phase != Phase::Starting);
         let until = Instant::now() + Duration::from_secs(30);
@@ -393,18 +403,18 @@ impl Manager {
     }
 
     async fn keep_both(&self, name: &str, kept: &keep::Kept) -> Result<(), isthmus_kubernetes::Error> {
-        match keep::load(&self.client, &self.namespace, name).await? {
+        match keep::load(&self.client, &self.namespace, name, Which::Current).await? {
             Some(before) if (&before.digest, &before.config) != (&kept.digest, &kept.config) => {
-                keep::store(&self.client, &self.namespace, &keep::previous(name), &before).await?;
+                keep::store(&self.client, &self.namespace, name, Which::Previous, &before).await?;
             }
             _ => {}
         }
-        keep::store(&self.client, &self.namespace, name, kept).await
+        keep::store(&self.client, &self.namespace, name, Which::Current, kept).await
     }
 
     /// The version before the one that served, where it is kept and loads.
     async fn kept_before(&self, name: &str) -> Option<Fallback> {
-        let before = keep::load(&self.client, &self.namespace, &keep::previous(name)).await.ok()??;
+        let before = keep::load(&self.client, &self.namespace, name, Which::Previous).await.ok()??;
         let module = self.compile(&before.bytes, Some(&before.digest)).await.ok()?;
         Some(Fallback { module, config: before.config.into() })
     }

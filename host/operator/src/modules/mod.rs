@@ -45,9 +45,14 @@ impl Version {
         revision(self.module.digest(), &self.config)
     }
 
-    fn stage(&self) -> Stage {
+    /// Its stage in the pipeline of a kind. The version before stands in for it only where that served the kind too.
+    fn stage(&self, kind: &Gvk) -> Stage {
+        let served = |fallback: &Fallback| {
+            let manifest = fallback.module.manifest();
+            manifest.maps.iter().chain(&manifest.refines).any(|p| p.kind == *kind)
+        };
         let fallback = match self.failure {
-            FailurePolicy::KeepLastGood => self.fallback.clone(),
+            FailurePolicy::KeepLastGood => self.fallback.clone().filter(served),
             FailurePolicy::FailClosed => None,
         };
         Stage {
@@ -175,9 +180,14 @@ impl Pipelines {
     /// What has to be watched for them, per kind.
     pub fn masks(&self) -> BTreeMap<Gvk, Mask> {
         let mut masks: BTreeMap<Gvk, Mask> = BTreeMap::new();
-        for projection in self.versions.values().flat_map(|v| v.module.manifest().projections()) {
-            let mask = mask_of(projection);
-            masks.entry(projection.kind.clone()).or_default().merge(&mask);
+        for version in self.versions.values() {
+            // The version before is called on the same snapshot: it sees what it asked for.
+            let fallback = version.fallback.as_ref().map(|fallback| fallback.module.manifest());
+            for manifest in std::iter::once(version.module.manifest()).chain(fallback) {
+                for projection in manifest.projections() {
+                    masks.entry(projection.kind.clone()).or_default().merge(&mask_of(projection));
+                }
+            }
         }
         masks
     }
@@ -202,6 +212,6 @@ fn serving(
         |v: &'_ Version| [Some(&v.module), v.fallback.as_ref().map(|f| &f.module)].map(|m| m.map(named));
     let names = all().flat_map(modules).flatten().collect();
     let revision = all().map(Version::revision).collect::<Vec<_>>().join("+");
-    let pipeline = Pipeline::new(mapper.stage(), refiners.iter().map(|v| v.stage()).collect())?;
+    let pipeline = Pipeline::new(mapper.stage(kind), refiners.iter().map(|v| v.stage(kind)).collect())?;
     Ok(Serving { pipeline, revision: revision.into(), versions: names })
 }

@@ -2,20 +2,28 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use isthmus_kubernetes::store::Stored;
+use futures::{StreamExt, stream};
+use isthmus_kubernetes::store::{StoreSnapshot, Stored};
 use isthmus_model::desired::DesiredList;
 use isthmus_model::object::{Gvk, Subject};
 use isthmus_model::outcome::Outcome;
 use isthmus_model::plan::Summary;
 use isthmus_policy::{Mapped, Stop};
+use tokio::time::{Instant, timeout_at};
 
-use super::{Lane, Pipelines};
+use super::{Lane, Pipelines, Serving};
 use crate::refs;
 use crate::session::{Session, subject_of};
 
 /// So many failures are enough to know that a version is no good: each may cost a deadline.
 const ENOUGH_FAILURES: usize = 5;
+
+/// Subjects of one task.
+const CHUNK: usize = 32;
+/// No version is judged for longer: other modules wait meanwhile.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// What a swap would do.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +34,41 @@ pub(super) struct Judgement {
     pub failures: usize,
     /// The first of them.
     pub first: Option<String>,
+    /// Live subjects of its kinds.
+    pub subjects: usize,
+    /// How many of them it was run for in the time that there is.
+    pub done: usize,
+}
+
+impl Judgement {
+    fn fail(&mut self, stored: &Stored, why: &str) {
+        self.failures += 1;
+        self.first.get_or_insert_with(|| format!("{}: {why}", stored.key));
+    }
+}
+
+/// What the old and the new pipeline make of one subject.
+type Both = (Option<Mapped>, Mapped);
+
+/// Runs both for some subjects, off the threads that everything else runs on. `None`: a call ended abnormally.
+async fn run_both(
+    old: Option<Arc<Serving>>,
+    new: Arc<Serving>,
+    view: Arc<StoreSnapshot>,
+    subjects: Vec<Arc<Stored>>,
+) -> Vec<(Arc<Stored>, Option<Both>)> {
+    let told = subjects.clone();
+    let calls = tokio::task::spawn_blocking(move || {
+        let both = |stored: &Arc<Stored>| {
+            let before = old.as_ref().map(|old| old.pipeline.map(&stored.text, view.clone()));
+            (before, new.pipeline.map(&stored.text, view.clone()))
+        };
+        subjects.iter().map(both).collect::<Vec<_>>()
+    });
+    match calls.await {
+        Ok(done) => told.into_iter().zip(done.into_iter().map(Some)).collect(),
+        Err(_) => told.into_iter().map(|stored| (stored, None)).collect(),
+    }
 }
 
 impl Session {
@@ -40,23 +83,30 @@ impl Session {
         kinds: &BTreeSet<Gvk>,
     ) -> crate::cloud::Result<Judgement> {
         let mut judgement = Judgement::default();
-        let snapshot = self.snapshot();
+        let (view, until) = (Arc::new(self.snapshot()), Instant::now() + LONGEST);
         for kind in kinds {
-            let (Some(Lane::Serving(new)), old) = (new.lane(kind), old.lane(kind)) else { continue };
-            for stored in snapshot.iter(kind) {
-                let old = match old {
-                    Some(Lane::Serving(old)) => Some(old.clone()),
-                    _ => None,
-                };
-                let (new, view, text) = (new.clone(), Arc::new(snapshot.clone()), stored.text.clone());
-                let both = tokio::task::spawn_blocking(move || {
-                    let before = old.map(|old| old.pipeline.map(&text, view.clone()));
-                    (before, new.pipeline.map(&text, view))
-                });
-                let Ok((before, after)) = both.await else { continue };
-                self.compare(stored, before, after, &mut judgement).await?;
-                if judgement.failures >= ENOUGH_FAILURES {
-                    return Ok(judgement);
+            let Some(Lane::Serving(new)) = new.lane(kind) else { continue };
+            let old = match old.lane(kind) {
+                Some(Lane::Serving(old)) => Some(old.clone()),
+                _ => None,
+            };
+            let subjects: Vec<Arc<Stored>> = view.iter(kind).cloned().collect();
+            judgement.subjects += subjects.len();
+            let chunks = subjects.chunks(CHUNK);
+            let runs: Vec<_> = chunks
+                .map(|chunk| run_both(old.clone(), new.clone(), view.clone(), chunk.to_vec()))
+                .collect();
+            let at_once = std::thread::available_parallelism().map_or(1, usize::from);
+            let mut runs = stream::iter(runs).buffered(at_once);
+            loop {
+                let Ok(done) = timeout_at(until, runs.next()).await else { return Ok(judgement) };
+                let Some(done) = done else { break };
+                for (stored, ran) in done {
+                    judgement.done += 1;
+                    self.compare(&stored, ran, &mut judgement).await?;
+                    if judgement.failures >= ENOUGH_FAILURES {
+                        return Ok(judgement);
+                    }
                 }
             }
         }
@@ -66,17 +116,19 @@ impl Session {
     async fn compare(
         &self,
         stored: &Stored,
-        before: Option<Mapped>,
-        after: Mapped,
+        ran: Option<Both>,
         judgement: &mut Judgement,
     ) -> crate::cloud::Result<()> {
+        let Some((before, after)) = ran else {
+            judgement.fail(stored, "the call ended abnormally");
+            return Ok(());
+        };
         let failed_before =
             before.as_ref().is_some_and(|b| b.fell_back.iter().len() > 0 || failed(b).is_some());
         let why = after.fell_back.first().map(|f| f.error.to_string()).or_else(|| failed(&after));
         if let Some(why) = why {
             if !failed_before {
-                judgement.failures += 1;
-                judgement.first.get_or_insert_with(|| format!("{}: {why}", stored.key));
+                judgement.fail(stored, &why);
             }
             return Ok(());
         }
@@ -100,7 +152,7 @@ impl Session {
 
     async fn would_change(&self, subject: &Subject, list: &DesiredList) -> crate::cloud::Result<Summary> {
         let resolved = refs::resolve(self, list).await?;
-        let known = self.records.lock().get(&subject.uid).cloned();
+        let known = self.records.lock().get(subject).cloned();
         let record = known.as_ref().map(crate::records::Known::record).unwrap_or_default();
         Ok(self.plan(subject, list, &record, &resolved, known.as_ref()).summary())
     }

@@ -72,8 +72,6 @@ pub(super) fn status(module: &PolicyModule, told: &Told<'_>) -> PolicyModuleStat
             replaced: count(s.replaced),
         }),
         digest: digest.or(before.digest),
-        calls: None,
-        traps: None,
         conditions,
     }
 }

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use isthmus_model::snapshot::Read;
 use proptest::prelude::*;
 
 use super::*;
@@ -133,4 +134,22 @@ proptest! {
             prop_assert!(snapshot.iter(&kind()).eq(story.values()));
         }
     }
+}
+
+#[test]
+fn a_read_differs_where_its_answer_does() {
+    let mut store = Store::new();
+    store.apply(&kind(), object("a", "x", "1", "web"));
+    let before = store.snapshot();
+    let get = |name: &str| Read::Get(ObjectKey::new(kind(), Some("a"), name));
+    let list =
+        |selector: &str| Read::List { kind: kind(), namespace: None, selector: selector.parse().unwrap() };
+    let reads = [get("x"), get("y"), list("app=web"), list("app=api"), Read::Cloud];
+    let differing = |now: &StoreSnapshot| reads.clone().map(|read| read.differs(&before, now));
+    assert_eq!(differing(&store.snapshot()), [false; 5]);
+    store.apply(&kind(), object("a", "y", "2", "api"));
+    assert_eq!(differing(&store.snapshot()), [false, true, false, true, false]);
+    store.apply(&kind(), object("a", "x", "3", "web"));
+    store.set_cloud(CloudFacts { has_key_manager: true, ..CloudFacts::default() });
+    assert_eq!(differing(&store.snapshot()), [true; 5]);
 }

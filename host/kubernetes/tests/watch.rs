@@ -8,10 +8,12 @@ use std::time::Duration;
 use http::{Request, Response};
 use isthmus_kubernetes::Client;
 use isthmus_kubernetes::discovery::Scope;
+use isthmus_kubernetes::error::ErrorKind;
 use isthmus_kubernetes::store::{Change, Store};
 use isthmus_kubernetes::watch::{Phase, WatchEvent, Watches};
 use isthmus_model::object::Gvk;
 use isthmus_model::projection::Mask;
+use isthmus_model::retry::RetryClass;
 use kube::client::Body;
 use parking_lot::{Mutex, RwLock};
 use serde_json::{Value, json};
@@ -280,4 +282,38 @@ async fn a_kind_whose_definition_comes_later_is_watched_within_a_second() {
     script.stream("/customresourcedefinitions?&watch", &[json!({"type": "MODIFIED", "object": definition})]);
     lab.expect(&[&["a ->1"], &["synced v1/Pod"]]).await;
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+}
+
+/// A list that the server fails over and over must not be waited for.
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_cannot_be_listed_is_said_to_be_unavailable_and_is_tried_on() {
+    let script = Script::default();
+    served(&script);
+    let broken =
+        json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 500, "message": "webhook"});
+    for _ in 0..3 {
+        script.answer(LIST, 500, &broken);
+    }
+    let mut lab = start(&script);
+    lab.watches.ensure(wanted(&["spec.nodeName"]));
+    let event = timeout(Duration::from_secs(600), lab.events.recv()).await.unwrap();
+    assert!(matches!(event, Some(WatchEvent::Unavailable { .. })), "{event:?}");
+    script.answer(LIST, 200, &list(&[pod("a", "1", "n1", 5)], 5));
+    let synced = async {
+        while lab.watches.state(&pods()).is_none_or(|state| state.phase != Phase::Synced) {
+            lab.events.recv().await;
+        }
+    };
+    timeout(Duration::from_secs(600), synced).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_write_behind_a_closed_gate_is_not_sent() {
+    let client = Script::default().client();
+    let gated = client.gated(|| false);
+    let error = gated.write("create", "pods", "make a Pod", async { Ok(()) }).await.unwrap_err();
+    assert_eq!((error.kind, error.class), (ErrorKind::Withheld, RetryClass::Transient));
+    assert_eq!(client.writes().total(), 0);
+    client.write("create", "pods", "make a Pod", async { Ok(()) }).await.unwrap();
+    assert_eq!(gated.writes().total(), 1, "the handles share their count");
 }

@@ -7,7 +7,7 @@ use isthmus_model::desired::{DesiredList, Entry};
 use isthmus_model::kinds::{Change, Kind};
 use isthmus_model::mark::Mark;
 use isthmus_model::observed::{Observed, State, Target};
-use isthmus_model::plan::{Act, External, Input, Plan, Targets, Wait, applied_hash, plan, resolve};
+use isthmus_model::plan::{Act, External, Input, Plan, Targets, Wait, applied_hash, conclude, plan, resolve};
 use isthmus_model::record::{Record, Recorded};
 use isthmus_model::value::{Fields, Reference, Value};
 use proptest::collection::{btree_map, vec};
@@ -426,4 +426,27 @@ fn of_two_with_one_mark_the_recorded_one_stays_else_the_oldest() {
     let recorded = Recorded { id: Some("a".into()), ..recorded_port() };
     world.record.insert("p".into(), recorded);
     assert_eq!(deleted(&world.plan_with(&desired, &external, &none, &none)), ["b"]);
+}
+
+/// An entry of which something is left to do is not recorded as if it were done: what it has to clear, and whom it holds,
+/// would be forgotten.
+#[test]
+fn what_is_not_done_is_not_recorded_as_done() {
+    let (network, external) = existing_net("n1");
+    let desired = DesiredList::new(vec![port("done", network.clone()), port("undone", network)]).unwrap();
+    let targets = Targets { external, ..Targets::default() };
+    let made_with = Recorded {
+        id: Some("1".into()),
+        hash: "before".into(),
+        fields: BTreeSet::from(["qos_policy".to_owned()]),
+        ..recorded_port()
+    };
+    let record = Record::from([("done".into(), made_with.clone()), ("undone".into(), made_with.clone())]);
+    let after = conclude(&desired, record, &targets, &BTreeSet::from(["undone".to_owned()]));
+    assert_eq!(after["undone"], made_with);
+    assert_eq!(after["done"].id, made_with.id);
+    assert_eq!(after["done"].fields, BTreeSet::from(["network".to_owned()]));
+    assert_ne!(after["done"].hash, "before");
+    let none = conclude(&DesiredList::default(), after.clone(), &targets, &BTreeSet::new());
+    assert_eq!(none, after, "what is in the cloud is recorded until it is gone");
 }

@@ -11,7 +11,7 @@ use isthmus_model::kinds::Change;
 use isthmus_model::mark::Mark;
 use isthmus_model::object::Subject;
 use isthmus_model::observed::Observed;
-use isthmus_model::plan::{Act, External, Operation, Plan, Targets, applied_hash, resolve};
+use isthmus_model::plan::{Act, External, Operation, Plan, Targets, conclude, resolve};
 use isthmus_model::record::{Record, Recorded};
 use isthmus_model::retry::RetryClass;
 
@@ -315,28 +315,9 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Entries with nothing left to do get the hash of what was applied.
-    fn conclude(mut self) -> Applied {
-        for entry in self.desired.entries() {
-            if !entry.kind.in_cloud() {
-                let references = self.targets.recorded(entry);
-                let fields = entry.fields.keys().cloned().collect();
-                let hash = applied_hash(entry, &self.targets).unwrap_or_default();
-                let recorded =
-                    Recorded { kind: entry.kind, id: None, hash, fields, references, retain: false };
-                self.record.insert(entry.name.clone(), recorded);
-            } else if !self.undone.contains(&entry.name)
-                && let Some(recorded) = self.record.get_mut(&entry.name)
-            {
-                recorded.hash = applied_hash(entry, &self.targets).unwrap_or_default();
-                recorded.fields = entry.fields.keys().cloned().collect();
-                recorded.references = self.targets.recorded(entry);
-                recorded.retain = entry.on_removal == Removal::Retain;
-            }
-        }
-        let desired = self.desired;
-        self.record.retain(|name, r| desired.get(name).is_some() || r.kind.in_cloud());
-        Applied { record: self.record, errors: self.errors, unknown: self.unknown }
+    fn conclude(self) -> Applied {
+        let record = conclude(self.desired, self.record, &self.targets, &self.undone);
+        Applied { record, errors: self.errors, unknown: self.unknown }
     }
 }
 

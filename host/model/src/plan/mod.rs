@@ -7,6 +7,7 @@
 
 mod build;
 mod compare;
+mod conclude;
 mod resolve;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,7 @@ use crate::value::Reference;
 
 pub use build::plan;
 pub use compare::satisfies;
+pub use conclude::conclude;
 pub use resolve::{External, Targets, applied_hash, resolve};
 
 /// What a plan is made from.

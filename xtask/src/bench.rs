@@ -87,7 +87,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments) -> Result<(
 /// One module call against the same mapping compiled natively.
 fn calls(workspace: &Workspace, profile: &str) -> Result<Vec<Row>> {
     let mut bench = workspace.cargo(["bench", "--locked", "-p", "isthmus-policy", "--bench", "call"]);
-    bench.args(["--profile", profile]);
+    bench.args(["--profile", profile]).env("ISTHMUS_MODULES", workspace.modules());
     let done =
         Step { limit: LONGEST, ..Step::new("calls", "calling a module, and the same mapping natively") }
             .run(workspace, bench)?

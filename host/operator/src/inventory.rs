@@ -9,6 +9,7 @@ use isthmus_model::observed::Observed;
 #[derive(Debug, Default)]
 pub struct Inventory {
     by_subject: HashMap<Box<str>, BTreeMap<String, Observed>>,
+    resources: usize,
     /// Counts changes by our own writes: a list that began before one must not undo it.
     writes: u64,
     touched: HashMap<Box<str>, u64>,
@@ -37,33 +38,38 @@ impl Inventory {
 
     /// How many resources there are.
     pub fn len(&self) -> usize {
-        self.by_subject.values().map(BTreeMap::len).sum()
+        self.resources
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.resources == 0
     }
 
     /// Takes in the answer to a write of ours.
     pub fn put(&mut self, subject: &str, observed: Observed) {
         self.touch(subject);
         let marked = observed.mark.as_ref().is_some_and(|m| m.subject == subject);
+        if !marked {
+            return self.take(subject, &observed.id);
+        }
         let all = self.by_subject.entry(subject.into()).or_default();
-        match marked {
-            true => drop(all.insert(observed.id.clone(), observed)),
-            false => drop(all.remove(&observed.id)),
+        if all.insert(observed.id.clone(), observed).is_none() {
+            self.resources += 1;
         }
     }
 
     /// Takes in that it is gone.
     pub fn remove(&mut self, subject: &str, id: &str) {
         self.touch(subject);
-        if let Some(all) = self.by_subject.get_mut(subject) {
-            all.remove(id);
-            if all.is_empty() {
-                self.by_subject.remove(subject);
-            }
+        self.take(subject, id);
+    }
+
+    fn take(&mut self, subject: &str, id: &str) {
+        let Some(all) = self.by_subject.get_mut(subject) else { return };
+        self.resources -= usize::from(all.remove(id).is_some());
+        if all.is_empty() {
+            self.by_subject.remove(subject);
         }
     }
 
@@ -98,6 +104,7 @@ impl Inventory {
         differing.retain(|subject| self.by_subject.get(subject) != fresh.get(subject));
         differing.sort();
         differing.dedup();
+        self.resources = fresh.values().map(BTreeMap::len).sum();
         self.by_subject = fresh;
         differing
     }
@@ -105,7 +112,13 @@ impl Inventory {
     /// Takes in all that one subject has, as listed now.
     pub fn replace_subject(&mut self, subject: &str, listed: Vec<Observed>) {
         self.touch(subject);
-        self.by_subject.insert(subject.into(), listed.into_iter().map(|o| (o.id.clone(), o)).collect());
+        let all: BTreeMap<String, Observed> = listed.into_iter().map(|o| (o.id.clone(), o)).collect();
+        self.resources += all.len();
+        let before = match all.is_empty() {
+            true => self.by_subject.remove(subject),
+            false => self.by_subject.insert(subject.into(), all),
+        };
+        self.resources -= before.map_or(0, |before| before.len());
     }
 }
 
@@ -149,6 +162,10 @@ mod tests {
         let differing = inventory.replace(begun, vec![port("2", "going")]);
         assert_eq!(differing, ["old".into()]);
         assert!(inventory.has("new") && !inventory.has("going") && !inventory.has("old"));
+        assert_eq!(inventory.len(), 1);
+        inventory.replace_subject("new", vec![port("3", "new"), port("4", "new")]);
+        inventory.put("new", port("4", "another"));
+        assert_eq!((inventory.len(), inventory.of("new").len()), (1, 1), "4 is marked for another one now");
         // The next list begins after them and is believed.
         let begun = inventory.begin();
         assert_eq!(inventory.replace(begun, Vec::new()), ["new".into()]);

@@ -1,7 +1,10 @@
 //! Numbers for Prometheus. Labels are of few values: never a name of an object.
 
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::Counter;
+use isthmus_kubernetes::client::Writes;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
@@ -79,9 +82,27 @@ impl Default for Metrics {
     }
 }
 
+/// Writes to Kubernetes, as its client counts them.
+#[derive(Debug)]
+struct KubernetesWrites(Writes);
+
+impl Collector for KubernetesWrites {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let help = "Writes to Kubernetes that were sent, by verb and resource";
+        let mut family =
+            encoder.encode_descriptor("isthmus_kubernetes_writes", help, None, MetricType::Counter)?;
+        for ((verb, resource), count) in self.0.counts() {
+            let counter = ConstCounter::new(count);
+            counter.encode(family.encode_family(&[("verb", verb), ("resource", resource)])?)?;
+        }
+        Ok(())
+    }
+}
+
 impl Metrics {
-    /// Makes them visible.
-    pub fn register(&self, registry: &mut Registry) {
+    /// Makes them visible, beside the count of writes to Kubernetes.
+    pub fn register(&self, registry: &mut Registry, writes: &Writes) {
+        registry.register_collector(Box::new(KubernetesWrites(writes.clone())));
         let r = registry.sub_registry_with_prefix("isthmus");
         r.register("subject_stage_seconds", "Time from seeing a subject to the stage", self.stages.clone());
         r.register(

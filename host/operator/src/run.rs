@@ -71,7 +71,7 @@ pub async fn run(
     let engine = Engine::new(engine).context("starting the Wasm engine")?;
     let (metrics, readiness, mut registry) =
         (Arc::new(Metrics::default()), Readiness::default(), Registry::default());
-    metrics.register(&mut registry);
+    metrics.register(&mut registry, client.writes());
     let cloud_metrics = isthmus_openstack::Metrics::default();
     cloud_metrics.register(&mut registry);
     let cloud = CloudSession::new(cloud, cloud_metrics).context("OpenStack configuration")?;

@@ -50,8 +50,9 @@ fn measure(mut call: impl FnMut()) -> (Duration, Duration) {
 }
 
 fn main() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/modules/pod-port.wasm");
-    let bytes = std::fs::read(path).expect("run `cargo xtask plugins` first");
+    let ours = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/modules");
+    let folder = std::env::var("ISTHMUS_MODULES").unwrap_or_else(|_| ours.into());
+    let bytes = std::fs::read(format!("{folder}/pod-port.wasm")).expect("run `cargo xtask plugins` first");
     let engine = Engine::new(EngineOptions::default()).unwrap();
     let began = Instant::now();
     let module = engine.load(&bytes, None).unwrap();

@@ -318,8 +318,8 @@ async fn an_orphan_of_ours_is_collected() -> Result<()> {
             subject: "00000000-0000-4000-8000-000000000000".into(),
             name: "port".into(),
         };
-        let orphan = lab.make_port(&lab.demo, "orphan", &mark.tags()).await?;
         let since = operator.metrics().await?;
+        let orphan = lab.make_port(&lab.demo, "orphan", &mark.tags()).await?;
         until("the orphan is gone", async || {
             ensure!(lab.port(&orphan.id).await?.is_none(), "it is there");
             Ok(())

@@ -112,7 +112,7 @@ async fn an_unknown_reference() -> Result<()> {
 
 #[tokio::test]
 async fn ten_megabytes() -> Result<()> {
-    on_lab("huge", async |lab| goes_wrong(lab, "huge", "ModuleOutputTooLarge", "1048576 bytes").await).await
+    on_lab("huge", async |lab| goes_wrong(lab, "huge", "ModuleOutputTooLarge", "4194304 bytes").await).await
 }
 
 /// The shadow run finds it before anybody is hurt.

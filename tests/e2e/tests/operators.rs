@@ -227,6 +227,8 @@ async fn health_readiness_and_metrics() -> Result<()> {
             ensure!(found == value, "{gauge} is {found}, not {value}");
         }
         ensure!(numbers.sum("isthmus_module_calls_total", &[("module", "pod-port"), ("result", "ok")]) >= 3);
+        let made = [("verb", "create"), ("resource", "cloudmappings")];
+        ensure!(numbers.sum("isthmus_kubernetes_writes_total", &made) == 3, "one CloudMapping a Pod");
         Ok(())
     })
     .await

@@ -13,6 +13,7 @@
 //! | [`record`], [`observed`], [`plan`] | what we made, what the cloud says, and the ordered operations between |
 //! | [`deps`] | which subjects a change can touch |
 //! | [`mark`], [`retry`], [`condition`] | ownership marks, retry classes, conditions |
+//! | [`text`] | text from outside, and how much of it is shown |
 #![warn(missing_docs)]
 
 pub mod condition;
@@ -31,4 +32,5 @@ pub mod record;
 pub mod retry;
 pub mod selector;
 pub mod snapshot;
+pub mod text;
 pub mod value;

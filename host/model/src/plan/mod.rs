@@ -7,6 +7,7 @@
 
 mod build;
 mod compare;
+mod order;
 mod resolve;
 
 use std::collections::{BTreeMap, BTreeSet};

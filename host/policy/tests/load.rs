@@ -146,7 +146,7 @@ fn compiled_code_is_kept() {
         EngineOptions { cache_dir: Some(cache.clone()), calls_at_once: 1, ..EngineOptions::default() };
     let bytes = component("pod-port");
     let files = || {
-        let paths = std::fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path());
+        let paths = std::fs::read_dir(cache.join("isthmus-modules-v1")).unwrap().map(|entry| entry.unwrap().path());
         paths.map(|p| (std::fs::metadata(&p).unwrap().modified().unwrap(), p)).collect::<Vec<_>>()
     };
     let first = Engine::new(options.clone()).unwrap().load(&bytes, None).unwrap();

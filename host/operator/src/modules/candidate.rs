@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use super::manager::Manager;
 use super::shadow::Judgement;
 use super::source::SourceError;
-use super::{Pipelines, Version, keep, revision, source};
+use super::{Pipelines, Version, revision, source};
 
 /// Reason: another PolicyModule maps the kind.
 const CONFLICT: &str = "Conflict";
@@ -70,10 +70,11 @@ impl Manager {
         let name = module.name_any();
         let bytes = source::read(&module.spec.source, &self.sources)?;
         let expected = module.spec.sha256.clone().or(bytes.sha256.clone());
-        let compiled = match self.compiled_already(&name, &bytes.bytes, expected.as_deref()) {
+        let fuel = module.spec.limits.fuel.is_some();
+        let compiled = match self.compiled_already(&name, &bytes.bytes, expected.as_deref(), fuel) {
             Some(compiled) => compiled,
             None => {
-                let compiled = self.compile(&bytes.bytes, expected.as_deref()).await?;
+                let compiled = self.compile(&bytes.bytes, expected.as_deref(), fuel).await?;
                 self.compiled.insert(name.clone(), compiled.clone());
                 compiled
             }
@@ -96,24 +97,40 @@ impl Manager {
         Ok(())
     }
 
-    /// What was compiled before, if these are its bytes.
-    fn compiled_already(&self, name: &str, bytes: &[u8], expected: Option<&str>) -> Option<Arc<Module>> {
+    /// What was compiled before, if these are its bytes, and fuel is counted where it has to be.
+    fn compiled_already(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        expected: Option<&str>,
+        fuel: bool,
+    ) -> Option<Arc<Module>> {
         let serving = self.session.pipelines.load().version(name).map(|v| v.module.clone());
-        let plain = keep::unpacked(bytes, 64 << 20).ok()?;
+        let plain = isthmus_policy::unpack(bytes).ok()?;
         let digest = isthmus_model::hash::hex(&Sha256::digest(&plain));
         if expected.is_some_and(|expected| expected != digest) {
             return None;
         }
-        self.compiled.get(name).cloned().into_iter().chain(serving).find(|m| **m.digest() == *digest)
+        let fits = |m: &Arc<Module>| **m.digest() == *digest && m.counts_fuel() == fuel;
+        self.compiled.get(name).cloned().into_iter().chain(serving).find(fits)
     }
 
-    /// Compiles off the hot path.
-    pub(super) async fn compile(&self, bytes: &[u8], expected: Option<&str>) -> Result<Arc<Module>, Problem> {
+    /// Compiles off the hot path. `fuel`: calls of it count fuel.
+    pub(super) async fn compile(
+        &self,
+        bytes: &[u8],
+        expected: Option<&str>,
+        fuel: bool,
+    ) -> Result<Arc<Module>, Problem> {
         let (engine, bytes, expected) = (self.engine.clone(), bytes.to_vec(), expected.map(str::to_owned));
-        let loaded = tokio::task::spawn_blocking(move || engine.load(&bytes, expected.as_deref())).await;
-        match loaded {
-            Ok(Ok(module)) => Ok(module),
-            Ok(Err(error)) => Err(Problem::new(error.reason(), error.to_string())),
+        let load = move || {
+            let engine = if fuel { engine.counting_fuel() } else { Ok(engine) };
+            engine.map(|engine| engine.load(&bytes, expected.as_deref()))
+        };
+        match tokio::task::spawn_blocking(load).await {
+            Ok(Ok(Ok(module))) => Ok(module),
+            Ok(Ok(Err(error))) => Err(Problem::new(error.reason(), error.to_string())),
+            Ok(Err(error)) => Err(Problem { retry: true, ..Problem::new("EngineFailed", error.to_string()) }),
             Err(error) => Err(Problem::new("LoadFailed", format!("loading ended abnormally: {error}"))),
         }
     }

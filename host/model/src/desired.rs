@@ -6,7 +6,9 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::kinds::Kind;
+use crate::text::{first_few, quoted};
 use crate::value::{Fields, Reference};
+use crate::{order, rules};
 
 /// One desired resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -104,15 +106,106 @@ impl Creation {
     }
 }
 
-/// Why a list cannot be planned: a contract error, which changes nothing in the cloud.
+/// Most entries of a list. A load balancer for every port of a large Service has some hundred.
+pub const MOST_ENTRIES: usize = 2000;
+
+/// Why a list cannot be planned: a contract error, which changes nothing in the cloud. Texts of the module are cut here.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ListError {
+    /// More entries than [`MOST_ENTRIES`].
+    #[error("the list has {0} entries; at most {MOST_ENTRIES} are allowed")]
+    TooManyEntries(usize),
     /// Two entries of one name.
     #[error("two entries are named {0:?}: names must be unique in the list")]
     DuplicateName(String),
     /// A name that is no DNS label.
     #[error("entry name {0:?} is not a DNS label (a-z, 0-9 and -, at most 63 characters)")]
     BadName(String),
+    /// Another project than the operator's own.
+    #[error(
+        "entry {0:?} names a project: resources in other projects are not supported in this version, leave `project` unset"
+    )]
+    Project(String),
+    /// A text that is longer than the cloud takes.
+    #[error("entry {entry:?} has a {what} of {found} bytes; at most {limit} are allowed")]
+    TooLong {
+        /// The entry.
+        entry: String,
+        /// Which text.
+        what: &'static str,
+        /// Its bytes.
+        found: usize,
+        /// What is allowed.
+        limit: usize,
+    },
+    /// A description that could be taken for a mark.
+    #[error(
+        "the description of entry {entry:?} holds {word:?}: words that begin with isthmus: are the host's own"
+    )]
+    MarkInDescription {
+        /// The entry.
+        entry: String,
+        /// The word.
+        word: String,
+    },
+    /// More tags than the cloud takes.
+    #[error("entry {entry:?} has {found} tags; at most {limit} are allowed")]
+    TooManyTags {
+        /// The entry.
+        entry: String,
+        /// How many it has.
+        found: usize,
+        /// What is allowed.
+        limit: usize,
+    },
+    /// A tag that the cloud does not take, or one of ours.
+    #[error("entry {entry:?} has the tag {tag:?}: {why}")]
+    BadTag {
+        /// The entry.
+        entry: String,
+        /// The tag.
+        tag: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A reference to what cannot be.
+    #[error("entry {entry:?}, `{field}`: {why}")]
+    BadReference {
+        /// The entry that refers.
+        entry: String,
+        /// The field that does.
+        field: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A VIF whose interface cannot be called so.
+    #[error(
+        "entry {entry:?}: {interface:?} is no name of an interface (1 to 15 bytes, without white space, / and :, not . and ..)"
+    )]
+    BadInterface {
+        /// The entry.
+        entry: String,
+        /// The name.
+        interface: String,
+    },
+    /// Two VIFs of one interface name.
+    #[error("entries {first:?} and {second:?} are both the interface {interface:?} of the pod")]
+    DuplicateInterface {
+        /// The first entry.
+        first: String,
+        /// The second one.
+        second: String,
+        /// The name.
+        interface: String,
+    },
+    /// Two VIFs with the default routes.
+    #[error("entries {first:?} and {second:?} both have the default routes: one interface of a pod has them")]
+    TwoDefaultRoutes {
+        /// The first entry.
+        first: String,
+        /// The second one.
+        second: String,
+    },
     /// A reference to an entry that is not in the list.
     #[error("entry {entry:?} refers to {missing:?}, which is not in the list")]
     UnknownLocal {
@@ -122,14 +215,20 @@ pub enum ListError {
         missing: String,
     },
     /// Entries that wait for each other.
-    #[error("entries refer to each other in a circle: {}", .0.join(" -> "))]
+    #[error("entries refer to each other in a circle: {}", first_few(.0, " -> "))]
     Cycle(Vec<String>),
 }
 
-/// A list of entries whose names are unique and whose local references exist and form no circle.
+/// A list of entries that keep the rules of the contract: among them that names are unique, and that local references exist and
+/// form no circle.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct DesiredList(Vec<Entry>);
+pub struct DesiredList {
+    entries: Vec<Entry>,
+    /// Where the entry of a name is.
+    #[serde(skip)]
+    at: BTreeMap<String, usize>,
+}
 
 impl DesiredList {
     /// Checks a list.
@@ -137,76 +236,40 @@ impl DesiredList {
     /// # Errors
     /// The first thing that is wrong with it.
     pub fn new(entries: Vec<Entry>) -> Result<Self, ListError> {
-        let mut by_name = BTreeMap::new();
-        for entry in &entries {
-            if !is_dns_label(&entry.name) {
-                return Err(ListError::BadName(entry.name.clone()));
-            }
-            if by_name.insert(entry.name.as_str(), entry).is_some() {
+        if entries.len() > MOST_ENTRIES {
+            return Err(ListError::TooManyEntries(entries.len()));
+        }
+        let mut at = BTreeMap::new();
+        for (position, entry) in entries.iter().enumerate() {
+            rules::check(entry)?;
+            if at.insert(entry.name.clone(), position).is_some() {
                 return Err(ListError::DuplicateName(entry.name.clone()));
             }
         }
+        rules::check_interfaces(&entries)?;
         for entry in &entries {
-            for missing in entry.references().into_iter().filter_map(|(_, r)| local(r)) {
-                if !by_name.contains_key(missing) {
-                    return Err(ListError::UnknownLocal {
-                        entry: entry.name.clone(),
-                        missing: missing.into(),
-                    });
-                }
+            let locals = entry.references().into_iter().filter_map(|(_, r)| local(r));
+            if let Some(missing) = locals.into_iter().find(|name| !at.contains_key(*name)) {
+                let entry = entry.name.clone();
+                return Err(ListError::UnknownLocal { entry, missing: quoted(missing) });
             }
         }
-        let list = Self(entries);
-        match list.cycle() {
-            Some(circle) => Err(ListError::Cycle(circle)),
-            None => Ok(list),
+        // Late fields (`kinds`) are written after creation, so they are never part of a circle.
+        if let Err(circle) = order::by_needs(&entries) {
+            return Err(ListError::Cycle(circle));
         }
+        Ok(Self { entries, at })
     }
 
     /// The entries, in the module's order.
     pub fn entries(&self) -> &[Entry] {
-        &self.0
+        &self.entries
     }
 
     /// The entry of this name.
     pub fn get(&self, name: &str) -> Option<&Entry> {
-        self.0.iter().find(|e| e.name == name)
+        self.entries.get(*self.at.get(name)?)
     }
-
-    /// The names along a circle of references that are needed for creation. Late fields ([`crate::kinds`]) are written
-    /// afterwards, so they are never part of one.
-    fn cycle(&self) -> Option<Vec<String>> {
-        let needs: BTreeMap<&str, BTreeSet<&str>> =
-            self.0.iter().map(|e| (e.name.as_str(), crate::kinds::needed_locals(e))).collect();
-        let mut done = BTreeSet::new();
-        for start in needs.keys() {
-            let mut path = Vec::new();
-            if let Some(circle) = walk(start, &needs, &mut path, &mut done) {
-                return Some(circle);
-            }
-        }
-        None
-    }
-}
-
-fn walk<'a>(
-    at: &'a str,
-    needs: &BTreeMap<&'a str, BTreeSet<&'a str>>,
-    path: &mut Vec<&'a str>,
-    done: &mut BTreeSet<&'a str>,
-) -> Option<Vec<String>> {
-    if let Some(begin) = path.iter().position(|n| *n == at) {
-        let circle = path.iter().skip(begin).chain([&at]);
-        return Some(circle.map(|n| (*n).to_owned()).collect());
-    }
-    if done.contains(at) {
-        return None;
-    }
-    path.push(at);
-    let found = needs.get(at).into_iter().flatten().find_map(|next| walk(next, needs, path, done));
-    path.pop();
-    done.insert(at);
-    found
 }
 
 /// The name that a local reference holds.
@@ -217,12 +280,43 @@ pub(crate) fn local(reference: &Reference) -> Option<&str> {
     }
 }
 
-/// RFC 1123 label.
-fn is_dns_label(name: &str) -> bool {
-    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    !name.is_empty()
-        && name.len() <= 63
-        && name.chars().all(inner)
-        && !name.starts_with('-')
-        && !name.ends_with('-')
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chain(length: usize, last: &str) -> Vec<Entry> {
+        let name = |n: usize| if n == length { last.to_owned() } else { format!("n{n}") };
+        let entry = |n: usize| {
+            let mut entry = Entry::new(&name(n), Kind::Network, Fields::new());
+            entry.after = vec![Reference::Local(name(n + 1))];
+            entry
+        };
+        (0..length).map(entry).collect()
+    }
+
+    #[test]
+    fn errors_are_short_whatever_a_list_holds() {
+        let mut long = Entry::new("a", Kind::Network, Fields::new());
+        long.after = vec![Reference::Local("x".repeat(1 << 20))];
+        let table = [
+            (chain(MOST_ENTRIES, "n0"), "n8 -> n9 -> … (1991 more)"),
+            (chain(MOST_ENTRIES + 1, "n0"), "2001 entries; at most 2000"),
+            (vec![long], "…\", which is not in the list"),
+        ];
+        for (entries, part) in table {
+            let text = DesiredList::new(entries).unwrap_err().to_string();
+            assert!(text.contains(part) && text.len() < 400, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_its_entries() {
+        let mut entries = chain(2, "n0");
+        assert!(matches!(DesiredList::new(entries.clone()), Err(ListError::Cycle(_))));
+        entries.iter_mut().for_each(|e| e.after.clear());
+        let list = DesiredList::new(entries.clone()).unwrap();
+        assert_eq!(list.get("n1"), entries.get(1));
+        assert_eq!(list.get("n2"), None);
+        assert_eq!(serde_json::to_value(&list).unwrap(), serde_json::to_value(&entries).unwrap());
+    }
 }

@@ -13,6 +13,7 @@
 //! | [`record`], [`observed`], [`plan`] | what we made, what the cloud says, and the ordered operations between |
 //! | [`deps`] | which subjects a change can touch |
 //! | [`mark`], [`retry`], [`condition`] | ownership marks, retry classes, conditions |
+//! | [`text`] | text from outside, and how much of it is shown |
 #![warn(missing_docs)]
 
 pub mod condition;
@@ -24,11 +25,14 @@ pub mod manifest;
 pub mod mark;
 pub mod object;
 pub mod observed;
+mod order;
 pub mod outcome;
 pub mod plan;
 pub mod projection;
 pub mod record;
 pub mod retry;
+mod rules;
 pub mod selector;
 pub mod snapshot;
+pub mod text;
 pub mod value;

@@ -69,6 +69,19 @@ impl ObjectKey {
     pub fn new(kind: impl Into<Arc<Gvk>>, namespace: Option<&str>, name: &str) -> Self {
         Self { kind: kind.into(), namespace: namespace.map(Into::into), name: name.into() }
     }
+
+    /// Whether there can be such an object, as far as lengths tell: a name has 1 to 253 bytes, a namespace's 1 to 63.
+    pub fn is_possible(&self) -> bool {
+        let Gvk { group, version, kind } = &*self.kind;
+        (1..=253).contains(&self.name.len())
+            && self.namespace.as_deref().is_none_or(is_possible_namespace)
+            && (group.len() <= 253 && version.len() <= 63 && kind.len() <= 63)
+    }
+}
+
+/// Whether a namespace can be called so, as far as lengths tell.
+pub fn is_possible_namespace(name: &str) -> bool {
+    (1..=63).contains(&name.len())
 }
 
 impl fmt::Display for ObjectKey {

@@ -6,6 +6,13 @@ use std::str::FromStr;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+use crate::text::quoted;
+
+/// Most steps of a path: no object of Kubernetes is that deep, and masks are walked step by step.
+const STEPS: usize = 32;
+/// Most bytes of a path.
+const BYTES: usize = 1024;
+
 /// A path into an object: names joined by dots, `[*]` after a name for "of each element of this list", and a name in
 /// brackets and quotes where it holds dots: `spec.containers[*].ports`, `metadata.annotations["isthmus.dev/network"]`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,10 +38,16 @@ impl FromStr for FieldPath {
     type Err = FieldPathError;
 
     fn from_str(text: &str) -> Result<Self, FieldPathError> {
-        let fail = |why| FieldPathError { text: text.into(), why };
+        let fail = |why| FieldPathError { text: quoted(text), why };
+        if text.len() > BYTES {
+            return Err(fail("more than 1024 bytes"));
+        }
         let mut steps = Vec::new();
         let mut rest = text;
         while !rest.is_empty() {
+            if steps.len() == STEPS {
+                return Err(fail("more than 32 steps"));
+            }
             if let Some(tail) = rest.strip_prefix("[*]") {
                 steps.push(Step::Each);
                 rest = tail;
@@ -191,6 +204,16 @@ mod tests {
         let mut merged = narrow.clone();
         merged.merge(&wide);
         assert!(merged.covers(&wide) && merged.apply(&pod()) == wide.apply(&pod()));
+    }
+
+    #[test]
+    fn a_path_has_an_end() {
+        let deep = |steps: usize| vec!["a"; steps].join(".");
+        assert!(Mask::new([deep(STEPS).as_str()]).is_ok());
+        for text in [deep(STEPS + 1), deep(100_000), "a[*]".repeat(100_000), "a".repeat(BYTES + 1)] {
+            let error = text.parse::<FieldPath>().unwrap_err().to_string();
+            assert!(error.contains("more than") && error.len() < 300, "{error}");
+        }
     }
 
     #[test]

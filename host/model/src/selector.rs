@@ -8,6 +8,11 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::text::quoted;
+
+/// Most bytes of a selector's text.
+const BYTES: usize = 16 << 10;
+
 /// Labels of an object.
 pub type Labels = BTreeMap<String, String>;
 
@@ -62,7 +67,10 @@ impl FromStr for Selector {
     type Err = SelectorError;
 
     fn from_str(text: &str) -> Result<Self, SelectorError> {
-        let fail = |why: &str| SelectorError { text: text.into(), why: why.into() };
+        let fail = |why: &str| SelectorError { text: quoted(text), why: why.into() };
+        if text.len() > BYTES {
+            return Err(fail("more than 16 KiB"));
+        }
         let mut requirements = split_top_level(text)
             .map_err(fail)?
             .into_iter()
@@ -112,14 +120,15 @@ fn requirement(part: &str) -> Result<Requirement, String> {
     let Some((head, list)) = part.split_once('(') else {
         return Ok(Requirement { key: label_key(part)?, test: Test::Exists });
     };
-    let list = list.trim_end().strip_suffix(')').ok_or_else(|| format!("text after ')' in {part:?}"))?;
+    let list =
+        list.trim_end().strip_suffix(')').ok_or_else(|| format!("text after ')' in {:?}", quoted(part)))?;
     let mut values = list.split(',').map(label_value).collect::<Result<Vec<_>, _>>()?;
     values.sort();
     values.dedup();
     match head.split_whitespace().collect::<Vec<_>>().as_slice() {
         [key, "in"] => Ok(Requirement { key: label_key(key)?, test: Test::In(values) }),
         [key, "notin"] => Ok(Requirement { key: label_key(key)?, test: Test::NotIn(values) }),
-        _ => Err(format!("expected `KEY in (...)` or `KEY notin (...)`, found {part:?}")),
+        _ => Err(format!("expected `KEY in (...)` or `KEY notin (...)`, found {:?}", quoted(part))),
     }
 }
 
@@ -127,7 +136,7 @@ fn label_key(text: &str) -> Result<String, String> {
     let key = text.trim();
     let fits = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
     if key.is_empty() || !key.chars().all(fits) {
-        return Err(format!("{key:?} is not a label key"));
+        return Err(format!("{:?} is not a label key", quoted(key)));
     }
     Ok(key.into())
 }
@@ -136,7 +145,7 @@ fn label_value(text: &str) -> Result<String, String> {
     let value = text.trim();
     let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if !value.chars().all(fits) {
-        return Err(format!("{value:?} is not a label value"));
+        return Err(format!("{:?} is not a label value", quoted(value)));
     }
     Ok(value.into())
 }
@@ -199,6 +208,10 @@ mod tests {
     fn says_what_is_wrong() {
         for text in ["app in web", "app in (a", "a b", "=x", "app=a b", "a),(b"] {
             assert!(text.parse::<Selector>().is_err(), "{text}");
+        }
+        for text in ["a b".repeat(1000), format!("app in ({}", "a,".repeat(1 << 20)), "a,".repeat(1 << 20)] {
+            let error = text.parse::<Selector>().unwrap_err().to_string();
+            assert!(error.len() < 400, "{}", error.len());
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use isthmus_model::desired::{DesiredList, Entry};
+use isthmus_model::desired::{DesiredList, Entry, MOST_ENTRIES};
 use isthmus_model::kinds::{Change, Kind};
 use isthmus_model::mark::Mark;
 use isthmus_model::observed::{Observed, State, Target};
@@ -449,4 +449,38 @@ fn what_is_not_done_is_not_recorded_as_done() {
     assert_ne!(after["done"].hash, "before");
     let none = conclude(&DesiredList::default(), after.clone(), &targets, &BTreeSet::new());
     assert_eq!(none, after, "what is in the cloud is recorded until it is gone");
+}
+
+/// The longest list there can be, as one chain: recursion along it would not fit on this stack, and looking at every pair of
+/// pairs would take minutes.
+#[test]
+fn the_longest_list_is_planned_and_taken_down() {
+    let name = |n: usize| format!("n{n:04}");
+    let chained = move |n: usize| {
+        let mut entry = Entry::new(&name(n), Kind::Network, Fields::new());
+        entry.after = (n > 0).then(|| Reference::Local(name(n - 1))).into_iter().collect();
+        entry
+    };
+    let run = move || {
+        let desired = DesiredList::new((0..MOST_ENTRIES).rev().map(chained).collect()).unwrap();
+        let mut world = World::default();
+        let made = world.plan(&desired).operations;
+        let order: Vec<String> = made.into_iter().map(|o| o.name).collect();
+        assert_eq!(order, (0..MOST_ENTRIES).map(name).collect::<Vec<_>>());
+
+        let mut targets = Targets::default();
+        for entry in order.iter().filter_map(|name| desired.get(name)) {
+            let mark = Mark { cluster: CLUSTER.into(), subject: SUBJECT.into(), name: entry.name.clone() };
+            let found = observed(&entry.name, entry.kind, Some(mark), BTreeMap::new(), 1);
+            targets.local.insert(entry.name.clone(), found.target());
+            world.cloud.insert(entry.name.clone(), found);
+            let (id, references) = (Some(entry.name.clone()), targets.recorded(entry));
+            let recorded = Recorded { kind: entry.kind, id, references, ..recorded_port() };
+            world.record.insert(entry.name.clone(), recorded);
+        }
+        let taken_down = world.plan(&DesiredList::default()).operations;
+        let order: Vec<String> = taken_down.into_iter().map(|o| o.name).collect();
+        assert_eq!(order, (0..MOST_ENTRIES).rev().map(name).collect::<Vec<_>>());
+    };
+    std::thread::Builder::new().stack_size(256 << 10).spawn(run).unwrap().join().unwrap();
 }

@@ -1,5 +1,8 @@
 //! Compiled code on disk: a restart or a second operator on the machine need not compile again.
 //!
+//! The cache is a folder of its own in the one that it is given, where other things may be: what is not named as our files are is
+//! nobody's business here.
+//!
 //! Compiled code is trusted code: whoever can write it can run anything in this process. So the folder and every file in it must be
 //! ours alone (owner and mode are checked on the open file), each file begins with the sha256 of the rest (a torn write is
 //! noticed), and its name holds the digest of the component and a hash of this engine's version and settings. Whatever does not
@@ -18,6 +21,11 @@ use wasmtime::component::Component;
 
 use crate::error::EngineError;
 
+/// Our folder. Another form of files is another name.
+const FOLDER: &str = "isthmus-modules-v1";
+/// What our files begin with while they are written, and what they end with then.
+const WRITING: &str = "writing-";
+const WRITTEN: &str = ".cwasm";
 /// Files that are kept; beyond that the oldest go.
 const KEPT: usize = 64;
 /// Of the sha256 in front.
@@ -30,21 +38,22 @@ pub(crate) struct Cache {
 }
 
 impl Cache {
-    /// The cache in this folder, which is made if need be.
-    pub(crate) fn open(dir: &Path, engine: &wasmtime::Engine) -> Result<Self, EngineError> {
-        let bad = |why: String| EngineError::Cache { path: dir.into(), why };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| bad(e.to_string()))?;
-        let meta = fs::symlink_metadata(dir).map_err(|e| bad(e.to_string()))?;
+    /// The cache in a folder of its own in this one; both are made if need be.
+    pub(crate) fn open(parent: &Path, engine: &wasmtime::Engine) -> Result<Self, EngineError> {
+        let dir = parent.join(FOLDER);
+        let bad = |why: String| EngineError::Cache { path: dir.clone(), why };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(|e| bad(e.to_string()))?;
+        let meta = fs::symlink_metadata(&dir).map_err(|e| bad(e.to_string()))?;
         if !meta.is_dir() || !ours_alone(&meta) {
             return Err(bad("it must be a folder of this process' user with mode 0700".into()));
         }
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        Ok(Self { dir: dir.into(), engine: hasher.finish() })
+        Ok(Self { dir, engine: hasher.finish() })
     }
 
     fn path(&self, digest: &str) -> PathBuf {
-        self.dir.join(format!("{digest}-{:016x}.cwasm", self.engine))
+        self.dir.join(format!("{digest}-{:016x}{WRITTEN}", self.engine))
     }
 
     /// The compiled component, if there is one that we wrote whole.
@@ -76,8 +85,10 @@ impl Cache {
 
     /// Renamed into place when it is whole and on disk.
     fn write(&self, digest: &str, code: &[u8]) -> std::io::Result<()> {
-        let mut file =
-            tempfile::Builder::new().permissions(Permissions::from_mode(0o600)).tempfile_in(&self.dir)?;
+        let mut file = tempfile::Builder::new()
+            .prefix(WRITING)
+            .permissions(Permissions::from_mode(0o600))
+            .tempfile_in(&self.dir)?;
         file.write_all(&Sha256::digest(code))?;
         file.write_all(code)?;
         file.as_file().sync_all()?;
@@ -85,16 +96,33 @@ impl Cache {
         Ok(())
     }
 
+    /// Of our files the oldest go, torn ones of a crash among them. Others' stay, and so does what another operator removes first.
     fn prune(&self) -> std::io::Result<()> {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
-            files.push((entry.metadata()?.modified().unwrap_or(SystemTime::UNIX_EPOCH), entry.path()));
+            if entry.file_name().to_str().is_some_and(is_ours)
+                && let Ok(meta) = entry.metadata()
+                && meta.is_file()
+            {
+                files.push((meta.modified().unwrap_or(SystemTime::UNIX_EPOCH), entry.path()));
+            }
         }
         files.sort();
         let surplus = files.len().saturating_sub(KEPT);
-        files.into_iter().take(surplus).try_for_each(|(_, path)| fs::remove_file(path))
+        let remove = |path| match fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+        files.into_iter().take(surplus).try_for_each(|(_, path)| remove(path))
     }
+}
+
+/// Whether a file of this name is one of ours: `DIGEST-ENGINE.cwasm`, or on its way to be.
+fn is_ours(name: &str) -> bool {
+    let hex = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let written = name.strip_suffix(WRITTEN).and_then(|stem| stem.rsplit_once('-'));
+    name.starts_with(WRITING) || written.is_some_and(|(digest, engine)| hex(digest) && hex(engine))
 }
 
 /// Owned by this process' user, and nobody else has any right on it.
@@ -168,7 +196,8 @@ mod tests {
     #[test]
     fn a_folder_that_others_can_enter_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+        fs::create_dir(dir.path().join(FOLDER)).unwrap();
+        fs::set_permissions(dir.path().join(FOLDER), Permissions::from_mode(0o755)).unwrap();
         assert!(matches!(
             Cache::open(dir.path(), &wasmtime::Engine::default()),
             Err(EngineError::Cache { .. })
@@ -176,10 +205,20 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_go() {
+    fn the_oldest_of_ours_go() {
         let dir = tempfile::tempdir().unwrap();
-        let folder = dir.path().join("cache");
-        let cache = Cache::open(&folder, &wasmtime::Engine::default()).unwrap();
+        let (others, folder) = (["notes.txt", "other-v1.cwasm", ".bashrc"], dir.path().join(FOLDER));
+        let cache = Cache::open(dir.path(), &wasmtime::Engine::default()).unwrap();
+        let long_ago = |path: &Path| {
+            fs::write(path, "x").unwrap();
+            File::options().write(true).open(path).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        };
+        for place in [dir.path(), &folder] {
+            others.iter().for_each(|name| long_ago(&place.join(name)));
+            (0..KEPT).for_each(|n| long_ago(&place.join(format!("{n}.old"))));
+        }
+        long_ago(&folder.join("writing-torn"));
+        fs::create_dir(folder.join("a-0.cwasm")).unwrap();
         for n in 0..KEPT + 3 {
             cache.write(&format!("{n:03}"), b"code").unwrap();
             let when = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(n as u64);
@@ -191,7 +230,10 @@ mod tests {
                 .unwrap();
         }
         cache.prune().unwrap();
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), KEPT);
         assert!(!cache.path("002").exists() && cache.path("003").exists());
+        assert!(!folder.join("writing-torn").exists());
+        let ours = 1;
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), KEPT + others.len() + KEPT + ours);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), others.len() + KEPT + ours);
     }
 }

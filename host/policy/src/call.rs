@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use isthmus_model::outcome::Outcome;
 use isthmus_model::snapshot::ReadSet;
+use isthmus_model::text::{one_line, shortened};
 use wasmtime::component::{ComponentNamedList, Instance, Lift, Lower};
 use wasmtime::{Store, Trap, WasmBacktrace};
 
@@ -97,7 +98,7 @@ where
     let duration = began.elapsed();
     let mut state = store.into_data();
     let answer = answer.map_err(|error| explain(&error, &mut state, limits));
-    Called { answer, reads: state.reads, logs: state.logs, duration, fuel, memory: state.meter.granted }
+    Called { answer, reads: state.reads.set, logs: state.logs, duration, fuel, memory: state.meter.granted }
 }
 
 fn store(module: &Module, limits: &Limits, view: Option<View>) -> Store<State> {
@@ -166,7 +167,7 @@ where
     P: ComponentNamedList + Lower,
     R: ComponentNamedList + Lift,
 {
-    let wrong = |why: String| LoadError::Compile(format!("export `{}`: {why}", operation.name()));
+    let wrong = |why: String| LoadError::compile(&format!("export `{}`: {why}", operation.name()));
     let export = module.exports.of_operation(operation).ok_or_else(|| wrong("missing".into()))?;
     instance.get_typed_func::<P, R>(store, export).map(drop).map_err(|error| wrong(format!("{error:#}")))
 }
@@ -174,7 +175,7 @@ where
 /// What the engine's error means in the terms of the contract.
 fn explain(error: &wasmtime::Error, state: &mut State, limits: &Limits) -> CallError {
     if let Some(violation) = state.violation.take() {
-        return CallError::Contract(violation);
+        return violation;
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => CallError::Deadline(limits.deadline),
@@ -186,9 +187,12 @@ fn explain(error: &wasmtime::Error, state: &mut State, limits: &Limits) -> CallE
         None if format!("{error:#}").contains("fuel allocated for hostcalls has been exhausted") => {
             CallError::Output(limits.output)
         }
-        None => CallError::Contract(format!("{error:#}")),
+        None => CallError::contract(&format!("{error:#}")),
     }
 }
+
+/// Most bytes of the name of a function, which is the module's own.
+const FUNCTION_NAME: usize = 200;
 
 /// The panic as the module logged it; else where it trapped.
 fn trap_text(trap: Trap, error: &wasmtime::Error, logged: Option<String>) -> String {
@@ -196,16 +200,25 @@ fn trap_text(trap: Trap, error: &wasmtime::Error, logged: Option<String>) -> Str
     let place = || error.downcast_ref::<WasmBacktrace>().and_then(innermost);
     match logged {
         Some(text) => format!("{text} ({trap})"),
-        None => place().map_or_else(|| trap.to_string(), |function| format!("{trap} in {function}")),
+        None => place().map_or_else(
+            || trap.to_string(),
+            |function| format!("{trap} in {}", one_line(&function, FUNCTION_NAME).0),
+        ),
     }
 }
 
-/// An outcome in the host's terms.
+/// Most bytes of a reason: what people read.
+const REASON: usize = 2 << 10;
+
+/// An outcome in the host's terms. Its texts are cut: they become conditions and events.
 pub(crate) fn outcome(found: types::Outcome) -> Outcome {
     match found {
-        types::Outcome::NotMapped(reason) => Outcome::NotMapped(reason),
-        types::Outcome::Waiting(reason) => Outcome::Waiting(reason),
-        types::Outcome::Invalid(types::Invalid { message, field }) => Outcome::Invalid { message, field },
+        types::Outcome::NotMapped(reason) => Outcome::NotMapped(shortened(reason, REASON)),
+        types::Outcome::Waiting(reason) => Outcome::Waiting(shortened(reason, REASON)),
+        types::Outcome::Invalid(types::Invalid { message, field }) => Outcome::Invalid {
+            message: shortened(message, REASON),
+            field: field.map(|path| shortened(path, REASON / 2)),
+        },
     }
 }
 

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Enabled, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy};
 
 use crate::cache::Cache;
 use crate::error::{EngineError, LoadError};
+use crate::limits::{MAX_COMPONENT_BYTES, MAX_MEMORY, MAX_TABLE_ELEMENTS};
 use crate::module::Module;
 use crate::slots::Slots;
 use crate::state::State;
@@ -31,21 +33,23 @@ const KEEP_RESIDENT: usize = 2 << 20;
 /// How an engine is set up.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
-    /// Where compiled modules are kept; made with mode 0700. Default: none, and each start compiles anew (some 100 ms a module).
+    /// Where compiled modules are kept: in a folder of their own in this one, which may hold other things. Default: none, and each
+    /// start compiles anew (some 100 ms a module).
     pub cache_dir: Option<PathBuf>,
     /// Calls at once; a further one waits. Each place costs address space, and up to 2 MiB once used. Default: 16.
     pub calls_at_once: u32,
-    /// Most linear memory of an instance, bytes: no [`crate::Limits::memory`] goes beyond. Default: 64 MiB.
+    /// Most linear memory of an instance, bytes: no [`crate::Limits::memory`] goes beyond. Default: [`MAX_MEMORY`].
     pub max_memory: usize,
-    /// Most elements of a table. Default: 20,000.
+    /// Most elements of a table. Default: [`MAX_TABLE_ELEMENTS`].
     pub max_table_elements: usize,
-    /// Most bytes of a component, unpacked. Default: 16 MiB.
+    /// Most bytes of a component, unpacked. Default: [`MAX_COMPONENT_BYTES`].
     pub max_component_bytes: usize,
     /// Most bytes of its code: what compiling costs. Default: 8 MiB, some 5 s of a core.
     pub max_code_bytes: usize,
     /// Most bytes of one function: the time to compile one grows faster than its size. Default: 512 KiB.
     pub max_function_bytes: usize,
-    /// Whether fuel is counted, for modules with a [`crate::Limits::fuel`]. Makes every call slower (some 20 %). Default: no.
+    /// Whether fuel is counted, for modules with a [`crate::Limits::fuel`]. Makes every call slower (some 20 %). Default: no. Where
+    /// only some modules need it, [`Engine::counting_fuel`] has an engine for them.
     pub count_fuel: bool,
 }
 
@@ -54,9 +58,9 @@ impl Default for EngineOptions {
         Self {
             cache_dir: None,
             calls_at_once: 16,
-            max_memory: 64 << 20,
-            max_table_elements: 20_000,
-            max_component_bytes: 16 << 20,
+            max_memory: MAX_MEMORY,
+            max_table_elements: MAX_TABLE_ELEMENTS,
+            max_component_bytes: MAX_COMPONENT_BYTES,
             max_code_bytes: 8 << 20,
             max_function_bytes: 512 << 10,
             count_fuel: false,
@@ -74,6 +78,8 @@ pub(crate) struct Shared {
     pub(crate) linker: Linker<State>,
     pub(crate) slots: Slots,
     cache: Option<Cache>,
+    /// The engine beside this one that counts fuel, once a module has asked for it.
+    counting: Mutex<Option<Engine>>,
 }
 
 impl fmt::Debug for Engine {
@@ -99,7 +105,25 @@ impl Engine {
             .spawn(move || tick(&weak))
             .map_err(EngineError::Ticker)?;
         let slots = Slots::new(options.calls_at_once);
-        Ok(Self(Arc::new(Shared { wasm, options, linker, slots, cache })))
+        let counting = Mutex::new(None);
+        Ok(Self(Arc::new(Shared { wasm, options, linker, slots, cache, counting })))
+    }
+
+    /// The engine to load modules by that have a [`crate::Limits::fuel`]: one with the same options that counts it, with a pool of
+    /// its own, made when it is first asked for. What this engine has loaded goes on without counting, at full speed.
+    ///
+    /// # Errors
+    /// As [`Engine::new`].
+    pub fn counting_fuel(&self) -> Result<Self, EngineError> {
+        if self.0.options.count_fuel {
+            return Ok(self.clone());
+        }
+        let mut counting = self.0.counting.lock();
+        if let Some(engine) = &*counting {
+            return Ok(engine.clone());
+        }
+        let engine = Self::new(EngineOptions { count_fuel: true, ..self.0.options.clone() })?;
+        Ok(counting.insert(engine).clone())
     }
 
     /// Checks, compiles and describes a module. `bytes`: a component, or gzip of one; `expected_sha256`: lower-case hex, of the
@@ -111,7 +135,7 @@ impl Engine {
     /// See [`LoadError`]: each says what was found and what is expected.
     pub fn load(&self, bytes: &[u8], expected_sha256: Option<&str>) -> Result<Arc<Module>, LoadError> {
         let shared = &self.0;
-        let bytes = inspect::unpack(bytes, &shared.options)?;
+        let bytes = inspect::unpack_within(bytes, shared.options.max_component_bytes)?;
         let digest = inspect::sha256(&bytes);
         if let Some(expected) = expected_sha256.filter(|e| !e.eq_ignore_ascii_case(&digest)) {
             return Err(LoadError::Digest { found: digest, expected: expected.into() });
@@ -127,7 +151,7 @@ impl Engine {
             return Ok(component);
         }
         let component =
-            Component::new(&shared.wasm, bytes).map_err(|error| LoadError::Compile(format!("{error:#}")))?;
+            Component::new(&shared.wasm, bytes).map_err(|error| LoadError::compile(&format!("{error:#}")))?;
         if let Some(cache) = &shared.cache {
             cache.put(digest, &component);
         }

@@ -2,7 +2,11 @@
 
 use std::path::PathBuf;
 
+use isthmus_model::text::{first_few, one_line};
 use thiserror::Error;
+
+/// Most bytes of what an error repeats of a module.
+pub(crate) const ERROR_TEXT: usize = 2 << 10;
 
 /// Why there is no engine.
 #[derive(Debug, Error)]
@@ -62,7 +66,7 @@ pub enum LoadError {
     /// Imports of WASI.
     #[error(
         "the component imports WASI ({}): a mapping has no files, clock or network; build it for a target without WASI \
-         (for Rust: wasm32-unknown-unknown)", .0.join(", ")
+         (for Rust: wasm32-unknown-unknown)", first_few(.0, ", ")
     )]
     Wasi(Vec<String>),
     /// Another version of the contract.
@@ -74,7 +78,7 @@ pub enum LoadError {
         expected: &'static str,
     },
     /// Imports that the host does not have.
-    #[error("the component imports {}; the host has only {expected}", .found.join(", "))]
+    #[error("the component imports {}; the host has only {expected}", first_few(.found, ", "))]
     Imports {
         /// What it imports beside them.
         found: Vec<String>,
@@ -82,7 +86,7 @@ pub enum LoadError {
         expected: &'static str,
     },
     /// Exports of no world of the contract.
-    #[error("the component exports [{}]; expected are those of {expected}", .found.join(", "))]
+    #[error("the component exports [{}]; expected are those of {expected}", first_few(.found, ", "))]
     World {
         /// Functions and others that it exports.
         found: Vec<String>,
@@ -115,6 +119,11 @@ impl LoadError {
             Self::Manifest(_) => "InvalidManifest",
         }
     }
+
+    /// As [`CallError::contract`].
+    pub(crate) fn compile(text: &str) -> Self {
+        Self::Compile(one_line(text, ERROR_TEXT).0)
+    }
 }
 
 /// Why a call gave neither a list nor an outcome. Nothing is changed because of such a call (design, section 5, 9).
@@ -135,6 +144,16 @@ pub enum CallError {
     /// More than [`crate::Limits::fuel`].
     #[error("the module used more than its limit of {0} units of fuel")]
     Fuel(u64),
+    /// More different reads than [`crate::Limits::reads`] and [`crate::Limits::read_bytes`].
+    #[error(
+        "the module read more than its limits of {reads} objects and lists, {bytes} bytes of names and selectors"
+    )]
+    Reads {
+        /// Most reads.
+        reads: usize,
+        /// Most bytes of them.
+        bytes: usize,
+    },
     /// An answer or a read that the contract does not allow.
     #[error("the module broke the contract: {0}")]
     Contract(String),
@@ -149,8 +168,14 @@ impl CallError {
             Self::Memory(_) => "ModuleMemoryExceeded",
             Self::Output(_) => "ModuleOutputTooLarge",
             Self::Fuel(_) => "ModuleFuelExhausted",
+            Self::Reads { .. } => "ModuleReadsTooMany",
             Self::Contract(_) => "ContractViolation",
         }
+    }
+
+    /// A contract error of a text that may hold some of the module's: on one line, and not longer than people read.
+    pub(crate) fn contract(text: &str) -> Self {
+        Self::Contract(one_line(text, ERROR_TEXT).0)
     }
 }
 
@@ -164,6 +189,8 @@ pub enum PipelineError {
     #[error("module {0} is no refiner")]
     NoRefiner(String),
     /// A fuel limit on an engine that does not count.
-    #[error("stage {0} has a fuel limit, but the engine does not count fuel (EngineOptions::count_fuel)")]
+    #[error(
+        "stage {0} has a fuel limit, but its module was not loaded by an engine that counts fuel (Engine::counting_fuel)"
+    )]
     FuelNotCounted(String),
 }

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use isthmus_model::object::{Gvk, ObjectKey};
+use isthmus_model::object::{Gvk, ObjectKey, is_possible_namespace};
 use isthmus_model::selector::Selector;
 use isthmus_model::snapshot::{CloudFacts, Read};
+use isthmus_model::text::quoted;
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
 use crate::bindings::isthmus::mapping::log::Level;
 use crate::bindings::isthmus::mapping::snapshot::{Cloud, Provider};
 use crate::bindings::isthmus::mapping::values;
+use crate::error::CallError;
 use crate::state::{LogLevel, State, View};
 
 type Store<'a> = StoreContextMut<'a, State>;
@@ -42,13 +44,17 @@ pub(crate) fn define(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     })
 }
 
+/// What no object can be called is absent for ever: it is not noted, since nothing could change it.
 fn get(state: &mut State, key: values::ObjectKey) -> wasmtime::Result<Option<Arc<str>>> {
     let view = view(state)?;
     let kind = declared(state, &key.kind)?;
+    let bytes = key.name.len() + key.namespace.as_ref().map_or(0, String::len);
     let key = ObjectKey::new(kind, key.namespace.as_deref(), &key.name);
-    let object = view.get(&key);
-    state.reads.insert(Read::Get(key));
-    Ok(object)
+    if !key.is_possible() {
+        return Ok(None);
+    }
+    note(state, Read::Get(key.clone()), bytes)?;
+    Ok(view.get(&key))
 }
 
 fn list(
@@ -59,18 +65,23 @@ fn list(
 ) -> wasmtime::Result<Vec<Arc<str>>> {
     let view = view(state)?;
     let kind = declared(state, kind)?;
+    let bytes = selector.len() + namespace.map_or(0, str::len);
     let selector: Selector = match selector.parse() {
         Ok(selector) => selector,
         Err(error) => return refuse(state, format!("it lists {kind}, but {error}")),
     };
-    let objects = view.list(&kind, namespace, &selector);
-    state.reads.insert(Read::List { kind, namespace: namespace.map(Into::into), selector });
-    Ok(objects)
+    if !namespace.is_none_or(is_possible_namespace) {
+        return Ok(Vec::new());
+    }
+    let read =
+        Read::List { kind: kind.clone(), namespace: namespace.map(Into::into), selector: selector.clone() };
+    note(state, read, bytes)?;
+    Ok(view.list(&kind, namespace, &selector))
 }
 
 fn cloud_facts(state: &mut State) -> wasmtime::Result<Cloud> {
     let facts = view(state)?.cloud();
-    state.reads.insert(Read::Cloud);
+    note(state, Read::Cloud, 0)?;
     let CloudFacts { network_extensions, load_balancer_providers, has_key_manager } =
         CloudFacts::clone(&facts);
     let provider = |p: isthmus_model::snapshot::Provider| Provider {
@@ -96,14 +107,23 @@ fn declared(state: &mut State, kind: &values::Kind) -> wasmtime::Result<Arc<Gvk>
     match state.kinds.iter().find(same) {
         Some(kind) => Ok(kind.clone()),
         None => {
-            let kind = Gvk::new(&kind.group, &kind.version, &kind.kind);
-            refuse(state, format!("it reads {kind}, which its manifest does not name"))
+            let kind = Gvk::new(&kind.group, &kind.version, &kind.kind).to_string();
+            refuse(state, format!("it reads {}, which its manifest does not name", quoted(&kind)))
         }
     }
 }
 
+fn note(state: &mut State, read: Read, bytes: usize) -> wasmtime::Result<()> {
+    state.reads.note(read, bytes).or_else(|error| end(state, error))
+}
+
 fn refuse<T>(state: &mut State, why: String) -> wasmtime::Result<T> {
-    let error = wasmtime::Error::msg(why.clone());
-    state.violation = Some(why);
-    Err(error)
+    end(state, CallError::contract(&why))
+}
+
+/// Ends the call with this error.
+fn end<T>(state: &mut State, error: CallError) -> wasmtime::Result<T> {
+    let trap = wasmtime::Error::msg(error.to_string());
+    state.violation = Some(error);
+    Err(trap)
 }

@@ -4,12 +4,14 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::io::Read;
 
+use isthmus_model::text::{one_line, quoted};
 use semver::Version;
 use sha2::{Digest, Sha256};
 use wasmparser::{ComponentExternalKind, ComponentTypeRef, Encoding, Parser, Payload};
 
 use crate::engine::EngineOptions;
-use crate::error::LoadError;
+use crate::error::{ERROR_TEXT, LoadError};
+use crate::limits::MAX_COMPONENT_BYTES;
 use crate::module::World;
 
 const PACKAGE: &str = "isthmus:mapping/";
@@ -19,9 +21,16 @@ const IMPORTS: &str = "isthmus:mapping/snapshot and isthmus:mapping/log (and typ
 /// Interfaces of the package. The other ones have types only.
 const INTERFACES: [&str; 6] = ["values", "networking", "load-balancing", "types", "snapshot", "log"];
 
-/// The component's bytes: unpacked, if they are gzip.
-pub(crate) fn unpack<'a>(bytes: &'a [u8], options: &EngineOptions) -> Result<Cow<'a, [u8]>, LoadError> {
-    let limit = options.max_component_bytes;
+/// The component's bytes: unpacked, if they are gzip. At most [`MAX_COMPONENT_BYTES`] of them, as [`crate::Engine::load`] takes
+/// them with default options.
+///
+/// # Errors
+/// gzip that does not unpack, or more bytes.
+pub fn unpack(bytes: &[u8]) -> Result<Cow<'_, [u8]>, LoadError> {
+    unpack_within(bytes, MAX_COMPONENT_BYTES)
+}
+
+pub(crate) fn unpack_within(bytes: &[u8], limit: usize) -> Result<Cow<'_, [u8]>, LoadError> {
     let too_large = |found| LoadError::TooLarge { what: "the module", found, limit };
     if !bytes.starts_with(&[0x1f, 0x8b]) {
         return if bytes.len() > limit { Err(too_large(bytes.len())) } else { Ok(bytes.into()) };
@@ -37,7 +46,7 @@ pub(crate) fn unpack<'a>(bytes: &'a [u8], options: &EngineOptions) -> Result<Cow
 
 /// sha256 in lower-case hex.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    isthmus_model::hash::hex(&Sha256::digest(bytes))
 }
 
 /// Refuses all that is no component of a world of the contract, and says which world it is.
@@ -100,7 +109,7 @@ impl Found {
 }
 
 fn not_wasm(error: wasmparser::BinaryReaderError) -> LoadError {
-    LoadError::NotWasm(error.to_string())
+    LoadError::NotWasm(one_line(&error.to_string(), ERROR_TEXT).0)
 }
 
 fn limited(what: &'static str, found: usize, limit: usize) -> Result<(), LoadError> {
@@ -119,7 +128,7 @@ fn check_imports(imports: &[String]) -> Result<(), LoadError> {
             Some((interface, text, version)) => {
                 if !version.is_ok_and(|v| (v.major, v.minor) == (0, 1)) {
                     return Err(LoadError::ContractVersion {
-                        found: text.into(),
+                        found: quoted(text),
                         expected: CONTRACT_VERSION,
                     });
                 }

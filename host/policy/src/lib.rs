@@ -34,8 +34,8 @@ pub use bindings::isthmus::mapping::types::{Property, Realized, State as Realize
 pub use call::{CallStats, Operation};
 pub use engine::{Engine, EngineOptions};
 pub use error::{CallError, EngineError, LoadError, PipelineError};
-pub use inspect::CONTRACT_VERSION;
-pub use limits::Limits;
+pub use inspect::{CONTRACT_VERSION, unpack};
+pub use limits::{Limits, MAX_COMPONENT_BYTES, MAX_MEMORY, MAX_TABLE_ELEMENTS};
 pub use module::{Module, World};
 pub use pipeline::{Fallback, FellBack, Mapped, Pipeline, Reported, Stage, StageVersion, Stop};
 pub use state::{LogLevel, LogLine};

@@ -4,22 +4,33 @@ use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
 
-/// Limits of one call of one module.
+/// Most linear memory of an instance, bytes: what the pool of an engine with default options has room for.
+pub const MAX_MEMORY: usize = 64 << 20;
+/// Most elements of a table, likewise.
+pub const MAX_TABLE_ELEMENTS: usize = 20_000;
+/// Most bytes of a component, unpacked, that an engine with default options takes.
+pub const MAX_COMPONENT_BYTES: usize = 16 << 20;
+
+/// Limits of one call of one module. Its default is the one place of defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Wall time. Default: 200 ms. A good call takes well under 1 ms; but a cgroup's CPU quota may stop the host's thread for the
     /// rest of a period (100 ms), and that must not look like a fault of the module. Granularity: 10 ms.
     pub deadline: Duration,
-    /// Linear memory, bytes. Default: 64 MiB, which is also the most that an engine with default options has room for.
+    /// Linear memory, bytes. Default: [`MAX_MEMORY`], 64 MiB.
     pub memory: usize,
-    /// Elements of tables. Default: 20,000.
+    /// Elements of tables. Default: [`MAX_TABLE_ELEMENTS`], 20,000.
     pub table_elements: usize,
     /// What the module hands to the host in one call, bytes as the host holds them: the list, an argument of an import.
     /// Default: 4 MiB, some 5,000 load-balancer members.
     pub output: usize,
-    /// Fuel, roughly one unit an instruction: a limit that does not depend on the machine. Default: none. Needs
-    /// [`crate::EngineOptions::count_fuel`].
+    /// Fuel, roughly one unit an instruction: a limit that does not depend on the machine. Default: none. Needs a module of an
+    /// engine that counts it: [`crate::Engine::counting_fuel`].
     pub fuel: Option<u64>,
+    /// Different reads of the snapshot: all of them are kept, to know what wakes the subject. Default: 10,000.
+    pub reads: usize,
+    /// Bytes of the names and selectors of these reads. Default: 1 MiB.
+    pub read_bytes: usize,
     /// Log lines that are kept. Default: 64.
     pub log_lines: usize,
     /// Bytes of all log lines that are kept. Default: 16 KiB.
@@ -30,10 +41,12 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             deadline: Duration::from_millis(200),
-            memory: 64 << 20,
-            table_elements: 20_000,
+            memory: MAX_MEMORY,
+            table_elements: MAX_TABLE_ELEMENTS,
             output: 4 << 20,
             fuel: None,
+            reads: 10_000,
+            read_bytes: 1 << 20,
             log_lines: 64,
             log_bytes: 16 << 10,
         }

@@ -6,9 +6,19 @@ use std::sync::Arc;
 use isthmus_model::manifest::{Manifest, Projection};
 use isthmus_model::object::Gvk;
 use isthmus_model::projection::FieldPath;
+use isthmus_model::text::{is_dns_label, quoted};
 
 use crate::bindings::isthmus::mapping::types;
 use crate::module::World;
+
+/// Most bytes of the texts of a manifest.
+const VERSION: usize = 64;
+const DESCRIPTION: usize = 1024;
+const CONFIG_SCHEMA: usize = 256 << 10;
+/// Most kinds that a module maps, refines and reads together: each is a watch of the whole cluster.
+const KINDS: usize = 32;
+/// Most field paths of a manifest.
+const FIELDS: usize = 512;
 
 /// The manifest in the host's terms, or what is wrong with it.
 pub(crate) fn accept(found: types::Manifest, world: World) -> Result<Manifest, String> {
@@ -25,9 +35,16 @@ pub(crate) fn accept(found: types::Manifest, world: World) -> Result<Manifest, S
     if !is_dns_label(&manifest.name) {
         return Err(format!(
             "name {:?} is not a DNS label (a-z, 0-9 and -, at most 63 characters)",
-            manifest.name
+            quoted(&manifest.name)
         ));
     }
+    at_most("bytes of `version`", manifest.version.len(), VERSION)?;
+    at_most("bytes of `description`", manifest.description.len(), DESCRIPTION)?;
+    at_most(
+        "bytes of `config-schema`",
+        manifest.config_schema.as_ref().map_or(0, String::len),
+        CONFIG_SCHEMA,
+    )?;
     semver::Version::parse(&manifest.version)
         .map_err(|error| format!("version {:?} is not semver: {error}", manifest.version))?;
     subjects("maps", &manifest.maps, world.maps())?;
@@ -35,6 +52,8 @@ pub(crate) fn accept(found: types::Manifest, world: World) -> Result<Manifest, S
     if manifest.reports && !world.maps() {
         return Err("it reports, but is no mapper".into());
     }
+    at_most("kinds in `maps`, `refines` and `reads`", manifest.projections().count(), KINDS)?;
+    at_most("fields", manifest.projections().map(|p| p.fields.len()).sum(), FIELDS)?;
     for projection in manifest.projections() {
         check(projection)?;
     }
@@ -65,22 +84,39 @@ fn subjects(list: &str, projections: &[Projection], can: bool) -> Result<(), Str
     }
 }
 
+fn at_most(what: &str, found: usize, limit: usize) -> Result<(), String> {
+    if found > limit { Err(format!("it has {found} {what}; at most {limit} are allowed")) } else { Ok(()) }
+}
+
 fn check(projection: &Projection) -> Result<(), String> {
     let kind = &projection.kind;
-    if kind.version.is_empty() || kind.kind.is_empty() {
-        return Err(format!("a kind needs a version and a name: {kind:?}"));
+    let group = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
+    let word = |text: &str| (1..=63).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric());
+    if kind.group.len() > 253 || !kind.group.chars().all(group) || !word(&kind.version) || !word(&kind.kind) {
+        let kind = quoted(&kind.to_string());
+        return Err(format!(
+            "a kind needs a group (or none), a version and a name of Kubernetes' form: {kind:?}"
+        ));
+    }
+    if let Some(why) = withheld(kind) {
+        return Err(format!("it names {kind}, which no module is given: {why}"));
     }
     let bad = projection.fields.iter().find_map(|path| path.parse::<FieldPath>().err());
     bad.map_or(Ok(()), |error| Err(format!("of {kind}: {error}")))
 }
 
-fn is_dns_label(name: &str) -> bool {
-    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    !name.is_empty()
-        && name.len() <= 63
-        && name.chars().all(inner)
-        && !name.starts_with('-')
-        && !name.ends_with('-')
+/// Why a kind, of whatever version, is given to no module.
+fn withheld(kind: &Gvk) -> Option<&'static str> {
+    match (&*kind.group, &*kind.kind) {
+        ("", "Secret") => Some(
+            "a Secret is readable only where it is granted by name, and this version has no such grant \
+             (a certificate names its Secret: the host reads it)",
+        ),
+        ("isthmus.dev", "CloudMapping") => {
+            Some("the host writes it after every call, so that each call would cause the next")
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -105,7 +141,7 @@ mod tests {
     #[test]
     fn says_what_is_wrong() {
         type Spoil = fn(&mut types::Manifest);
-        let table: [(Spoil, World, &str); 7] = [
+        let table: [(Spoil, World, &str); 18] = [
             (|m| m.name = "Pod Port".into(), World::Mapper, "DNS label"),
             (|m| m.version = "v1".into(), World::Mapper, "semver"),
             (|m| m.maps.clear(), World::Mapper, "`maps` is empty"),
@@ -113,13 +149,49 @@ mod tests {
             (|_| {}, World::MapperRefiner, "`refines` is empty"),
             (|m| m.maps[0].fields = vec!["a..b".into()], World::Mapper, "of v1/Pod: \"a..b\""),
             (|m| m.maps[0].kind.kind.clear(), World::Mapper, "a kind needs"),
+            (|m| m.maps[0].kind.version = "../v1".into(), World::Mapper, "a kind needs"),
+            (|m| m.maps[0].kind.group = "x".repeat(1 << 20), World::Mapper, "a kind needs"),
+            (|m| m.name = "x".repeat(1 << 20), World::Mapper, "DNS label"),
+            (|m| m.version = format!("1.2.3-{}", "x".repeat(64)), World::Mapper, "70 bytes of `version`"),
+            (|m| m.description = "x".repeat(1025), World::Mapper, "1025 bytes of `description`"),
+            (|m| m.config_schema = Some("x".repeat((256 << 10) + 1)), World::Mapper, "`config-schema`"),
+            (|m| m.reads = vec![m.maps[0].clone(); 32], World::Mapper, "33 kinds"),
+            (|m| m.maps[0].fields = vec!["a".into(); 513], World::Mapper, "513 fields"),
+            (|m| m.maps[0].fields = vec!["a.".repeat(100_000)], World::Mapper, "more than 1024 bytes"),
+            (|m| m.maps[0].fields = vec!["a[*].".repeat(20)], World::Mapper, "more than 32 steps"),
+            (|m| m.maps[0].kind.kind = "Secret".into(), World::Mapper, "granted by name"),
         ];
         assert!(accept(good(), World::Mapper).is_ok());
         for (spoil, world, part) in table {
             let mut manifest = good();
             spoil(&mut manifest);
             let error = accept(manifest, world).unwrap_err();
-            assert!(error.contains(part), "{error}");
+            assert!(error.contains(part) && error.len() < 400, "{error}");
+        }
+    }
+
+    #[test]
+    fn some_kinds_are_given_to_nobody() {
+        let kind = |group: &str, version: &str, kind: &str| types::Projection {
+            kind: values::Kind { group: group.into(), version: version.into(), kind: kind.into() },
+            fields: vec![],
+        };
+        let spoilt = |place: fn(&mut types::Manifest, types::Projection), of: types::Projection| {
+            let mut manifest = good();
+            manifest.refines = manifest.maps.clone();
+            place(&mut manifest, of);
+            accept(manifest, World::MapperRefiner)
+        };
+        for of in [kind("", "v1", "Secret"), kind("isthmus.dev", "v1alpha1", "CloudMapping")] {
+            let places: [fn(&mut types::Manifest, types::Projection); 3] =
+                [|m, of| m.maps.push(of), |m, of| m.refines.push(of), |m, of| m.reads.push(of)];
+            for place in places {
+                let error = spoilt(place, of.clone()).unwrap_err();
+                assert!(error.contains("which no module is given"), "{error}");
+            }
+        }
+        for of in [kind("example.org", "v1", "Secret"), kind("isthmus.dev", "v1alpha1", "PolicyModule")] {
+            assert!(spoilt(|m, of| m.reads.push(of), of).is_ok());
         }
     }
 }

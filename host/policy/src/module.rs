@@ -93,7 +93,7 @@ impl Module {
         digest: String,
         world: World,
     ) -> Result<Self, LoadError> {
-        let compile = |error: wasmtime::Error| LoadError::Compile(format!("{error:#}"));
+        let compile = |error: wasmtime::Error| LoadError::compile(&format!("{error:#}"));
         let instances = engine.0.linker.instantiate_pre(component).map_err(compile)?;
         let nothing = Manifest {
             name: "(not described yet)".into(),
@@ -131,6 +131,11 @@ impl Module {
     /// What it says about itself.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// Whether calls of it count fuel: what a [`Limits::fuel`] needs ([`Engine::counting_fuel`]).
+    pub fn counts_fuel(&self) -> bool {
+        self.engine.0.options.count_fuel
     }
 
     /// What it exports.

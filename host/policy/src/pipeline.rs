@@ -13,7 +13,10 @@ use crate::convert;
 use crate::error::{CallError, PipelineError};
 use crate::limits::Limits;
 use crate::module::Module;
-use crate::state::{LogLevel, LogLine, View};
+use crate::state::{LogLevel, LogLine, Logs, View};
+
+/// Where modules' log lines are found in the host's.
+const MODULE: &str = "isthmus_policy::module";
 
 /// A module with its config in its place.
 #[derive(Clone, Debug)]
@@ -58,7 +61,7 @@ pub struct Mapped {
     pub versions: Vec<StageVersion>,
     /// Stages whose current version failed, and whose fallback answered.
     pub fell_back: Vec<FellBack>,
-    /// What modules logged, within their limits. It is in `tracing`, too.
+    /// What modules logged, within their limits. The first 4 KiB of a call are in `tracing`, too.
     pub logs: Vec<LogLine>,
     /// Every call that was made, also failed ones.
     pub stats: Vec<CallStats>,
@@ -129,7 +132,8 @@ impl Pipeline {
         if let Some(stage) = refiners.iter().find(|s| modules(s).any(|m| !m.world().refines())) {
             return Err(PipelineError::NoRefiner(stage.name.to_string()));
         }
-        let counted = |stage: &Stage| stage.limits.fuel.is_none() || stage.module.engine.0.options.count_fuel;
+        // A fallback may be of an engine that does not count: its calls have all limits but this one.
+        let counted = |stage: &Stage| stage.limits.fuel.is_none() || stage.module.counts_fuel();
         if let Some(stage) = std::iter::once(&mapper).chain(&refiners).find(|s| !counted(s)) {
             return Err(PipelineError::FuelNotCounted(stage.name.to_string()));
         }
@@ -263,14 +267,9 @@ impl Run {
         let Called { answer, reads, logs, duration, fuel, memory } =
             call::call(module, operation, &stage.limits, view, parameters);
         self.reads.extend(reads);
-        if logs.dropped > 0 {
-            tracing::warn!(stage = &*stage.name, lines = logs.dropped, "a module logged more than its limit");
-        }
-        for (level, message) in logs.lines {
-            let line = LogLine { stage: stage.name.clone(), level, message };
-            trace(&line, module);
-            self.logs.push(line);
-        }
+        trace(&logs, stage, module);
+        let line = |(level, message)| LogLine { stage: stage.name.clone(), level, message };
+        self.logs.extend(logs.lines.into_iter().map(line));
         self.stats.push(CallStats {
             stage: stage.name.clone(),
             digest: module.digest().clone(),
@@ -288,7 +287,7 @@ impl Run {
 /// given.
 fn check(desired: Vec<Desired>, before: Option<&Made>) -> Result<Made, CallError> {
     let entries = desired.iter().cloned().map(convert::entry).collect();
-    let list = DesiredList::new(entries).map_err(|error| CallError::Contract(error.to_string()))?;
+    let list = DesiredList::new(entries).map_err(|error| CallError::contract(&error.to_string()))?;
     for Entry { name, kind, .. } in before.iter().flat_map(|made| made.list.entries()) {
         match list.get(name) {
             None => {
@@ -307,12 +306,18 @@ fn check(desired: Vec<Desired>, before: Option<&Made>) -> Result<Made, CallError
 }
 
 /// Into the caller's span, which says what the subject is.
-fn trace(line: &LogLine, module: &Module) {
-    let (stage, name, text) = (&*line.stage, &*module.manifest().name, &*line.message);
-    match line.level {
-        LogLevel::Debug => tracing::debug!(target: "isthmus_policy::module", stage, module = name, "{text}"),
-        LogLevel::Info => tracing::info!(target: "isthmus_policy::module", stage, module = name, "{text}"),
-        LogLevel::Warn => tracing::warn!(target: "isthmus_policy::module", stage, module = name, "{text}"),
-        LogLevel::Error => tracing::error!(target: "isthmus_policy::module", stage, module = name, "{text}"),
+fn trace(logs: &Logs, stage: &Stage, module: &Module) {
+    let (stage, name) = (&*stage.name, &*module.manifest().name);
+    let (lines, whole) = logs.beginning();
+    for (level, text) in lines {
+        match level {
+            LogLevel::Debug => tracing::debug!(target: MODULE, stage, module = name, "{text}"),
+            LogLevel::Info => tracing::info!(target: MODULE, stage, module = name, "{text}"),
+            LogLevel::Warn => tracing::warn!(target: MODULE, stage, module = name, "{text}"),
+            LogLevel::Error => tracing::error!(target: MODULE, stage, module = name, "{text}"),
+        }
+    }
+    if !whole {
+        tracing::info!(target: MODULE, stage, module = name, "it logged more in this call: the rest is cut");
     }
 }

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use isthmus_model::object::Gvk;
-use isthmus_model::snapshot::{ReadSet, Snapshot};
+use isthmus_model::snapshot::{Read, ReadSet, Snapshot};
+use isthmus_model::text::{cut, one_line};
 
+use crate::error::CallError;
 use crate::limits::{Limits, Meter};
 
 /// A view of the cluster that a call may read.
@@ -17,10 +19,10 @@ pub(crate) struct State {
     pub(crate) view: Option<View>,
     /// The kinds of the manifest.
     pub(crate) kinds: Arc<[Arc<Gvk>]>,
-    pub(crate) reads: ReadSet,
+    pub(crate) reads: Reads,
     pub(crate) logs: Logs,
-    /// What the module did that the contract does not allow: the call ends with it.
-    pub(crate) violation: Option<String>,
+    /// What the module did that the contract or a limit does not allow: the call ends with it.
+    pub(crate) violation: Option<CallError>,
 }
 
 impl State {
@@ -29,10 +31,38 @@ impl State {
             meter: Meter::new(limits),
             view,
             kinds,
-            reads: ReadSet::new(),
+            reads: Reads::new(limits),
             logs: Logs::new(limits),
             violation: None,
         }
+    }
+}
+
+/// What a call has read, within its limits.
+#[derive(Debug)]
+pub(crate) struct Reads {
+    pub(crate) set: ReadSet,
+    limit: usize,
+    byte_limit: usize,
+    bytes: usize,
+}
+
+impl Reads {
+    fn new(limits: &Limits) -> Self {
+        Self { set: ReadSet::new(), limit: limits.reads, byte_limit: limits.read_bytes, bytes: 0 }
+    }
+
+    /// Notes a read. `bytes`: of the names and the selector in it; what is read twice counts once.
+    pub(crate) fn note(&mut self, read: Read, bytes: usize) -> Result<(), CallError> {
+        if self.set.contains(&read) {
+            return Ok(());
+        }
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.set.len() >= self.limit || self.bytes > self.byte_limit {
+            return Err(CallError::Reads { reads: self.limit, bytes: self.byte_limit });
+        }
+        self.set.insert(read);
+        Ok(())
     }
 }
 
@@ -53,7 +83,7 @@ pub struct LogLine {
     pub stage: Arc<str>,
     /// How much it matters.
     pub level: LogLevel,
-    /// The text, cut to what fits.
+    /// The text, cut to what fits, with control characters escaped.
     pub message: String,
 }
 
@@ -66,6 +96,9 @@ pub(crate) struct Logs {
     pub(crate) dropped: usize,
     pub(crate) last_error: Option<String>,
 }
+
+/// Of one call, what goes into the host's log: a module that logs much must not fill it.
+const TRACED_BYTES: usize = 4 << 10;
 
 /// Of the last error, which is kept whatever else was logged.
 const LAST_ERROR_BYTES: usize = 1 << 10;
@@ -83,27 +116,40 @@ impl Logs {
 
     pub(crate) fn write(&mut self, level: LogLevel, message: &str) {
         if level == LogLevel::Error {
-            self.last_error = Some(cut(message, LAST_ERROR_BYTES).to_owned());
+            self.last_error = Some(one_line(message, LAST_ERROR_BYTES).0);
         }
         if self.lines_left == 0 || self.bytes_left == 0 {
             self.dropped += 1;
             return;
         }
-        let kept = cut(message, self.bytes_left);
+        let (kept, whole) = one_line(message, self.bytes_left);
         self.lines_left -= 1;
-        self.bytes_left -= kept.len();
-        self.lines.push((level, kept.to_owned()));
+        // After a line that was cut there is no room for another.
+        self.bytes_left = if whole { self.bytes_left - kept.len() } else { 0 };
+        self.lines.push((level, kept));
     }
-}
 
-/// The longest beginning of whole characters that has at most this many bytes.
-fn cut(text: &str, bytes: usize) -> &str {
-    let end = (0..=bytes.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    text.get(..end).unwrap_or_default()
+    /// What goes into the host's log, and whether that is all.
+    pub(crate) fn beginning(&self) -> (Vec<(LogLevel, &str)>, bool) {
+        let (mut room, mut lines) = (TRACED_BYTES, Vec::new());
+        for (level, message) in &self.lines {
+            let text = cut(message, room);
+            room = room.saturating_sub(text.len());
+            if !text.is_empty() {
+                lines.push((*level, text));
+            }
+            if text.len() < message.len() {
+                return (lines, false);
+            }
+        }
+        (lines, self.dropped == 0)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use isthmus_model::object::ObjectKey;
+
     use super::*;
 
     #[test]
@@ -119,6 +165,42 @@ mod tests {
         }
         assert_eq!(logs.lines, [(LogLevel::Info, "abc".into()), (LogLevel::Warn, "dü".into())]);
         assert_eq!((logs.dropped, logs.last_error.as_deref()), (2, Some("last")));
-        assert_eq!(cut("dü", 2), "d");
+    }
+
+    #[test]
+    fn a_line_is_one_line() {
+        let mut logs = Logs::new(&Limits::default());
+        logs.write(LogLevel::Error, "first\nERROR second");
+        assert_eq!(logs.lines, [(LogLevel::Error, "first\\nERROR second".into())]);
+        assert_eq!(logs.last_error.as_deref(), Some("first\\nERROR second"));
+    }
+
+    #[test]
+    fn little_of_it_goes_into_the_hosts_log() {
+        let mut logs = Logs::new(&Limits::default());
+        let text = "ü".repeat(1000);
+        (0..2).for_each(|_| logs.write(LogLevel::Info, &text));
+        assert_eq!(logs.beginning(), (vec![(LogLevel::Info, &*text); 2], true));
+        (0..100).for_each(|_| logs.write(LogLevel::Error, &text));
+        let (lines, whole) = logs.beginning();
+        assert!(!whole && lines.len() == 3, "the last one is cut: {}", lines.len());
+        assert!(lines.iter().map(|(_, text)| text.len()).sum::<usize>() <= TRACED_BYTES);
+        assert!(logs.lines.len() > 3, "all that the limits allow is kept for who asked for the call");
+    }
+
+    #[test]
+    fn reads_have_limits() {
+        let mut reads = Reads::new(&Limits { reads: 2, read_bytes: 10, ..Limits::default() });
+        let kind: Arc<Gvk> = Gvk::new("", "v1", "Pod").into();
+        let get = |name: &str| Read::Get(ObjectKey::new(kind.clone(), None, name));
+        let over = Err(CallError::Reads { reads: 2, bytes: 10 });
+        for _ in 0..3 {
+            assert_eq!(reads.note(get("a"), 6), Ok(()), "what is read again costs nothing");
+        }
+        assert_eq!(reads.note(get("b"), 4), Ok(()));
+        assert_eq!(reads.note(Read::Cloud, 0), over, "too many");
+        let mut reads = Reads::new(&Limits { read_bytes: 10, ..Limits::default() });
+        assert_eq!(reads.note(get("a"), 11), Err(CallError::Reads { reads: 10_000, bytes: 10 }), "too long");
+        assert!(reads.set.is_empty());
     }
 }

@@ -6,7 +6,8 @@ mod common;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{CONFIG, Shop, engine, fault, faults, pod, pod_port, run, stage, tag_by_team};
+use common::{CONFIG, Shop, component, engine, fault, faults, pod, pod_port, run, stage, tag_by_team};
+use isthmus_model::outcome::Outcome;
 use isthmus_policy::{
     CallError, Engine, EngineOptions, Fallback, Limits, Mapped, Pipeline, PipelineError, Stage, Stop,
 };
@@ -20,6 +21,12 @@ fn error(mapped: &Mapped) -> &CallError {
         Err(Stop::Failed { error, .. }) => error,
         other => panic!("expected a failed call, found {other:?}"),
     }
+}
+
+/// With time for everything but a loop, on a busy machine too.
+fn patient(stage: Stage) -> Stage {
+    let limits = Limits { deadline: Duration::from_secs(30), ..Limits::default() };
+    Stage { limits, ..stage }
 }
 
 #[test]
@@ -36,14 +43,16 @@ fn every_fault_has_its_error() {
         ("huge", "ModuleOutputTooLarge", "4194304 bytes"),
         ("undeclared-read", "ContractViolation", "reads v1/Secret"),
         ("bad-selector", "ContractViolation", "is not a label selector"),
+        ("many-reads", "ModuleReadsTooMany", "10000 objects and lists, 1048576 bytes"),
     ];
     for (name, reason, part) in table {
-        let mapped = map(stage("bad", faults(), &fault(name)));
+        let bad = stage("bad", faults(), &fault(name));
+        let mapped = map(if name == "loop" { bad } else { patient(bad) });
         let error = error(&mapped);
         assert_eq!(error.reason(), reason, "{name}: {error}");
         assert!(error.to_string().contains(part), "{name}: {error}");
         assert_eq!(mapped.stats[0].failed, Some(reason), "{name}");
-        assert!(map(stage("good", pod_port(), CONFIG)).result.is_ok(), "after {name}");
+        assert!(map(patient(stage("good", pod_port(), CONFIG))).result.is_ok(), "after {name}");
     }
 }
 
@@ -68,13 +77,50 @@ fn a_loop_ends_at_its_deadline() {
 
 #[test]
 fn fuel_is_a_limit_that_does_not_depend_on_the_machine() {
-    let mut looping = stage("bad", faults(), &fault("loop"));
-    looping.limits = Limits { fuel: Some(1_000_000), deadline: Duration::from_secs(60), ..Limits::default() };
-    assert_eq!(*error(&map(looping.clone())), CallError::Fuel(1_000_000));
+    let limits = Limits { fuel: Some(1_000_000), deadline: Duration::from_secs(60), ..Limits::default() };
+    let plain = Engine::new(EngineOptions { calls_at_once: 1, ..EngineOptions::default() }).unwrap();
+    let uncounted = plain.load(&component("pod-port"), None).unwrap();
+    let mut good = stage("good", uncounted.clone(), CONFIG);
+    assert_eq!(map(patient(good.clone())).stats[0].fuel, None);
+    good.limits = limits.clone();
+    let refused = Pipeline::new(good, vec![]).unwrap_err();
+    assert_eq!(refused, PipelineError::FuelNotCounted("good".into()));
 
-    let uncounted = Engine::new(EngineOptions::default()).unwrap();
-    looping.module = uncounted.load(&common::component("faults"), None).unwrap();
-    assert_eq!(Pipeline::new(looping, vec![]).unwrap_err(), PipelineError::FuelNotCounted("bad".into()));
+    // The engine beside it counts, for the modules that ask for it alone.
+    let counting = plain.counting_fuel().unwrap();
+    let counted = counting.load(&component("faults"), None).unwrap();
+    assert!(counted.counts_fuel() && !uncounted.counts_fuel());
+    let mut looping = Stage { limits: limits.clone(), ..stage("bad", counted.clone(), &fault("loop")) };
+    assert_eq!(*error(&map(looping.clone())), CallError::Fuel(1_000_000));
+    let good = map(Stage { limits, ..stage("good", counted, &fault("rename")) });
+    assert!(good.stats[0].fuel.is_some_and(|fuel| (1_000..1_000_000).contains(&fuel)));
+    assert!(good.result.is_ok());
+
+    // The version before may be of the engine that does not count: it has all limits but this one.
+    looping.fallback = Some(Fallback { module: uncounted, config: CONFIG.into() });
+    assert!(map(looping).result.is_ok());
+}
+
+#[test]
+fn a_reason_is_cut() {
+    let mapped = map(stage("bad", faults(), &fault("long-reason")));
+    let Err(Stop::Outcome { outcome: Outcome::Waiting(reason), .. }) = mapped.result else {
+        panic!("expected an outcome, found {:?}", mapped.result)
+    };
+    assert!(reason.len() <= 4 << 10 && reason.ends_with("x…"), "{} bytes", reason.len());
+}
+
+#[test]
+fn what_nothing_can_be_called_is_absent_and_not_noted() {
+    let mapped = map(stage("odd", faults(), &fault("impossible-reads")));
+    assert!(mapped.result.is_ok());
+    assert_eq!(mapped.reads.len(), 1, "{:?}", mapped.reads);
+}
+
+#[test]
+fn what_was_read_before_the_limit_is_known() {
+    let reads = map(patient(stage("bad", faults(), &fault("many-reads")))).reads;
+    assert!((1_000..10_000).contains(&reads.len()), "{}", reads.len());
 }
 
 #[test]
@@ -93,6 +139,12 @@ fn logs_are_cut() {
     assert!(mapped.result.is_ok());
     assert!(mapped.logs.len() <= Limits::default().log_lines);
     assert!(mapped.logs.iter().map(|l| l.message.len()).sum::<usize>() <= Limits::default().log_bytes);
+}
+
+#[test]
+fn a_log_line_is_one_line() {
+    let mapped = map(stage("forger", faults(), &fault("forged-log")));
+    assert_eq!(mapped.logs[0].message, r"first\nERROR second\u{1b}[2J");
 }
 
 #[test]

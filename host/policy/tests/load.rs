@@ -6,7 +6,7 @@ mod common;
 use std::io::Write;
 
 use common::{component, engine};
-use isthmus_policy::{Engine, EngineOptions, LoadError};
+use isthmus_policy::{Engine, EngineOptions, LoadError, MAX_COMPONENT_BYTES};
 use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};
 use wit_parser::{ManglingAndAbi, Resolve};
 
@@ -23,6 +23,28 @@ fn dummy(package: &str, world: &str) -> Vec<u8> {
 fn refused(bytes: &[u8]) -> (&'static str, String) {
     let error = engine().load(bytes, None).unwrap_err();
     (error.reason(), error.to_string())
+}
+
+#[test]
+fn unpacking_is_the_engines_own() {
+    let bytes = component("pod-port");
+    let two = [gzip(&bytes[..1000]), gzip(&bytes[1000..])].concat();
+    for packed in [bytes.clone(), gzip(&bytes), two] {
+        assert_eq!(isthmus_policy::unpack(&packed).unwrap(), bytes);
+        assert!(engine().load(&packed, None).is_ok());
+    }
+    for huge in [vec![0; MAX_COMPONENT_BYTES + 1], gzip(&vec![0; MAX_COMPONENT_BYTES + 1])] {
+        assert_eq!(isthmus_policy::unpack(&huge).unwrap_err().reason(), "ModuleTooLarge");
+    }
+    assert_eq!(isthmus_policy::unpack(&gzip(&bytes)[..100]).unwrap_err().reason(), "NotAComponent");
+}
+
+#[test]
+fn errors_are_short_whatever_a_component_exports() {
+    let many = (0..1000).map(|n| format!("export f{n}-{}: func();", "x".repeat(200))).collect::<String>();
+    let (reason, text) = refused(&dummy(&format!("package a:b; world w {{ {many} }}"), "w"));
+    assert_eq!(reason, "WrongWorld");
+    assert!(text.contains("(990 more)") && text.len() < 2000, "{} bytes", text.len());
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -146,7 +168,8 @@ fn compiled_code_is_kept() {
         EngineOptions { cache_dir: Some(cache.clone()), calls_at_once: 1, ..EngineOptions::default() };
     let bytes = component("pod-port");
     let files = || {
-        let paths = std::fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path());
+        let paths =
+            std::fs::read_dir(cache.join("isthmus-modules-v1")).unwrap().map(|entry| entry.unwrap().path());
         paths.map(|p| (std::fs::metadata(&p).unwrap().modified().unwrap(), p)).collect::<Vec<_>>()
     };
     let first = Engine::new(options.clone()).unwrap().load(&bytes, None).unwrap();
@@ -158,6 +181,10 @@ fn compiled_code_is_kept() {
 
     // Compiled with other settings, it is another file.
     Engine::new(EngineOptions { count_fuel: true, ..options.clone() }).unwrap().load(&bytes, None).unwrap();
+    assert_eq!(files().len(), 2);
+
+    // As the engine beside it does.
+    Engine::new(options.clone()).unwrap().counting_fuel().unwrap().load(&bytes, None).unwrap();
     assert_eq!(files().len(), 2);
 
     // What was changed is compiled anew.

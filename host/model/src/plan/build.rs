@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::order::{in_order, mentions, referrers_first};
 use super::{Act, Blocked, Input, Operation, Plan, Targets, Wait, applied_hash, compare, resolve};
 use crate::desired::{Entry, local};
 use crate::kinds::{Change, Kind, needed_locals};
@@ -431,63 +432,6 @@ fn names_an_address(value: &Value) -> bool {
     match value {
         Value::List(items) => items.iter().any(names_an_address),
         Value::Map(fields) => fields.contains_key("address"),
-        _ => false,
-    }
-}
-
-/// The entries with those first that others need. The list holds no circle of needs ([`crate::desired::DesiredList`]).
-fn in_order(entries: &[Entry]) -> Vec<&Entry> {
-    fn visit<'a>(
-        entry: &'a Entry,
-        all: &BTreeMap<&str, &'a Entry>,
-        seen: &mut BTreeSet<&'a str>,
-        out: &mut Vec<&'a Entry>,
-    ) {
-        if seen.insert(&entry.name) {
-            for name in needed_locals(entry) {
-                if let Some(needed) = all.get(name) {
-                    visit(needed, all, seen, out);
-                }
-            }
-            out.push(entry);
-        }
-    }
-    let all: BTreeMap<&str, &Entry> = entries.iter().map(|e| (e.name.as_str(), e)).collect();
-    let (mut seen, mut out) = (BTreeSet::new(), Vec::with_capacity(entries.len()));
-    for entry in entries {
-        visit(entry, &all, &mut seen, &mut out);
-    }
-    out
-}
-
-type Going<'a> = (&'a Observed, Option<usize>, bool);
-
-/// What is to be removed, with those first that refer to others: by the record, else by the order of kinds.
-fn referrers_first<'a>(input: &Input<'_>, mut going: Vec<Going<'a>>) -> Vec<Going<'a>> {
-    going.sort_by(|(a, ..), (b, ..)| (b.kind, &b.id).cmp(&(a.kind, &a.id)));
-    let mut ordered: Vec<Going<'a>> = Vec::with_capacity(going.len());
-    let refers = |user: &Observed, used: &Observed| {
-        let by_record = input.record.values().any(|r| {
-            r.id.as_deref() == Some(user.id.as_str())
-                && r.references.iter().any(|reference| reference.id == used.id)
-        });
-        by_record || user.fields.values().any(|v| mentions(v, &used.id))
-    };
-    while !going.is_empty() {
-        let free = going
-            .iter()
-            .position(|(used, ..)| !going.iter().any(|(user, ..)| user.id != used.id && refers(user, used)));
-        // Two that refer to each other (groups by late rules): any order, the rules go with their group.
-        ordered.push(going.remove(free.unwrap_or(0)));
-    }
-    ordered
-}
-
-fn mentions(value: &serde_json::Value, id: &str) -> bool {
-    match value {
-        serde_json::Value::String(text) => text == id,
-        serde_json::Value::Array(items) => items.iter().any(|v| mentions(v, id)),
-        serde_json::Value::Object(map) => map.values().any(|v| mentions(v, id)),
         _ => false,
     }
 }

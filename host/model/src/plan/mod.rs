@@ -8,6 +8,7 @@
 mod build;
 mod compare;
 mod conclude;
+mod order;
 mod resolve;
 
 use std::collections::{BTreeMap, BTreeSet};

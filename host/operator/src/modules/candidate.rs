@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use super::manager::Manager;
 use super::shadow::Judgement;
 use super::source::SourceError;
-use super::{Pipelines, Version, keep, revision, source};
+use super::{Pipelines, Version, revision, source};
 
 /// Reason: another PolicyModule maps the kind.
 const CONFLICT: &str = "Conflict";
@@ -96,10 +96,11 @@ impl Manager {
         let name = module.name_any();
         let bytes = source::read(&module.spec.source, &self.sources)?;
         let expected = module.spec.sha256.clone().or(bytes.sha256.clone());
-        let compiled = match self.compiled_already(&name, &bytes.bytes, expected.as_deref()) {
+        let fuel = module.spec.limits.fuel.is_some();
+        let compiled = match self.compiled_already(&name, &bytes.bytes, expected.as_deref(), fuel) {
             Some(compiled) => compiled,
             None => {
-                let compiled = self.compile(&bytes.bytes, expected.as_deref()).await?;
+                let compiled = self.compile(&bytes.bytes, expected.as_deref(), fuel).await?;
                 self.compiled.insert(name.clone(), compiled.clone());
                 compiled
             }
@@ -124,24 +125,40 @@ impl Manager {
         Ok(())
     }
 
-    /// What was compiled before, if these are its bytes.
-    fn compiled_already(&self, name: &str, bytes: &[u8], expected: Option<&str>) -> Option<Arc<Module>> {
+    /// What was compiled before, if these are its bytes, and fuel is counted where it has to be.
+    fn compiled_already(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        expected: Option<&str>,
+        fuel: bool,
+    ) -> Option<Arc<Module>> {
         let serving = self.session.pipelines.load().version(name).map(|v| v.module.clone());
-        let plain = keep::unpacked(bytes, 64 << 20).ok()?;
+        let plain = isthmus_policy::unpack(bytes).ok()?;
         let digest = isthmus_model::hash::hex(&Sha256::digest(&plain));
         if expected.is_some_and(|expected| expected != digest) {
             return None;
         }
-        self.compiled.get(name).cloned().into_iter().chain(serving).find(|m| **m.digest() == *digest)
+        let fits = |m: &Arc<Module>| **m.digest() == *digest && m.counts_fuel() == fuel;
+        self.compiled.get(name).cloned().into_iter().chain(serving).find(fits)
     }
 
-    /// Compiles off the hot path.
-    pub(super) async fn compile(&self, bytes: &[u8], expected: Option<&str>) -> Result<Arc<Module>, Problem> {
+    /// Compiles off the hot path. `fuel`: calls of it count fuel.
+    pub(super) async fn compile(
+        &self,
+        bytes: &[u8],
+        expected: Option<&str>,
+        fuel: bool,
+    ) -> Result<Arc<Module>, Problem> {
         let (engine, bytes, expected) = (self.engine.clone(), bytes.to_vec(), expected.map(str::to_owned));
-        let loaded = tokio::task::spawn_blocking(move || engine.load(&bytes, expected.as_deref())).await;
-        match loaded {
-            Ok(Ok(module)) => Ok(module),
-            Ok(Err(error)) => Err(Problem::new(error.reason(), error.to_string())),
+        let load = move || {
+            let engine = if fuel { engine.counting_fuel() } else { Ok(engine) };
+            engine.map(|engine| engine.load(&bytes, expected.as_deref()))
+        };
+        match tokio::task::spawn_blocking(load).await {
+            Ok(Ok(Ok(module))) => Ok(module),
+            Ok(Ok(Err(error))) => Err(Problem::new(error.reason(), error.to_string())),
+            Ok(Err(error)) => Err(Problem { retry: true, ..Problem::new("EngineFailed", error.to_string()) }),
             Err(error) => Err(Problem::new("LoadFailed", format!("loading ended abnormally: {error}"))),
         }
     }
@@ -287,4 +304,32 @@ fn same(serving: &Version, wanted: &Version) -> bool {
         && serving.limits == wanted.limits
         && serving.order == wanted.order
         && serving.failure == wanted.failure
+}
+
+#[cfg(test)]
+mod tests {
+    use isthmus_kubernetes::crd::{self, crds};
+    use isthmus_policy::{MAX_MEMORY, MAX_TABLE_ELEMENTS};
+
+    use super::*;
+
+    /// What people read in the definition is what a call gets.
+    #[test]
+    fn limits_of_the_definition_are_those_of_the_engine() {
+        let (said, given) = (crd::Limits::default(), Limits::default());
+        let number = |n: usize| i64::try_from(n).unwrap();
+        assert_eq!(u128::try_from(said.deadline_ms).unwrap(), given.deadline.as_millis());
+        assert_eq!(said.memory_mib << 20, number(given.memory));
+        assert_eq!(said.table_elements, number(given.table_elements));
+        assert_eq!(said.output_kib << 10, number(given.output));
+
+        let text = serde_json::to_value(crds()).unwrap();
+        let most = |field: &str| {
+            let path = "spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/limits/properties";
+            let of = |at: usize| text.pointer(&format!("/{at}/{path}/{field}/maximum")).cloned();
+            (0..2).find_map(of).unwrap().as_f64().unwrap()
+        };
+        assert_eq!(most("memoryMiB") * 1048576.0, MAX_MEMORY as f64);
+        assert_eq!(most("tableElements"), MAX_TABLE_ELEMENTS as f64);
+    }
 }

@@ -2,10 +2,9 @@
 //! changed meanwhile.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::Write;
 
 use flate2::Compression;
-use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use isthmus_kubernetes::Client;
 use isthmus_kubernetes::names::{ANNOTATION_SHA256, FIELD_MANAGER, LABEL_POLICY_MODULE};
@@ -159,20 +158,4 @@ pub fn packed(bytes: &[u8]) -> Vec<u8> {
         // Writing to memory does not fail; the bytes as they are load as well.
         Err(_) => bytes.to_vec(),
     }
-}
-
-/// The bytes, unpacked where they are gzip; at most `limit` of them.
-///
-/// # Errors
-/// gzip that does not unpack, or more than the limit.
-pub fn unpacked(bytes: &[u8], limit: u64) -> std::io::Result<Vec<u8>> {
-    if !bytes.starts_with(&[0x1f, 0x8b]) {
-        return Ok(bytes.to_vec());
-    }
-    let mut plain = Vec::new();
-    GzDecoder::new(bytes).take(limit + 1).read_to_end(&mut plain)?;
-    if plain.len() as u64 > limit {
-        return Err(std::io::Error::other(format!("more than {limit} bytes when unpacked")));
-    }
-    Ok(plain)
 }

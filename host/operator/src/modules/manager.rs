@@ -195,14 +195,15 @@ impl Manager {
         if module.status.as_ref().and_then(|s| s.digest.as_ref()).is_some_and(|d| *d != kept.digest) {
             tracing::warn!(module = name, kept = %kept.digest, "kept is another version than the one that served");
         }
-        match self.compile(&kept.bytes, Some(&kept.digest)).await {
+        let fuel = module.spec.limits.fuel.is_some();
+        match self.compile(&kept.bytes, Some(&kept.digest), fuel).await {
             Ok(compiled) => {
                 let pipelines = self.session.pipelines.load_full();
                 if compiled.manifest().maps.iter().any(|p| pipelines.mapper_of(&p.kind).is_some()) {
                     return tracing::info!(module = name, "another module has taken its kinds over");
                 }
                 let mut version = self.version(module, compiled, kept.config.into());
-                version.fallback = self.kept_before(name).await;
+                version.fallback = self.kept_before(name, fuel).await;
                 let mut versions = pipelines.versions().clone();
                 versions.insert(name.into(), version);
                 self.install(versions, BTreeMap::new());
@@ -413,9 +414,9 @@ impl Manager {
     }
 
     /// The version before the one that served, where it is kept and loads.
-    async fn kept_before(&self, name: &str) -> Option<Fallback> {
+    async fn kept_before(&self, name: &str, fuel: bool) -> Option<Fallback> {
         let before = keep::load(&self.client, &self.namespace, name, Which::Previous).await.ok()??;
-        let module = self.compile(&before.bytes, Some(&before.digest)).await.ok()?;
+        let module = self.compile(&before.bytes, Some(&before.digest), fuel).await.ok()?;
         Some(Fallback { module, config: before.config.into() })
     }
 

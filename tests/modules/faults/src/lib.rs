@@ -51,12 +51,20 @@ enum Fault {
     Chatter,
     /// The right entries under other names.
     Rename,
+    /// A log line that looks like two, then the right list.
+    ForgedLog,
     /// Reads a kind that the manifest does not name.
     UndeclaredRead,
+    /// Reads objects without end, each under another long name.
+    ManyReads,
+    /// Reads what no object can be called, then the right list.
+    ImpossibleReads,
     /// A selector that is none.
     BadSelector,
     /// `waiting`.
     Waiting,
+    /// `waiting`, with a megabyte of a reason.
+    LongReason,
     /// `invalid`, with a field.
     Invalid,
     /// `not-mapped`.
@@ -120,15 +128,23 @@ fn fail(fault: Fault, mut list: Vec<Desired>) -> Result<Vec<Desired>, Outcome> {
         Fault::Chatter => {
             (0..10_000).for_each(|i| isthmus_sdk::log::info(&format!("line {i} {}", "x".repeat(200))))
         }
+        Fault::ForgedLog => isthmus_sdk::log::info("first\nERROR second\u{1b}[2J"),
         Fault::Rename => return Ok(renamed(list)),
         Fault::UndeclaredRead => drop(snapshot::get(Kind::core("Secret"), Some("kube-system"), "token")),
+        Fault::ManyReads => (0..u32::MAX).for_each(|i| drop(namespace(&format!("{i:0>250}")))),
+        Fault::ImpossibleReads => ["", &"x".repeat(254)].into_iter().for_each(|name| drop(namespace(name))),
         Fault::BadSelector => drop(snapshot::list(&Kind::core("Namespace"), None, "a in b")),
         Fault::Waiting => return Err(waiting("the test asked for it")),
+        Fault::LongReason => return Err(waiting("x".repeat(1 << 20))),
         Fault::Invalid => return Err(invalid_field("the test asked for it", "spec.nodeName")),
         Fault::NotMapped => return Err(not_mapped("the test asked for it")),
         Fault::Empty => list.clear(),
     }
     Ok(list)
+}
+
+fn namespace(name: &str) -> Option<String> {
+    snapshot::get(Kind::core("Namespace"), None, name)
 }
 
 /// The port is `port-2`, and the interface refers to it; the interface keeps its name in the Pod.

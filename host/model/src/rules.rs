@@ -1,0 +1,178 @@
+//! What the contract says of a single entry, and of the VIFs of a list, as far as it can be told without the cloud.
+
+use std::collections::BTreeMap;
+
+use crate::desired::{Entry, ListError};
+use crate::kinds::Kind;
+use crate::mark::{DESCRIPTION_ROOM, Mark, TAG_ROOM};
+use crate::text::{is_dns_label, quoted};
+use crate::value::{Reference, Value};
+
+/// Neutron's limit of a name and of a tag.
+const NEUTRON_TEXT: usize = 255;
+/// Linux' limit of an interface name (`IFNAMSIZ` with its final NUL is 16).
+const INTERFACE: usize = 15;
+
+/// The rules of one entry.
+pub(crate) fn check(entry: &Entry) -> Result<(), ListError> {
+    if !is_dns_label(&entry.name) {
+        return Err(ListError::BadName(quoted(&entry.name)));
+    }
+    if entry.project.is_some() {
+        return Err(ListError::Project(entry.name.clone()));
+    }
+    let too_long = |what, text: &Option<String>, limit| match text.as_ref().map_or(0, String::len) {
+        found if found > limit => Err(ListError::TooLong { entry: entry.name.clone(), what, found, limit }),
+        _ => Ok(()),
+    };
+    too_long("display name", &entry.display_name, NEUTRON_TEXT)?;
+    too_long("description", &entry.description, DESCRIPTION_ROOM)?;
+    if let Some(word) = entry.description.as_deref().and_then(Mark::word_in) {
+        return Err(ListError::MarkInDescription { entry: entry.name.clone(), word: quoted(word) });
+    }
+    let bad = entry.references().into_iter().find_map(|(field, r)| Some((field, wrong_reference(r)?)));
+    if let Some((field, why)) = bad {
+        return Err(ListError::BadReference { entry: entry.name.clone(), field: quoted(field), why });
+    }
+    tags(entry)
+}
+
+/// References are recorded, and asked of the cloud: what nothing can be called is refused before.
+fn wrong_reference(reference: &Reference) -> Option<&'static str> {
+    match reference {
+        Reference::Existing(id) if !(1..=NEUTRON_TEXT).contains(&id.len()) => {
+            Some("an id or a name has 1 to 255 bytes")
+        }
+        Reference::Mapped { name, .. } if !is_dns_label(name) => Some("an entry's name is a DNS label"),
+        Reference::Mapped { subject, .. } if !subject.is_possible() => {
+            Some("there is no object of such a name in Kubernetes")
+        }
+        _ => None,
+    }
+}
+
+fn tags(entry: &Entry) -> Result<(), ListError> {
+    if entry.tags.len() > TAG_ROOM {
+        let found = entry.tags.len();
+        return Err(ListError::TooManyTags { entry: entry.name.clone(), found, limit: TAG_ROOM });
+    }
+    let wrong = |tag: &str| match tag {
+        tag if tag.len() > NEUTRON_TEXT => Some("it has more than 255 bytes"),
+        tag if tag.contains([',', '/']) => Some("it holds a comma or a slash"),
+        tag if Mark::is_part(tag) => Some("it begins with isthmus:, as the host's own marks do"),
+        _ => None,
+    };
+    let bad = entry.tags.iter().find_map(|tag| Some((tag, wrong(tag)?)));
+    bad.map_or(Ok(()), |(tag, why)| {
+        Err(ListError::BadTag { entry: entry.name.clone(), tag: quoted(tag), why })
+    })
+}
+
+/// The rules of the interfaces of a pod: names that Linux takes, each of them once, and one way out.
+pub(crate) fn check_interfaces(entries: &[Entry]) -> Result<(), ListError> {
+    let mut names: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut way_out: Option<&str> = None;
+    for entry in entries.iter().filter(|e| e.kind == Kind::Vif) {
+        if let Some(Value::Text(interface)) = entry.fields.get("interface") {
+            if !is_interface_name(interface) {
+                let interface = quoted(interface);
+                return Err(ListError::BadInterface { entry: entry.name.clone(), interface });
+            }
+            if let Some(first) = names.insert(interface, &entry.name) {
+                let (first, second) = (first.into(), entry.name.clone());
+                return Err(ListError::DuplicateInterface { first, second, interface: interface.clone() });
+            }
+        }
+        if entry.fields.get("default_route") == Some(&Value::Bool(true))
+            && let Some(first) = way_out.replace(&entry.name)
+        {
+            return Err(ListError::TwoDefaultRoutes { first: first.into(), second: entry.name.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// As the kernel's `dev_valid_name`.
+fn is_interface_name(name: &str) -> bool {
+    let fits = |c: char| !c.is_whitespace() && !c.is_control() && c != '/' && c != ':';
+    !name.is_empty() && name.len() <= INTERFACE && name.chars().all(fits) && name != "." && name != ".."
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desired::DesiredList;
+    use crate::object::{Gvk, ObjectKey};
+    use crate::value::Fields;
+
+    fn vif(name: &str, interface: &str) -> Entry {
+        let fields = [("interface".to_owned(), interface.into())].into_iter().collect();
+        Entry::new(name, Kind::Vif, fields)
+    }
+
+    fn refused(entries: Vec<Entry>) -> String {
+        let text = DesiredList::new(entries).unwrap_err().to_string();
+        assert!(text.len() < 400, "{} bytes of an error", text.len());
+        text
+    }
+
+    fn of_pod(name: &str) -> Reference {
+        let subject = ObjectKey::new(Gvk::new("", "v1", "Pod"), Some("shop"), name);
+        Reference::Mapped { subject, name: "port".into() }
+    }
+
+    #[test]
+    fn an_entry_keeps_the_rules_of_the_contract() {
+        type Spoil = fn(&mut Entry);
+        let table: [(Spoil, &str); 14] = [
+            (|e| e.name = "x".repeat(1 << 20), "is not a DNS label"),
+            (|e| e.project = Some("other".into()), "not supported in this version"),
+            (|e| e.display_name = Some("x".repeat(256)), "display name of 256 bytes; at most 255"),
+            (|e| e.description = Some("x".repeat(65)), "description of 65 bytes; at most 64"),
+            (|e| e.description = Some("a isthmus:name=b".into()), "\"isthmus:name=b\""),
+            (|e| e.description = Some("a\nisthmus:b".into()), "\"isthmus:b\""),
+            (|e| e.after = vec![Reference::Existing(String::new())], "`after`: an id or a name"),
+            (|e| e.after = vec![Reference::Existing("x".repeat(256))], "`after`: an id or a name"),
+            (|e| e.after = vec![of_pod(&"x".repeat(254))], "`after`: there is no object"),
+            (|e| e.tags = ["isthmus:cluster=x".into()].into(), "the host's own marks"),
+            (|e| e.tags = ["a,b".into()].into(), "a comma or a slash"),
+            (|e| e.tags = ["a/b".into()].into(), "a comma or a slash"),
+            (|e| e.tags = ["x".repeat(256)].into(), "more than 255 bytes"),
+            (|e| e.tags = (0..48).map(|n| n.to_string()).collect(), "48 tags; at most 47"),
+        ];
+        for (spoil, part) in table {
+            let mut entry = Entry::new("port", Kind::Port, Fields::new());
+            spoil(&mut entry);
+            let text = refused(vec![entry]);
+            assert!(text.contains(part), "{text}");
+        }
+        let mut good = Entry::new("port", Kind::Port, Fields::new());
+        good.after = vec![Reference::Existing("x".repeat(255)), of_pod("web")];
+        good.display_name = Some("x".repeat(255));
+        good.description = Some("of isthmus, 64 bytes at most".into());
+        good.tags = (0..46).map(|n| n.to_string()).chain(["x".repeat(255)]).collect();
+        assert!(DesiredList::new(vec![good]).is_ok());
+    }
+
+    #[test]
+    fn interfaces_are_named_as_linux_takes_them() {
+        for name in ["", ".", "..", "a/b", "a b", "a\tb", "a:b", "eth0eth0eth0eth0", "a\0"] {
+            assert!(refused(vec![vif("v", name)]).contains("no name of an interface"), "{name:?}");
+        }
+        for name in ["eth0", "eth0eth0eth0eth", "br-ex.5", "äh"] {
+            assert!(DesiredList::new(vec![vif("v", name)]).is_ok(), "{name:?}");
+        }
+        let text = refused(vec![vif("one", "eth0"), vif("two", "eth0")]);
+        assert!(text.contains("\"one\" and \"two\" are both the interface \"eth0\""), "{text}");
+    }
+
+    #[test]
+    fn a_pod_has_one_way_out() {
+        let both = [("one", "eth0"), ("two", "eth1")].map(|(name, interface)| {
+            let mut entry = vif(name, interface);
+            entry.fields.insert("default_route".into(), true.into());
+            entry
+        });
+        assert!(refused(both.to_vec()).contains("the default routes"));
+    }
+}

@@ -59,9 +59,9 @@ impl Started {
         Ok(self.child.try_wait()?)
     }
 
-    /// Asks the leader's group to end.
+    /// Asks the leader's group to end. Not twice: an operator takes the second time for an order to drop everything.
     pub(crate) fn terminate(&mut self) -> Result<()> {
-        self.signal(Signal::TERM)
+        if interrupted() { Ok(()) } else { self.signal(Signal::TERM) }
     }
 
     /// Ends the leader's group at once.
@@ -85,6 +85,11 @@ impl Drop for Started {
         }
         running().groups.retain(|group| *group != self.group);
     }
+}
+
+/// Whether we were, and all that runs has been asked to end.
+pub(crate) fn interrupted() -> bool {
+    running().interrupted
 }
 
 /// From now on an interrupt ends what runs, and then us.

@@ -262,12 +262,7 @@ impl Demo<'_> {
         // No kubelet ends the Pods.
         self.ask(&format!("kubectl delete pods -n {PODS} --all --force --grace-period=0 --wait=false"))?;
         self.ask(&format!("kubectl delete namespace {PODS} --ignore-not-found --wait=false"))?;
-        let mappings = format!("-n {PODS} cloudmappings.isthmus.dev -o name --ignore-not-found");
-        let gone = format!(
-            "if {HAS_CRDS}; then kubectl get {mappings} | xargs -r -n 1 kubectl patch -n {PODS} {NO_FINALIZER}; fi >/dev/null
-             kubectl get namespace {PODS} -o name --ignore-not-found && echo ."
-        );
-        self.until(&format!("namespace {PODS} is gone"), &gone, |a| a == ".")?;
+        self.until(&format!("namespace {PODS} is gone"), &let_go(), |a| a == ".")?;
         self.ask(&format!(
             "if {HAS_CRDS}; then kubectl get policymodules.isthmus.dev pod-port -o name --ignore-not-found | xargs -r -n 1 kubectl patch {NO_FINALIZER}
              kubectl delete policymodules.isthmus.dev pod-port --ignore-not-found --wait=false; fi"
@@ -281,7 +276,58 @@ impl Demo<'_> {
     }
 }
 
+/// Lets go of all CloudMappings, of which there may be more each time, and answers `.` alone once their namespace is gone: nothing
+/// is no answer, as where the API server is away.
+fn let_go() -> String {
+    let mappings = format!("-n {PODS} cloudmappings.isthmus.dev -o name --ignore-not-found");
+    format!(
+        "if {HAS_CRDS}; then kubectl get {mappings} | xargs -r -n 1 kubectl patch -n {PODS} {NO_FINALIZER}; fi >/dev/null
+         kubectl get namespace {PODS} -o name --ignore-not-found && echo ."
+    )
+}
+
 fn loaded(version: &str) -> String {
     let condition = "{.status.conditions[?(@.type==\"Loaded\")].status}";
     format!("kubectl get policymodule pod-port -o jsonpath='{condition} {{.status.version}}' # {version}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::Command;
+
+    use super::let_go;
+
+    /// Two CloudMappings, and what the API server says of the namespace.
+    const KUBECTL: &str = r#"#!/bin/sh
+case "$*" in
+"get crd "*) ;;
+"get -n isthmus-demo cloudmappings"*) printf 'cloudmapping.isthmus.dev/a\ncloudmapping.isthmus.dev/b\n' ;;
+"get namespace "*) eval "$NAMESPACE" ;;
+*) echo "$*" >>"$0.log" ;;
+esac
+"#;
+
+    #[test]
+    fn finalizers_come_off_and_only_an_answer_counts_as_gone() {
+        let folder = std::env::temp_dir().join(format!("xtask-demo-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let kubectl = folder.join("kubectl");
+        fs::write(&kubectl, KUBECTL).unwrap();
+        fs::set_permissions(&kubectl, fs::Permissions::from_mode(0o755)).unwrap();
+        let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+        let table =
+            [("echo namespace/isthmus-demo", "namespace/isthmus-demo\n."), ("exit 1", ""), ("exit 0", ".")];
+        for (namespace, answer) in table {
+            let mut shell = Command::new("bash");
+            shell.args(["-o", "pipefail", "-c", &let_go()]).env("PATH", &path).env("NAMESPACE", namespace);
+            let output = shell.output().unwrap();
+            assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), answer, "{namespace}");
+        }
+        let calls = fs::read_to_string(folder.join("kubectl.log")).unwrap();
+        let patch = r#"patch -n isthmus-demo --type merge -p {"metadata":{"finalizers":[]}} cloudmapping.isthmus.dev/"#;
+        assert_eq!(calls, format!("{patch}a\n{patch}b\n").repeat(3));
+        fs::remove_dir_all(&folder).unwrap();
+    }
 }

@@ -57,6 +57,8 @@ fn main() -> ExitCode {
     let task = Arguments::parse().task;
     match children::end_on_interrupt().and_then(|()| run(task)) {
         Ok(code) => code,
+        // what it then failed of is no news
+        Err(_) if children::interrupted() => ExitCode::from(130),
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

@@ -17,11 +17,20 @@ born() {
   set -- ${stat##*) }
   [ "$1" != Z ] && echo "${20}"
 }
+# Closes what the caller has open beyond standard output and error: a lock that a daemon holds is never free again, and who
+# reads a pipe to its end waits for as long as the daemon lives. 255 is bash's own, and it closes that itself.
+close_files() {
+  local fd
+  for fd in "/proc/$BASHPID/fd/"*; do
+    fd=${fd##*/}
+    [ "$fd" -le 2 ] || [ "$fd" -eq 255 ] || eval "exec $fd>&-"
+  done
+}
 # spawn PART ADDRESS COMMAND... : a session of its own, so that the whole part can be signalled
 spawn() {
   local part=$1 address=$2 pid
   shift 2
-  setsid "$@" >>"$STATE/log/$part.log" 2>&1 </dev/null &
+  (close_files && exec setsid "$@") >>"$STATE/log/$part.log" 2>&1 </dev/null &
   pid=$!
   echo "$pid $(born $pid || echo 0) $address" >"$STATE/pid/$part.new"
   mv "$STATE/pid/$part.new" "$STATE/pid/$part"

@@ -73,12 +73,9 @@ pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments) -> Result<(
     .ok("the build")?;
     let mut rows = calls(workspace, profile)?;
 
-    let was_running = lab::is_running();
-    lab::up(workspace, false)?;
-    let measured = operator(workspace, &folder, arguments.pods);
-    if !was_running {
-        lab::down(workspace)?;
-    }
+    let reserved = lab::reserve("measuring on it")?;
+    let measured = lab::up(workspace, false).and_then(|()| operator(workspace, &folder, arguments.pods));
+    reserved.restore(workspace)?;
     rows.extend(measured?);
     print(&rows, profile);
     Ok(())

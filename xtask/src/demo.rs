@@ -1,11 +1,13 @@
 //! `cargo xtask demo`: the main job on the lab, narrated, with what to type to see it oneself.
 
 use std::fs::{self, File};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
 
+use crate::children::Started;
 use crate::step::{Step, say};
 use crate::workspace::Workspace;
 use crate::{lab, plugins};
@@ -14,6 +16,10 @@ use crate::{lab, plugins};
 const OPERATOR: &str = "isthmus-system";
 const PODS: &str = "isthmus-demo";
 const COUNT: usize = 20;
+/// Whether our kinds are there.
+const HAS_CRDS: &str = "kubectl get crd cloudmappings.isthmus.dev policymodules.isthmus.dev >/dev/null 2>&1";
+/// Takes our finalizer off an object of ours, which has no other.
+const NO_FINALIZER: &str = r#"--type merge -p '{"metadata":{"finalizers":[]}}'"#;
 /// Where the operator serves its metrics, inside the lab.
 const HTTP: &str = "127.0.0.1:9441";
 
@@ -24,14 +30,13 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     }
     build(workspace)?;
     plugins::build(workspace)?;
+    let _lab = lab::reserve("running the demo on it")?;
     lab::up(workspace, false)?;
     let demo = Demo { workspace };
-    demo.clean()?;
-    let mut operator = demo.start_operator()?;
-    let shown = demo.show();
-    let ended = demo.stop_operator(&mut operator);
+    demo.clean().context("cleaning up what an earlier run left")?;
+    let shown = demo.with_operator();
     let cleaned = demo.clean();
-    shown.and(ended).and(cleaned)?;
+    shown.and(cleaned)?;
     say(
         "demo",
         "done. The lab is still up: `cargo xtask lab shell` to look around, `cargo xtask lab down` to stop it",
@@ -56,9 +61,8 @@ impl Demo<'_> {
     fn ask(&self, command: &str) -> Result<String> {
         let mut shell = lab::inside("bash");
         shell.args(["-o", "pipefail", "-c", command]).current_dir(&self.workspace.root);
-        let output = shell.output().with_context(|| format!("running {command:?}"))?;
-        ensure!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr).trim());
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        let step = Step { limit: Duration::from_secs(60), ..Step::new("demo", "") };
+        Ok(step.run(self.workspace, shell)?.ok(command)?.stdout)
     }
 
     /// Shows what to type, and what it answers.
@@ -93,7 +97,15 @@ impl Demo<'_> {
         self.workspace.target.join("debug/isthmus").display().to_string()
     }
 
-    fn start_operator(&self) -> Result<Child> {
+    /// The demo itself. The operator ends with it, however that ends.
+    fn with_operator(&self) -> Result<()> {
+        let mut operator = self.start_operator()?;
+        let shown = self.show();
+        let stopped = self.stop_operator(&mut operator);
+        shown.and(stopped)
+    }
+
+    fn start_operator(&self) -> Result<Started> {
         let isthmus = self.isthmus();
         say("demo", "installing the custom resources");
         self.type_and_see(&format!("{isthmus} crds | kubectl apply --server-side --force-conflicts -f -"))?;
@@ -105,30 +117,22 @@ impl Demo<'_> {
         let file = File::create(&log).with_context(|| format!("making {}", log.display()))?;
         let mut command: Command = lab::inside(&isthmus);
         command.args(["operator", "--http", HTTP, "--operator-namespace", OPERATOR, "--lease-seconds", "20"]);
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(file)
-            .spawn()
-            .context("starting isthmus")?;
+        let operator = Started::spawn(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file))?;
         println!("    its log: {}", log.display());
         self.until(
             "the operator leads",
             &format!("curl -s http://{HTTP}/metrics | grep isthmus_leading"),
             |a| a.ends_with(" 1"),
         )?;
-        Ok(child)
+        Ok(operator)
     }
 
-    fn stop_operator(&self, operator: &mut Child) -> Result<()> {
+    fn stop_operator(&self, operator: &mut Started) -> Result<()> {
         say("demo", "stopping the operator (SIGTERM): what is in flight ends, the lease is given back");
-        self.ask(&format!("kill -TERM {}", operator.id()))?;
+        operator.terminate()?;
         let begun = Instant::now();
-        while operator.try_wait().context("waiting for the operator")?.is_none() {
-            if begun.elapsed() > Duration::from_secs(20) {
-                let _ = operator.kill();
-                bail!("the operator did not stop within 20 s");
-            }
+        while operator.ended()?.is_none() {
+            ensure!(begun.elapsed() < Duration::from_secs(20), "the operator did not stop within 20 s");
             std::thread::sleep(Duration::from_millis(50));
         }
         Ok(())
@@ -222,25 +226,108 @@ impl Demo<'_> {
         ))?;
         let left = format!("kubectl get cloudmappings -n {PODS} -o name | wc -l");
         let seconds = self.until("no CloudMapping is left", &left, |a| a == "0")?;
-        let ports = "openstack port list --device-owner isthmus:pod -f value -c ID | wc -l";
-        self.until("no port is left", ports, |a| a == "0")?;
+        let begun = Instant::now();
+        while !self.ports()?.is_empty() {
+            ensure!(begun.elapsed() < Duration::from_secs(30), "ports are left 30 s later");
+        }
         say("demo", &format!("no CloudMapping and no port is left {seconds:.1} s later"));
         Ok(())
     }
 
-    /// As before the demo.
-    fn clean(&self) -> Result<()> {
-        self.ask(&format!("kubectl delete namespace {PODS} --ignore-not-found"))?;
-        self.ask("kubectl get crd policymodules.isthmus.dev >/dev/null 2>&1 || exit 0; kubectl patch policymodule pod-port --type merge -p '{\"metadata\":{\"finalizers\":[]}}' >/dev/null 2>&1; kubectl delete policymodule pod-port --ignore-not-found")?;
-        self.ask(&format!("kubectl delete configmap -n {OPERATOR} --ignore-not-found -l 'isthmus.dev/policy-module=pod-port'"))?;
-        self.ask(&format!(
-            "kubectl delete configmap -n {OPERATOR} --ignore-not-found -l 'isthmus.dev/kept-module=pod-port'"
-        ))
-        .map(drop)
+    /// The ids of the ports that were made for the demo's Pods: they carry our mark, and their names begin so.
+    fn ports(&self) -> Result<Vec<String>> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Port {
+            #[serde(rename = "ID")]
+            id: String,
+            name: String,
+            tags: Vec<String>,
+        }
+        let answer = self.ask("openstack port list --device-owner isthmus:pod --long -f json")?;
+        let ports: Vec<Port> = serde_json::from_str(&answer).context("reading the list of ports")?;
+        let ours = |port: &Port| {
+            port.name.starts_with(&format!("pod/{PODS}/"))
+                && port.tags.iter().any(|tag| tag.starts_with("isthmus:cluster="))
+        };
+        Ok(ports.into_iter().filter(ours).map(|port| port.id).collect())
     }
+
+    /// As before the demo, however far an earlier run came. No operator runs meanwhile: what one would do for the Pods is done
+    /// here, first in the cloud and then in Kubernetes, so that whatever ends this in between can be done again.
+    fn clean(&self) -> Result<()> {
+        for id in self.ports()? {
+            self.ask(&format!("openstack port delete {id}"))?;
+        }
+        // No kubelet ends the Pods.
+        self.ask(&format!("kubectl delete pods -n {PODS} --all --force --grace-period=0 --wait=false"))?;
+        self.ask(&format!("kubectl delete namespace {PODS} --ignore-not-found --wait=false"))?;
+        self.until(&format!("namespace {PODS} is gone"), &let_go(), |a| a == ".")?;
+        self.ask(&format!(
+            "if {HAS_CRDS}; then kubectl get policymodules.isthmus.dev pod-port -o name --ignore-not-found | xargs -r -n 1 kubectl patch {NO_FINALIZER}
+             kubectl delete policymodules.isthmus.dev pod-port --ignore-not-found --wait=false; fi"
+        ))?;
+        for label in ["isthmus.dev/policy-module", "isthmus.dev/kept-module"] {
+            self.ask(&format!(
+                "kubectl delete configmap -n {OPERATOR} --ignore-not-found -l {label}=pod-port"
+            ))?;
+        }
+        Ok(())
+    }
+}
+
+/// Lets go of all CloudMappings, of which there may be more each time, and answers `.` alone once their namespace is gone: nothing
+/// is no answer, as where the API server is away.
+fn let_go() -> String {
+    let mappings = format!("-n {PODS} cloudmappings.isthmus.dev -o name --ignore-not-found");
+    format!(
+        "if {HAS_CRDS}; then kubectl get {mappings} | xargs -r -n 1 kubectl patch -n {PODS} {NO_FINALIZER}; fi >/dev/null
+         kubectl get namespace {PODS} -o name --ignore-not-found && echo ."
+    )
 }
 
 fn loaded(version: &str) -> String {
     let condition = "{.status.conditions[?(@.type==\"Loaded\")].status}";
     format!("kubectl get policymodule pod-port -o jsonpath='{condition} {{.status.version}}' # {version}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::Command;
+
+    use super::let_go;
+
+    /// Two CloudMappings, and what the API server says of the namespace.
+    const KUBECTL: &str = r#"#!/bin/sh
+case "$*" in
+"get crd "*) ;;
+"get -n isthmus-demo cloudmappings"*) printf 'cloudmapping.isthmus.dev/a\ncloudmapping.isthmus.dev/b\n' ;;
+"get namespace "*) eval "$NAMESPACE" ;;
+*) echo "$*" >>"$0.log" ;;
+esac
+"#;
+
+    #[test]
+    fn finalizers_come_off_and_only_an_answer_counts_as_gone() {
+        let folder = std::env::temp_dir().join(format!("xtask-demo-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let kubectl = folder.join("kubectl");
+        fs::write(&kubectl, KUBECTL).unwrap();
+        fs::set_permissions(&kubectl, fs::Permissions::from_mode(0o755)).unwrap();
+        let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+        let table =
+            [("echo namespace/isthmus-demo", "namespace/isthmus-demo\n."), ("exit 1", ""), ("exit 0", ".")];
+        for (namespace, answer) in table {
+            let mut shell = Command::new("bash");
+            shell.args(["-o", "pipefail", "-c", &let_go()]).env("PATH", &path).env("NAMESPACE", namespace);
+            let output = shell.output().unwrap();
+            assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), answer, "{namespace}");
+        }
+        let calls = fs::read_to_string(folder.join("kubectl.log")).unwrap();
+        let patch = r#"patch -n isthmus-demo --type merge -p {"metadata":{"finalizers":[]}} cloudmapping.isthmus.dev/"#;
+        assert_eq!(calls, format!("{patch}a\n{patch}b\n").repeat(3));
+        fs::remove_dir_all(&folder).unwrap();
+    }
 }

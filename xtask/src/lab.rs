@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -22,6 +23,8 @@ const NETNS: &str = "isthmus-lab";
 const STATE: &str = "/run/isthmus-lab";
 /// Held while the lab is changed: two `lab up` at once would start every part twice.
 const LOCK: &str = "/run/isthmus-lab.lock";
+/// Held by a run that needs the lab as it is: two at once would take each other's parts, modules and ports away.
+const IN_USE: &str = "/run/isthmus-lab-in-use.lock";
 /// Parts that a running lab always has. Those of the chassis come from the pid files.
 const PARTS: [&str; 10] = [
     "etcd",
@@ -185,12 +188,47 @@ pub(crate) fn inside(program: impl AsRef<OsStr>) -> Command {
 }
 
 fn lock() -> Result<File> {
-    let file = File::create(LOCK).with_context(|| format!("cannot create {LOCK}"))?;
+    locked(Path::new(LOCK), "starting or stopping it")
+}
+
+/// The file, locked once it is free; it says who has it and what for.
+fn locked(path: &Path, purpose: &str) -> Result<File> {
+    let mut file = File::options()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(path)
+        .with_context(|| format!("cannot open {}", path.display()))?;
     if file.try_lock().is_err() {
-        say("lab", "waiting: somebody else is starting or stopping it");
+        let holder = fs::read_to_string(path).unwrap_or_default();
+        let holder = if holder.is_empty() { "somebody else uses it" } else { &holder };
+        say("lab", &format!("waiting: {holder}"));
         file.lock()?;
     }
+    file.set_len(0)?;
+    write!(file, "process {} is {purpose}", std::process::id())?;
     Ok(file)
+}
+
+/// The lab for one run alone, until it is dropped.
+pub(crate) struct Reserved {
+    _lock: File,
+    /// It ran before, and is left so.
+    was_running: bool,
+}
+
+/// Waits until no other run uses the lab.
+pub(crate) fn reserve(purpose: &str) -> Result<Reserved> {
+    let lock = locked(Path::new(IN_USE), purpose)?;
+    Ok(Reserved { _lock: lock, was_running: is_running() })
+}
+
+impl Reserved {
+    /// Stops the lab, unless it ran before.
+    pub(crate) fn restore(self, workspace: &Workspace) -> Result<()> {
+        if self.was_running { Ok(()) } else { down(workspace) }
+    }
 }
 
 fn script(workspace: &Workspace, name: &str, path: &str) -> Result<()> {
@@ -279,7 +317,7 @@ fn part(name: &str, line: Option<&str>, up: u64) -> PartStatus {
 }
 
 /// Start time of a process in ticks since boot; none for a zombie. Tells a pid that was used again.
-fn started(pid: u32) -> Option<u64> {
+pub(crate) fn started(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // the name in parentheses may hold blanks; the state comes first after it, the start time 19 words later
     let mut words = stat.rsplit_once(')')?.1.split_whitespace();
@@ -307,7 +345,27 @@ fn status(output: Output) -> Result<ExitCode> {
 
 #[cfg(test)]
 mod tests {
-    use super::{part, started};
+    use std::time::{Duration, Instant};
+
+    use super::{locked, part, started};
+
+    #[test]
+    fn a_second_run_waits_for_the_first() {
+        let path = std::env::temp_dir().join(format!("xtask-lock-{}", std::process::id()));
+        let first = locked(&path, "testing").unwrap();
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap(),
+            format!("process {} is testing", std::process::id())
+        );
+        let (begun, second) = (Instant::now(), path.clone());
+        let second = std::thread::spawn(move || locked(&second, "waiting").map(drop));
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(!second.is_finished());
+        drop(first);
+        second.join().unwrap().unwrap();
+        assert!(begun.elapsed() >= Duration::from_millis(300));
+        std::fs::remove_file(&path).unwrap();
+    }
 
     #[test]
     fn a_pid_file_counts_only_with_the_start_time_of_its_process() {

@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks on its output")]
 
 mod bench;
+mod children;
 mod demo;
 mod lab;
 mod plugins;
@@ -53,8 +54,11 @@ enum Task {
 
 fn main() -> ExitCode {
     step::start_clock();
-    match run(Arguments::parse().task) {
+    let task = Arguments::parse().task;
+    match children::end_on_interrupt().and_then(|()| run(task)) {
         Ok(code) => code,
+        // what it then failed of is no news
+        Err(_) if children::interrupted() => ExitCode::from(130),
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

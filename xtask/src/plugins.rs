@@ -40,11 +40,11 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Vec<Module>> {
         .collect();
     ensure!(!guests.is_empty(), "no member of the workspace has a cdylib target");
 
-    let toolchain = toolchain(workspace)?;
+    let rustc = rustc(workspace)?;
     // a folder of its own: the host's build beside it holds the lock of the other
     let target = workspace.target.join("guest");
     for (package, _) in &guests {
-        compile(workspace, &toolchain, &target, package)?;
+        compile(workspace, rustc.as_deref(), &target, package)?;
     }
 
     fs::create_dir_all(workspace.modules())?;
@@ -53,11 +53,8 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Vec<Module>> {
 }
 
 /// Compiles one guest. As a cdylib alone, whatever else the crate is: only then can it be optimised as a whole (LTO).
-fn compile(workspace: &Workspace, toolchain: &str, target: &Path, package: &str) -> Result<()> {
+fn compile(workspace: &Workspace, rustc: Option<&Path>, target: &Path, package: &str) -> Result<()> {
     let mut command = Command::new("cargo");
-    if !toolchain.is_empty() {
-        command.arg(toolchain);
-    }
     command.args([
         "rustc",
         "--lib",
@@ -74,6 +71,9 @@ fn compile(workspace: &Workspace, toolchain: &str, target: &Path, package: &str)
     // what the cargo that runs us has set is for its own toolchain
     for name in ["CARGO", "RUSTUP_TOOLCHAIN", "LD_LIBRARY_PATH", "RUSTFLAGS"] {
         command.env_remove(name);
+    }
+    if let Some(rustc) = rustc {
+        command.env("RUSTC", rustc);
     }
     let reason = format!("building the guest module {package} (~20 s the first time)");
     let step = Step { limit: Duration::from_secs(900), ..Step::new("modules", &reason) };
@@ -102,8 +102,8 @@ fn encode(core: &Path, folder: &Path, package: &str) -> Result<Module> {
     Ok(Module { path, bytes: component.len(), gzip, sha256 })
 }
 
-/// The toolchain argument for cargo ("" or "+NAME") that has the std of the target.
-fn toolchain(workspace: &Workspace) -> Result<String> {
+/// The rustc that has the std of the target; `None`: the default one has.
+fn rustc(workspace: &Workspace) -> Result<Option<PathBuf>> {
     let mut command = Command::new("bash");
     command.arg(workspace.root.join("tests/lab/wasm/ensure-wasm.sh")).current_dir(&workspace.root);
     command.env_remove("RUSTUP_TOOLCHAIN").env_remove("LD_LIBRARY_PATH");
@@ -112,8 +112,9 @@ fn toolchain(workspace: &Workspace) -> Result<String> {
             .run(workspace, command)?
             .ok("ensure-wasm.sh")?;
     match done.stdout.trim() {
-        argument if argument.is_empty() || argument.starts_with('+') => Ok(argument.to_owned()),
-        other => bail!("ensure-wasm.sh printed {other:?} in place of a toolchain argument"),
+        "" => Ok(None),
+        path if Path::new(path).is_absolute() => Ok(Some(path.into())),
+        other => bail!("ensure-wasm.sh printed {other:?} in place of a path"),
     }
 }
 

@@ -8,8 +8,9 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
+use crate::children::Started;
 use crate::workspace::Workspace;
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -38,7 +39,7 @@ pub(crate) struct Step<'a> {
     pub(crate) reason: &'a str,
     /// Whether its standard output is for the person (a script that tells what it does) or for the log.
     pub(crate) echo: bool,
-    /// It is killed after that.
+    /// It is killed after that, with all that it started.
     pub(crate) limit: Duration,
 }
 
@@ -70,6 +71,13 @@ impl Done {
 struct Line {
     text: String,
     is_stdout: bool,
+}
+
+impl Line {
+    /// Messages of cargo, rows of a bench: whoever reads them takes them from `Done::stdout`, and no person wants to.
+    fn is_for_programs(&self) -> bool {
+        self.is_stdout && self.text.starts_with("{\"")
+    }
 }
 
 fn forward(stream: impl Read + Send + 'static, is_stdout: bool, to: Sender<Line>) {
@@ -107,17 +115,13 @@ impl<'a> Step<'a> {
         let logs = workspace.target.join("xtask");
         fs::create_dir_all(&logs)?;
         let mut log = fs::File::create(logs.join(format!("{}.log", self.name.replace([' ', '/'], "-"))))?;
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+        let mut process =
+            Started::spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))?;
         let (sender, lines) = channel();
-        if let Some(stdout) = child.stdout.take() {
+        if let Some(stdout) = process.child.stdout.take() {
             forward(stdout, true, sender.clone());
         }
-        if let Some(stderr) = child.stderr.take() {
+        if let Some(stderr) = process.child.stderr.take() {
             forward(stderr, false, sender);
         }
         let (mut stdout, mut all) = (String::new(), Vec::new());
@@ -135,13 +139,19 @@ impl<'a> Step<'a> {
                         stdout.push_str(&line.text);
                         stdout.push('\n');
                     }
-                    all.push(line.text);
+                    if !line.is_for_programs() {
+                        all.push(line.text);
+                    }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break child.wait()?,
+                // it has closed its output, and ends in a moment, or goes on in silence up to its limit
+                Err(RecvTimeoutError::Disconnected) => match process.ended()? {
+                    Some(status) => break status,
+                    None => thread::sleep(Duration::from_millis(5)),
+                },
             }
             if ended.is_none() {
-                ended = child.try_wait()?.map(|status| (status, Instant::now()));
+                ended = process.ended()?.map(|status| (status, Instant::now()));
             }
             if let Some((status, at)) = ended
                 && at.elapsed() > GRACE
@@ -156,7 +166,7 @@ impl<'a> Step<'a> {
             if on_time && started.elapsed() > self.limit {
                 on_time = false;
                 all.push(format!("killed: it took longer than {} s", self.limit.as_secs()));
-                child.kill()?;
+                process.kill()?;
             }
         };
         let tail = all.split_off(all.len().saturating_sub(TAIL)).join("\n");
@@ -196,10 +206,32 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_too_long_is_killed() {
+    fn what_takes_too_long_is_killed_with_all_that_it_started() {
         let started = Instant::now();
-        let done = run("slow", Duration::from_millis(300), "exec sleep 60");
+        let done = run("slow", Duration::from_millis(300), "sleep 60 & echo $!; wait");
         assert!(!done.success && started.elapsed() < Duration::from_secs(30));
+        let child: u32 = done.stdout.trim().parse().unwrap();
+        // killed, but not yet waited for by whoever inherited it
+        while crate::lab::started(child).is_some() && started.elapsed() < Duration::from_secs(30) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(crate::lab::started(child), None);
+    }
+
+    #[test]
+    fn the_limit_holds_for_what_has_closed_its_output_too() {
+        let started = Instant::now();
+        let done = run("silent", Duration::from_millis(300), "exec >&- 2>&-; sleep 60");
+        assert!(!done.success && started.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn what_programs_say_to_programs_is_not_for_the_person() {
+        let script = r#"echo '{"reason":"compiler-artifact"}'; echo 'Compiling us' >&2; exit 1"#;
+        let done = run("machine", Duration::from_secs(60), script);
+        assert_eq!(done.stdout, "{\"reason\":\"compiler-artifact\"}\n");
+        let error = done.ok("it").err().unwrap().to_string();
+        assert!(error.contains("Compiling us") && !error.contains("reason"), "{error}");
     }
 
     #[test]

@@ -56,10 +56,10 @@ impl Report {
 pub(crate) fn run(workspace: &Workspace, quick: bool) -> Result<ExitCode> {
     let left_out = if quick { Some("--quick leaves the lab out".to_owned()) } else { lab::unfit() };
     let with_lab = left_out.is_none();
-    let was_running = with_lab && lab::is_running();
+    let mut reserved = None;
     let mut report = Report::default();
     thread::scope(|scope| {
-        let lab = scope.spawn(|| with_lab.then(|| lab::up(workspace, false)));
+        let lab = scope.spawn(|| with_lab.then(|| start_lab(workspace)));
         // before the host's tests, which load them
         report.add(suites::modules(workspace));
         let licences = scope.spawn(|| suites::licences(workspace));
@@ -71,7 +71,13 @@ pub(crate) fn run(workspace: &Workspace, quick: bool) -> Result<ExitCode> {
         }
         let lab = lab.join().unwrap_or_else(|_panic| Some(Err(anyhow::anyhow!("the lane panicked"))));
         match lab {
-            Some(Ok(())) => report.add(suites::end_to_end(workspace, &end_to_end)),
+            Some(Ok((lab, up))) => {
+                reserved = Some(lab);
+                match up {
+                    Ok(()) => report.add(suites::end_to_end(workspace, &end_to_end)),
+                    Err(error) => report.broken("lab", &error),
+                }
+            }
             Some(Err(error)) => report.broken("lab", &error),
             None => {}
         }
@@ -79,10 +85,17 @@ pub(crate) fn run(workspace: &Workspace, quick: bool) -> Result<ExitCode> {
     if let Some(reason) = left_out {
         report.skipped("end-to-end (lab)", format!("the end-to-end tests were skipped: {reason}"));
     }
-    if with_lab && !was_running {
-        lab::down(workspace)?;
+    if let Some(lab) = reserved {
+        lab.restore(workspace)?;
     }
     Ok(conclude(&report))
+}
+
+/// The lab for this run alone, and whether it is up.
+fn start_lab(workspace: &Workspace) -> Result<(lab::Reserved, Result<()>)> {
+    let lab = lab::reserve("testing on it")?;
+    let up = lab::up(workspace, false);
+    Ok((lab, up))
 }
 
 /// Prints table, notes and the closing line.

@@ -12,7 +12,7 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) kube: Kube,
 
-    /// How results are printed.
+    /// How results are printed; every command that has one prints it so.
     #[arg(long, short, global = true, value_enum, default_value_t = Output::Table)]
     pub(crate) output: Output,
 
@@ -59,10 +59,13 @@ pub(crate) enum Command {
     /// ports to nodes, `service`.
     Operator(Box<OperatorArgs>),
 
-    /// Print the CustomResourceDefinitions, for `kubectl apply -f -`.
+    /// Print the CustomResourceDefinitions, for `kubectl apply -f -`: YAML documents, or a List as JSON or YAML.
     Crds(CrdsArgs),
 
     /// Run a module on an object from a file, and print the cloud resources that it asks for. Needs no cluster and no cloud.
+    ///
+    /// Where the module asks for none, the outcome is printed in place of them: not-mapped, waiting or invalid, with the reason and
+    /// the field. The exit code is 0 for a list, not-mapped and waiting; it is 1 for invalid, and where a call fails.
     Render(RenderArgs),
 
     /// Check and load modules.
@@ -128,9 +131,10 @@ pub(crate) struct RenderArgs {
     #[arg(long, default_value = "{}")]
     pub(crate) config: String,
 
-    /// A refiner to be called after it; may be given more than once, in order.
-    #[arg(long)]
-    pub(crate) refiner: Vec<PathBuf>,
+    /// A refiner to be called after it, with its config (as for --config) behind an equal sign where it has one; may be given
+    /// more than once, in order. One that does not refine the object's kind is not called, as in the operator.
+    #[arg(long, value_name = "FILE[=CONFIG]")]
+    pub(crate) refiner: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -156,7 +160,7 @@ pub(crate) struct LoadArgs {
     #[arg(long)]
     pub(crate) name: Option<String>,
 
-    /// Print the ConfigMaps as YAML in place of writing them.
+    /// Print the ConfigMaps in place of writing them, for `kubectl apply -f -`.
     #[arg(long)]
     pub(crate) dry_run: bool,
 }

@@ -1,11 +1,8 @@
 //! `isthmus crds`.
 
-use crate::args::CrdsArgs;
+use crate::args::{CrdsArgs, Output};
 use crate::output;
 
-pub(crate) fn run(_: &CrdsArgs) -> anyhow::Result<()> {
-    for crd in isthmus_kubernetes::crd::crds() {
-        output::text_out(&format!("---\n{}", output::yaml(&crd)?))?;
-    }
-    Ok(())
+pub(crate) fn run(_: &CrdsArgs, output: Output) -> anyhow::Result<()> {
+    output::objects(&isthmus_kubernetes::crd::crds(), output)
 }

@@ -1,18 +1,95 @@
 //! Logs, to standard error.
 
+use std::env::VarError;
 use std::io::IsTerminal;
 
+use anyhow::{Context, bail, ensure};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::args::LogFormat;
 
-/// Begins to log: warnings of all, and more of our own crates.
-pub(crate) fn start(format: LogFormat) {
-    let default = "warn,isthmus=info,isthmus_operator=info,isthmus_kubernetes=info,isthmus_openstack=info,isthmus_policy=info";
-    let filter = EnvFilter::try_from_env("ISTHMUS_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+const VARIABLE: &str = "ISTHMUS_LOG";
+/// The targets of our own crates.
+const OURS: [&str; 5] =
+    ["isthmus", "isthmus_operator", "isthmus_kubernetes", "isthmus_openstack", "isthmus_policy"];
+
+/// Begins to log: what ISTHMUS_LOG says, else warnings of all, and more of our own crates.
+///
+/// # Errors
+/// ISTHMUS_LOG is wrong: who sets it looks for something, and would wait for it in vain.
+pub(crate) fn start(format: LogFormat) -> anyhow::Result<()> {
+    let filter = match std::env::var(VARIABLE) {
+        Ok(text) if !text.trim().is_empty() => filter(&text)?,
+        Ok(_) | Err(VarError::NotPresent) => default(),
+        Err(VarError::NotUnicode(text)) => bail!("{VARIABLE}={} is not UTF-8", text.display()),
+    };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => builder.json().init(),
+    }
+    Ok(())
+}
+
+fn default() -> EnvFilter {
+    EnvFilter::new(OURS.iter().fold("warn".to_owned(), |all, target| format!("{all},{target}=info")))
+}
+
+/// The filter that this text is.
+fn filter(text: &str) -> anyhow::Result<EnvFilter> {
+    // A filter by span has commas and equal signs of its own; of it only the syntax is checked.
+    if !text.contains('[') {
+        text.split(',').try_for_each(|directive| check(directive.trim()))?;
+    }
+    EnvFilter::try_new(text).with_context(|| wrong(text))
+}
+
+/// What is well-formed, and yet says nothing: a word that is no level is taken for a target, and no target is unknown.
+fn check(directive: &str) -> anyhow::Result<()> {
+    let target = match directive.split_once('=') {
+        Some((target, _)) => target,
+        None if directive.parse::<LevelFilter>().is_ok() => return Ok(()),
+        None => bail!("{}: it is no level", wrong(directive)),
+    };
+    let root = target.split("::").next().unwrap_or_default();
+    ensure!(
+        !root.starts_with("isthmus") || OURS.contains(&root),
+        "{}: our own targets are {}",
+        wrong(directive),
+        OURS.join(", ")
+    );
+    Ok(())
+}
+
+fn wrong(text: &str) -> String {
+    format!(
+        "{VARIABLE} has {text:?}; expected are LEVEL or TARGET=LEVEL, with commas between, where LEVEL is off, error, warn, info, debug or trace"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typo_is_an_error_that_names_it() {
+        for text in
+            ["info", "DEBUG", "warn,isthmus_operator=debug", "isthmus_policy::module=trace,kube=info", "off"]
+        {
+            assert!(filter(text).is_ok(), "{text}");
+        }
+        let table = [
+            ("inof", "\"inof\""),
+            ("info,isthmus_operator=debgu", "debgu"),
+            ("isthmus_opertor=debug", "isthmus_operator"),
+            ("isthmus_operator", "it is no level"),
+            ("info debug", "it is no level"),
+        ];
+        for (text, part) in table {
+            let error = format!("{:#}", filter(text).unwrap_err());
+            assert!(error.contains(VARIABLE) && error.contains(part), "{error}");
+        }
+        assert!(default().to_string().contains("isthmus_policy=info"));
     }
 }

@@ -19,7 +19,9 @@ use args::{Cli, Command, ModuleCommand};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    logs::start(cli.log_format);
+    if let Err(error) = logs::start(cli.log_format) {
+        return failed(&error);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&anyhow::Error::from(error).context("starting the runtime")),
@@ -33,10 +35,10 @@ fn main() -> ExitCode {
 async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Operator(args) => operator::run(&cli.kube, *args).await,
-        Command::Crds(args) => crds::run(&args),
+        Command::Crds(args) => crds::run(&args, cli.output),
         Command::Render(args) => render::run(&args, cli.output),
         Command::Module(ModuleCommand::Check(args)) => module::check(&args, cli.output),
-        Command::Module(ModuleCommand::Load(args)) => module::load(&cli.kube, &args).await,
+        Command::Module(ModuleCommand::Load(args)) => module::load(&cli.kube, &args, cli.output).await,
         Command::Tree(args) => tree::run(&cli.kube, &args, cli.output).await,
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use isthmus_kubernetes::Client;
+use isthmus_kubernetes::names::LABEL_POLICY_MODULE;
 use isthmus_model::manifest::{Manifest, Projection};
 use isthmus_operator::modules::keep::packed;
 use isthmus_operator::modules::source;
@@ -15,12 +16,19 @@ use kube::{Api, ResourceExt};
 use serde::Serialize;
 
 use crate::args::{CheckArgs, Kube, LoadArgs, Output};
-use crate::output::{print, text_out, yaml};
+use crate::output::{objects, print};
 
-/// Loads a module from a file, as the operator would.
-pub(crate) fn open(file: &Path) -> anyhow::Result<(Arc<Module>, Vec<u8>)> {
+/// Field manager of what this command writes: what tells its ConfigMaps from those of others.
+const FIELD_MANAGER: &str = "isthmus-cli";
+
+/// An engine for one command.
+pub(crate) fn engine() -> anyhow::Result<Engine> {
+    Ok(Engine::new(EngineOptions { calls_at_once: 2, ..EngineOptions::default() })?)
+}
+
+/// Loads a module from a file, as the operator would; the module, and the bytes of the file.
+pub(crate) fn open(engine: &Engine, file: &Path) -> anyhow::Result<(Arc<Module>, Vec<u8>)> {
     let bytes = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
-    let engine = Engine::new(EngineOptions { calls_at_once: 2, ..EngineOptions::default() })?;
     let module = engine.load(&bytes, None).with_context(|| file.display().to_string())?;
     Ok((module, bytes))
 }
@@ -35,7 +43,7 @@ struct Checked<'a> {
 }
 
 pub(crate) fn check(args: &CheckArgs, output: Output) -> anyhow::Result<()> {
-    let (module, bytes) = open(&args.file)?;
+    let (module, bytes) = open(&engine()?, &args.file)?;
     let checked = Checked {
         file: args.file.display().to_string(),
         sha256: module.digest(),
@@ -62,52 +70,133 @@ fn described(label: &str, projection: &Projection) -> String {
     format!("{label:<8} {} ({})\n", projection.kind, projection.fields.join(", "))
 }
 
-pub(crate) async fn load(kube: &Kube, args: &LoadArgs) -> anyhow::Result<()> {
-    let (module, bytes) = open(&args.file)?;
-    let name = args.name.as_deref().unwrap_or(&module.manifest().name);
-    let maps = source::write(name, &packed(&bytes), module.digest());
-    if args.dry_run {
-        for map in &maps {
-            text_out(&format!("---\napiVersion: v1\nkind: ConfigMap\n{}", yaml(map)?))?;
-        }
-        return Ok(());
-    }
-    let client = Client::connect(kube.kubeconfig.as_deref()).await?;
-    write(&client, &kube.operator_namespace, name, &maps).await?;
-    let manifest = module.manifest();
-    let digest = module.digest().get(..12).unwrap_or_default();
-    text_out(&format!(
-        "{name}: version {} ({digest}) is in {} ConfigMap{} of namespace {}\nkubectl get policymodule {name} shows whether it serves\n",
-        manifest.version,
-        maps.len(),
-        if maps.len() == 1 { "" } else { "s" },
-        kube.operator_namespace,
-    ))
+/// What was done.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Loaded<'a> {
+    name: &'a str,
+    version: &'a str,
+    sha256: &'a str,
+    namespace: &'a str,
+    config_maps: Vec<String>,
+    /// Parts of an earlier version that had more.
+    removed: Vec<String>,
 }
 
-/// Writes the ConfigMaps, and removes parts of an earlier version that had more.
-async fn write(client: &Client, namespace: &str, name: &str, maps: &[ConfigMap]) -> anyhow::Result<()> {
+pub(crate) async fn load(kube: &Kube, args: &LoadArgs, output: Output) -> anyhow::Result<()> {
+    let (module, bytes) = open(&engine()?, &args.file)?;
+    let (manifest, namespace) = (module.manifest(), &kube.operator_namespace);
+    let name = args.name.as_deref().unwrap_or(&manifest.name);
+    let mut maps = source::write(name, &packed(&bytes), module.digest());
+    maps.iter_mut().for_each(|map| map.metadata.namespace = Some(namespace.clone()));
+    if args.dry_run {
+        return objects(&maps, output);
+    }
+    let client = Client::connect(kube.kubeconfig.as_deref()).await?;
+    let removed = write(&client, namespace, name, &maps).await?;
+    let loaded = Loaded {
+        name,
+        version: &manifest.version,
+        sha256: module.digest(),
+        namespace,
+        config_maps: maps.iter().map(ResourceExt::name_any).collect(),
+        removed,
+    };
+    print(&loaded, output, told)
+}
+
+fn told(loaded: &Loaded<'_>) -> String {
+    let Loaded { name, version, sha256, namespace, config_maps, removed } = loaded;
+    let (digest, count) = (sha256.get(..12).unwrap_or_default(), config_maps.len());
+    let plural = if count == 1 { "" } else { "s" };
+    let mut text = format!(
+        "{name}: version {version} ({digest}) is in {count} ConfigMap{plural} of namespace {namespace}\n"
+    );
+    for part in removed {
+        text += &format!("removed ConfigMap {part}: a part of an earlier version\n");
+    }
+    text + &format!("kubectl get policymodule {name} shows whether it serves\n")
+}
+
+/// Writes the ConfigMaps, and removes parts of an earlier version that had more; the names of those.
+async fn write(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    maps: &[ConfigMap],
+) -> anyhow::Result<Vec<String>> {
     let api: Api<ConfigMap> = Api::namespaced(client.kube(), namespace);
-    let parameters = PatchParams::apply("isthmus-cli").force();
+    let parameters = PatchParams::apply(FIELD_MANAGER).force();
     for map in maps {
         let part = map.name_any();
         let what = format!("write ConfigMap {namespace}/{part}");
         client.write("apply", "configmaps", &what, api.patch(&part, &parameters, &Patch::Apply(map))).await?;
     }
-    let ours =
-        ListParams::default().labels(&format!("{}={name}", isthmus_kubernetes::names::LABEL_POLICY_MODULE));
-    let there = client.read("list ConfigMaps", api.list(&ours)).await?;
+    let labelled = ListParams::default().labels(&format!("{LABEL_POLICY_MODULE}={name}"));
+    let there = client.read("list ConfigMaps", api.list(&labelled)).await?;
     let written: Vec<String> = maps.iter().map(ResourceExt::name_any).collect();
-    for old in there.items.iter().map(ResourceExt::name_any).filter(|n| !written.contains(n)) {
-        let parameters = DeleteParams::default();
-        client
-            .write(
-                "delete",
-                "configmaps",
-                &format!("delete ConfigMap {namespace}/{old}"),
-                api.delete(&old, &parameters),
-            )
-            .await?;
+    let mut removed = Vec::new();
+    for old in there.items.iter().filter(|map| is_ours(map, name)).map(ResourceExt::name_any) {
+        if !written.contains(&old) {
+            let what = format!("delete ConfigMap {namespace}/{old}");
+            let parameters = DeleteParams::default();
+            client.write("delete", "configmaps", &what, api.delete(&old, &parameters)).await?;
+            removed.push(old);
+        }
     }
-    Ok(())
+    Ok(removed)
+}
+
+/// Whether an earlier call wrote it: it has the name of a part, and we applied it. Others may use the label too, and what they
+/// wrote is not ours to delete.
+fn is_ours(map: &ConfigMap, name: &str) -> bool {
+    let is_number = |text: &str| text.parse::<u32>().is_ok_and(|n| n.to_string() == text);
+    let of_name = |part: &str| {
+        part == name || part.strip_prefix(name).and_then(|p| p.strip_prefix('-')).is_some_and(is_number)
+    };
+    of_name(&map.name_any())
+        && map.managed_fields().iter().any(|f| f.manager.as_deref() == Some(FIELD_MANAGER))
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+
+    use super::*;
+
+    #[test]
+    fn only_parts_that_we_wrote_are_ours() {
+        let table = [
+            ("pod-port", "isthmus-cli", true),
+            ("pod-port-2", "isthmus-cli", true),
+            ("pod-port-next", "isthmus-cli", false),
+            ("pod-port-02", "isthmus-cli", false),
+            ("my-copy", "isthmus-cli", false),
+            ("pod-port", "kubectl", false),
+            ("pod-port-2", "argocd-controller", false),
+        ];
+        for (name, manager, ours) in table {
+            let mut map = ConfigMap::default();
+            map.metadata.name = Some(name.into());
+            let entry = ManagedFieldsEntry { manager: Some(manager.into()), ..ManagedFieldsEntry::default() };
+            map.managed_fields_mut().push(entry);
+            assert_eq!(is_ours(&map, "pod-port"), ours, "{name} of {manager}");
+        }
+        assert!(!is_ours(&ConfigMap::default(), "pod-port"));
+    }
+
+    #[test]
+    fn what_was_removed_is_told() {
+        let loaded = Loaded {
+            name: "big",
+            version: "0.2.0",
+            sha256: "0123456789abcdef",
+            namespace: "isthmus-system",
+            config_maps: vec!["big".into()],
+            removed: vec!["big-1".into(), "big-2".into()],
+        };
+        let text = told(&loaded);
+        assert!(text.contains("(0123456789ab) is in 1 ConfigMap of namespace isthmus-system"), "{text}");
+        assert!(text.contains("removed ConfigMap big-1") && text.contains("big-2"), "{text}");
+    }
 }

@@ -21,13 +21,35 @@ pub(crate) fn print<T: Serialize>(
     text_out(&text)
 }
 
-/// As YAML.
-pub(crate) fn yaml<T: Serialize>(value: &T) -> anyhow::Result<String> {
-    serde_saphyr::to_string(value).context("as YAML")
+/// `v1 List`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct List<'a, T> {
+    api_version: &'static str,
+    kind: &'static str,
+    items: &'a [T],
+}
+
+/// Prints objects of Kubernetes: as a List, or for people as one YAML document after the other. All of it is for
+/// `kubectl apply -f -`.
+pub(crate) fn objects<T: Serialize>(objects: &[T], output: Output) -> anyhow::Result<()> {
+    let documents =
+        objects.iter().map(|o| Ok(format!("---\n{}", yaml(o)?))).collect::<anyhow::Result<String>>()?;
+    let list = List { api_version: "v1", kind: "List", items: objects };
+    print(&list, output, |_| documents)
+}
+
+fn yaml<T: Serialize>(value: &T) -> anyhow::Result<String> {
+    let mut text = serde_saphyr::to_string(value).context("as YAML")?;
+    // After some values it has none, and the next document would begin in the last line of this one.
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    Ok(text)
 }
 
 /// Writes to standard output. A reader that has gone (`| head`) is no error.
-pub(crate) fn text_out(text: &str) -> anyhow::Result<()> {
+fn text_out(text: &str) -> anyhow::Result<()> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => other.context("writing to standard output"),

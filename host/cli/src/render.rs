@@ -1,35 +1,33 @@
 //! `isthmus render`: a module on files, without cluster and cloud.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use isthmus_kubernetes::store::{Store, Stored};
+use isthmus_model::desired::{DesiredList, Entry};
+use isthmus_model::manifest::Projection;
 use isthmus_model::object::{Gvk, ObjectKey};
 use isthmus_model::outcome::Outcome;
 use isthmus_model::projection::Mask;
 use isthmus_model::selector::Labels;
-use isthmus_policy::{Engine, EngineOptions, Limits, Module, Pipeline, Stage, Stop};
+use isthmus_policy::{Limits, Module, Pipeline, Stage, Stop};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::args::{Output, RenderArgs};
-use crate::output::{columns, print, text_out};
+use crate::module::{engine, open};
+use crate::output::{columns, print};
 
 pub(crate) fn run(args: &RenderArgs, output: Output) -> anyhow::Result<()> {
-    let engine = Engine::new(EngineOptions { calls_at_once: 2, ..EngineOptions::default() })?;
-    let load = |file: &PathBuf| -> anyhow::Result<Arc<Module>> {
-        let bytes = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
-        engine.load(&bytes, None).with_context(|| file.display().to_string())
-    };
-    let config = config(&args.config)?;
-    let mapper = load(&args.module)?;
-    let refiners = args.refiner.iter().map(load).collect::<anyhow::Result<Vec<_>>>()?;
-    let masks = masks(std::iter::once(&mapper).chain(&refiners))?;
     let subject = match objects(&args.subject)?.as_slice() {
         [one] => one.clone(),
         many => bail!("{}: {} objects, expected one", args.subject.display(), many.len()),
     };
+    let pipeline = pipeline(args, &key_of(&subject)?.kind)?;
+    let stages = std::iter::once(pipeline.mapper()).chain(pipeline.refiners());
+    let masks = masks(stages.map(|stage| &stage.module))?;
     let mut store = Store::new();
     let others = args.snapshot.as_deref().map(objects).transpose()?.unwrap_or_default();
     for object in others.iter().chain([&subject]) {
@@ -38,23 +36,48 @@ pub(crate) fn run(args: &RenderArgs, output: Output) -> anyhow::Result<()> {
             store.apply(&kind, stored);
         }
     }
-    let kind = key_of(&subject)?.kind;
-    let mapped = |m: &Module| m.manifest().maps.iter().any(|p| p.kind == *kind);
-    if !mapped(&mapper) {
-        let kinds: Vec<String> = mapper.manifest().maps.iter().map(|p| p.kind.to_string()).collect();
-        bail!(
-            "{}: it is a {kind}; {} maps {}",
-            args.subject.display(),
-            mapper.manifest().name,
-            kinds.join(", ")
-        );
-    }
     let text = stored(&subject, &masks)?
         .map(|s| s.text)
         .context("nothing of the subject is left by the module's field paths")?;
-    let pipeline =
-        Pipeline::new(stage(mapper, config), refiners.into_iter().map(|m| stage(m, "{}".into())).collect())?;
     shown(pipeline.map(&text, Arc::new(store.snapshot())).result, output)
+}
+
+/// The modules, as the operator would put them together for a subject of this kind.
+fn pipeline(args: &RenderArgs, kind: &Gvk) -> anyhow::Result<Pipeline> {
+    let engine = engine()?;
+    let (mapper, _) = open(&engine, &args.module)?;
+    let manifest = mapper.manifest();
+    if !names(&manifest.maps, kind) {
+        let kinds: Vec<String> = manifest.maps.iter().map(|p| p.kind.to_string()).collect();
+        let (subject, name) = (args.subject.display(), &manifest.name);
+        bail!("{subject}: it is a {kind}; {name} maps {}", kinds.join(", "));
+    }
+    let mut refiners = Vec::new();
+    for text in &args.refiner {
+        let (file, text) = refiner(text);
+        let (module, _) = open(&engine, file)?;
+        if names(&module.manifest().refines, kind) {
+            refiners
+                .push(stage(module, config(text).with_context(|| format!("--refiner {}", file.display()))?));
+        } else {
+            tracing::warn!("{}: it does not refine {kind}, and is not called", file.display());
+        }
+    }
+    let config = config(&args.config).context("--config")?;
+    Ok(Pipeline::new(stage(mapper, config), refiners)?)
+}
+
+fn names(projections: &[Projection], kind: &Gvk) -> bool {
+    projections.iter().any(|projection| projection.kind == *kind)
+}
+
+/// File and config of `FILE[=CONFIG]`. A file whose name has an equal sign is one.
+fn refiner(text: &str) -> (&Path, &str) {
+    let (file, config) = match text.split_once('=') {
+        Some(both) if !Path::new(text).is_file() => both,
+        _ => (text, "{}"),
+    };
+    (Path::new(file), config)
 }
 
 fn stage(module: Arc<Module>, config: Arc<str>) -> Stage {
@@ -62,31 +85,56 @@ fn stage(module: Arc<Module>, config: Arc<str>) -> Stage {
     Stage { name, module, config, limits: Limits::default(), fallback: None }
 }
 
-fn shown(result: Result<isthmus_model::desired::DesiredList, Stop>, output: Output) -> anyhow::Result<()> {
-    match result {
-        Ok(list) => print(&list, output, |list| {
-            let row = |e: &isthmus_model::desired::Entry| {
-                vec![
-                    e.name.clone(),
-                    e.kind.to_string(),
-                    serde_json::to_string(&e.fields).unwrap_or_default(),
-                    e.tags.iter().cloned().collect::<Vec<_>>().join(","),
-                ]
-            };
-            columns(&["NAME", "KIND", "FIELDS", "TAGS"], &list.entries().iter().map(row).collect::<Vec<_>>())
-        }),
-        Err(Stop::Outcome { outcome: Outcome::NotMapped(why), .. }) => {
-            text_out(&format!("not mapped: {why}\n"))
-        }
-        Err(Stop::Outcome { outcome: Outcome::Waiting(why), .. }) => text_out(&format!("waiting: {why}\n")),
-        Err(Stop::Outcome { stage, outcome: Outcome::Invalid { message, field } }) => {
-            bail!(
-                "{stage} says that the subject or its config is invalid: {message}{}",
-                field.map(|f| format!(" (at {f})")).unwrap_or_default()
-            )
-        }
-        Err(Stop::Failed { stage, error }) => bail!("{stage} failed: {}: {error}", error.reason()),
+/// Why there is no list, named as in the contract.
+#[derive(Serialize)]
+struct NoList<'a> {
+    outcome: &'static str,
+    /// The module that said so.
+    stage: &'a str,
+    reason: &'a str,
+    /// Only of `invalid`, where the module knows it.
+    field: Option<&'a str>,
+}
+
+impl NoList<'_> {
+    /// For people.
+    fn told(&self) -> String {
+        let field = self.field.map(|f| format!(" (at {f})")).unwrap_or_default();
+        format!("{}: {}{field}", self.outcome.replace('-', " "), self.reason)
     }
+}
+
+fn shown(result: Result<DesiredList, Stop>, output: Output) -> anyhow::Result<()> {
+    let (stage, outcome) = match result {
+        Ok(list) => return print(&list, output, table),
+        Err(Stop::Outcome { stage, outcome }) => (stage, outcome),
+        Err(Stop::Failed { stage, error }) => bail!("{stage} failed: {}: {error}", error.reason()),
+    };
+    let (outcome, reason, field) = match &outcome {
+        Outcome::NotMapped(reason) => ("not-mapped", reason, None),
+        Outcome::Waiting(reason) => ("waiting", reason, None),
+        Outcome::Invalid { message, field } => ("invalid", message, field.as_deref()),
+    };
+    let no_list = NoList { outcome, stage: &stage, reason, field };
+    let wrong = outcome == "invalid";
+    // People read it on standard error, as what went wrong.
+    if !wrong || output != Output::Table {
+        print(&no_list, output, |no_list| no_list.told() + "\n")?;
+    }
+    ensure!(!wrong, "{stage} says that the subject or its config is {}", no_list.told());
+    Ok(())
+}
+
+fn table(list: &DesiredList) -> String {
+    let row = |e: &Entry| {
+        vec![
+            e.name.clone(),
+            e.kind.to_string(),
+            serde_json::to_string(&e.fields).unwrap_or_default(),
+            e.tags.iter().cloned().collect::<Vec<_>>().join(","),
+        ]
+    };
+    columns(&["NAME", "KIND", "FIELDS", "TAGS"], &list.entries().iter().map(row).collect::<Vec<_>>())
 }
 
 /// What the modules are given of each kind.
@@ -106,7 +154,7 @@ fn config(text: &str) -> anyhow::Result<Arc<str>> {
         true => std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?,
         false => text.to_owned(),
     };
-    let value: Value = serde_saphyr::from_str(&text).context("--config is neither a file nor YAML")?;
+    let value: Value = serde_saphyr::from_str(&text).context("the config is neither a file nor YAML")?;
     Ok(value.to_string().into())
 }
 

@@ -99,6 +99,34 @@ async fn a_wrong_password_is_unauthorized_and_not_in_the_error() {
     assert!(!shown.contains(PASSWORD) && !shown.contains("token-1"), "{shown}");
 }
 
+/// Lines of the log, as an operator would see them.
+#[derive(Clone, Default)]
+struct Lines(Arc<parking_lot::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn the_log_says_which_call_a_failed_sign_in_was() {
+    let cloud = Cloud::start(|_| ok(port())).await;
+    cloud.next_sign_ins([Reply::Json(503, Value::Null)]);
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
+    let logging = tracing::subscriber::set_default(subscriber.finish());
+    cloud.neutron().get::<Port>("1").await.unwrap_err();
+    drop(logging);
+    let text = String::from_utf8(lines.0.lock().clone()).unwrap();
+    assert!(text.contains("no answer of use") && text.contains("/v3/auth/tokens"), "{text}");
+    assert!(!text.contains(PASSWORD), "{text}");
+}
+
 #[tokio::test]
 async fn a_keystone_that_is_away_is_transient() {
     let cloud = Cloud::start(|_| ok(port())).await;

@@ -14,6 +14,10 @@ pub mod mapper {
     });
 }
 
+/// Where the host's bindings have the same records: for [`crate::convert`].
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use mapper::isthmus;
+
 /// World `refiner`.
 pub mod refiner {
     wit_bindgen::generate!({

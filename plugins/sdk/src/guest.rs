@@ -6,13 +6,19 @@ use crate::records::types::{Desired, Manifest, Outcome, Realized, SubjectReport}
 
 /// What every module has: a manifest and a config.
 pub trait Module {
-    /// The config as the module wants it; [`serde_json::Value`] for one of any shape, `()`-like structs for none. What does not
-    /// parse is answered with an `invalid` outcome that names the field, before the module is called.
+    /// The config as the module wants it; [`NoConfig`] for none, [`serde_json::Value`] for one of any shape. What does not parse
+    /// is answered with an `invalid` outcome that names the field, before the module is called.
     type Config: DeserializeOwned;
 
     /// What the module is. The same at every call.
     fn manifest() -> Manifest;
 }
+
+/// The config of a module that has none: `{}`, which it is given where none is set. Any field is refused by name, so that nobody
+/// waits for one to work. (`()` is JSON's `null`, and `struct NoConfig;` too: they refuse `{}`.)
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoConfig {}
 
 /// Maps subjects to desired resources.
 pub trait Mapper: Module {

@@ -45,6 +45,17 @@ mod tests {
     }
 
     #[test]
+    fn no_config_is_an_empty_object() {
+        assert_eq!(parse_config("{}"), Ok(crate::NoConfig {}));
+        let Err(Outcome::Invalid(Invalid { message, .. })) =
+            parse_config::<crate::NoConfig>(r#"{"colour": "red"}"#)
+        else {
+            panic!("a field that nobody reads is refused")
+        };
+        assert!(message.contains("colour"), "{message}");
+    }
+
+    #[test]
     fn says_where_the_config_is_wrong() {
         let table = [
             (r#"{"subnets": ["a", 1]}"#, Some("config.subnets[1]"), "expected a string"),

@@ -1,12 +1,14 @@
 //! Runs a mapping natively: `cargo test` without Wasm. The cluster that it reads is given as YAML.
 //!
 //! A module is given what the host would give it: objects reduced to the fields of its manifest, and no kind that it does not
-//! name there.
+//! name there. Its list is held against the rules that the host has for lists: names, references, circles, and what a refiner may
+//! not change.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use isthmus_model::desired::DesiredList;
 use isthmus_model::object::Gvk;
 use isthmus_model::projection::{FieldPathError, Mask};
 use isthmus_model::selector::{Labels, Selector};
@@ -120,10 +122,12 @@ impl Cluster {
     /// The module's outcome.
     ///
     /// # Panics
-    /// When there is no such object, or the module breaks its manifest.
+    /// When there is no such object, the module breaks its manifest, or the host would refuse the list (a *contract error*).
     pub fn map<M: Mapper>(&self, kind: &Kind, name: &str, config: &str) -> Result<Vec<Desired>, Outcome> {
         let manifest = M::manifest();
-        self.run(&manifest, &manifest.maps, kind, name, |subject| Adapter::<M>::map(subject, config))
+        let answer =
+            self.run(&manifest, &manifest.maps, kind, name, |subject| Adapter::<M>::map(subject, config));
+        answer.inspect(|list| drop(accepted(list)))
     }
 
     /// Calls `refine` for the object of this kind and name with this list.
@@ -141,9 +145,11 @@ impl Cluster {
         desired: Vec<Desired>,
     ) -> Result<Vec<Desired>, Outcome> {
         let manifest = M::manifest();
-        self.run(&manifest, &manifest.refines, kind, name, |subject| {
+        let before = accepted(&desired);
+        let answer = self.run(&manifest, &manifest.refines, kind, name, |subject| {
             Adapter::<M>::refine(subject, config, desired)
-        })
+        });
+        answer.inspect(|list| still_there(&before, &accepted(list)))
     }
 
     /// Calls `report` for the object of this kind and name.
@@ -191,6 +197,20 @@ impl Cluster {
         let key = ObjectKey { kind: kind.clone(), namespace: namespace.map(Into::into), name: name.into() };
         let subject = get(&key).unwrap_or_else(|| panic!("there is no {key:?} in the cluster"));
         call(&subject)
+    }
+}
+
+/// The list as the host takes it.
+fn accepted(list: &[Desired]) -> DesiredList {
+    let entries = list.iter().cloned().map(crate::convert::entry).collect();
+    DesiredList::new(entries).unwrap_or_else(|error| panic!("the host refuses this list: {error}"))
+}
+
+/// A refiner may not rename, remove or turn into something else what it was given.
+fn still_there(before: &DesiredList, after: &DesiredList) {
+    for entry in before.entries() {
+        let kept = after.get(&entry.name).is_some_and(|now| now.kind == entry.kind);
+        assert!(kept, "the host refuses this list: the refiner removed, renamed or turned {:?}", entry.name);
     }
 }
 

@@ -1,9 +1,8 @@
 #!/bin/bash
-# debian13.sh FOLDER NAME : a private copy of Debian 13's rustc 1.85 with the std of wasm32-unknown-unknown, run
-# through its own dynamic loader and linked to rustup as toolchain NAME. Changes nothing of the system, needs no root.
+# debian13.sh FOLDER : a private copy of Debian 13's rustc 1.85 with the std of wasm32-unknown-unknown, run through its own
+# dynamic loader: FOLDER/usr/bin/rustc. Changes nothing of the system, needs neither root nor rustup.
 set -euo pipefail
 folder=$(realpath -m "$1")
-name=$2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work"/{lists/partial,cache/archives/partial,sources,preferences,packages}
@@ -45,10 +44,7 @@ exec $libraries/ld-linux-x86-64.so.2 --library-path $libraries --argv0 $path $pa
 S
   chmod +x "$path"
 done
-# the linker for wasm is the default toolchain's
+# the linker for wasm is that of the rustc in PATH
 linker=lib/rustlib/x86_64-unknown-linux-gnu/bin/rust-lld
 mkdir -p "$(dirname "$folder/usr/$linker")"
 ln -sf "$(rustc --print sysroot)/$linker" "$folder/usr/$linker"
-# without a cargo of its own rustup falls back to whichever it finds first
-ln -sf "$(rustup which cargo)" "$folder/usr/bin/cargo"
-rustup toolchain link "$name" "$folder/usr"

@@ -15,7 +15,7 @@ use crate::catalog::Catalog;
 use crate::lenient::or_default;
 
 pub(crate) use cache::TokenCache;
-pub(crate) use request::{body, tokens_url};
+pub(crate) use request::{TOKENS, base, body};
 
 /// A token, what it is good for, and until when.
 #[derive(Debug, Clone)]

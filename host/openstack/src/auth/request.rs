@@ -4,10 +4,13 @@ use serde_json::{Value, json};
 
 use crate::config::{AuthConfig, AuthMethod, Domain, Project, Scope, User};
 
-/// URL of the token resource below `auth_url`, which may or may not name the API version.
-pub(crate) fn tokens_url(auth_url: &str) -> String {
+/// Path of the token resource below [`base`].
+pub(crate) const TOKENS: &str = "/v3/auth/tokens";
+
+/// What [`TOKENS`] is below: `auth_url`, which may or may not name the API version, without it.
+pub(crate) fn base(auth_url: &str) -> &str {
     let base = auth_url.trim_end_matches('/');
-    format!("{}/v3/auth/tokens", base.strip_suffix("/v3").unwrap_or(base))
+    base.strip_suffix("/v3").unwrap_or(base)
 }
 
 /// The request body: identity and scope. Holds the secret.
@@ -121,7 +124,7 @@ mod tests {
         for url in
             ["http://k/identity", "http://k/identity/", "http://k/identity/v3", "http://k/identity/v3/"]
         {
-            assert_eq!(tokens_url(url), "http://k/identity/v3/auth/tokens");
+            assert_eq!(base(url), "http://k/identity");
         }
     }
 }

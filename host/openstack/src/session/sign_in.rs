@@ -12,19 +12,17 @@ use isthmus_model::retry::RetryClass;
 impl Session {
     /// One `POST /v3/auth/tokens`. Its failure is never *unknown*: a token nobody received harms nobody.
     pub(super) async fn sign_in(&self) -> Result<Token> {
-        let url = auth::tokens_url(&self.inner.config.auth.auth_url);
-        let mut request = Request::new(IDENTITY, "tokens", Method::POST, String::new());
+        let base = auth::base(&self.inner.config.auth.auth_url);
+        let mut request = Request::new(IDENTITY, "tokens", Method::POST, auth::TOKENS.to_owned());
         request.body = Some(auth::body(&self.inner.config.auth).to_string().into_bytes());
         let permit = self.budget(IDENTITY).acquire().await;
         let asked = Instant::now();
-        let (result, signal) = self.inner.http.send(&request, &url, None).await;
+        let (result, signal) = self.inner.http.send(&request, base, None).await;
         permit.end(signal);
-        request.path = "/v3/auth/tokens".to_owned();
         let response = result.map_err(|mut error| {
             if error.class == RetryClass::Unknown {
                 error.class = RetryClass::Transient;
             }
-            error.context.path.clone_from(&request.path);
             error
         })?;
         let unexpected = |message| request.error(RetryClass::Transient, ErrorKind::Decode, message);

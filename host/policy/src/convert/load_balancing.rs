@@ -26,7 +26,10 @@ record!(wit::Timeouts {;
     option client_data_ms, option member_connect_ms, option member_data_ms, option tcp_inspect_ms,
 });
 record!(wit::Header { set name, set value,; });
-record!(wit::ListenerTls { set default, set versions, set alpn,; option ciphers, option client_ca, });
+record!(wit::ListenerTls {
+    set default, set versions, set alpn,; option ciphers, option client_ca, option client_authentication,
+});
+names!(wit::ClientAuthentication { None = "none", Optional = "optional", Mandatory = "mandatory", });
 
 record!(wit::Pool {
     set load_balancer, set protocol, set algorithm, set members,;

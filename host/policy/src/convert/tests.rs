@@ -129,7 +129,8 @@ fn one_of_each() -> Vec<types::Resource> {
                 versions: vec![],
                 ciphers: None,
                 alpn: vec![],
-                client_ca: None,
+                client_ca: Some(reference()),
+                client_authentication: Some(lb::ClientAuthentication::Mandatory),
             }),
         }),
         types::Resource::Pool(lb::Pool {
@@ -218,6 +219,7 @@ fn values_follow_the_one_rule() {
     assert_eq!(at(5, "/network"), serde_json::json!({"$existing": "x"}));
     assert_eq!(at(5, "/security_groups"), serde_json::json!([]));
     assert_eq!(at(10, "/timeouts"), serde_json::json!({"client_data_ms": 1}));
+    assert_eq!(at(10, "/tls/client_authentication"), "mandatory");
     assert_eq!(at(12, "/rules/0/field"), "host-name");
 }
 

@@ -5,10 +5,6 @@ use isthmus_sdk::prelude::*;
 /// Adds the tag `team=NAME` to every port of a Pod.
 pub struct TagByTeam;
 
-/// The config has no fields: a refiner this small has nothing to choose.
-#[derive(serde::Deserialize)]
-pub struct NoConfig {}
-
 impl Module for TagByTeam {
     type Config = NoConfig;
 

@@ -2,9 +2,9 @@
 
 use super::setters;
 use crate::records::load_balancing::{
-    Certificate, CertificateFields, CertificateSource, Header, HealthMonitor, L7Action, L7Compare, L7Field,
-    L7Policy, L7Rule, Listener, ListenerCertificate, ListenerTls, LoadBalancer, Member, Pem, Pool, PoolTls,
-    Redirect, SessionPersistence, Timeouts, Vip,
+    Certificate, CertificateFields, CertificateSource, ClientAuthentication, Header, HealthMonitor, L7Action,
+    L7Compare, L7Field, L7Policy, L7Rule, Listener, ListenerCertificate, ListenerTls, LoadBalancer, Member,
+    Pem, Pool, PoolTls, Redirect, SessionPersistence, Timeouts, Vip,
 };
 use crate::records::networking::FixedIp;
 use crate::records::values::{Address, ObjectKey, Reference};
@@ -75,12 +75,20 @@ setters!(Listener {
 impl ListenerTls {
     /// TLS with this certificate.
     pub fn new(default: Reference) -> Self {
-        Self { default, versions: Vec::new(), ciphers: None, alpn: Vec::new(), client_ca: None }
+        Self {
+            default,
+            versions: Vec::new(),
+            ciphers: None,
+            alpn: Vec::new(),
+            client_ca: None,
+            client_authentication: None,
+        }
     }
 }
 setters!(ListenerTls {
     option ciphers: String;
     option client_ca: Reference;
+    option client_authentication: ClientAuthentication;
     list versions as version: String;
     list alpn as alpn_protocol: String;
 });
@@ -182,7 +190,7 @@ impl L7Policy {
 setters!(L7Policy { list rules as rule: L7Rule; });
 
 impl L7Rule {
-    /// A rule on a field that needs no key.
+    /// A rule on a field that needs no key; `header`, `cookie` and `ssl-dn-field` need one ([`L7Rule::key`]).
     pub fn new(field: L7Field, compare: L7Compare, value: &str) -> Self {
         Self { field, compare, key: None, value: value.into(), invert: false }
     }

@@ -7,9 +7,6 @@ use serde::Deserialize;
 struct WidgetPort;
 
 #[derive(Deserialize)]
-struct NoConfig {}
-
-#[derive(Deserialize)]
 struct Widget<'a> {
     #[serde(borrow)]
     metadata: ObjectMeta<'a>,

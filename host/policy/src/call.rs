@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use isthmus_model::outcome::Outcome;
 use isthmus_model::snapshot::ReadSet;
 use isthmus_model::text::{one_line, shortened};
-use wasmtime::component::{ComponentNamedList, Instance, Lift, Lower};
+use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Instance, Lift, Lower, TypedFunc};
 use wasmtime::{Store, Trap, WasmBacktrace};
 
 use crate::bindings::isthmus::mapping::types;
@@ -132,8 +132,28 @@ where
         .of_operation(operation)
         .ok_or_else(|| wasmtime::Error::msg(format!("it does not export `{}`", operation.name())))?;
     let instance = module.instances.instantiate(&mut *store)?;
-    let function = instance.get_typed_func::<P, R>(&mut *store, export)?;
-    function.call(store, parameters)
+    typed::<P, R>(&instance, store, export)?.call(store, parameters)
+}
+
+/// The function by its types. Holding them against the component's once more at each call would take a tenth of a call.
+#[allow(unsafe_code, reason = "the types were checked when the module was loaded")]
+fn typed<P, R>(
+    instance: &Instance,
+    store: &mut Store<State>,
+    export: ComponentExportIndex,
+) -> wasmtime::Result<TypedFunc<P, R>>
+where
+    P: ComponentNamedList + Lower + Send + Sync,
+    R: ComponentNamedList + Lift + Send + Sync + 'static,
+{
+    if cfg!(debug_assertions) {
+        return instance.get_typed_func::<P, R>(store, export);
+    }
+    let missing = || wasmtime::Error::msg("an export of the contract is missing");
+    let function = instance.get_func(store, export).ok_or_else(missing)?;
+    // SAFETY: `check_types` held this export of this component against `P` and `R` when the module was loaded; no module is
+    // called that did not pass it, and a component's types do not change. Debug builds, which the tests are, check each call.
+    Ok(unsafe { TypedFunc::new_unchecked(function) })
 }
 
 /// Holds the types of all exports against the contract, so that no later call can fail for that.

@@ -112,10 +112,14 @@ fn operator(workspace: &Workspace, folder: &Path, pods: u32) -> Result<Vec<Row>>
     driver.arg("--module").arg(workspace.modules().join("pod-port.wasm"));
     driver.arg("--pods").arg(pods.to_string());
     let done = Step { limit: LONGEST, ..Step::new("bench", "measuring an operator on the lab (minutes)") }
-        .run(workspace, driver)?
-        .ok("isthmus-bench")?;
-    let rows = done.stdout.lines().map(serde_json::from_str).collect::<Result<_, _>>();
-    rows.context("isthmus-bench printed something else than measures")
+        .run(workspace, driver)?;
+    let rows = done.stdout.lines().map(serde_json::from_str).collect::<Result<Vec<Row>, _>>();
+    let rows = rows.context("isthmus-bench printed something else than measures")?;
+    if !done.success {
+        // What was measured before it failed took minutes.
+        print(&rows, "unfinished");
+    }
+    done.ok("isthmus-bench").map(|_| rows)
 }
 
 fn print(rows: &[Row], profile: &str) {

@@ -15,6 +15,8 @@ use crate::snapshot::{Read, ReadSet};
 #[derive(Debug)]
 pub struct DependencyIndex<S> {
     reads: HashMap<S, Arc<ReadSet>>,
+    /// All different sets: many subjects read the same (the Pods of a namespace), and each set costs some KiB.
+    sets: BTreeSet<Arc<ReadSet>>,
     gets: HashMap<ObjectKey, BTreeSet<S>>,
     lists: HashMap<Arc<Gvk>, BTreeMap<Scope, BTreeSet<S>>>,
     cloud: BTreeSet<S>,
@@ -24,7 +26,8 @@ type Scope = (Option<Arc<str>>, Selector);
 
 impl<S> Default for DependencyIndex<S> {
     fn default() -> Self {
-        Self { reads: HashMap::new(), gets: HashMap::new(), lists: HashMap::new(), cloud: BTreeSet::new() }
+        let (reads, sets, gets, lists) = (HashMap::new(), BTreeSet::new(), HashMap::new(), HashMap::new());
+        Self { reads, sets, gets, lists, cloud: BTreeSet::new() }
     }
 }
 
@@ -48,7 +51,9 @@ impl<S: Clone + Ord + Hash> DependencyIndex<S> {
                 Read::Cloud => self.cloud.insert(subject.clone()),
             };
         }
-        self.reads.insert(subject.clone(), Arc::new(reads));
+        let shared = self.sets.get(&reads).cloned().unwrap_or_else(|| Arc::new(reads));
+        self.sets.insert(shared.clone());
+        self.reads.insert(subject.clone(), shared);
     }
 
     /// Forgets a subject.
@@ -75,6 +80,10 @@ impl<S: Clone + Ord + Hash> DependencyIndex<S> {
                     self.cloud.remove(subject);
                 }
             }
+        }
+        // Ours and that of `sets`: nobody else has it.
+        if Arc::strong_count(&reads) == 2 {
+            self.sets.remove(&reads);
         }
     }
 

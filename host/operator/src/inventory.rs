@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use isthmus_model::observed::Observed;
 
-/// Resources of ours, by subject's uid and id.
+/// Resources of ours, by subject's uid.
 #[derive(Debug, Default)]
 pub struct Inventory {
-    by_subject: HashMap<Box<str>, BTreeMap<String, Observed>>,
+    /// Few each: a list costs what is in it, a tree of one entry some KiB.
+    by_subject: HashMap<Box<str>, Vec<Observed>>,
     resources: usize,
     /// Counts changes by our own writes: a list that began before one must not undo it.
     writes: u64,
@@ -16,19 +17,20 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// Everything that carries this subject's mark.
+    /// Everything that carries this subject's mark, by id.
     pub fn of(&self, subject: &str) -> BTreeMap<String, Observed> {
-        self.by_subject.get(subject).cloned().unwrap_or_default()
+        let all = self.by_subject.get(subject).into_iter().flatten();
+        all.map(|observed| (observed.id.clone(), observed.clone())).collect()
     }
 
     /// One resource.
     pub fn get(&self, subject: &str, id: &str) -> Option<&Observed> {
-        self.by_subject.get(subject)?.get(id)
+        self.by_subject.get(subject)?.iter().find(|observed| observed.id == id)
     }
 
     /// Whether anything carries this subject's mark.
     pub fn has(&self, subject: &str) -> bool {
-        self.by_subject.get(subject).is_some_and(|all| !all.is_empty())
+        self.by_subject.contains_key(subject)
     }
 
     /// The subjects that something is marked for.
@@ -49,12 +51,9 @@ impl Inventory {
     /// Takes in the answer to a write of ours.
     pub fn put(&mut self, subject: &str, observed: Observed) {
         self.touch(subject);
-        let marked = observed.mark.as_ref().is_some_and(|m| m.subject == subject);
-        if !marked {
-            return self.take(subject, &observed.id);
-        }
-        let all = self.by_subject.entry(subject.into()).or_default();
-        if all.insert(observed.id.clone(), observed).is_none() {
+        self.take(subject, &observed.id);
+        if observed.mark.as_ref().is_some_and(|m| m.subject == subject) {
+            self.by_subject.entry(subject.into()).or_default().push(observed);
             self.resources += 1;
         }
     }
@@ -67,7 +66,9 @@ impl Inventory {
 
     fn take(&mut self, subject: &str, id: &str) {
         let Some(all) = self.by_subject.get_mut(subject) else { return };
-        self.resources -= usize::from(all.remove(id).is_some());
+        let before = all.len();
+        all.retain(|observed| observed.id != id);
+        self.resources -= before - all.len();
         if all.is_empty() {
             self.by_subject.remove(subject);
         }
@@ -86,37 +87,41 @@ impl Inventory {
     /// Takes in a list of everything with our mark, begun at `begun`. A subject that we wrote for since keeps what it has:
     /// the list may have been made before. Answers the subjects for which anything differs.
     pub fn replace(&mut self, begun: u64, listed: Vec<Observed>) -> Vec<Box<str>> {
-        let mut fresh: HashMap<Box<str>, BTreeMap<String, Observed>> = HashMap::new();
+        let mut fresh: HashMap<Box<str>, Vec<Observed>> = HashMap::new();
         for observed in listed {
             if let Some(mark) = &observed.mark {
-                let subject = mark.subject.as_str().into();
-                fresh.entry(subject).or_default().insert(observed.id.clone(), observed);
+                fresh.entry(mark.subject.as_str().into()).or_default().push(observed);
             }
         }
         self.touched.retain(|_, at| *at > begun);
         for subject in self.touched.keys() {
-            match self.by_subject.get(subject) {
-                Some(all) => drop(fresh.insert(subject.clone(), all.clone())),
+            match self.by_subject.remove(subject) {
+                Some(all) => drop(fresh.insert(subject.clone(), all)),
                 None => drop(fresh.remove(subject)),
             }
         }
-        let mut differing: Vec<Box<str>> = self.by_subject.keys().chain(fresh.keys()).cloned().collect();
-        differing.retain(|subject| self.by_subject.get(subject) != fresh.get(subject));
+        let mut before = std::mem::replace(&mut self.by_subject, fresh);
+        before.retain(|subject, _| !self.touched.contains_key(subject));
+        for all in before.values_mut().chain(self.by_subject.values_mut()) {
+            all.sort_by(|a, b| a.id.cmp(&b.id));
+            all.shrink_to_fit();
+        }
+        self.resources = self.by_subject.values().map(Vec::len).sum();
+        let untouched = self.by_subject.keys().filter(|subject| !self.touched.contains_key(*subject));
+        let mut differing: Vec<Box<str>> = before.keys().chain(untouched).cloned().collect();
+        differing.retain(|subject| before.get(subject) != self.by_subject.get(subject));
         differing.sort();
         differing.dedup();
-        self.resources = fresh.values().map(BTreeMap::len).sum();
-        self.by_subject = fresh;
         differing
     }
 
     /// Takes in all that one subject has, as listed now.
     pub fn replace_subject(&mut self, subject: &str, listed: Vec<Observed>) {
         self.touch(subject);
-        let all: BTreeMap<String, Observed> = listed.into_iter().map(|o| (o.id.clone(), o)).collect();
-        self.resources += all.len();
-        let before = match all.is_empty() {
+        self.resources += listed.len();
+        let before = match listed.is_empty() {
             true => self.by_subject.remove(subject),
-            false => self.by_subject.insert(subject.into(), all),
+            false => self.by_subject.insert(subject.into(), listed),
         };
         self.resources -= before.map_or(0, |before| before.len());
     }
@@ -124,7 +129,7 @@ impl Inventory {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use isthmus_model::kinds::Kind;
     use isthmus_model::mark::Mark;

@@ -83,6 +83,16 @@ impl Operator {
         }
     }
 
+    /// Waits until it leads, with all that served before.
+    pub(crate) async fn leads(&mut self) -> Result<()> {
+        let limit = Instant::now() + Duration::from_secs(60);
+        while self.numbers().await?.leading() != 1 {
+            ensure!(Instant::now() < limit, "the operator does not lead within a minute");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        self.ready().await
+    }
+
     /// Its numbers, as of now.
     pub(crate) async fn numbers(&self) -> Result<Numbers> {
         let (status, text) = get("/metrics").await?;
@@ -132,9 +142,19 @@ impl Numbers {
         series.sum()
     }
 
+    /// 1 while it leads.
+    pub(crate) fn leading(&self) -> u64 {
+        self.sum("isthmus_leading", |_| true)
+    }
+
     /// Versions that were swapped in.
     pub(crate) fn swaps(&self) -> u64 {
         self.sum("isthmus_module_swaps_total", |_| true)
+    }
+
+    /// Writes to Kubernetes, the renewals of the lease aside.
+    pub(crate) fn kubernetes_writes(&self) -> u64 {
+        self.sum("isthmus_kubernetes_writes_total", |labels| !labels.contains("resource=\"leases\""))
     }
 
     /// Module calls.

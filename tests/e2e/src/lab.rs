@@ -25,6 +25,8 @@ pub const OPERATOR_NAMESPACE: &str = "isthmus-system";
 pub const NODE: &str = "node1";
 /// Label of the namespaces that tests make.
 const OURS: &str = "isthmus.dev/e2e";
+/// Where etcd serves its JSON gateway.
+const ETCD: &str = "http://127.0.0.1:2379";
 /// What clients of the lab talk to, and the part that serves it.
 const SERVERS: [(&str, &str); 3] =
     [("apiserver", "10.200.0.1:6443"), ("keystone", "127.0.0.1:5000"), ("neutron", "127.0.0.1:9696")];
@@ -218,6 +220,23 @@ impl Lab {
     /// It does not.
     pub async fn start_part(&self, part: &str) -> Result<()> {
         part_of_lab("start", part, &[]).await
+    }
+
+    /// Takes from etcd all history before now: a watch can't be resumed from what was.
+    ///
+    /// # Errors
+    /// etcd's.
+    pub async fn compact_etcd(&self) -> Result<()> {
+        let system = Api::<Namespace>::all(self.kube.clone()).list(&ListParams::default()).await?;
+        let revision = system.metadata.resource_version.context("a list has a version")?;
+        let body = json!({"revision": revision, "physical": true}).to_string();
+        let url = format!("{ETCD}/v3/kv/compaction");
+        run(Command::new("curl").args(["-sfm", "10", "-X", "POST", "-d", &body, &url])).await.map(drop)
+    }
+
+    /// Whether the operator's log has this text.
+    pub fn logged(&self, text: &str) -> bool {
+        std::fs::read_to_string(&self.log).is_ok_and(|log| log.contains(text))
     }
 
     /// The ConfigMaps of the operator's namespace.

@@ -57,9 +57,10 @@ impl Operator {
             if let Some(status) = self.child.try_wait()? {
                 ensure!(status.success(), "it ended: {status}");
             }
+            // In this order: one that stands by is ready too.
+            ensure!(Sample::read(http).await?.sum("isthmus_leading", &[]) == 1, "it does not lead");
             let (status, why) = get(http, "/readyz").await?;
             ensure!(status == 200, "/readyz: {why}");
-            ensure!(Sample::read(http).await?.sum("isthmus_leading", &[]) == 1, "it does not lead");
             Ok(())
         })
         .await

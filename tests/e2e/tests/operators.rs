@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use isthmus_e2e::{Lab, Operator, marked_for, on_lab, pods_config, port_id, until};
 use kube::ResourceExt;
 use kube::api::{ListParams, Patch, PatchParams};
+use rustix::process::Signal;
 use serde_json::json;
 
 /// What a stop may take: requests in flight end, the lease is given back.
@@ -146,6 +147,35 @@ async fn the_api_server_restarted() -> Result<()> {
         lab.nothing_left(&namespace).await?;
         ensure!(operator.get("/readyz").await?.0 == 200);
         Ok(())
+    })
+    .await
+}
+
+/// The watches are cut while the operator can't look, history is gone when it can again (410), and nothing is lost.
+#[tokio::test]
+async fn a_watch_that_can_not_be_resumed() -> Result<()> {
+    on_lab("compacted", async |lab| {
+        lab.load_pod_port().await?;
+        let namespace = lab.namespace().await?;
+        // Long enough that it leads all the time: it is the watch that has to notice.
+        let operator = lab.operator(&["--lease-seconds", "120"]).await?;
+        lab.pods(&namespace, 6).await?;
+        lab.all_ready(&namespace, 6).await?;
+        operator.signal(Signal::STOP)?;
+        for at in 0..3 {
+            lab.delete_pod(&namespace, &format!("p-{at}")).await?;
+            lab.pod(&namespace, &format!("new-{at}"), json!({})).await?;
+        }
+        lab.compact_etcd().await?;
+        lab.kill_part("apiserver").await?;
+        lab.start_part("apiserver").await?;
+        operator.signal(Signal::CONT)?;
+        lab.all_ready(&namespace, 6).await?;
+        until("each Pod has one port", async || one_port_each(lab, &namespace).await).await?;
+        ensure!(lab.logged("410") || lab.logged("too old"), "the server said that history is gone");
+        ensure!(operator.metrics().await?.sum("isthmus_leading", &[]) == 1, "it led all the time");
+        lab.delete_pods(&namespace).await?;
+        lab.nothing_left(&namespace).await
     })
     .await
 }

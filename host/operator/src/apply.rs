@@ -171,7 +171,7 @@ impl<'a> Work<'a> {
     /// Everything that an operation needs, resolved now: what it waited for is done.
     fn prepare(&self, operation: &'a Operation) -> Result<Step<'a>, ReconcileError> {
         let entry = self.desired.get(&operation.name);
-        let observed = |id: &String| self.session.inventory.lock().get(&self.subject.uid, id).cloned();
+        let observed = |id: &String| self.session.inventory.lock().get(&self.subject.uid, id);
         let lost = || {
             ReconcileError::Cloud(CloudError::Field {
                 kind: operation.kind,

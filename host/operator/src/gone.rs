@@ -14,10 +14,11 @@ use isthmus_model::value::Reference;
 use crate::apply::apply;
 use crate::error::ReconcileError;
 use crate::mapped::Mapping;
-use crate::reconcile::{Next, is_attached, undated};
+use crate::reconcile::{Next, is_attached};
 use crate::records::Known;
 use crate::refs::Resolved;
 use crate::session::{Presence, Session, node_kind};
+use crate::settle::undated;
 
 /// When to look again at a mapping whose uid another one claims.
 const CLAIMED: Duration = Duration::from_secs(60);

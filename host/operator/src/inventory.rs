@@ -5,11 +5,16 @@ use std::collections::{BTreeMap, HashMap};
 
 use isthmus_model::observed::Observed;
 
+use crate::packed::Packed;
+
+/// Id and resource.
+type Kept = (Box<str>, Packed<Observed>);
+
 /// Resources of ours, by subject's uid.
 #[derive(Debug, Default)]
 pub struct Inventory {
-    /// Few each: a list costs what is in it, a tree of one entry some KiB.
-    by_subject: HashMap<Box<str>, Vec<Observed>>,
+    /// Few each.
+    by_subject: HashMap<Box<str>, Vec<Kept>>,
     resources: usize,
     /// Counts changes by our own writes: a list that began before one must not undo it.
     writes: u64,
@@ -20,12 +25,12 @@ impl Inventory {
     /// Everything that carries this subject's mark, by id.
     pub fn of(&self, subject: &str) -> BTreeMap<String, Observed> {
         let all = self.by_subject.get(subject).into_iter().flatten();
-        all.map(|observed| (observed.id.clone(), observed.clone())).collect()
+        all.filter_map(|(id, packed)| Some((id.to_string(), packed.get()?))).collect()
     }
 
     /// One resource.
-    pub fn get(&self, subject: &str, id: &str) -> Option<&Observed> {
-        self.by_subject.get(subject)?.iter().find(|observed| observed.id == id)
+    pub fn get(&self, subject: &str, id: &str) -> Option<Observed> {
+        self.by_subject.get(subject)?.iter().find(|(own, _)| **own == *id)?.1.get()
     }
 
     /// Whether anything carries this subject's mark.
@@ -53,7 +58,7 @@ impl Inventory {
         self.touch(subject);
         self.take(subject, &observed.id);
         if observed.mark.as_ref().is_some_and(|m| m.subject == subject) {
-            self.by_subject.entry(subject.into()).or_default().push(observed);
+            self.by_subject.entry(subject.into()).or_default().push(packed(&observed));
             self.resources += 1;
         }
     }
@@ -67,7 +72,7 @@ impl Inventory {
     fn take(&mut self, subject: &str, id: &str) {
         let Some(all) = self.by_subject.get_mut(subject) else { return };
         let before = all.len();
-        all.retain(|observed| observed.id != id);
+        all.retain(|(own, _)| **own != *id);
         self.resources -= before - all.len();
         if all.is_empty() {
             self.by_subject.remove(subject);
@@ -87,10 +92,10 @@ impl Inventory {
     /// Takes in a list of everything with our mark, begun at `begun`. A subject that we wrote for since keeps what it has:
     /// the list may have been made before. Answers the subjects for which anything differs.
     pub fn replace(&mut self, begun: u64, listed: Vec<Observed>) -> Vec<Box<str>> {
-        let mut fresh: HashMap<Box<str>, Vec<Observed>> = HashMap::new();
+        let mut fresh: HashMap<Box<str>, Vec<_>> = HashMap::new();
         for observed in listed {
             if let Some(mark) = &observed.mark {
-                fresh.entry(mark.subject.as_str().into()).or_default().push(observed);
+                fresh.entry(mark.subject.as_str().into()).or_default().push(packed(&observed));
             }
         }
         self.touched.retain(|_, at| *at > begun);
@@ -103,7 +108,7 @@ impl Inventory {
         let mut before = std::mem::replace(&mut self.by_subject, fresh);
         before.retain(|subject, _| !self.touched.contains_key(subject));
         for all in before.values_mut().chain(self.by_subject.values_mut()) {
-            all.sort_by(|a, b| a.id.cmp(&b.id));
+            all.sort_by(|(a, _), (b, _)| a.cmp(b));
             all.shrink_to_fit();
         }
         self.resources = self.by_subject.values().map(Vec::len).sum();
@@ -121,10 +126,14 @@ impl Inventory {
         self.resources += listed.len();
         let before = match listed.is_empty() {
             true => self.by_subject.remove(subject),
-            false => self.by_subject.insert(subject.into(), listed),
+            false => self.by_subject.insert(subject.into(), listed.iter().map(packed).collect()),
         };
         self.resources -= before.map_or(0, |before| before.len());
     }
+}
+
+fn packed(observed: &Observed) -> Kept {
+    (observed.id.as_str().into(), Packed::new(observed))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@
 //! |---|---|
 //! | [`run`], [`session`] | election; what is known during one term of leadership |
 //! | [`feed`], [`queue`] | from watch events to subjects to be looked at |
-//! | [`reconcile`], [`mapped`], [`refs`], [`apply`], [`status`] | one subject |
+//! | [`reconcile`], [`mapped`], [`refs`], [`apply`], [`status`], `settle`, `gone` | one subject |
 //! | [`cloud`], [`inventory`], [`records`] | drivers; what the cloud has; what the CloudMappings say |
 //! | [`modules`] | loading, judging and swapping modules |
 //! | [`resync`] | drift and orphans |
@@ -29,6 +29,7 @@ pub mod mapped;
 pub mod metrics;
 pub mod modules;
 mod outcome;
+mod packed;
 pub mod queue;
 pub mod reconcile;
 pub mod records;
@@ -36,6 +37,7 @@ pub mod refs;
 pub mod resync;
 pub mod run;
 pub mod session;
+mod settle;
 pub mod status;
 
 pub use run::{Options, run};

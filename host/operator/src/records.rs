@@ -12,6 +12,8 @@ use isthmus_model::value::Reference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
 use kube::ResourceExt;
 
+use crate::packed::Packed;
+
 /// One CloudMapping, slim.
 #[derive(Clone, Debug)]
 pub struct Known {
@@ -63,7 +65,7 @@ impl Known {
 #[derive(Debug, Default)]
 pub struct Records {
     /// By the subject's uid; nearly always one.
-    known: HashMap<Arc<str>, Vec<(Subject, Known)>>,
+    known: HashMap<Arc<str>, Vec<(Subject, Slim)>>,
     /// By the mapping's own uid.
     by_mapping: HashMap<Box<str>, Subject>,
     by_key: HashMap<ObjectKey, BTreeSet<Arc<str>>>,
@@ -73,12 +75,16 @@ pub struct Records {
 
 impl Records {
     /// The mapping of a subject.
-    pub fn get(&self, subject: &Subject) -> Option<&Known> {
-        let all = self.known.get(&subject.uid)?;
-        all.iter().find(|(own, _)| own == subject).map(|(_, known)| known)
+    pub fn get(&self, subject: &Subject) -> Option<Known> {
+        self.slim(subject).map(Slim::whole)
     }
 
-    fn get_mut(&mut self, subject: &Subject) -> Option<&mut Known> {
+    fn slim(&self, subject: &Subject) -> Option<&Slim> {
+        let all = self.known.get(&subject.uid)?;
+        all.iter().find(|(own, _)| own == subject).map(|(_, slim)| slim)
+    }
+
+    fn slim_mut(&mut self, subject: &Subject) -> Option<&mut Slim> {
         let all = self.known.get_mut(&subject.uid)?;
         all.iter_mut().find(|(own, _)| own == subject).map(|(_, known)| known)
     }
@@ -96,12 +102,12 @@ impl Records {
 
     /// Every subject that has a mapping.
     pub fn subjects(&self) -> impl Iterator<Item = &Subject> {
-        self.all().map(|(subject, _)| subject)
+        self.known.values().flatten().map(|(subject, _)| subject)
     }
 
     /// Every subject with its mapping.
-    pub fn all(&self) -> impl Iterator<Item = &(Subject, Known)> {
-        self.known.values().flatten()
+    pub fn all(&self) -> impl Iterator<Item = (&Subject, Known)> {
+        self.known.values().flatten().map(|(subject, slim)| (subject, slim.whole()))
     }
 
     /// How many there are.
@@ -127,64 +133,69 @@ impl Records {
 
     /// Local names of a subject's entries that other mappings refer to.
     pub fn held(&self, subject: &Subject) -> BTreeSet<String> {
-        let entries = self.get(subject).map(|known| known.status.resources.iter().map(|r| r.name.clone()));
+        let Some(known) = self.slim(subject).filter(|_| !self.users.is_empty()) else {
+            return BTreeSet::new();
+        };
         let used = |name: &String| {
             let users = self.users.get(&(subject.key.clone(), name.clone()));
             users.is_some_and(|users| users.iter().any(|user| user != subject))
         };
-        entries.into_iter().flatten().filter(used).collect()
+        known.whole().status.resources.iter().map(|r| r.name.clone()).filter(used).collect()
     }
 
     /// Takes in a mapping as the watch or an answer shows it. An older state than the known one is left aside (a watch lags
     /// behind our own writes), and a status of ours that could not be written yet stays. Answers its subject where
     /// anything changed.
     pub fn put(&mut self, mapping: &CloudMapping) -> Option<Subject> {
-        let (subject, mut known) = slim(mapping);
-        if let Some(old) = self.get(&subject) {
+        let (subject, mut known) = known(mapping);
+        if let Some(old) = self.slim(&subject) {
             if older(&known, old) || same(&known, old) {
                 return None;
             }
-            if old.unwritten && old.uid == known.uid {
-                known.status = with_others_conditions(&old.status, &known.status);
+            if old.unwritten && *old.uid == *known.uid {
+                known.status = with_others_conditions(&old.whole().status, &known.status);
                 known.unwritten = true;
             }
         }
-        self.insert(&subject, known);
+        self.insert(&subject, &known);
         Some(subject)
     }
 
     /// Takes in the answer to a write of a status of ours: what could not be written before is written with it.
     pub fn put_written(&mut self, mapping: &CloudMapping) {
-        let (subject, known) = slim(mapping);
-        match self.get_mut(&subject) {
+        let (subject, known) = known(mapping);
+        match self.slim_mut(&subject) {
             // The watch was faster, and knows of a later write.
-            Some(old) if old.uid == known.uid && older(&known, old) => old.unwritten = false,
-            _ => self.insert(&subject, known),
+            Some(old) if *old.uid == *known.uid && older(&known, old) => old.unwritten = false,
+            _ => self.insert(&subject, &known),
         }
     }
 
     /// A status could not be written: what it records must not be forgotten meanwhile, so that nothing is made twice. A
     /// crash before the next write is healed by marks.
     pub fn keep_unwritten(&mut self, subject: &Subject, status: &CloudMappingStatus) {
-        let Some(known) = self.get(subject).cloned() else { return };
+        let Some(known) = self.get(subject) else { return };
         let status = with_others_conditions(status, &known.status);
-        self.insert(subject, Known { status, unwritten: true, ..known });
+        self.insert(subject, &Known { status, unwritten: true, ..known });
     }
 
-    fn insert(&mut self, subject: &Subject, known: Known) {
-        self.forget(subject);
+    fn insert(&mut self, subject: &Subject, known: &Known) {
+        // One allocation of the name for as long as it is known.
+        let all = self.known.get(&subject.uid).into_iter().flatten();
+        let subject = all.map(|(own, _)| own).find(|own| *own == subject).unwrap_or(subject).clone();
+        self.forget(&subject);
         for key in referred(&known.status) {
             self.users.entry(key).or_default().insert(subject.clone());
         }
         self.by_key.entry(subject.key.clone()).or_default().insert(subject.uid.clone());
         self.by_mapping.insert(known.uid.as_str().into(), subject.clone());
-        self.known.entry(subject.uid.clone()).or_default().push((subject.clone(), known));
+        self.known.entry(subject.uid.clone()).or_default().push((subject, Slim::of(known)));
     }
 
     /// Our finalizer is off: nothing of ours is left there.
     pub fn released(&mut self, subject: &Subject) {
         self.forget_users(subject);
-        if let Some(known) = self.get_mut(subject) {
+        if let Some(known) = self.slim_mut(subject) {
             known.released = true;
         }
     }
@@ -204,7 +215,7 @@ impl Records {
         if all.is_empty() {
             self.known.remove(&subject.uid);
         }
-        self.by_mapping.remove(known.uid.as_str());
+        self.by_mapping.remove(&known.uid);
         if let Some(lives) = self.by_key.get_mut(&subject.key) {
             lives.remove(&subject.uid);
             if lives.is_empty() {
@@ -214,8 +225,9 @@ impl Records {
     }
 
     fn forget_users(&mut self, subject: &Subject) {
-        let Some(known) = self.get(subject) else { return };
-        for key in referred(&known.status) {
+        // Most refer to nobody, and then there is nothing to look up.
+        let Some(known) = self.slim(subject).filter(|_| !self.users.is_empty()) else { return };
+        for key in referred(&known.whole().status) {
             if let Some(users) = self.users.get_mut(&key) {
                 users.remove(subject);
                 if users.is_empty() {
@@ -226,7 +238,54 @@ impl Records {
     }
 }
 
-fn slim(mapping: &CloudMapping) -> (Subject, Known) {
+/// A [`Known`] as it is kept.
+#[derive(Clone, Debug)]
+struct Slim {
+    namespace: Arc<str>,
+    name: Box<str>,
+    uid: Box<str>,
+    resource_version: Option<Box<str>>,
+    generation: Option<i64>,
+    deleting: bool,
+    released: bool,
+    on_node: bool,
+    unwritten: bool,
+    status: Packed<CloudMappingStatus>,
+}
+
+impl Slim {
+    fn of(known: &Known) -> Self {
+        Self {
+            namespace: known.namespace.clone(),
+            name: known.name.as_str().into(),
+            uid: known.uid.as_str().into(),
+            resource_version: known.resource_version.as_deref().map(Into::into),
+            generation: known.generation,
+            deleting: known.deleting,
+            released: known.released,
+            on_node: known.on_node,
+            unwritten: known.unwritten,
+            status: Packed::new(&known.status),
+        }
+    }
+
+    fn whole(&self) -> Known {
+        Known {
+            namespace: self.namespace.clone(),
+            name: self.name.to_string(),
+            uid: self.uid.to_string(),
+            resource_version: self.resource_version.as_deref().map(Into::into),
+            generation: self.generation,
+            deleting: self.deleting,
+            released: self.released,
+            on_node: self.on_node,
+            unwritten: self.unwritten,
+            status: Arc::new(self.status.get().unwrap_or_default()),
+        }
+    }
+}
+
+fn known(mapping: &CloudMapping) -> (Subject, Known) {
     let known = Known {
         namespace: mapping.namespace().unwrap_or_default().into(),
         name: mapping.name_any(),
@@ -263,16 +322,18 @@ fn referred(status: &CloudMappingStatus) -> Vec<(ObjectKey, String)> {
 
 /// Whether `new` is a state from before `old`. Resource versions are comparable numbers (Kubernetes 1.35, KEP-5504); where
 /// one is not, it is taken for newer.
-fn older(new: &Known, old: &Known) -> bool {
-    let number = |known: &Known| known.resource_version.as_deref().and_then(|v| v.parse::<u64>().ok());
-    match (number(new), number(old)) {
+fn older(new: &Known, old: &Slim) -> bool {
+    let number = |version: Option<&str>| version.and_then(|v| v.parse::<u64>().ok());
+    match (number(new.resource_version.as_deref()), number(old.resource_version.as_deref())) {
         (Some(new), Some(old)) => new < old,
         _ => false,
     }
 }
 
-fn same(new: &Known, old: &Known) -> bool {
-    new.uid == old.uid && new.resource_version.is_some() && new.resource_version == old.resource_version
+fn same(new: &Known, old: &Slim) -> bool {
+    *new.uid == *old.uid
+        && new.resource_version.is_some()
+        && new.resource_version.as_deref() == old.resource_version.as_deref()
 }
 
 #[cfg(test)]
@@ -320,7 +381,7 @@ mod tests {
         records.put(&mapping(&own, "m1", 1));
         records.put(&mapping(&forged, "m2", 2));
         assert_eq!(records.get(&own).unwrap().uid, "m1");
-        assert_eq!(records.rivals(&forged), [own.clone()]);
+        assert_eq!(records.rivals(&forged), std::slice::from_ref(&own));
         assert_eq!(records.remove("m2"), Some(forged));
         assert!(records.rivals(&own).is_empty() && records.len() == 1 && records.has_uid("u"));
         assert_eq!(records.remove("m1"), Some(own));

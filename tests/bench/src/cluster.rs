@@ -203,18 +203,25 @@ impl Cluster {
         creates.buffer_unordered(PARALLEL).try_collect::<Vec<()>>().await.map(drop)
     }
 
-    /// Deletes all of our Pods, some hundreds a request: the API server gives up on one that takes a minute.
+    /// Deletes all of our Pods, one by one: a collection is deleted one after the other, and given up after a minute.
     pub(crate) async fn delete_pods(&self) -> Result<()> {
-        let (now, some) = (DeleteParams::default().grace_period(0), ListParams::default().limit(100));
-        let pods = self.pods::<Pod>();
-        while !pods.list_metadata(&ListParams::default().limit(1)).await?.items.is_empty() {
-            match pods.delete_collection(&now, &some).await {
-                // It gave up on the rest of these.
-                Err(kube::Error::Api(status)) if status.code == 504 => {}
-                other => drop(other.context("deleting the Pods")?),
+        let (pods, now) = (self.pods::<Pod>(), DeleteParams::default().grace_period(0));
+        loop {
+            let some = pods.list_metadata(&ListParams::default().limit(500)).await?.items;
+            if some.is_empty() {
+                return Ok(());
             }
+            let deletes = stream::iter(some.iter().map(ResourceExt::name_any)).map(|name| {
+                let (pods, now) = (&pods, &now);
+                async move {
+                    match pods.delete(&name, now).await {
+                        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+                        other => other.map(drop),
+                    }
+                }
+            });
+            deletes.buffer_unordered(PARALLEL).try_collect::<Vec<()>>().await.context("deleting the Pods")?;
         }
-        Ok(())
     }
 
     /// Writes that the API server has served so far to objects that only an operator writes: ours, and Events. Those of

@@ -152,7 +152,7 @@ impl Session {
 
     async fn would_change(&self, subject: &Subject, list: &DesiredList) -> crate::cloud::Result<Summary> {
         let resolved = refs::resolve(self, list).await?;
-        let known = self.records.lock().get(subject).cloned();
+        let known = self.records.lock().get(subject);
         let record = known.as_ref().map(crate::records::Known::record).unwrap_or_default();
         Ok(self.plan(subject, list, &record, &resolved, known.as_ref()).summary())
     }

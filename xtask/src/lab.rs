@@ -108,7 +108,11 @@ pub(crate) fn run(workspace: &Workspace, task: LabTask) -> Result<ExitCode> {
     }
     match task {
         LabTask::Up { octavia } => up(workspace, octavia)?,
-        LabTask::Down => down(workspace)?,
+        LabTask::Down => {
+            // Not from under a run.
+            let _reserved = reserve("stopping the lab")?;
+            down(workspace)?;
+        }
         LabTask::Status { output } => return status(output),
         LabTask::Shell { command } => return shell(&command),
         LabTask::Stop { part, kill } => change(workspace, if kill { "kill" } else { "stop" }, part)?,

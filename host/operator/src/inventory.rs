@@ -1,7 +1,7 @@
 //! What the cloud has with our mark: listed whole at the start of a session and at every resync, kept current in between
 //! by the answers to our own writes. So a reconcile plans without asking the cloud anything.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use isthmus_model::observed::Observed;
 
@@ -19,6 +19,8 @@ pub struct Inventory {
     /// Counts changes by our own writes: a list that began before one must not undo it.
     writes: u64,
     touched: HashMap<Box<str>, u64>,
+    /// Ids that were known and that the last list lacked.
+    missing: HashSet<Box<str>>,
 }
 
 impl Inventory {
@@ -89,8 +91,15 @@ impl Inventory {
         self.writes
     }
 
+    /// Whether the last list lacked something that was known.
+    pub fn has_missing(&self) -> bool {
+        !self.missing.is_empty()
+    }
+
     /// Takes in a list of everything with our mark, begun at `begun`. A subject that we wrote for since keeps what it has:
-    /// the list may have been made before. Answers the subjects for which anything differs.
+    /// the list may have been made before. What is known and not in the list is believed gone only when the next list lacks
+    /// it too: Neutron answers an empty one, with status 200, while it starts and does not know its policy yet (seen with
+    /// Neutron 29), and everything would be made anew. Answers the subjects for which anything differs.
     pub fn replace(&mut self, begun: u64, listed: Vec<Observed>) -> Vec<Box<str>> {
         let mut fresh: HashMap<Box<str>, Vec<_>> = HashMap::new();
         for observed in listed {
@@ -98,7 +107,16 @@ impl Inventory {
                 fresh.entry(mark.subject.as_str().into()).or_default().push(packed(&observed));
             }
         }
+        let ids: HashSet<Box<str>> = fresh.values().flatten().map(|(id, _)| id.clone()).collect();
         self.touched.retain(|_, at| *at > begun);
+        let mut missing = HashSet::new();
+        for (subject, all) in self.by_subject.iter().filter(|(s, _)| !self.touched.contains_key(*s)) {
+            for (id, packed) in all.iter().filter(|(id, _)| !ids.contains(id) && !self.missing.contains(id)) {
+                missing.insert(id.clone());
+                fresh.entry(subject.clone()).or_default().push((id.clone(), packed.clone()));
+            }
+        }
+        self.missing = missing;
         for subject in self.touched.keys() {
             match self.by_subject.remove(subject) {
                 Some(all) => drop(fresh.insert(subject.clone(), all)),
@@ -172,17 +190,33 @@ mod tests {
         let begun = inventory.begin();
         inventory.put("new", port("3", "new"));
         inventory.remove("going", "2");
-        // The list was made before both writes, and saw that somebody deleted 1.
-        let differing = inventory.replace(begun, vec![port("2", "going")]);
-        assert_eq!(differing, ["old".into()]);
-        assert!(inventory.has("new") && !inventory.has("going") && !inventory.has("old"));
-        assert_eq!(inventory.len(), 1);
+        // The list was made before both writes.
+        let differing = inventory.replace(begun, vec![port("1", "old"), port("2", "going")]);
+        assert!(differing.is_empty(), "{differing:?}");
+        assert!(inventory.has("new") && !inventory.has("going") && inventory.has("old"));
+        assert_eq!(inventory.len(), 2);
+        inventory.remove("old", "1");
         inventory.replace_subject("new", vec![port("3", "new"), port("4", "new")]);
         inventory.put("new", port("4", "another"));
         assert_eq!((inventory.len(), inventory.of("new").len()), (1, 1), "4 is marked for another one now");
-        // The next list begins after them and is believed.
-        let begun = inventory.begin();
-        assert_eq!(inventory.replace(begun, Vec::new()), ["new".into()]);
-        assert!(inventory.is_empty());
+    }
+
+    #[test]
+    fn what_one_list_lacks_is_kept_and_what_two_lack_is_gone() {
+        let mut inventory = Inventory::default();
+        for (id, subject) in [("1", "a"), ("2", "a"), ("3", "b")] {
+            inventory.put(subject, port(id, subject));
+        }
+        let mut list = |listed: Vec<Observed>| {
+            let begun = inventory.begin();
+            let differing = inventory.replace(begun, listed);
+            (differing.len(), inventory.len(), inventory.has_missing())
+        };
+        assert_eq!(list(Vec::new()), (0, 3, true), "a cloud that says that it has nothing");
+        let all = || vec![port("1", "a"), port("2", "a"), port("3", "b")];
+        assert_eq!(list(all()), (0, 3, false), "and then that it has everything");
+        assert_eq!(list(vec![port("1", "a"), port("3", "b")]), (0, 3, true));
+        assert_eq!(list(vec![port("1", "a")]), (1, 2, true), "2 is gone, 3 is missing for the first time");
+        assert_eq!(list(vec![port("1", "a")]), (1, 1, false));
     }
 }

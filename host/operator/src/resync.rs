@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use isthmus_model::mark::Mark;
+use isthmus_model::object::Subject;
 use isthmus_model::observed::Observed;
 use tokio::sync::watch;
 
 use crate::backoff::jittered;
-use crate::records::Records;
+use crate::records::{Known, Records};
 use crate::session::Session;
 
 /// How the resync is done.
@@ -25,13 +26,21 @@ pub struct ResyncOptions {
 /// come through after we listed what there is, and a service may take longer over a request than its client waits for it.
 const FIRST: Duration = Duration::from_secs(20);
 
+/// The next one comes this soon at the latest where one lacked something that was known.
+const CONFIRM: Duration = Duration::from_secs(10);
+
 /// Resyncs until `stop` says so.
 pub async fn run(session: Arc<Session>, options: ResyncOptions, mut stop: watch::Receiver<bool>) {
     let mut suspects = BTreeSet::new();
     let mut round = 0;
     loop {
         round += 1;
-        let every = if round == 1 { options.every.min(FIRST) } else { options.every };
+        let soon = match round {
+            1 => FIRST,
+            _ if session.inventory.lock().has_missing() => CONFIRM,
+            _ => options.every,
+        };
+        let every = options.every.min(soon);
         let delay = jittered(every, &session.cluster, round);
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
@@ -50,6 +59,33 @@ pub async fn run(session: Arc<Session>, options: ResyncOptions, mut stop: watch:
 }
 
 impl Session {
+    /// Before anything is planned: where the cloud's list lacks what CloudMappings record, it is asked once more after a while.
+    /// A Neutron that has just started may say that it has nothing ([`crate::inventory::Inventory::replace`]).
+    ///
+    /// # Errors
+    /// The cloud's.
+    pub async fn confirm_missing(&self) -> crate::cloud::Result<()> {
+        let lacking = {
+            let (records, inventory) = (self.records.lock(), self.inventory.lock());
+            let lacks = |subject: &Subject, known: &Known| {
+                let record = known.record();
+                let mut ids = record.values().filter_map(|recorded| recorded.id.as_ref());
+                ids.any(|id| inventory.get(&subject.uid, id).is_none())
+            };
+            records.all().filter(|(subject, known)| !known.released && lacks(subject, known)).count()
+        };
+        if lacking > 0 {
+            tracing::warn!(
+                subjects = lacking,
+                seconds = CONFIRM.as_secs(),
+                "the cloud does not list what CloudMappings record: it is asked once more before anything is made again"
+            );
+            tokio::time::sleep(CONFIRM).await;
+            self.list_ours().await?;
+        }
+        Ok(())
+    }
+
     /// Lists everything with our mark. Answers the uids of subjects for which anything differs from what was known.
     ///
     /// # Errors

@@ -233,6 +233,7 @@ impl Operator {
         self.readiness.not("listing CloudMappings");
         // The task that would tell ends only with the session.
         let _ = synced.await;
+        self.persist("listing what is ours in the cloud once more", || session.confirm_missing()).await;
         tasks.spawn(feed::objects(session.clone(), objects));
         self.readiness.not("loading modules");
         let mut manager = Manager::start(

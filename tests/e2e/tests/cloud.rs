@@ -212,7 +212,8 @@ async fn neutron_is_down_for_twenty_seconds() -> Result<()> {
             ensure!(ready(&lab.mapping(&new).await?), "new is not Ready");
             ensure!(lab.mapping(&pods[0]).await.is_err(), "p-0 has its mapping");
             let after: BTreeSet<String> = lab.ports().await?.into_iter().map(|p| p.id).collect();
-            ensure!(after.len() == 5 && after.intersection(&before).count() == 4, "{} ports", after.len());
+            let kept = after.intersection(&before).count();
+            ensure!(after.len() == 5 && kept == 4, "{} ports, {kept} of them from before", after.len());
             Ok(())
         })
         .await?;

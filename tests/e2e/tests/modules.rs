@@ -206,6 +206,27 @@ async fn a_swap_to_not_mapped_is_held_until_approved() -> Result<()> {
     on_lab("held-not-mapped", async |lab| held_until_approved(lab, "not-mapped").await).await
 }
 
+/// What would leave mapped Pods without what they need is held, although it deletes nothing.
+#[tokio::test]
+async fn a_config_that_fits_no_pod_is_held() -> Result<()> {
+    on_lab("held-config", async |lab| {
+        lab.load_pod_port().await?;
+        let namespace = lab.namespace().await?;
+        let operator = lab.operator(&[]).await?;
+        lab.pods(&namespace, 2).await?;
+        lab.all_ready(&namespace, 2).await?;
+        let writes = operator.quiet().await?.cloud_writes();
+        lab.policy_module("pod-port", json!({"config": {"network": "nope"}})).await?;
+        lab.refused("pod-port", "ShadowRunFailed", "there is no network named").await?;
+        lab.policy_module("pod-port", json!({"config": {"net": "pods"}})).await?;
+        lab.refused("pod-port", "ShadowRunFailed", "unknown field").await?;
+        lab.all_ready(&namespace, 2).await?;
+        ensure!(operator.quiet().await?.cloud_writes() == writes, "nothing is done meanwhile");
+        Ok(())
+    })
+    .await
+}
+
 #[tokio::test]
 async fn a_swap_that_replaces_is_held_until_approved() -> Result<()> {
     on_lab("held-replace", async |lab| {

@@ -132,15 +132,23 @@ impl Session {
             }
             return Ok(());
         }
+        let refused = invalid(&after);
         let (old, new) = (before.and_then(list), list(after));
+        if let (Some(why), Some(_)) = (refused, &old) {
+            judgement.fail(stored, &why);
+            return Ok(());
+        }
         let Some(new) = new.filter(|new| old.as_ref() != Some(new)) else { return Ok(()) };
         let subject = subject_of(stored);
-        let then = self.would_change(&subject, &new).await?;
-        // What is to be done anyway is not this version's doing.
-        let anyway = match &old {
+        let (then, missing) = self.would_change(&subject, &new).await?;
+        // What is to be done, or missing, anyway is not this version's doing.
+        let (anyway, missing_anyway) = match &old {
             Some(old) => self.would_change(&subject, old).await?,
-            None => Summary::default(),
+            None => (Summary::default(), missing.clone()),
         };
+        if let (Some(why), None) = (missing, missing_anyway) {
+            judgement.fail(stored, &why);
+        }
         judgement.summary += Summary {
             added: then.added.saturating_sub(anyway.added),
             changed: then.changed.saturating_sub(anyway.changed),
@@ -150,11 +158,17 @@ impl Session {
         Ok(())
     }
 
-    async fn would_change(&self, subject: &Subject, list: &DesiredList) -> crate::cloud::Result<Summary> {
+    /// What a list changes, and what it refers to in vain.
+    async fn would_change(
+        &self,
+        subject: &Subject,
+        list: &DesiredList,
+    ) -> crate::cloud::Result<(Summary, Option<String>)> {
         let resolved = refs::resolve(self, list).await?;
         let known = self.records.lock().get(subject);
         let record = known.as_ref().map(crate::records::Known::record).unwrap_or_default();
-        Ok(self.plan(subject, list, &record, &resolved, known.as_ref()).summary())
+        let summary = self.plan(subject, list, &record, &resolved, known.as_ref()).summary();
+        Ok((summary, resolved.missing.into_values().next()))
     }
 }
 
@@ -164,6 +178,16 @@ fn list(mapped: Mapped) -> Option<DesiredList> {
         Ok(list) => Some(list),
         Err(Stop::Outcome { outcome: Outcome::NotMapped(_), .. }) => Some(DesiredList::default()),
         Err(_) => None,
+    }
+}
+
+/// Why the subject is refused.
+fn invalid(mapped: &Mapped) -> Option<String> {
+    match &mapped.result {
+        Err(Stop::Outcome { stage, outcome: Outcome::Invalid { message, .. } }) => {
+            Some(format!("{stage} says that it is invalid: {message}"))
+        }
+        _ => None,
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use isthmus_openstack::metrics::Calls;
 use isthmus_openstack::neutron::{Port, PortCreate};
 use isthmus_openstack::{ErrorKind, Gate, Metrics, Neutron, RetryClass, Session};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 fn port() -> Value {
     json!({"port": {"id": "1"}})
@@ -171,13 +173,11 @@ async fn a_gate_that_closes_while_a_request_waits_holds_it_back() {
     let open = close.clone();
     let gated = Neutron::new(closed.session().gated(Gate::new(move || !open.load(Ordering::SeqCst))));
     gated.get::<Port>("1").await.unwrap_err();
-    let waiting = tokio::spawn({
-        let gated = gated.clone();
-        async move { gated.create::<Port>(&PortCreate::default()).await }
-    });
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let body = PortCreate::default();
+    let mut create = pin!(gated.create::<Port>(&body));
+    assert!(timeout(Duration::from_millis(100), create.as_mut()).await.is_err(), "it waits for its time");
     close.store(true, Ordering::SeqCst);
-    let error = waiting.await.unwrap().unwrap_err();
+    let error = create.await.unwrap_err();
     assert_eq!((error.kind, error.class), (ErrorKind::Withheld, RetryClass::Transient));
     assert_eq!(cloud.seen().len(), 1, "the create was not sent");
     closed.get::<Port>("1").await.expect("the handle without a gate goes on");

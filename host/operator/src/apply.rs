@@ -341,9 +341,6 @@ enum Step<'a> {
 
 impl Session {
     async fn run_step(&self, step: Step<'_>) -> Result<Done, ReconcileError> {
-        if !matches!(step, Step::Adopt(_)) {
-            self.fence()?;
-        }
         match step {
             Step::Create(create) => {
                 let driver = self.cloud.driver(create.entry.kind)?;

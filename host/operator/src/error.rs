@@ -14,7 +14,7 @@ pub enum ReconcileError {
     Cloud(CloudError),
     /// A call to the API server.
     #[error(transparent)]
-    Kubernetes(#[from] isthmus_kubernetes::Error),
+    Kubernetes(isthmus_kubernetes::Error),
     /// This operator leads no longer, or stops: what is left to do is the next leader's.
     #[error("this operator no longer holds the lease, or stops")]
     NotLeading,
@@ -29,6 +29,15 @@ impl From<CloudError> for ReconcileError {
     }
 }
 
+impl From<isthmus_kubernetes::Error> for ReconcileError {
+    fn from(error: isthmus_kubernetes::Error) -> Self {
+        match error.kind {
+            isthmus_kubernetes::ErrorKind::Withheld => Self::NotLeading,
+            _ => Self::Kubernetes(error),
+        }
+    }
+}
+
 impl ReconcileError {
     /// What it means for a retry.
     pub fn class(&self) -> RetryClass {
@@ -38,6 +47,7 @@ impl ReconcileError {
             Self::NotLeading => RetryClass::Transient,
         }
     }
+
     /// The reason of a condition, and the label of a metric.
     pub fn reason(&self) -> &'static str {
         match self {
@@ -51,6 +61,7 @@ impl ReconcileError {
             Self::NotLeading => "NotLeading",
         }
     }
+
     /// For people, and the same for the same failure: without the id of the request, which is another one each time. It is in
     /// the log.
     pub fn told(&self) -> String {

@@ -60,7 +60,6 @@ impl Session {
         }
         let left = self.inventory.lock().has(&subject.uid);
         if applied.complete() && steps.blocked.is_empty() && !left {
-            self.fence()?;
             self.mappings.release(&known.namespace, &known.name, &known.uid).await?;
             self.records.lock().released(subject);
             self.wake_referred(&known);

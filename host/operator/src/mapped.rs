@@ -50,12 +50,15 @@ impl Mapping {
     }
 
     fn nothing(condition: Condition) -> Self {
-        let (verdict, versions) = (Verdict::Nothing, Versions::default());
-        Self { verdict, condition, quiet: false, passing: false, versions }
+        Self::new(Verdict::Nothing, condition, Versions::default())
     }
 
     fn frozen(condition: Condition, quiet: bool, versions: Versions) -> Self {
-        Self { verdict: Verdict::Frozen(condition.clone()), condition, quiet, passing: false, versions }
+        Self { quiet, ..Self::new(Verdict::Frozen(condition.clone()), condition, versions) }
+    }
+
+    fn new(verdict: Verdict, condition: Condition, versions: Versions) -> Self {
+        Self { verdict, condition, quiet: false, passing: false, versions }
     }
 }
 
@@ -106,7 +109,8 @@ impl Session {
         };
         self.deps.lock().set(subject, mapped.reads.clone());
         // What changed while the module was called could not wake a subject whose reads were not known.
-        if mapped.reads.iter().any(|read| read.differs(&*view, &self.snapshot())) {
+        let now = self.snapshot();
+        if mapped.reads.iter().any(|read| read.differs(&*view, &now)) {
             self.queue.now(subject.clone());
         }
         self.count(&mapped);
@@ -154,17 +158,11 @@ impl Session {
                     ),
                     None => Condition::yes(MAPPED, "Mapped", format!("{} entries", list.entries().len())),
                 };
-                Mapping { verdict: Verdict::List(list), condition, quiet: false, passing: false, versions }
+                Mapping::new(Verdict::List(list), condition, versions)
             }
             Err(Stop::Outcome { outcome: Outcome::NotMapped(why), .. }) => {
                 let condition = Condition::yes(MAPPED, "NotMapped", why);
-                Mapping {
-                    verdict: Verdict::List(DesiredList::default()),
-                    condition,
-                    quiet: false,
-                    passing: false,
-                    versions,
-                }
+                Mapping::new(Verdict::List(DesiredList::default()), condition, versions)
             }
             Err(Stop::Outcome { stage, outcome: Outcome::Waiting(why) }) => {
                 Mapping::frozen(Condition::no(MAPPED, "Waiting", format!("{stage}: {why}")), true, versions)

@@ -41,7 +41,7 @@ const STAGES: [&str; 3] = ["mapped", "realized", "ready"];
 
 /// Reconciles one subject. Answers when to do so again, if no change asks for it before.
 pub async fn reconcile(session: &Arc<Session>, subject: Arc<Subject>) -> Option<Duration> {
-    if session.fence().is_err() {
+    if !session.leads() {
         return None;
     }
     let (next, reason) = match session.once(&subject).await {
@@ -138,7 +138,6 @@ impl Session {
         subject: &Subject,
         known: Known,
     ) -> Result<Result<Known, Next>, ReconcileError> {
-        self.fence()?;
         self.mappings.release(&known.namespace, &known.name, &known.uid).await?;
         let node = known.status.node.as_deref();
         let fresh = match self.mappings.create(subject, node).await {
@@ -182,7 +181,6 @@ impl Session {
             self.succeeded(&subject.uid, true);
             return Ok(Next::Done);
         }
-        self.fence()?;
         // Invariant 1: first the CloudMapping with its finalizer, then the cloud.
         let known = match known {
             Some(known) => known,

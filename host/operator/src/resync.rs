@@ -124,7 +124,7 @@ impl Session {
     }
 
     async fn collect(&self, orphan: &Observed) {
-        let Some(mark) = orphan.mark.as_ref().filter(|_| self.fence().is_ok()) else { return };
+        let Some(mark) = orphan.mark.as_ref().filter(|_| self.leads()) else { return };
         let deleted = match self.cloud.driver(orphan.kind) {
             Ok(driver) => driver.delete(&orphan.id).await,
             Err(error) => Err(error),

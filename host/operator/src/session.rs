@@ -18,7 +18,6 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::cloud::Cloud;
-use crate::error::ReconcileError;
 use crate::inventory::Inventory;
 use crate::metrics::Metrics;
 use crate::modules::Pipelines;
@@ -97,12 +96,9 @@ impl Session {
         self.store.read().snapshot()
     }
 
-    /// Before each write: the next leader must not find us writing (invariant 7).
-    ///
-    /// # Errors
-    /// [`ReconcileError::NotLeading`].
-    pub fn fence(&self) -> Result<(), ReconcileError> {
-        if self.leadership.borrow().leads() { Ok(()) } else { Err(ReconcileError::NotLeading) }
+    /// Whether work may begin. That no write is sent later than this allows is held by the gates of both clients.
+    pub fn leads(&self) -> bool {
+        self.leadership.borrow().leads()
     }
 
     /// Whether a kind's objects are all known.

@@ -82,7 +82,6 @@ impl Session {
         if !known.unwritten && *known.status == (CloudMappingStatus { input_hash: input, ..status.clone() }) {
             return Ok(());
         }
-        self.fence()?;
         let version = known.resource_version.as_deref();
         match self.mappings.patch_status(&known.namespace, &known.name, &status, version).await {
             Ok(written) => {

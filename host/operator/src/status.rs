@@ -104,12 +104,18 @@ impl Facts<'_> {
     fn resource(&self, name: &str, recorded: &Recorded) -> ResourceStatus {
         let observed = recorded.id.as_ref().and_then(|id| self.observed.get(id));
         let unknown = self.unknown.contains(name);
+        // What is not in the cloud itself (a VIF) is as ready as what it refers to, and refers to something.
+        let own = recorded.references.iter().filter(|r| matches!(r.reference, Reference::Local(_)));
+        let mut own = own.map(|r| self.observed.get(&r.id).map_or(State::Pending, |o| o.state));
         let state = match observed.map(|o| o.state) {
-            Some(State::Ready) => ResourceState::Ready,
-            Some(State::Failed) => ResourceState::Failed,
-            Some(State::Pending) => ResourceState::Pending,
-            None if !recorded.kind.in_cloud() => ResourceState::Ready,
-            None => ResourceState::Pending,
+            Some(state) => state,
+            None if recorded.kind.in_cloud() || recorded.references.is_empty() => State::Pending,
+            None => own.find(|state| *state != State::Ready).unwrap_or(State::Ready),
+        };
+        let state = match state {
+            State::Ready => ResourceState::Ready,
+            State::Failed => ResourceState::Failed,
+            State::Pending => ResourceState::Pending,
         };
         ResourceStatus {
             name: name.into(),

@@ -66,8 +66,7 @@ use super::schema;
         name = "Reason",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
-        description = "Why it is or is not ready",
-        priority = 1
+        description = "Why it is or is not ready"
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]

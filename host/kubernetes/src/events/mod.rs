@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use isthmus_model::object::Subject;
+use isthmus_model::text::shortened;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::{Event as KubeEvent, EventSeries};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -139,8 +140,8 @@ impl Writer {
         event.reporting_controller = Some(FIELD_MANAGER.into());
         event.reporting_instance = Some(self.instance.clone());
         event.action = Some(happening.action.into());
-        event.reason = Some(cut(&happening.reason, LONGEST_REASON));
-        event.note = Some(cut(&happening.note, LONGEST_NOTE));
+        event.reason = Some(shortened(&happening.reason, LONGEST_REASON));
+        event.note = Some(shortened(&happening.note, LONGEST_NOTE));
         event.type_ = Some(if happening.severity == Severity::Warning { "Warning" } else { "Normal" }.into());
         event.regarding = Some(ObjectReference {
             api_version: Some(key.kind.api_version()),
@@ -169,27 +170,5 @@ impl Writer {
         // An event on a cluster-scoped object lives in `default`, as the API demands.
         let namespace = happening.subject.key.namespace.as_deref().unwrap_or("default");
         Api::namespaced(self.client.kube(), namespace)
-    }
-}
-
-/// The text, or its beginning with an ellipsis, in at most `most` bytes.
-fn cut(text: &str, most: usize) -> String {
-    if text.len() <= most {
-        return text.into();
-    }
-    const ELLIPSIS: &str = "...";
-    let end = (0..=most - ELLIPSIS.len()).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
-    format!("{}{ELLIPSIS}", text.get(..end).unwrap_or_default())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_texts_are_cut_between_characters() {
-        assert_eq!(cut("short", 8), "short");
-        assert_eq!(cut("too long text", 8), "too l...");
-        assert_eq!(cut("ääääää", 8), "ää...");
     }
 }

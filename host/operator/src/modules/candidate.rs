@@ -11,7 +11,8 @@ use isthmus_model::manifest::Projection;
 use isthmus_model::object::Gvk;
 use isthmus_model::plan::Summary;
 use isthmus_policy::{Fallback, Limits, Module};
-use kube::ResourceExt;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{Api, ResourceExt};
 use sha2::{Digest, Sha256};
 
 use super::manager::Manager;
@@ -75,6 +76,18 @@ impl Served {
         Self { maps: kinds(&module.manifest().maps), refines: kinds(&module.manifest().refines) }
     }
 
+    /// What a PolicyModule's status says of the version that served last.
+    pub(super) fn said(module: &PolicyModule) -> Self {
+        let kinds = |text: Option<&String>| {
+            text.into_iter().flat_map(|t| t.split(',')).filter_map(|kind| kind.parse().ok()).collect()
+        };
+        let status = module.status.as_ref();
+        Self {
+            maps: kinds(status.and_then(|s| s.maps.as_ref())),
+            refines: kinds(status.and_then(|s| s.refines.as_ref())),
+        }
+    }
+
     fn all(&self) -> BTreeSet<Gvk> {
         self.maps.union(&self.refines).cloned().collect()
     }
@@ -83,7 +96,9 @@ impl Served {
 impl From<SourceError> for Problem {
     fn from(error: SourceError) -> Self {
         let reason = match error {
-            SourceError::Missing(_) | SourceError::NoKey { .. } => "SourceMissing",
+            SourceError::Missing(_) | SourceError::Unlabelled(_) | SourceError::NoKey { .. } => {
+                "SourceMissing"
+            }
             SourceError::Parts(_) => "SourceIncomplete",
         };
         Self::new(reason, error.to_string())
@@ -94,7 +109,12 @@ impl Manager {
     /// Considers what a PolicyModule wants, and swaps it in where nothing speaks against it.
     pub(super) async fn consider(&mut self, module: &PolicyModule) -> Result<(), Problem> {
         let name = module.name_any();
-        let bytes = source::read(&module.spec.source, &self.sources)?;
+        let bytes = match source::read(&module.spec.source, &self.sources) {
+            Err(SourceError::Missing(map)) if self.is_unlabelled(&map).await => {
+                Err(SourceError::Unlabelled(map))
+            }
+            read => read,
+        }?;
         let expected = module.spec.sha256.clone().or(bytes.sha256.clone());
         let fuel = module.spec.limits.fuel.is_some();
         let compiled = match self.compiled_already(&name, &bytes.bytes, expected.as_deref(), fuel) {
@@ -123,6 +143,13 @@ impl Manager {
         self.judge(module, &version, &old, &new, &kinds).await.map_err(with_kinds)?;
         self.swap(module, version, new, &kinds, bytes.bytes).await;
         Ok(())
+    }
+
+    /// Whether a ConfigMap that we do not see is there: we see those with our label.
+    async fn is_unlabelled(&self, map: &str) -> bool {
+        let maps: Api<ConfigMap> = Api::namespaced(self.client.kube(), &self.namespace);
+        let what = format!("look for ConfigMap {map}");
+        matches!(self.client.read(&what, maps.get_metadata_opt(map)).await, Ok(Some(_)))
     }
 
     /// What was compiled before, if these are its bytes, and fuel is counted where it has to be.
@@ -253,7 +280,7 @@ impl Manager {
                 ..Problem::new("ShadowRunFailed", message)
             });
         }
-        if first.is_none() && done < subjects {
+        if done < subjects {
             let message =
                 format!("the shadow run came to {done} of {subjects} subjects within a minute; {approve}");
             return Err(Problem {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use isthmus_kubernetes::Client;
-use isthmus_kubernetes::crd::{OnDelete, PolicyModule, PolicyModuleStatus};
+use isthmus_kubernetes::crd::{OnDelete, PolicyModule};
 use isthmus_kubernetes::events::{Happening, Severity};
 use isthmus_kubernetes::names::{FINALIZER, LABEL_POLICY_MODULE};
 use isthmus_kubernetes::watch::{Event, Phase, module_sources, modules};
@@ -35,7 +35,7 @@ pub struct Manager {
     pub(super) session: Arc<Session>,
     pub(super) engine: Engine,
     pub(super) client: Client,
-    namespace: String,
+    pub(super) namespace: String,
     pub(super) modules: BTreeMap<String, PolicyModule>,
     pub(super) sources: BTreeMap<String, ConfigMap>,
     /// What was compiled last, by PolicyModule: it is looked at again when its config or an approval changes.
@@ -260,14 +260,7 @@ impl Manager {
     /// Kinds that a module without a version is known to serve are frozen.
     fn freeze(&mut self, module: &PolicyModule, problem: &Problem) {
         let pipelines = self.session.pipelines.load_full();
-        let said = |text: fn(&PolicyModuleStatus) -> Option<&String>| -> BTreeSet<Gvk> {
-            let text = module.status.as_ref().and_then(text);
-            text.into_iter().flat_map(|t| t.split(',')).filter_map(|kind| kind.parse().ok()).collect()
-        };
-        let served = match &problem.served {
-            Some(served) => served.clone(),
-            None => Served { maps: said(|s| s.maps.as_ref()), refines: said(|s| s.refines.as_ref()) },
-        };
+        let served = problem.served.clone().unwrap_or_else(|| Served::said(module));
         let kinds: BTreeSet<Gvk> = match problem.is_second() || problem.waits_for_approval() {
             // What is there was made without it.
             true => BTreeSet::new(),
@@ -308,10 +301,12 @@ impl Manager {
         let name = module.name_any();
         if module.spec.on_delete == OnDelete::Unmap {
             let pipelines = self.session.pipelines.load_full();
-            let maps = pipelines.version(&name).map(|v| v.module.manifest().maps.clone()).unwrap_or_default();
-            for projection in maps {
-                self.unmapping.insert(projection.kind, name.clone());
-            }
+            // Its bytes may be gone since; and what another module maps now is that one's.
+            let maps = Served::said(module)
+                .maps
+                .into_iter()
+                .filter(|kind| pipelines.mapper_of(kind).is_none_or(|mapper| *mapper.name == *name));
+            self.unmapping.extend(maps.map(|kind| (kind, name.clone())));
             self.drop_version(&name).await;
             let left = {
                 let records = self.session.records.lock();

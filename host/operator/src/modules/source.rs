@@ -18,8 +18,11 @@ pub const PART: usize = 900 * 1024;
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum SourceError {
     /// A ConfigMap that is not there.
-    #[error("ConfigMap {0} is not there, or lacks the label {LABEL_POLICY_MODULE}")]
+    #[error("ConfigMap {0} is not there")]
     Missing(String),
+    /// A ConfigMap that is there, and that nobody said to be a module.
+    #[error("ConfigMap {0} lacks the label {LABEL_POLICY_MODULE}, with the PolicyModule's name as value")]
+    Unlabelled(String),
     /// A ConfigMap without the bytes.
     #[error("ConfigMap {map} has no {wanted} in its binaryData; it has [{found}]")]
     NoKey {

@@ -138,6 +138,22 @@ mod tests {
         Started::spawn(Command::new("sh").args(["-c", script])).unwrap()
     }
 
+    /// One that ignores SIGTERM, as soon as it is here: the shell's trap is not there from the start.
+    fn deaf() -> Started {
+        let started = shell("trap '' TERM; sleep 60; sleep 60");
+        let status = format!("/proc/{}/status", started.child.id());
+        let ignores = |status: &str| {
+            let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+            u64::from_str_radix(mask.trim(), 16).unwrap() & 1 << (Signal::TERM.as_raw() - 1) != 0
+        };
+        let began = Instant::now();
+        while !ignores(&std::fs::read_to_string(&status).unwrap()) {
+            assert!(began.elapsed() < Duration::from_secs(20), "no trap");
+            thread::yield_now();
+        }
+        started
+    }
+
     #[test]
     fn dropped_before_its_end_it_is_killed() {
         let started = shell("exec sleep 60");
@@ -150,15 +166,12 @@ mod tests {
 
     #[test]
     fn who_does_not_listen_is_killed() {
-        let (mut deaf, mut polite) = (shell("trap '' TERM; sleep 60; sleep 60"), shell("exec sleep 60"));
-        // the trap is not there from the start
-        thread::sleep(Duration::from_millis(300));
+        let (mut deaf, mut polite) = (deaf(), shell("exec sleep 60"));
         let began = Instant::now();
         end(&[deaf.group, polite.group], Duration::from_millis(500), || false);
         assert!(deaf.child.wait().unwrap().code().is_none() && polite.child.wait().unwrap().code().is_none());
         assert!((500..20_000).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
-        let mut other = shell("trap '' TERM; sleep 60; sleep 60");
-        thread::sleep(Duration::from_millis(300));
+        let mut other = self::deaf();
         end(&[other.group], Duration::from_secs(60), || true);
         assert!(other.child.wait().unwrap().code().is_none());
     }

@@ -349,7 +349,7 @@ fn status(output: Output) -> Result<ExitCode> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use super::{locked, part, started};
 
@@ -361,13 +361,11 @@ mod tests {
             std::fs::read_to_string(&path).unwrap(),
             format!("process {} is testing", std::process::id())
         );
-        let (begun, second) = (Instant::now(), path.clone());
-        let second = std::thread::spawn(move || locked(&second, "waiting").map(drop));
-        std::thread::sleep(Duration::from_millis(300));
-        assert!(!second.is_finished());
+        let (got, second) = (std::sync::mpsc::channel(), path.clone());
+        std::thread::spawn(move || got.0.send(locked(&second, "waiting").map(drop)));
+        assert!(got.1.recv_timeout(Duration::from_millis(300)).is_err(), "it does not wait");
         drop(first);
-        second.join().unwrap().unwrap();
-        assert!(begun.elapsed() >= Duration::from_millis(300));
+        got.1.recv_timeout(Duration::from_secs(20)).unwrap().unwrap();
         std::fs::remove_file(&path).unwrap();
     }
 

@@ -7,6 +7,8 @@ use isthmus_openstack::Neutron;
 use isthmus_openstack::catalog::NETWORK;
 use isthmus_openstack::neutron::{Network, Port, PortCreate};
 use isthmus_openstack::session::Request;
+use kube::ResourceExt;
+use kube::api::ListParams;
 use serde_json::json;
 
 use crate::lab::Lab;
@@ -23,6 +25,22 @@ impl Lab {
     pub async fn ports(&self) -> Result<Vec<Port>> {
         let all: Vec<Port> = self.demo.list(&[("device_owner", OWNER)]).await?;
         Ok(all.into_iter().filter(|p| mark(p).is_some_and(|m| m.cluster == self.cluster)).collect())
+    }
+
+    /// Each Pod of a namespace has one port, and there is no other; the ports.
+    ///
+    /// # Errors
+    /// It is not so.
+    pub async fn one_port_each(&self, namespace: &str) -> Result<Vec<Port>> {
+        let pods = self.pod_api(namespace).list(&ListParams::default()).await?.items;
+        let ports = self.ports().await?;
+        for pod in &pods {
+            let uid = pod.uid().context("uid")?;
+            let own = ports.iter().filter(|p| marked_for(p, &uid)).count();
+            ensure!(own == 1, "{} has {own} ports", pod.name_any());
+        }
+        ensure!(ports.len() == pods.len(), "{} ports of {} Pods", ports.len(), pods.len());
+        Ok(ports)
     }
 
     /// One port; `None` where there is none.

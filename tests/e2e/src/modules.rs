@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::gone;
 use crate::lab::{Lab, variable};
+use crate::operator::Operator;
 use crate::wait::until;
 
 /// Label of the ConfigMaps in which the operator keeps the last good version of a module.
@@ -65,6 +66,29 @@ impl Lab {
     pub async fn load_pod_port(&self) -> Result<()> {
         self.policy_module("pod-port", json!({"config": pods_config(&[])})).await?;
         self.load("pod-port", "pod-port").await
+    }
+
+    /// What most tests begin with: `pod-port` is loaded, there is a namespace, and an operator with these flags leads.
+    ///
+    /// # Errors
+    /// As of the parts.
+    pub async fn with_pod_port(&self, flags: &[&str]) -> Result<(String, Operator)> {
+        self.load_pod_port().await?;
+        Ok((self.namespace().await?, self.operator(flags).await?))
+    }
+
+    /// Removes a module as a user does: its ConfigMap, and its PolicyModule; waits until that is gone.
+    ///
+    /// # Errors
+    /// The API server's, or that it stays.
+    pub async fn remove_module(&self, name: &str) -> Result<()> {
+        self.remove_source(name).await?;
+        self.module_api().delete(name, &DeleteParams::default()).await?;
+        until("the PolicyModule is gone", async || {
+            ensure!(self.module_api().get_opt(name).await?.is_none(), "it is there");
+            Ok(())
+        })
+        .await
     }
 
     /// Waits until the operator has loaded the present spec and source of a PolicyModule.

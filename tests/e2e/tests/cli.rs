@@ -124,9 +124,7 @@ async fn module_load_shows_what_it_would_write() -> Result<()> {
 #[tokio::test]
 async fn tree_shows_what_an_object_became() -> Result<()> {
     on_lab("tree", async |lab| {
-        lab.load_pod_port().await?;
-        let namespace = lab.namespace().await?;
-        let _operator = lab.operator(&[]).await?;
+        let (namespace, _operator) = lab.with_pod_port(&[]).await?;
         let pod = lab.pod(&namespace, "web", json!({})).await?;
         let id = port_id(&lab.pod_ready(&pod).await?).context("a port")?;
         let trees = json_of(lab, &["tree", "pod/web", "-n", &namespace]).await?;

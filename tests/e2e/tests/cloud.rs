@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use http::Method;
 use isthmus_e2e::{
-    Lab, OPERATOR_NAMESPACE, Operator, Sample, condition, marked_for, on_lab, pods_config, port_id, ready,
-    until, until_within,
+    Lab, OPERATOR_NAMESPACE, Operator, Sample, condition, on_lab, pods_config, port_id, ready, until,
+    until_within,
 };
 use isthmus_kubernetes::crd::CloudMapping;
 use isthmus_model::mark::Mark;
@@ -18,24 +18,11 @@ use isthmus_openstack::session::Request;
 use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
 };
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
-
-/// How many of the cluster's ports are marked for each of these Pods; nothing else may carry its mark.
-async fn one_port_each(lab: &Lab, pods: &[Pod]) -> Result<Vec<Port>> {
-    let ports = lab.ports().await?;
-    for pod in pods {
-        let uid = pod.uid().context("uid")?;
-        let n = ports.iter().filter(|p| marked_for(p, &uid)).count();
-        ensure!(n == 1, "{} has {n} ports", pod.name_any());
-    }
-    ensure!(ports.len() == pods.len(), "{} ports for {} Pods", ports.len(), pods.len());
-    Ok(ports)
-}
 
 /// Ten kills at random moments while Pods come, three while they go.
 #[tokio::test]
@@ -58,7 +45,7 @@ async fn killed_at_ten_random_moments_no_port_is_made_twice_or_leaked() -> Resul
         let operator = lab.operator(&[]).await?;
         let mappings = lab.all_ready(&namespace, 50).await?;
         operator.resyncs(&Sample::default(), 1).await?;
-        let ports = until("each Pod has one port", async || one_port_each(lab, &pods).await).await?;
+        let ports = until("each Pod has one port", async || lab.one_port_each(&namespace).await).await?;
         let recorded: BTreeSet<_> = mappings.iter().filter_map(port_id).collect();
         ensure!(recorded == ports.into_iter().map(|p| p.id).collect(), "what is recorded is what there is");
 
@@ -88,9 +75,7 @@ async fn crash(seed: &RandomState, round: u64, operator: &mut Option<Operator>) 
 #[tokio::test]
 async fn killed_between_port_create_and_status_write_the_port_is_adopted() -> Result<()> {
     on_lab("adopt", async |lab| {
-        let namespace = lab.namespace().await?;
-        lab.load_pod_port().await?;
-        let operator = lab.operator(&[]).await?;
+        let (namespace, operator) = lab.with_pod_port(&[]).await?;
         let sentinel = lab.pod(&namespace, "sentinel", json!({})).await?;
         let mapping = lab.pod_ready(&sentinel).await?;
         let barrier = Barrier::raise(lab, &mapping).await?;
@@ -179,9 +164,7 @@ impl Barrier {
 #[tokio::test]
 async fn neutron_is_down_for_twenty_seconds() -> Result<()> {
     on_lab("neutron-down", async |lab| {
-        let namespace = lab.namespace().await?;
-        lab.load_pod_port().await?;
-        let operator = lab.operator(&["--resync-seconds", "5"]).await?;
+        let (namespace, operator) = lab.with_pod_port(&["--resync-seconds", "5"]).await?;
         let pods = lab.pods(&namespace, 5).await?;
         lab.all_ready(&namespace, 5).await?;
         let before: BTreeSet<String> = lab.ports().await?.into_iter().map(|p| p.id).collect();
@@ -227,9 +210,7 @@ async fn neutron_is_down_for_twenty_seconds() -> Result<()> {
 #[tokio::test]
 async fn a_port_deleted_behind_our_back_is_made_again() -> Result<()> {
     on_lab("behind", async |lab| {
-        let namespace = lab.namespace().await?;
-        lab.load_pod_port().await?;
-        let operator = lab.operator(&["--resync-seconds", "2"]).await?;
+        let (namespace, operator) = lab.with_pod_port(&["--resync-seconds", "2"]).await?;
         let pods = lab.pods(&namespace, 2).await?;
         lab.all_ready(&namespace, 2).await?;
         let (gone, kept) = (port_id(&lab.mapping(&pods[0]).await?), port_id(&lab.mapping(&pods[1]).await?));
@@ -242,7 +223,7 @@ async fn a_port_deleted_behind_our_back_is_made_again() -> Result<()> {
             Ok(())
         })
         .await?;
-        one_port_each(lab, &pods).await?;
+        lab.one_port_each(&namespace).await?;
         ensure!(port_id(&lab.mapping(&pods[1]).await?) == kept, "the other one is not touched");
         let posts = operator.metrics().await?.calls("POST", "ports");
         ensure!(posts == 3, "two Pods and one port again: {posts} creates");
@@ -311,7 +292,7 @@ async fn an_orphan_of_ours_is_collected() -> Result<()> {
     on_lab("orphan", async |lab| {
         let namespace = lab.namespace().await?;
         lab.load_pod_port().await?;
-        let pods = lab.pods(&namespace, 2).await?;
+        lab.pods(&namespace, 2).await?;
         let operator = lab.operator(&["--resync-seconds", "2"]).await?;
         lab.all_ready(&namespace, 2).await?;
         let mark = Mark {
@@ -329,8 +310,14 @@ async fn an_orphan_of_ours_is_collected() -> Result<()> {
         let numbers = operator.metrics().await?;
         let lists = numbers.calls("GET", "ports") - since.calls("GET", "ports");
         ensure!(lists >= 2, "it was seen by {lists} resyncs");
-        ensure!(numbers.sum("isthmus_orphans_collected_total", &[]) == 1, "one is counted");
-        one_port_each(lab, &pods).await.map(drop)
+        // Neutron's answer comes after the port is gone, and is counted then.
+        until("one is counted", async || {
+            let counted = operator.metrics().await?.sum("isthmus_orphans_collected_total", &[]);
+            ensure!(counted == 1, "{counted}");
+            Ok(())
+        })
+        .await?;
+        lab.one_port_each(&namespace).await.map(drop)
     })
     .await
 }
@@ -338,10 +325,8 @@ async fn an_orphan_of_ours_is_collected() -> Result<()> {
 #[tokio::test]
 async fn with_a_quota_of_three_ports_three_of_five_pods_are_mapped() -> Result<()> {
     on_lab("quota", async |lab| {
-        let namespace = lab.namespace().await?;
-        lab.load_pod_port().await?;
         // Neutron itself lets creates that come together go beyond a quota.
-        let _operator = lab.operator(&["--parallel", "1"]).await?;
+        let (namespace, _operator) = lab.with_pod_port(&["--parallel", "1"]).await?;
         let quotas = lab.admin.quotas(&lab.project().await?).await?;
         let used = quotas.get("port").context("a quota of ports")?.used;
         let limit = used + 3;
@@ -386,9 +371,7 @@ async fn with_a_quota_of_three_ports_three_of_five_pods_are_mapped() -> Result<(
 #[tokio::test]
 async fn with_a_token_that_is_no_longer_valid_work_goes_on() -> Result<()> {
     on_lab("token", async |lab| {
-        let namespace = lab.namespace().await?;
-        lab.load_pod_port().await?;
-        let operator = lab.operator(&[]).await?;
+        let (namespace, operator) = lab.with_pod_port(&[]).await?;
         let before = lab.pod(&namespace, "before", json!({})).await?;
         lab.pod_ready(&before).await?;
         revoke(lab, "isthmus").await?;

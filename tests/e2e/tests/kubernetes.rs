@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use isthmus_e2e::until;
 use isthmus_kubernetes::crd::{
     CloudMapping, CloudMappingStatus, ModuleVersion, PolicyModule, ResourceReference, ResourceState,
     ResourceStatus, crds,
@@ -83,16 +84,6 @@ async fn apply_definition(client: &Client, crd: &CustomResourceDefinition) -> Re
     let name = crd.name_any();
     definitions.patch(&name, &PatchParams::apply("e2e").force(), &Patch::Apply(crd)).await?;
     timeout(LIMIT, await_condition(definitions, &name, is_crd_established())).await??;
-    Ok(())
-}
-
-/// Asks until it is so.
-async fn until<F: Future<Output = Result<bool>>>(what: &str, mut ask: impl FnMut() -> F) -> Result<()> {
-    let begun = Instant::now();
-    while !ask().await? {
-        ensure!(begun.elapsed() < LIMIT, "not within {LIMIT:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
     Ok(())
 }
 
@@ -235,8 +226,11 @@ async fn a_terminating_namespace_takes_no_mapping() -> Result<()> {
     let refused = home.create(&subject, None).await;
     ensure!(refused.as_ref().is_err_and(|e| e.kind == ErrorKind::NamespaceTerminating), "{refused:?}");
     home.release(&stage.namespace, &kept.name_any(), &kept.uid().context("uid")?).await?;
-    until("the namespace is gone", || async { Ok(namespaces.get_opt(&stage.namespace).await?.is_none()) })
-        .await
+    until("the namespace is gone", async || {
+        ensure!(namespaces.get_opt(&stage.namespace).await?.is_none(), "it is there");
+        Ok(())
+    })
+    .await
 }
 
 async fn next(events: &mut mpsc::Receiver<WatchEvent>) -> Result<WatchEvent> {
@@ -380,9 +374,12 @@ async fn events_show_on_their_subject() -> Result<()> {
         });
     }
     let api = stage.api::<KubeEvent>();
-    until("the event is there", || async { Ok(!api.list(&ListParams::default()).await?.items.is_empty()) })
-        .await?;
-    let stored = api.list(&ListParams::default()).await?.items;
+    let stored = until("the event is there", async || {
+        let stored = api.list(&ListParams::default()).await?.items;
+        ensure!(!stored.is_empty(), "no event");
+        Ok(stored)
+    })
+    .await?;
     let [event] = stored.as_slice() else { bail!("one event, not {}", stored.len()) };
     let regarding = event.regarding.as_ref().context("regarding")?;
     ensure!(

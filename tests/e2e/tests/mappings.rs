@@ -13,9 +13,7 @@ use serde_json::json;
 #[tokio::test]
 async fn a_cloud_mapping_deleted_by_hand_is_written_again_and_the_cloud_is_not_touched() -> Result<()> {
     on_lab("by-hand", async |lab| {
-        let namespace = lab.namespace().await?;
-        lab.load_pod_port().await?;
-        let operator = lab.operator(&[]).await?;
+        let (namespace, operator) = lab.with_pod_port(&[]).await?;
         let pod = lab.pod(&namespace, "p", json!({})).await?;
         let mapping = lab.pod_ready(&pod).await?;
         let (before, numbers) = (lab.ports().await?, operator.quiet().await?);
@@ -40,9 +38,7 @@ async fn a_cloud_mapping_deleted_by_hand_is_written_again_and_the_cloud_is_not_t
 #[tokio::test]
 async fn lost_cloud_mappings_are_written_again_and_nothing_is_deleted() -> Result<()> {
     on_lab("lost", async |lab| {
-        let namespace = lab.namespace().await?;
-        lab.load_pod_port().await?;
-        let operator = lab.operator(&[]).await?;
+        let (namespace, operator) = lab.with_pod_port(&[]).await?;
         lab.pods(&namespace, 5).await?;
         let before = recorded(&lab.all_ready(&namespace, 5).await?)?;
         let ports = lab.ports().await?;
@@ -105,9 +101,7 @@ async fn a_mapping_that_is_copied_or_made_up_touches_no_port_of_others() -> Resu
 #[tokio::test]
 async fn a_finalizer_that_somebody_takes_off_is_put_back() -> Result<()> {
     on_lab("stripped", async |lab| {
-        let namespace = lab.namespace().await?;
-        lab.load_pod_port().await?;
-        let operator = lab.operator(&["--resync-seconds", "2"]).await?;
+        let (namespace, operator) = lab.with_pod_port(&["--resync-seconds", "2"]).await?;
         let pod = lab.pod(&namespace, "p", json!({})).await?;
         let mapping = lab.pod_ready(&pod).await?;
         let writes = operator.quiet().await?.cloud_writes();

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use isthmus_e2e::{Lab, Operator, marked_for, on_lab, pods_config, port_id, until};
+use anyhow::{Result, ensure};
+use isthmus_e2e::{Lab, Operator, on_lab, pods_config, port_id, until};
 use kube::ResourceExt;
 use kube::api::{ListParams, Patch, PatchParams};
 use rustix::process::Signal;
@@ -25,25 +25,13 @@ async fn stands_by(operator: &Operator) -> Result<()> {
     .await
 }
 
-/// Each Pod has one port, and there is no other.
-async fn one_port_each(lab: &Lab, namespace: &str) -> Result<()> {
-    let pods = lab.pod_api(namespace).list(&ListParams::default()).await?.items;
-    let ports = lab.ports().await?;
-    for pod in &pods {
-        let uid = pod.uid().context("uid")?;
-        let own = ports.iter().filter(|p| marked_for(p, &uid)).count();
-        ensure!(own == 1, "{} has {own} ports", pod.name_any());
-    }
-    ensure!(ports.len() == pods.len(), "{} ports of {} Pods", ports.len(), pods.len());
-    Ok(())
-}
-
 #[tokio::test]
 async fn two_operators_one_writes_and_the_other_takes_over_after_a_crash() -> Result<()> {
     on_lab("takeover", async |lab| {
         lab.load_pod_port().await?;
         let namespace = lab.namespace().await?;
-        let lease = ["--lease-seconds", "10"];
+        // A request may take less than half of it: on a busy machine, Neutron answers eight creates at once slowly.
+        let lease = ["--lease-seconds", "20"];
         let first = lab.operator(&lease).await?;
         let mut second = lab.operator_as("second", &lease)?;
         stands_by(&second).await?;
@@ -65,10 +53,10 @@ async fn two_operators_one_writes_and_the_other_takes_over_after_a_crash() -> Re
         .await?;
         let took = killed.elapsed();
         // The lease's time from its last renewal, and the two seconds between two looks at it.
-        ensure!(took < Duration::from_secs(13), "take-over after {took:?}");
+        ensure!(took < Duration::from_secs(23), "take-over after {took:?}");
         second.leads().await?;
         lab.all_ready(&namespace, 15).await?;
-        one_port_each(lab, &namespace).await
+        lab.one_port_each(&namespace).await.map(drop)
     })
     .await
 }
@@ -95,7 +83,7 @@ async fn a_graceful_stop_hands_over_at_once() -> Result<()> {
         ensure!(took < Duration::from_secs(15), "take-over after {took:?}");
         second.leads().await?;
         lab.all_ready(&namespace, 10).await?;
-        one_port_each(lab, &namespace).await
+        lab.one_port_each(&namespace).await.map(drop)
     })
     .await
 }
@@ -103,9 +91,7 @@ async fn a_graceful_stop_hands_over_at_once() -> Result<()> {
 #[tokio::test]
 async fn sigterm_ends_it_within_seconds_with_exit_code_0() -> Result<()> {
     on_lab("sigterm", async |lab| {
-        lab.load_pod_port().await?;
-        let namespace = lab.namespace().await?;
-        let leader = lab.operator(&[]).await?;
+        let (namespace, leader) = lab.with_pod_port(&[]).await?;
         let standby = lab.operator_as("second", &[])?;
         stands_by(&standby).await?;
         let ended = standby.stop(Duration::from_secs(5)).await?;
@@ -115,7 +101,7 @@ async fn sigterm_ends_it_within_seconds_with_exit_code_0() -> Result<()> {
         ensure!(ended.code() == Some(0), "the one that leads, in the midst of work: {ended}");
         let _next = lab.operator(&[]).await?;
         lab.all_ready(&namespace, 20).await?;
-        one_port_each(lab, &namespace).await
+        lab.one_port_each(&namespace).await.map(drop)
     })
     .await
 }
@@ -123,9 +109,7 @@ async fn sigterm_ends_it_within_seconds_with_exit_code_0() -> Result<()> {
 #[tokio::test]
 async fn the_api_server_restarted() -> Result<()> {
     on_lab("apiserver", async |lab| {
-        lab.load_pod_port().await?;
-        let namespace = lab.namespace().await?;
-        let operator = lab.operator(&["--lease-seconds", "20"]).await?;
+        let (namespace, operator) = lab.with_pod_port(&["--lease-seconds", "20"]).await?;
         lab.pods(&namespace, 10).await?;
         let before = lab.all_ready(&namespace, 10).await?;
         // Changes that the watch may not bring any more.
@@ -142,7 +126,7 @@ async fn the_api_server_restarted() -> Result<()> {
         let after = lab.all_ready(&namespace, 10).await?;
         let kept = after.iter().filter(|m| before.iter().any(|b| port_id(b) == port_id(m))).count();
         ensure!(kept == 6, "{kept} of 6 Pods keep their ports");
-        until("each Pod has one port", async || one_port_each(lab, &namespace).await).await?;
+        until("each Pod has one port", async || lab.one_port_each(&namespace).await).await?;
         lab.delete_pods(&namespace).await?;
         lab.nothing_left(&namespace).await?;
         ensure!(operator.get("/readyz").await?.0 == 200);
@@ -155,10 +139,8 @@ async fn the_api_server_restarted() -> Result<()> {
 #[tokio::test]
 async fn a_watch_that_can_not_be_resumed() -> Result<()> {
     on_lab("compacted", async |lab| {
-        lab.load_pod_port().await?;
-        let namespace = lab.namespace().await?;
         // Long enough that it leads all the time: it is the watch that has to notice.
-        let operator = lab.operator(&["--lease-seconds", "120"]).await?;
+        let (namespace, operator) = lab.with_pod_port(&["--lease-seconds", "120"]).await?;
         lab.pods(&namespace, 6).await?;
         lab.all_ready(&namespace, 6).await?;
         operator.signal(Signal::STOP)?;
@@ -171,7 +153,7 @@ async fn a_watch_that_can_not_be_resumed() -> Result<()> {
         lab.start_part("apiserver").await?;
         operator.signal(Signal::CONT)?;
         lab.all_ready(&namespace, 6).await?;
-        until("each Pod has one port", async || one_port_each(lab, &namespace).await).await?;
+        until("each Pod has one port", async || lab.one_port_each(&namespace).await).await?;
         ensure!(lab.logged("410") || lab.logged("too old"), "the server said that history is gone");
         ensure!(operator.metrics().await?.sum("isthmus_leading", &[]) == 1, "it led all the time");
         lab.delete_pods(&namespace).await?;
@@ -199,9 +181,7 @@ async fn meddle(lab: Lab, namespace: String, go_on: Arc<AtomicBool>, written: Ar
 #[tokio::test]
 async fn conflicts_on_status_writes_converge() -> Result<()> {
     on_lab("conflicts", async |lab| {
-        lab.load_pod_port().await?;
-        let namespace = lab.namespace().await?;
-        let operator = lab.operator(&[]).await?;
+        let (namespace, operator) = lab.with_pod_port(&[]).await?;
         let (go_on, written) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU32::new(0)));
         let meddler = tokio::spawn(meddle(lab.clone(), namespace.clone(), go_on.clone(), written.clone()));
         lab.pods(&namespace, 20).await?;
@@ -227,7 +207,7 @@ async fn conflicts_on_status_writes_converge() -> Result<()> {
         ensure!(numbers.calls("POST", "ports") == 20, "one create a Pod");
         let recorded = mappings.iter().filter_map(port_id).count();
         ensure!(recorded == 20, "{recorded} of 20 ports are recorded");
-        one_port_each(lab, &namespace).await?;
+        lab.one_port_each(&namespace).await?;
         lab.delete_pods(&namespace).await?;
         lab.nothing_left(&namespace).await
     })
@@ -237,21 +217,19 @@ async fn conflicts_on_status_writes_converge() -> Result<()> {
 #[tokio::test]
 async fn health_readiness_and_metrics() -> Result<()> {
     on_lab("http", async |lab| {
-        lab.load_pod_port().await?;
-        let namespace = lab.namespace().await?;
-        let operator = lab.operator(&[]).await?;
+        let (namespace, operator) = lab.with_pod_port(&[]).await?;
         ensure!(operator.get("/healthz").await? == (200, "ok".into()));
         ensure!(operator.get("/readyz").await? == (200, "ok".into()));
         ensure!(operator.get("/other").await?.0 == 404);
         lab.pods(&namespace, 3).await?;
         lab.all_ready(&namespace, 3).await?;
+        let numbers = operator.quiet().await?;
         let (status, text) = operator.get("/metrics").await?;
         ensure!(status == 200 && text.ends_with("# EOF\n"), "OpenMetrics has an end");
         for stage in ["mapped", "realized", "ready"] {
-            let count = format!("isthmus_subject_stage_seconds_count{{stage=\"{stage}\"}} 3");
-            ensure!(text.contains(&count), "no {count} in\n{text}");
+            let count = numbers.sum("isthmus_subject_stage_seconds_count", &[("stage", stage)]);
+            ensure!(count == 3, "{count} Pods {stage}");
         }
-        let numbers = operator.quiet().await?;
         for (gauge, value) in [("leading", 1), ("mappings", 3), ("cloud_resources", 3)] {
             let found = numbers.sum(&format!("isthmus_{gauge}"), &[]);
             ensure!(found == value, "{gauge} is {found}, not {value}");

@@ -93,9 +93,7 @@ async fn shown(lab: &Lab, namespace: &str, ports: &[Port]) -> Result<()> {
 #[tokio::test]
 async fn a_pod_with_a_grace_period_keeps_its_port_until_it_is_gone() -> Result<()> {
     on_lab("grace", async |lab| {
-        let namespace = lab.namespace().await?;
-        lab.load_pod_port().await?;
-        let operator = lab.operator(&["--resync-seconds", "1"]).await?;
+        let (namespace, operator) = lab.with_pod_port(&["--resync-seconds", "1"]).await?;
         let pod = lab.pod(&namespace, "slow", json!({"terminationGracePeriodSeconds": 300})).await?;
         let before = port_id(&lab.pod_ready(&pod).await?);
         let since = operator.metrics().await?;
@@ -120,9 +118,7 @@ async fn a_pod_with_a_grace_period_keeps_its_port_until_it_is_gone() -> Result<(
 #[tokio::test]
 async fn a_namespace_with_twenty_pods_is_deleted() -> Result<()> {
     on_lab("namespace", async |lab| {
-        let namespace = lab.namespace().await?;
-        lab.load_pod_port().await?;
-        let operator = lab.operator(&[]).await?;
+        let (namespace, operator) = lab.with_pod_port(&[]).await?;
         lab.pods(&namespace, TWENTY - 1).await?;
         let slow = lab.pod(&namespace, "slow", json!({"terminationGracePeriodSeconds": GRACE})).await?;
         let mappings = lab.all_ready(&namespace, TWENTY).await?;
@@ -163,9 +159,7 @@ async fn a_namespace_with_twenty_pods_is_deleted() -> Result<()> {
 #[tokio::test]
 async fn a_force_deleted_pod_keeps_its_port_until_the_agent_lets_go() -> Result<()> {
     on_lab("forced", async |lab| {
-        let namespace = lab.namespace().await?;
-        lab.load_pod_port().await?;
-        let operator = lab.operator(&["--resync-seconds", "1"]).await?;
+        let (namespace, operator) = lab.with_pod_port(&["--resync-seconds", "1"]).await?;
         let pods = lab.pods(&namespace, 2).await?;
         let mappings = lab.all_ready(&namespace, 2).await?;
         for mapping in &mappings {
@@ -206,9 +200,7 @@ async fn a_force_deleted_pod_keeps_its_port_until_the_agent_lets_go() -> Result<
 #[tokio::test]
 async fn a_pod_made_again_at_once_under_its_old_name_shares_nothing() -> Result<()> {
     on_lab("again", async |lab| {
-        let namespace = lab.namespace().await?;
-        lab.load_pod_port().await?;
-        let _operator = lab.operator(&["--resync-seconds", "2"]).await?;
+        let (namespace, _operator) = lab.with_pod_port(&["--resync-seconds", "2"]).await?;
         let first = lab.pod(&namespace, "p", json!({})).await?;
         let old = port_id(&lab.pod_ready(&first).await?);
         let again = async || -> Result<Pod> {
@@ -243,9 +235,7 @@ async fn a_pod_made_again_at_once_under_its_old_name_shares_nothing() -> Result<
 #[tokio::test]
 async fn pods_on_the_hosts_network_and_finished_pods_have_no_port() -> Result<()> {
     on_lab("host-network", async |lab| {
-        let namespace = lab.namespace().await?;
-        lab.load_pod_port().await?;
-        let _operator = lab.operator(&[]).await?;
+        let (namespace, _operator) = lab.with_pod_port(&[]).await?;
         let host = lab.pod(&namespace, "host", json!({"hostNetwork": true})).await?;
         let job = lab.pod(&namespace, "job", json!({})).await?;
         lab.pod_ready(&job).await?;

@@ -108,6 +108,7 @@ fn calls(workspace: &Workspace, profile: &str) -> Result<Vec<Row>> {
 /// A whole operator, inside the lab.
 fn operator(workspace: &Workspace, folder: &Path, pods: u32) -> Result<Vec<Row>> {
     let mut driver = lab::inside(folder.join("isthmus-bench"));
+    driver.env("RUST_BACKTRACE", "0");
     driver.arg("--operator").arg(folder.join("isthmus"));
     driver.arg("--module").arg(workspace.modules().join("pod-port.wasm"));
     driver.arg("--pods").arg(pods.to_string());

@@ -13,11 +13,11 @@ pub(crate) struct Cli {
     pub(crate) kube: Kube,
 
     /// How results are printed; every command that has one prints it so.
-    #[arg(long, short, global = true, value_enum, default_value_t = Output::Table)]
+    #[arg(long, short, global = true, help_heading = "Global options", value_enum, default_value_t = Output::Table)]
     pub(crate) output: Output,
 
     /// How logs are written, to standard error. What is logged is set by ISTHMUS_LOG (as `info` or `isthmus_operator=debug`).
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    #[arg(long, global = true, help_heading = "Global options", value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
 
     #[command(subcommand)]
@@ -28,11 +28,11 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 pub(crate) struct Kube {
     /// Kubeconfig; default: KUBECONFIG, ~/.kube/config, or the Pod's service account.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Global options")]
     pub(crate) kubeconfig: Option<PathBuf>,
 
     /// Namespace that the operator runs in, and that modules are loaded from.
-    #[arg(long, global = true, env = "ISTHMUS_NAMESPACE", default_value = "isthmus-system")]
+    #[arg(long, global = true, help_heading = "Global options", env = "ISTHMUS_NAMESPACE", default_value = "isthmus-system")]
     pub(crate) operator_namespace: String,
 }
 
@@ -86,8 +86,9 @@ pub(crate) struct OperatorArgs {
     #[arg(long)]
     pub(crate) identity: Option<String>,
 
-    /// Seconds that the lease holds without renewal: how long a take-over takes after a crash.
-    #[arg(long, default_value_t = 20)]
+    /// Seconds that the lease holds without renewal: how long a take-over takes after a crash. A request to the cloud may take
+    /// less than half of it.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(10..=3600))]
     pub(crate) lease_seconds: u64,
 
     /// Address of /healthz, /readyz and /metrics.

@@ -3,23 +3,28 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use isthmus_kubernetes::Client;
 use isthmus_kubernetes::names::LABEL_POLICY_MODULE;
 use isthmus_model::manifest::{Manifest, Projection};
+use isthmus_model::text::is_dns_label;
 use isthmus_operator::modules::keep::packed;
 use isthmus_operator::modules::source;
-use isthmus_policy::{Engine, EngineOptions, Module};
+use isthmus_policy::{Engine, EngineOptions, Module, unpack};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::args::{CheckArgs, Kube, LoadArgs, Output};
 use crate::output::{objects, print};
 
 /// Field manager of what this command writes: what tells its ConfigMaps from those of others.
 const FIELD_MANAGER: &str = "isthmus-cli";
+
+/// A DNS label has 63; the rest is for numbers of parts and the prefix of kept versions.
+const LONGEST_NAME: usize = 40;
 
 /// An engine for one command.
 pub(crate) fn engine() -> anyhow::Result<Engine> {
@@ -28,7 +33,10 @@ pub(crate) fn engine() -> anyhow::Result<Engine> {
 
 /// Loads a module from a file, as the operator would; the module, and the bytes of the file.
 pub(crate) fn open(engine: &Engine, file: &Path) -> anyhow::Result<(Arc<Module>, Vec<u8>)> {
-    let bytes = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+    let named = || format!("reading {}", file.display());
+    // Others may never end: a pipe, a device.
+    ensure!(std::fs::metadata(file).with_context(named)?.is_file(), "{} is no file", file.display());
+    let bytes = std::fs::read(file).with_context(named)?;
     let module = engine.load(&bytes, None).with_context(|| file.display().to_string())?;
     Ok((module, bytes))
 }
@@ -47,7 +55,7 @@ pub(crate) fn check(args: &CheckArgs, output: Output) -> anyhow::Result<()> {
     let checked = Checked {
         file: args.file.display().to_string(),
         sha256: module.digest(),
-        bytes: bytes.len(),
+        bytes: unpack(&bytes)?.len(),
         packed: packed(&bytes).len(),
         manifest: module.manifest(),
     };
@@ -62,12 +70,26 @@ pub(crate) fn check(args: &CheckArgs, output: Output) -> anyhow::Result<()> {
             projections.iter().for_each(|p| text += &described(label, p));
         }
         text += &format!("reports  {}\n", if m.reports { "yes" } else { "no" });
+        text += &config(m.config_schema.as_deref());
         text
     })
 }
 
 fn described(label: &str, projection: &Projection) -> String {
     format!("{label:<8} {} ({})\n", projection.kind, projection.fields.join(", "))
+}
+
+/// The fields of a config, by its JSON schema.
+fn config(schema: Option<&str>) -> String {
+    let schema: Option<Value> = schema.and_then(|text| serde_json::from_str(text).ok());
+    let Some(fields) = schema.as_ref().and_then(|s| s.get("properties")?.as_object()) else {
+        return "config   the module has no schema of its config\n".into();
+    };
+    let line = |(name, field): (&String, &Value)| {
+        let text = |key| field.get(key).and_then(Value::as_str).unwrap_or_default();
+        format!("config   {name} ({}): {}\n", text("type"), text("description"))
+    };
+    fields.iter().map(line).collect()
 }
 
 /// What was done.
@@ -87,6 +109,9 @@ pub(crate) async fn load(kube: &Kube, args: &LoadArgs, output: Output) -> anyhow
     let (module, bytes) = open(&engine()?, &args.file)?;
     let (manifest, namespace) = (module.manifest(), &kube.operator_namespace);
     let name = args.name.as_deref().unwrap_or(&manifest.name);
+    // Parts of a large module are named NAME-1 and so on, and a label has the name as its value.
+    ensure!(is_dns_label(name) && name.len() <= LONGEST_NAME,
+        "--name {name:?}: expected a-z, 0-9 and - (not first or last), at most {LONGEST_NAME} characters");
     let mut maps = source::write(name, &packed(&bytes), module.digest());
     maps.iter_mut().for_each(|map| map.metadata.namespace = Some(namespace.clone()));
     if args.dry_run {
@@ -183,6 +208,13 @@ mod tests {
             assert_eq!(is_ours(&map, "pod-port"), ours, "{name} of {manager}");
         }
         assert!(!is_ours(&ConfigMap::default(), "pod-port"));
+    }
+
+    #[test]
+    fn the_fields_of_a_config_are_told() {
+        let schema = r#"{"properties": {"network": {"type": "string", "description": "Its name."}}}"#;
+        assert_eq!(config(Some(schema)), "config   network (string): Its name.\n");
+        assert!(config(Some("no JSON")).contains("no schema") && config(None).contains("no schema"));
     }
 
     #[test]

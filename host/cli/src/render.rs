@@ -50,6 +50,7 @@ fn pipeline(args: &RenderArgs, kind: &Gvk) -> anyhow::Result<Pipeline> {
     if !names(&manifest.maps, kind) {
         let kinds: Vec<String> = manifest.maps.iter().map(|p| p.kind.to_string()).collect();
         let (subject, name) = (args.subject.display(), &manifest.name);
+        ensure!(!kinds.is_empty(), "{name} maps nothing: it is a refiner, to be given to --refiner");
         bail!("{subject}: it is a {kind}; {name} maps {}", kinds.join(", "));
     }
     let mut refiners = Vec::new();
@@ -100,7 +101,8 @@ impl NoList<'_> {
     /// For people.
     fn told(&self) -> String {
         let field = self.field.map(|f| format!(" (at {f})")).unwrap_or_default();
-        format!("{}: {}{field}", self.outcome.replace('-', " "), self.reason)
+        let reason = if self.reason.is_empty() { "(no reason given)" } else { self.reason };
+        format!("{}: {reason}{field}", self.outcome.replace('-', " "))
     }
 }
 
@@ -150,6 +152,8 @@ fn masks<'a>(modules: impl Iterator<Item = &'a Arc<Module>>) -> anyhow::Result<B
 /// JSON text of a config: a file's, or the argument itself.
 fn config(text: &str) -> anyhow::Result<Arc<str>> {
     let path = Path::new(text);
+    let is_name = ["yaml", "yml", "json"].iter().any(|e| path.extension().is_some_and(|found| found == *e));
+    ensure!(path.is_file() || !is_name || text.contains([':', '{']), "{} is not there", path.display());
     let text = match path.is_file() {
         true => std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?,
         false => text.to_owned(),

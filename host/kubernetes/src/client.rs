@@ -23,6 +23,8 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 #[derive(Clone)]
 pub struct Client {
     kube: kube::Client,
+    /// Where it is, for errors; empty where that is not known.
+    server: Arc<str>,
     writes: Writes,
     gate: Option<Gate>,
 }
@@ -55,13 +57,14 @@ impl Client {
         config
             .headers
             .push((USER_AGENT, HeaderValue::from_static(concat!("isthmus/", env!("CARGO_PKG_VERSION")))));
+        let server = config.cluster_url.to_string().into();
         let kube = kube::Client::try_from(config).map_err(|e| Error::config("Kubernetes client", e))?;
-        Ok(Self::new(kube))
+        Ok(Self { server, ..Self::new(kube) })
     }
 
     /// A connection by a client that is there already.
     pub fn new(kube: kube::Client) -> Self {
-        Self { kube, writes: Writes::default(), gate: None }
+        Self { kube, server: "".into(), writes: Writes::default(), gate: None }
     }
 
     /// Another handle of this connection, whose writes are held back while `open` says no: who leads no longer must not
@@ -85,7 +88,7 @@ impl Client {
     /// # Errors
     /// What the API server answered, or that it did not.
     pub async fn read<T>(&self, what: &str, call: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
-        bounded(Effect::Read, what, call).await
+        self.bounded(Effect::Read, what, call).await
     }
 
     /// As [`Client::read`], for a call that changes something: it is counted, and a lost answer is
@@ -105,7 +108,20 @@ impl Client {
             return Err(Error::new(RetryClass::Transient, ErrorKind::Withheld, what, why));
         }
         self.writes.count(verb, resource);
-        bounded(Effect::Write, what, call).await
+        self.bounded(Effect::Write, what, call).await
+    }
+
+    async fn bounded<T>(
+        &self,
+        effect: Effect,
+        what: &str,
+        call: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, Error> {
+        match tokio::time::timeout(REQUEST_TIMEOUT, call).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(Error::from_kube(effect, what, &self.server, &error)),
+            Err(_) => Err(Error::timed_out(effect, what, &self.server)),
+        }
     }
 
     /// What names this cluster among all that share a cloud: the uid of the namespace `kube-system` (invariant 2).
@@ -118,18 +134,6 @@ impl Client {
         system.uid().ok_or_else(|| {
             Error::new(RetryClass::Invalid, ErrorKind::Other, "read namespace kube-system", "it has no uid")
         })
-    }
-}
-
-async fn bounded<T>(
-    effect: Effect,
-    what: &str,
-    call: impl Future<Output = kube::Result<T>>,
-) -> Result<T, Error> {
-    match tokio::time::timeout(REQUEST_TIMEOUT, call).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(Error::from_kube(effect, what, &error)),
-        Err(_) => Err(Error::timed_out(effect, what)),
     }
 }
 

@@ -64,9 +64,10 @@ impl Error {
         Self::new(RetryClass::Invalid, ErrorKind::Config, what, chain(&cause))
     }
 
-    pub(crate) fn timed_out(effect: Effect, what: &str) -> Self {
+    pub(crate) fn timed_out(effect: Effect, what: &str, server: &str) -> Self {
         let limit = crate::client::REQUEST_TIMEOUT.as_secs();
-        Self::new(effect.lost_answer(), ErrorKind::TimedOut, what, format!("no answer in {limit} s"))
+        let why = format!("no answer in {limit} s{}", of(server));
+        Self::new(effect.lost_answer(), ErrorKind::TimedOut, what, why)
     }
 
     /// A bug of ours, or of the API server: something that must serialise or decode does not.
@@ -74,7 +75,7 @@ impl Error {
         Self::new(RetryClass::Invalid, ErrorKind::Other, what, chain(&cause))
     }
 
-    pub(crate) fn from_kube(effect: Effect, what: &str, error: &kube::Error) -> Self {
+    pub(crate) fn from_kube(effect: Effect, what: &str, server: &str, error: &kube::Error) -> Self {
         let (class, kind) = match error {
             kube::Error::Api(status) => classify(effect, status),
             kube::Error::SerdeError(_) | kube::Error::BuildRequest(_) | kube::Error::HttpError(_) => {
@@ -85,10 +86,15 @@ impl Error {
         };
         let why = match error {
             kube::Error::Api(status) => format!("{} ({} {})", status.message, status.code, status.reason),
-            other => chain(other),
+            other => format!("{}{}", chain(other), of(server)),
         };
         Self { class, kind, what: what.into(), why }
     }
+}
+
+/// Which server it was, for an error that the server itself did not give.
+fn of(server: &str) -> String {
+    if server.is_empty() { String::new() } else { format!(" (API server {server})") }
 }
 
 /// Kubernetes API conventions, "HTTP status codes"; reasons as in apimachinery `meta/v1/types.go`.
@@ -158,9 +164,16 @@ mod tests {
             (Write, 504, "Timeout", "", RetryClass::Unknown, ErrorKind::Other),
         ];
         for (effect, code, reason, cause, class, kind) in table {
-            let error = Error::from_kube(effect, "try", &status(code, reason, cause));
+            let error = Error::from_kube(effect, "try", "https://k", &status(code, reason, cause));
             assert_eq!((error.class, error.kind), (class, kind), "{code} {reason} {cause}");
             assert_eq!(error.to_string(), format!("try: m ({code} {reason})"));
         }
+    }
+
+    #[test]
+    fn who_did_not_answer_is_named() {
+        let text = Error::timed_out(Effect::Read, "try", "https://k:6443/").to_string();
+        assert_eq!(text, "try: no answer in 4 s (API server https://k:6443/)");
+        assert!(Error::timed_out(Effect::Read, "try", "").to_string().ends_with("in 4 s"));
     }
 }

@@ -123,6 +123,10 @@ clouds:
     assert!(matches!(url(&taken), Err(ConfigError::NameTaken(name)) if name == "a"));
 
     assert!(matches!(url(&[]), Err(ConfigError::NoCloud(known)) if known == "a, b"));
+    for env in [&[][..], &[("OS_CLOUD", "c")]] {
+        let nothing = load(&[], env).unwrap_err().to_string();
+        assert!(nothing.starts_with("no clouds.yaml with a cloud in it: looked for /"), "{nothing}");
+    }
     let unknown = url(&[("OS_CLOUD", "c")]).unwrap_err().to_string();
     assert_eq!(unknown, "no cloud \"c\" in clouds.yaml, which has [a, b]");
     let (_folder, sources) = sources(files, &env_cloud);

@@ -39,7 +39,8 @@ struct Shared {
 /// # Errors
 /// The address can't be bound.
 pub async fn serve(address: SocketAddr, registry: Registry, readiness: Readiness) -> std::io::Result<()> {
-    let listener = tokio::net::TcpListener::bind(address).await?;
+    let named = |e: std::io::Error| std::io::Error::new(e.kind(), format!("listening on {address}: {e}"));
+    let listener = tokio::net::TcpListener::bind(address).await.map_err(named)?;
     tracing::info!(%address, "serving /healthz, /readyz and /metrics");
     let shared = Shared { registry: Arc::new(registry), readiness };
     let routes = Router::new()

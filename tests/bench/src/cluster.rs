@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -110,6 +110,8 @@ impl Cluster {
             self.apply(self.all::<CustomResourceDefinition>(), &name, &crd).await?;
             timeout(LIMIT, await_condition(self.all(), &name, is_crd_established())).await??;
         }
+        self.served::<CloudMapping>().await?;
+        self.served::<PolicyModule>().await?;
         self.clean_up().await.context("cleaning up after an earlier run")?;
         let none = |found: usize, what: &str| -> Result<()> {
             ensure!(
@@ -221,6 +223,25 @@ impl Cluster {
                 }
             });
             deletes.buffer_unordered(PARALLEL).try_collect::<Vec<()>>().await.context("deleting the Pods")?;
+        }
+    }
+
+    /// Waits until a kind of ours can be asked for: a definition is established a moment before that.
+    async fn served<K>(&self) -> Result<()>
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+    {
+        let begun = Instant::now();
+        loop {
+            match self.all::<K>().list_metadata(&ListParams::default().limit(1)).await {
+                Ok(_) => return Ok(()),
+                Err(kube::Error::Api(status)) if status.code == 404 && begun.elapsed() < LIMIT => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                Err(error) => {
+                    return Err(error).with_context(|| format!("the API server does not serve {}", K::plural(&())));
+                }
+            }
         }
     }
 

@@ -155,7 +155,7 @@ async fn crds_are_what_kubernetes_takes() -> Result<()> {
         for name in ["cloudmappings.isthmus.dev", "policymodules.isthmus.dev"] {
             ensure!(names.contains(name), "{names}");
         }
-        fails(lab, &["operator", "--lease-seconds", "3"], &["--lease-seconds 3 is too short"]).await?;
+        fails(lab, &["operator", "--lease-seconds", "3"], &["'3' for '--lease-seconds <LEASE_SECONDS>'", "10..=3600"]).await?;
         fails(lab, &["operator", "--os-cloud", "nowhere"], &["nowhere"]).await
     })
     .await

@@ -79,6 +79,9 @@ pub enum ConfigError {
     /// No cloud was asked for, and there is none or more than one.
     #[error("no cloud chosen: set OS_CLOUD to one of [{0}], or OS_AUTH_URL and the other OS_* variables")]
     NoCloud(String),
+    /// A cloud of clouds.yaml is wanted, and no clouds.yaml defines one.
+    #[error("no clouds.yaml with a cloud in it: looked for {0}; make one, or set OS_AUTH_URL and the other OS_* variables")]
+    NoClouds(String),
     /// The cloud asked for is not there.
     #[error("no cloud {name:?} in clouds.yaml, which has [{known}]")]
     UnknownCloud {
@@ -155,12 +158,18 @@ impl CloudConfig {
             return Err(ConfigError::NameTaken(env_name.to_owned()));
         }
         let from_env = sources.env_cloud();
+        let none = || {
+            let searched = sources.candidates(Some("OS_CLIENT_CONFIG_FILE"), "clouds");
+            let yaml = searched.iter().filter(|path| path.extension().is_some_and(|e| e == "yaml"));
+            ConfigError::NoClouds(yaml.map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "))
+        };
         let known = || clouds.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         let name = match cloud.or(sources.var("OS_CLOUD")) {
             Some(name) => name.to_owned(),
             None if from_env.is_some() => env_name.to_owned(),
             None => match (clouds.len(), clouds.keys().next()) {
                 (1, Some(only)) => only.clone(),
+                (0, _) => return Err(none()),
                 _ => return Err(ConfigError::NoCloud(known())),
             },
         };
@@ -170,6 +179,7 @@ impl CloudConfig {
             _ => match clouds.get(&name).cloned() {
                 Some(Value::Object(settings)) => files::with_profile(sources, &name, settings)?,
                 Some(_) => return Err(bad(&name, "clouds", "is no mapping")),
+                None if clouds.is_empty() => return Err(none()),
                 None => return Err(ConfigError::UnknownCloud { known: known(), name }),
             },
         };

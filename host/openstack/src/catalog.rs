@@ -14,6 +14,8 @@ use crate::lenient::or_default;
 pub const IDENTITY: &str = "identity";
 /// Service type of Neutron.
 pub const NETWORK: &str = "network";
+/// Service type of Octavia.
+pub const LOAD_BALANCER: &str = "load-balancer";
 
 /// Which of a service's endpoints to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -145,10 +147,11 @@ impl Catalog {
     }
 }
 
-/// Deployments register Neutron with and without its API version; our paths carry the version themselves.
+/// Deployments register Neutron (`/v2.0`) and Octavia (`/v2`, `/v2.0`) with and without the version of the API; our paths
+/// carry it themselves.
 fn base(url: &str) -> &str {
     let url = url.trim_end_matches('/');
-    url.strip_suffix("/v2.0").unwrap_or(url)
+    url.strip_suffix("/v2.0").or_else(|| url.strip_suffix("/v2")).unwrap_or(url)
 }
 
 #[cfg(test)]
@@ -196,6 +199,14 @@ mod tests {
         ] {
             assert_eq!(catalog().endpoint(NETWORK, config).unwrap(), url);
         }
+    }
+
+    #[test]
+    fn a_registered_version_is_left_out() {
+        for url in ["http://o", "http://o/", "http://o/v2", "http://o/v2/", "http://o/v2.0"] {
+            assert_eq!(base(url), "http://o");
+        }
+        assert_eq!(base("http://o/load-balancer/v2"), "http://o/load-balancer");
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub enum ErrorKind {
 /// What was called and what came back. Holds no query, no body and no secret.
 #[derive(Debug, Clone, Default)]
 pub struct Context {
-    /// Service type as in the catalog (`network`, `identity`).
+    /// Service type as in the catalog (`network`, `load-balancer`, `identity`).
     pub service: String,
     /// HTTP method.
     pub method: String,
@@ -53,7 +53,8 @@ pub struct Context {
     pub status: Option<u16>,
     /// `X-Openstack-Request-Id` of the answer: what the cloud's operator can find in the service's log.
     pub request_id: Option<String>,
-    /// The service's fault type (Neutron: `OverQuota`, `IpAddressInUse`, `RevisionNumberConstraintFailed`, ...).
+    /// The service's fault type (Neutron: `OverQuota`, `IpAddressInUse`, `RevisionNumberConstraintFailed`, ...; Octavia:
+    /// `Client` or `Server`, no more).
     pub fault: Option<String>,
     /// What the service said, or what went wrong, for a human.
     pub message: String,
@@ -69,6 +70,20 @@ impl Error {
     /// HTTP status, if there was an answer.
     pub fn status(&self) -> Option<u16> {
         self.context.status
+    }
+
+    /// Octavia: the load balancer or a part of it is pending, or its state is one that nothing can be changed in. What was
+    /// asked for was not done. Other conflicts (two listeners of one port, say) do not go away with time.
+    pub fn immutable(&self) -> bool {
+        let message = &self.context.message;
+        self.status() == Some(409)
+            && (message.contains("is immutable and cannot be updated")
+                || message.starts_with("Invalid state "))
+    }
+
+    /// The service cannot do it at all (501). Octavia: the provider of the load balancer cannot, another may.
+    pub fn unsupported(&self) -> bool {
+        self.status() == Some(501)
     }
 
     /// As displayed, without the id of the request: the same text for the same failure.

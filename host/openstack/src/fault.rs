@@ -54,25 +54,28 @@ fn excerpt(body: &[u8]) -> String {
 /// The retry class of an error status.
 ///
 /// `OverQuota` is a 409 in Neutron; `IpAddressGenerationFailure` (no address left in the subnets) is a 409, in older
-/// releases a 503. A 5xx of a `POST` may come from a proxy that gave up while the service went on: unless the service
-/// itself refused (503 with `Retry-After`), the resource may exist. A 404 without a fault is not the service's: a proxy
-/// or a wrong endpoint must not make everything look deleted.
-pub(crate) fn class(method: &Method, status: u16, fault: Option<&str>, retry_after: bool) -> RetryClass {
+/// releases a 503. A quota of Octavia is a 403 that the message alone tells from a missing right. A 5xx of a `POST` may
+/// come from a proxy that gave up while the service went on: unless the service itself refused (503 with `Retry-After`, or
+/// Octavia's that could not lock the project's quotas), the resource may exist. A 404 without a fault is not the service's:
+/// a proxy or a wrong endpoint must not make everything look deleted.
+pub(crate) fn class(method: &Method, status: u16, fault: &Fault, retry_after: bool) -> RetryClass {
     const EXHAUSTED: [&str; 4] =
         ["OverQuota", "IpAddressGenerationFailure", "NoMoreIpAddresses", "ExternalIpAddressExhausted"];
-    if fault.is_some_and(|f| EXHAUSTED.contains(&f)) {
+    let Fault { kind, message } = fault;
+    if kind.as_deref().is_some_and(|kind| EXHAUSTED.contains(&kind)) {
         return RetryClass::Quota;
     }
     match status {
         401 => RetryClass::Unauthorized,
+        403 if message.starts_with("Quota has been met") => RetryClass::Quota,
         403 => RetryClass::Forbidden,
-        404 if fault.is_some() => RetryClass::NotFound,
+        404 if kind.is_some() => RetryClass::NotFound,
         404 => RetryClass::Transient,
         409 | 412 => RetryClass::Conflict,
         // The service or a proxy gave up waiting for the request, or asks for fewer.
         408 | 425 | 429 => RetryClass::Transient,
         501 => RetryClass::Invalid,
-        503 if retry_after => RetryClass::Transient,
+        503 if retry_after || message.starts_with("Project busy") => RetryClass::Transient,
         500..=599 if *method == Method::POST => RetryClass::Unknown,
         500..=599 => RetryClass::Transient,
         _ => RetryClass::Invalid,
@@ -190,7 +193,22 @@ mod tests {
             (Method::DELETE, 504, None, false, Transient),
             (Method::POST, 501, None, false, Invalid),
         ] {
-            assert_eq!(class(&method, status, fault, retry_after), expected, "{method} {status} {fault:?}");
+            let fault = Fault { kind: fault.map(str::to_owned), message: "text".to_owned() };
+            assert_eq!(class(&method, status, &fault, retry_after), expected, "{method} {status} {fault:?}");
+        }
+    }
+
+    #[test]
+    fn octavia_tells_some_classes_by_its_message_alone() {
+        for (status, kind, message, expected) in [
+            (403, "Client", "Quota has been met for resources: Load Balancer", Quota),
+            (403, "Client", "Policy does not allow this request to be performed.", Forbidden),
+            (409, "Client", "Load Balancer 1 is immutable and cannot be updated.", Conflict),
+            (503, "Server", "Project busy.  Unable to lock the project.  Please try again.", Transient),
+            (503, "Server", "something else", Unknown),
+        ] {
+            let fault = Fault { kind: Some(kind.to_owned()), message: message.to_owned() };
+            assert_eq!(class(&Method::POST, status, &fault, false), expected, "{message}");
         }
     }
 

@@ -1,7 +1,7 @@
-//! The client of OpenStack: Keystone sign-in, the service catalog, and Neutron in typed form.
+//! The client of OpenStack: Keystone sign-in, the service catalog, and Neutron and Octavia in typed form.
 //!
 //! ```text
-//! CloudConfig (clouds.yaml, OS_*) -> Session -> Neutron
+//! CloudConfig (clouds.yaml, OS_*) -> Session -> Neutron, Octavia
 //!                                      |-- TokenCache (one renewal at a time)
 //!                                      |-- Catalog    (service -> endpoint)
 //!                                      |-- Budget     (requests in flight per service)
@@ -38,6 +38,8 @@ mod fault;
 mod lenient;
 pub mod metrics;
 pub mod neutron;
+pub mod octavia;
+pub mod rest;
 pub mod secret;
 pub mod session;
 pub mod tls;
@@ -48,5 +50,6 @@ pub use error::{Error, ErrorKind};
 pub use isthmus_model::retry::RetryClass;
 pub use metrics::Metrics;
 pub use neutron::Neutron;
+pub use octavia::Octavia;
 pub use secret::Secret;
 pub use session::{Gate, Session};

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 
-use super::{Creatable, Neutron, Resource, Updatable, member, with_body};
+use super::Neutron;
 use crate::error::Result;
 use crate::lenient::or_default;
+use crate::rest::{Creatable, Resource, Updatable, exchange, member, with_body};
 
 /// An address group as Neutron shows it. It has no tags.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -85,11 +86,12 @@ impl Neutron {
         let request = member::<AddressGroup>(Method::PUT, id, action)?;
         let body = BTreeMap::from([("addresses", addresses)]);
         let request = with_body(request, AddressGroup::SINGULAR, &body)?;
-        self.exchange(&request, AddressGroup::SINGULAR).await
+        exchange(&self.session, &request, AddressGroup::SINGULAR).await
     }
 }
 
 impl Resource for AddressGroup {
+    type In = Neutron;
     const PATH: &'static str = "address-groups";
     const SINGULAR: &'static str = "address_group";
     const PLURAL: &'static str = "address_groups";

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::Neutron;
 use crate::catalog::NETWORK;
 use crate::error::Result;
+use crate::rest::exchange;
 use crate::session::Request;
 
 /// Aliases of the extensions that are there (`address-group`, `tag-creation`, `revision-if-match`).
@@ -27,7 +28,7 @@ impl Neutron {
         let mut request = Request::new(NETWORK, "extensions", Method::GET, "/v2.0/extensions".to_owned());
         // The whole list with its descriptions has 60 KB.
         request.query.push(("fields".to_owned(), "alias".to_owned()));
-        let all: Vec<Extension> = self.exchange(&request, "extensions").await?;
+        let all: Vec<Extension> = exchange(&self.session, &request, "extensions").await?;
         Ok(all.into_iter().map(|e| e.alias).collect())
     }
 }

@@ -7,7 +7,6 @@
 
 mod address_group;
 mod extension;
-mod list;
 mod network;
 mod port;
 mod quota;
@@ -16,18 +15,14 @@ mod security_group;
 mod subnet;
 mod tag;
 
-use std::collections::BTreeMap;
-
 use reqwest::Method;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use crate::catalog::NETWORK;
-use crate::error::{ErrorKind, Result};
-use crate::session::{Request, Response, Session, segment};
-use isthmus_model::retry::RetryClass;
+use crate::error::Result;
+use crate::rest::{self, PAGE, Service, collection, exchange, member, with_body};
+use crate::session::Session;
 
+pub use crate::rest::{Creatable, Deleted, Updatable};
 pub use address_group::{AddressGroup, AddressGroupCreate, AddressGroupUpdate};
 pub use extension::Extensions;
 pub use network::{Network, NetworkCreate, NetworkUpdate};
@@ -39,42 +34,10 @@ pub use security_group::{
 };
 pub use subnet::{AllocationPool, HostRoute, Subnet, SubnetCreate, SubnetUpdate};
 
-/// How many resources a page of a list has. Neutron cuts it to its `pagination_max_limit`.
-const PAGE: usize = 500;
-
 /// A kind of Neutron resource that can be read.
-pub trait Resource: DeserializeOwned + Send + 'static {
-    /// Its collection in a path (`security-groups`).
-    const PATH: &'static str;
-    /// Key of one in a body (`security_group`).
-    const SINGULAR: &'static str;
-    /// Key of several in a body (`security_groups`).
-    const PLURAL: &'static str;
+pub trait Resource: rest::Resource<In = Neutron> {}
 
-    /// Its id.
-    fn id(&self) -> &str;
-}
-
-/// A kind that we make and delete.
-pub trait Creatable: Resource {
-    /// Body of its creation.
-    type Create: Serialize + Sync;
-}
-
-/// A kind that we change.
-pub trait Updatable: Resource {
-    /// Body of a change: what is `None` stays.
-    type Update: Serialize + Sync;
-}
-
-/// What became of a deletion.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deleted {
-    /// It was there.
-    Done,
-    /// It was gone already.
-    Gone,
-}
+impl<R: rest::Resource<In = Neutron>> Resource for R {}
 
 /// The networking service of a session.
 #[derive(Debug, Clone)]
@@ -103,86 +66,57 @@ impl Neutron {
     /// One resource.
     ///
     /// # Errors
-    /// [`RetryClass::NotFound`] if there is none that we may see.
+    /// [`crate::RetryClass::NotFound`] if there is none that we may see.
     pub async fn get<R: Resource>(&self, id: &str) -> Result<R> {
-        self.exchange(&member::<R>(Method::GET, id, "")?, R::SINGULAR).await
+        exchange(&self.session, &member::<R>(Method::GET, id, "")?, R::SINGULAR).await
+    }
+
+    /// All resources that match `query`: filters (`("project_id", ...)`, `("tags", "a,b")`: with all of these tags; a
+    /// name twice: either value) and `("fields", ...)`, of which `id` is always one.
+    ///
+    /// # Guarantee
+    /// What exists from the beginning to the end is in it exactly once (pages are ordered by id).
+    ///
+    /// # Errors
+    /// A page failed. There is no partial result: what is missing from a list looks deleted.
+    pub async fn list<R: Resource>(&self, query: &[(&str, &str)]) -> Result<Vec<R>> {
+        rest::list(&self.session, &collection::<R>(Method::GET), query, self.page).await
     }
 
     /// Makes a resource.
     ///
     /// # Errors
-    /// With [`RetryClass::Unknown`] it may have been made: look for it before another attempt.
-    pub async fn create<R: Creatable>(&self, body: &R::Create) -> Result<R> {
+    /// With [`crate::RetryClass::Unknown`] it may have been made: look for it before another attempt.
+    pub async fn create<R: Creatable<In = Self>>(&self, body: &R::Create) -> Result<R> {
         let request = with_body(collection::<R>(Method::POST), R::SINGULAR, body)?;
-        self.exchange(&request, R::SINGULAR).await
+        exchange(&self.session, &request, R::SINGULAR).await
     }
 
     /// Changes a resource; with `revision` only if it still has that one.
     ///
     /// # Errors
-    /// [`RetryClass::Conflict`] (412, `RevisionNumberConstraintFailed`) if its revision is another.
-    pub async fn update<R: Updatable>(&self, id: &str, body: &R::Update, revision: Option<u64>) -> Result<R> {
+    /// [`crate::RetryClass::Conflict`] (412, `RevisionNumberConstraintFailed`) if its revision is another.
+    pub async fn update<R: Updatable<In = Self>>(
+        &self,
+        id: &str,
+        body: &R::Update,
+        revision: Option<u64>,
+    ) -> Result<R> {
         let mut request = with_body(member::<R>(Method::PUT, id, "")?, R::SINGULAR, body)?;
         request.revision = revision;
-        self.exchange(&request, R::SINGULAR).await
+        exchange(&self.session, &request, R::SINGULAR).await
     }
 
     /// Deletes a resource. That it is gone already is a success.
     ///
     /// # Errors
-    /// [`RetryClass::Conflict`] while it is in use; [`RetryClass::NotFound`] if it exists, but not for us.
-    pub async fn delete<R: Creatable>(&self, id: &str) -> Result<Deleted> {
-        match self.session.send(&member::<R>(Method::DELETE, id, "")?).await {
-            Ok(_) => Ok(Deleted::Done),
-            // Neutron says HTTPNotFound where a policy hides what exists, PortNotFound and the like where nothing does.
-            Err(e) if e.class == RetryClass::NotFound && e.fault() != Some("HTTPNotFound") => {
-                Ok(Deleted::Gone)
-            }
-            Err(e) => Err(e),
-        }
-    }
-
-    /// Sends `request` and decodes what its answer has under `key`.
-    async fn exchange<T: DeserializeOwned>(&self, request: &Request, key: &str) -> Result<T> {
-        let response = self.session.send(request).await?;
-        field(request, &response, &envelope(request, &response)?, key)
+    /// [`crate::RetryClass::Conflict`] while it is in use; [`crate::RetryClass::NotFound`] if it exists, but not for us.
+    pub async fn delete<R: Creatable<In = Self>>(&self, id: &str) -> Result<Deleted> {
+        rest::delete(&self.session, &member::<R>(Method::DELETE, id, "")?).await
     }
 }
 
-/// The collection of a kind.
-fn collection<R: Resource>(method: Method) -> Request {
-    Request::new(NETWORK, R::PATH, method, format!("/v2.0/{}", R::PATH))
-}
-
-/// One of a collection, or with `suffix` (`/tags`) something below it.
-fn member<R: Resource>(method: Method, id: &str, suffix: &str) -> Result<Request> {
-    let mut request = collection::<R>(method);
-    let id = segment(id).map_err(|e| request.error(RetryClass::Invalid, ErrorKind::Request, e))?;
-    request.path = format!("{}/{id}{suffix}", request.path);
-    Ok(request)
-}
-
-/// `request` with `{key: body}`.
-fn with_body(mut request: Request, key: &str, body: &(impl Serialize + ?Sized)) -> Result<Request> {
-    let body = serde_json::to_vec(&BTreeMap::from([(key, body)]));
-    request.body = Some(body.map_err(|e| request.error(RetryClass::Invalid, ErrorKind::Request, e))?);
-    Ok(request)
-}
-
-/// The top level of an answer, its values not decoded yet.
-type Envelope<'a> = BTreeMap<String, &'a RawValue>;
-
-fn envelope<'a>(request: &Request, response: &'a Response) -> Result<Envelope<'a>> {
-    response.json(request)
-}
-
-fn field<'a, T: Deserialize<'a>>(
-    request: &Request,
-    response: &Response,
-    envelope: &Envelope<'a>,
-    key: &str,
-) -> Result<T> {
-    let raw =
-        envelope.get(key).ok_or_else(|| response.unexpected(request, format_args!("no {key:?} in it")))?;
-    serde_json::from_str(raw.get()).map_err(|e| response.unexpected(request, format_args!("{key}: {e}")))
+impl Service for Neutron {
+    const TYPE: &'static str = NETWORK;
+    const ROOT: &'static str = "/v2.0";
 }

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Creatable, Resource, Updatable};
+use super::Neutron;
 use crate::lenient::or_default;
+use crate::rest::{Creatable, Resource, Updatable};
 
 /// A network as Neutron shows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -115,6 +116,7 @@ pub struct NetworkUpdate {
 }
 
 impl Resource for Network {
+    type In = Neutron;
     const PATH: &'static str = "networks";
     const SINGULAR: &'static str = "network";
     const PLURAL: &'static str = "networks";

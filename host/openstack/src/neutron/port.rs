@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Creatable, Resource, Updatable};
+use super::Neutron;
 use crate::lenient::or_default;
+use crate::rest::{Creatable, Resource, Updatable};
 
 /// A port as Neutron shows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -210,6 +211,7 @@ pub struct PortUpdate {
 }
 
 impl Resource for Port {
+    type In = Neutron;
     const PATH: &'static str = "ports";
     const SINGULAR: &'static str = "port";
     const PLURAL: &'static str = "ports";

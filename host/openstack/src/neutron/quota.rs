@@ -10,6 +10,7 @@ use super::Neutron;
 use crate::catalog::NETWORK;
 use crate::error::{ErrorKind, Result};
 use crate::lenient::or_default;
+use crate::rest::exchange;
 use crate::session::{Request, segment};
 use isthmus_model::retry::RetryClass;
 
@@ -40,7 +41,7 @@ impl Neutron {
         let id =
             segment(project_id).map_err(|e| request.error(RetryClass::Invalid, ErrorKind::Request, e))?;
         request.path = format!("/v2.0/quotas/{id}/details");
-        let quotas: BTreeMap<String, Option<Quota>> = self.exchange(&request, "quota").await?;
+        let quotas: BTreeMap<String, Option<Quota>> = exchange(&self.session, &request, "quota").await?;
         Ok(quotas.into_iter().map(|(kind, quota)| (kind, quota.unwrap_or_default())).collect())
     }
 }

@@ -3,9 +3,10 @@
 use reqwest::Method;
 use serde::Deserialize;
 
-use super::{Neutron, Resource, member, with_body};
+use super::Neutron;
 use crate::error::Result;
 use crate::lenient::or_default;
+use crate::rest::{Resource, member, with_body};
 
 /// A router as Neutron shows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -79,6 +80,7 @@ impl Neutron {
 }
 
 impl Resource for Router {
+    type In = Neutron;
     const PATH: &'static str = "routers";
     const SINGULAR: &'static str = "router";
     const PLURAL: &'static str = "routers";

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Creatable, Resource, Updatable};
+use super::Neutron;
 use crate::lenient::or_default;
+use crate::rest::{Creatable, Resource, Updatable};
 
 /// A security group as Neutron shows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -155,6 +156,7 @@ pub struct SecurityGroupRuleCreate {
 }
 
 impl Resource for SecurityGroup {
+    type In = Neutron;
     const PATH: &'static str = "security-groups";
     const SINGULAR: &'static str = "security_group";
     const PLURAL: &'static str = "security_groups";
@@ -173,6 +175,7 @@ impl Updatable for SecurityGroup {
 }
 
 impl Resource for SecurityGroupRule {
+    type In = Neutron;
     const PATH: &'static str = "security-group-rules";
     const SINGULAR: &'static str = "security_group_rule";
     const PLURAL: &'static str = "security_group_rules";

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Creatable, Resource, Updatable};
+use super::Neutron;
 use crate::lenient::or_default;
+use crate::rest::{Creatable, Resource, Updatable};
 
 /// A subnet as Neutron shows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -165,6 +166,7 @@ pub struct SubnetUpdate {
 }
 
 impl Resource for Subnet {
+    type In = Neutron;
     const PATH: &'static str = "subnets";
     const SINGULAR: &'static str = "subnet";
     const PLURAL: &'static str = "subnets";

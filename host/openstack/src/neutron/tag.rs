@@ -3,8 +3,9 @@
 
 use reqwest::Method;
 
-use super::{Neutron, Resource, member, with_body};
+use super::{Neutron, Resource};
 use crate::error::Result;
+use crate::rest::{exchange, member, with_body};
 
 impl Neutron {
     /// Replaces all tags of a resource; returns what it has now.
@@ -16,6 +17,6 @@ impl Neutron {
     /// The service refused (a tag has at most 255 characters), or gave no answer.
     pub async fn set_tags<R: Resource>(&self, id: &str, tags: &[String]) -> Result<Vec<String>> {
         let request = with_body(member::<R>(Method::PUT, id, "/tags")?, "tags", tags)?;
-        self.exchange(&request, "tags").await
+        exchange(&self.session, &request, "tags").await
     }
 }

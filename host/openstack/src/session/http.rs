@@ -148,8 +148,9 @@ fn explain(request: &Request, answer: Answer) -> Result<Response> {
         return Ok(response);
     }
     let status = response.status.as_u16();
-    let Fault { kind, message } = Fault::parse(&response.body);
-    let class = fault::class(&request.method, status, kind.as_deref(), retry_after.is_some());
+    let fault = Fault::parse(&response.body);
+    let class = fault::class(&request.method, status, &fault, retry_after.is_some());
+    let Fault { kind, message } = fault;
     let mut error = request.error(class, ErrorKind::Status, message);
     error.context.status = Some(status);
     error.context.fault = kind;

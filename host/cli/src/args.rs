@@ -32,7 +32,13 @@ pub(crate) struct Kube {
     pub(crate) kubeconfig: Option<PathBuf>,
 
     /// Namespace that the operator runs in, and that modules are loaded from.
-    #[arg(long, global = true, help_heading = "Global options", env = "ISTHMUS_NAMESPACE", default_value = "isthmus-system")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Global options",
+        env = "ISTHMUS_NAMESPACE",
+        default_value = "isthmus-system"
+    )]
     pub(crate) operator_namespace: String,
 }
 

@@ -110,8 +110,10 @@ pub(crate) async fn load(kube: &Kube, args: &LoadArgs, output: Output) -> anyhow
     let (manifest, namespace) = (module.manifest(), &kube.operator_namespace);
     let name = args.name.as_deref().unwrap_or(&manifest.name);
     // Parts of a large module are named NAME-1 and so on, and a label has the name as its value.
-    ensure!(is_dns_label(name) && name.len() <= LONGEST_NAME,
-        "--name {name:?}: expected a-z, 0-9 and - (not first or last), at most {LONGEST_NAME} characters");
+    ensure!(
+        is_dns_label(name) && name.len() <= LONGEST_NAME,
+        "--name {name:?}: expected a-z, 0-9 and - (not first or last), at most {LONGEST_NAME} characters"
+    );
     let mut maps = source::write(name, &packed(&bytes), module.digest());
     maps.iter_mut().for_each(|map| map.metadata.namespace = Some(namespace.clone()));
     if args.dry_run {

@@ -147,7 +147,7 @@ const LISTENER: &[FieldSpec] = &[
     field("connection_limit", InPlace, Equal),
     field("timeouts", InPlace, Equal),
     field("allowed_cidrs", InPlace, Set),
-    field("insert_headers", InPlace, Equal),
+    field("insert_headers", InPlace, Set),
     field("tls", Late, Equal),
 ];
 const POOL: &[FieldSpec] = &[
@@ -155,15 +155,15 @@ const POOL: &[FieldSpec] = &[
     field("protocol", Replace, Equal),
     field("algorithm", InPlace, Equal),
     field("session_persistence", InPlace, Equal),
-    field("members", Late, Set),
-    field("monitor", InPlace, Equal),
+    field("members", Separate, Set),
+    field("monitor", Separate, Equal),
     field("tls", InPlace, Equal),
 ];
 const L7_POLICY: &[FieldSpec] = &[
     field("listener", Replace, Equal),
     field("precedence", InPlace, Equal),
     field("action", InPlace, Equal),
-    field("rules", InPlace, Set),
+    field("rules", Separate, Set),
 ];
 
 impl Kind {

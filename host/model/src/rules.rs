@@ -10,6 +10,8 @@ use crate::value::{Reference, Value};
 
 /// Neutron's limit of a name and of a tag.
 const NEUTRON_TEXT: usize = 255;
+/// Longest sort key of an L7 policy: it is kept in a tag of Octavia's.
+const PRECEDENCE: usize = 200;
 /// Linux' limit of an interface name (`IFNAMSIZ` with its final NUL is 16).
 const INTERFACE: usize = 15;
 
@@ -27,6 +29,9 @@ pub(crate) fn check(entry: &Entry) -> Result<(), ListError> {
     };
     too_long("display name", &entry.display_name, NEUTRON_TEXT)?;
     too_long("description", &entry.description, DESCRIPTION_ROOM)?;
+    if let Some(Value::Text(precedence)) = entry.fields.get("precedence") {
+        too_long("precedence", &Some(precedence.clone()), PRECEDENCE)?;
+    }
     if let Some(word) = entry.description.as_deref().and_then(Mark::word_in) {
         return Err(ListError::MarkInDescription { entry: entry.name.clone(), word: quoted(word) });
     }
@@ -124,7 +129,11 @@ mod tests {
     #[test]
     fn an_entry_keeps_the_rules_of_the_contract() {
         type Spoil = fn(&mut Entry);
-        let table: [(Spoil, &str); 14] = [
+        let table: [(Spoil, &str); 15] = [
+            (
+                |e| drop(e.fields.insert("precedence".into(), "x".repeat(201).as_str().into())),
+                "precedence of 201 bytes; at most 200",
+            ),
             (|e| e.name = "x".repeat(1 << 20), "is not a DNS label"),
             (|e| e.project = Some("other".into()), "not supported in this version"),
             (|e| e.display_name = Some("x".repeat(256)), "display name of 256 bytes; at most 255"),

@@ -14,7 +14,7 @@ use crate::records::Known;
 use crate::session::{Session, namespace_kind, node_kind, subject_of};
 
 /// Objects of Kubernetes.
-pub async fn objects(session: Arc<Session>, mut events: mpsc::Receiver<WatchEvent>) {
+pub(crate) async fn objects(session: Arc<Session>, mut events: mpsc::Receiver<WatchEvent>) {
     while let Some(event) = events.recv().await {
         match event {
             WatchEvent::Changed(changes) => changes.iter().for_each(|change| session.changed(change)),
@@ -27,7 +27,7 @@ pub async fn objects(session: Arc<Session>, mut events: mpsc::Receiver<WatchEven
 }
 
 /// CloudMappings. `synced` is told once when all are known.
-pub async fn mappings(
+pub(crate) async fn mappings(
     session: Arc<Session>,
     mut events: mpsc::Receiver<Event<CloudMapping>>,
     synced: tokio::sync::oneshot::Sender<()>,

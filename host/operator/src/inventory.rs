@@ -1,14 +1,20 @@
 //! What the cloud has with our mark: listed whole at the start of a session and at every resync, kept current in between
 //! by the answers to our own writes. So a reconcile plans without asking the cloud anything.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use isthmus_model::kinds::Kind;
 use isthmus_model::observed::Observed;
 
 use crate::packed::Packed;
 
-/// Id and resource.
-type Kept = (Box<str>, Packed<Observed>);
+/// A resource.
+#[derive(Clone, Debug, PartialEq)]
+struct Kept {
+    id: Box<str>,
+    kind: Kind,
+    packed: Packed<Observed>,
+}
 
 /// Resources of ours, by subject's uid.
 #[derive(Debug, Default)]
@@ -27,12 +33,12 @@ impl Inventory {
     /// Everything that carries this subject's mark, by id.
     pub fn of(&self, subject: &str) -> BTreeMap<String, Observed> {
         let all = self.by_subject.get(subject).into_iter().flatten();
-        all.filter_map(|(id, packed)| Some((id.to_string(), packed.get()?))).collect()
+        all.filter_map(|kept| Some((kept.id.to_string(), kept.packed.get()?))).collect()
     }
 
     /// One resource.
     pub fn get(&self, subject: &str, id: &str) -> Option<Observed> {
-        self.by_subject.get(subject)?.iter().find(|(own, _)| **own == *id)?.1.get()
+        self.by_subject.get(subject)?.iter().find(|kept| *kept.id == *id)?.packed.get()
     }
 
     /// Whether anything carries this subject's mark.
@@ -74,7 +80,7 @@ impl Inventory {
     fn take(&mut self, subject: &str, id: &str) {
         let Some(all) = self.by_subject.get_mut(subject) else { return };
         let before = all.len();
-        all.retain(|(own, _)| **own != *id);
+        all.retain(|kept| *kept.id != *id);
         self.resources -= before - all.len();
         if all.is_empty() {
             self.by_subject.remove(subject);
@@ -99,21 +105,28 @@ impl Inventory {
     /// Takes in a list of everything with our mark, begun at `begun`. A subject that we wrote for since keeps what it has:
     /// the list may have been made before. What is known and not in the list is believed gone only when the next list lacks
     /// it too: Neutron answers an empty one, with status 200, while it starts and does not know its policy yet (seen with
-    /// Neutron 29), and everything would be made anew. Answers the subjects for which anything differs.
-    pub fn replace(&mut self, begun: u64, listed: Vec<Observed>) -> Vec<Box<str>> {
+    /// Neutron 29), and everything would be made anew. What is of a kind that could not be listed stays. Answers the subjects
+    /// for which anything differs.
+    pub fn replace(&mut self, begun: u64, listed: Vec<Observed>, unlisted: &BTreeSet<Kind>) -> Vec<Box<str>> {
         let mut fresh: HashMap<Box<str>, Vec<_>> = HashMap::new();
         for observed in listed {
             if let Some(mark) = &observed.mark {
                 fresh.entry(mark.subject.as_str().into()).or_default().push(packed(&observed));
             }
         }
-        let ids: HashSet<Box<str>> = fresh.values().flatten().map(|(id, _)| id.clone()).collect();
+        let ids: HashSet<Box<str>> = fresh.values().flatten().map(|kept| kept.id.clone()).collect();
         self.touched.retain(|_, at| *at > begun);
         let mut missing = HashSet::new();
         for (subject, all) in self.by_subject.iter().filter(|(s, _)| !self.touched.contains_key(*s)) {
-            for (id, packed) in all.iter().filter(|(id, _)| !ids.contains(id) && !self.missing.contains(id)) {
-                missing.insert(id.clone());
-                fresh.entry(subject.clone()).or_default().push((id.clone(), packed.clone()));
+            for kept in all.iter().filter(|kept| !ids.contains(&kept.id)) {
+                let listed = !unlisted.contains(&kept.kind);
+                if listed && self.missing.contains(&kept.id) {
+                    continue;
+                }
+                if listed {
+                    missing.insert(kept.id.clone());
+                }
+                fresh.entry(subject.clone()).or_default().push(kept.clone());
             }
         }
         self.missing = missing;
@@ -126,7 +139,7 @@ impl Inventory {
         let mut before = std::mem::replace(&mut self.by_subject, fresh);
         before.retain(|subject, _| !self.touched.contains_key(subject));
         for all in before.values_mut().chain(self.by_subject.values_mut()) {
-            all.sort_by(|(a, _), (b, _)| a.cmp(b));
+            all.sort_by(|a, b| a.id.cmp(&b.id));
             all.shrink_to_fit();
         }
         self.resources = self.by_subject.values().map(Vec::len).sum();
@@ -138,27 +151,26 @@ impl Inventory {
         differing
     }
 
-    /// Takes in all that one subject has, as listed now.
-    pub fn replace_subject(&mut self, subject: &str, listed: Vec<Observed>) {
+    /// Takes in all that one subject has of these kinds, as listed now.
+    pub fn replace_subject(&mut self, subject: &str, kinds: &BTreeSet<Kind>, listed: Vec<Observed>) {
         self.touch(subject);
-        self.resources += listed.len();
-        let before = match listed.is_empty() {
-            true => self.by_subject.remove(subject),
-            false => self.by_subject.insert(subject.into(), listed.iter().map(packed).collect()),
-        };
-        self.resources -= before.map_or(0, |before| before.len());
+        let mut all = self.by_subject.remove(subject).unwrap_or_default();
+        self.resources -= all.len();
+        all.retain(|kept| !kinds.contains(&kept.kind));
+        all.extend(listed.iter().map(packed));
+        self.resources += all.len();
+        if !all.is_empty() {
+            self.by_subject.insert(subject.into(), all);
+        }
     }
 }
 
 fn packed(observed: &Observed) -> Kept {
-    (observed.id.as_str().into(), Packed::new(observed))
+    Kept { id: observed.id.as_str().into(), kind: observed.kind, packed: Packed::new(observed) }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
-
-    use isthmus_model::kinds::Kind;
     use isthmus_model::mark::Mark;
     use isthmus_model::observed::State;
 
@@ -184,19 +196,25 @@ mod tests {
 
     #[test]
     fn a_list_does_not_undo_a_write_that_came_after_it_began() {
-        let mut inventory = Inventory::default();
+        let (mut inventory, none) = (Inventory::default(), BTreeSet::new());
         inventory.put("old", port("1", "old"));
         inventory.put("going", port("2", "going"));
         let begun = inventory.begin();
         inventory.put("new", port("3", "new"));
         inventory.remove("going", "2");
         // The list was made before both writes.
-        let differing = inventory.replace(begun, vec![port("1", "old"), port("2", "going")]);
+        let differing = inventory.replace(begun, vec![port("1", "old"), port("2", "going")], &none);
         assert!(differing.is_empty(), "{differing:?}");
         assert!(inventory.has("new") && !inventory.has("going") && inventory.has("old"));
         assert_eq!(inventory.len(), 2);
         inventory.remove("old", "1");
-        inventory.replace_subject("new", vec![port("3", "new"), port("4", "new")]);
+        inventory.replace_subject("new", &BTreeSet::from([Kind::Pool]), Vec::new());
+        assert!(inventory.has("new"), "only pools were listed");
+        inventory.replace_subject(
+            "new",
+            &BTreeSet::from([Kind::Port]),
+            vec![port("3", "new"), port("4", "new")],
+        );
         inventory.put("new", port("4", "another"));
         assert_eq!((inventory.len(), inventory.of("new").len()), (1, 1), "4 is marked for another one now");
     }
@@ -209,7 +227,7 @@ mod tests {
         }
         let mut list = |listed: Vec<Observed>| {
             let begun = inventory.begin();
-            let differing = inventory.replace(begun, listed);
+            let differing = inventory.replace(begun, listed, &BTreeSet::new());
             (differing.len(), inventory.len(), inventory.has_missing())
         };
         assert_eq!(list(Vec::new()), (0, 3, true), "a cloud that says that it has nothing");
@@ -218,5 +236,11 @@ mod tests {
         assert_eq!(list(vec![port("1", "a"), port("3", "b")]), (0, 3, true));
         assert_eq!(list(vec![port("1", "a")]), (1, 2, true), "2 is gone, 3 is missing for the first time");
         assert_eq!(list(vec![port("1", "a")]), (1, 1, false));
+        let unlisted = BTreeSet::from([Kind::Port]);
+        for _ in 0..3 {
+            let begun = inventory.begin();
+            assert!(inventory.replace(begun, Vec::new(), &unlisted).is_empty(), "nobody could say");
+        }
+        assert_eq!((inventory.len(), inventory.has_missing()), (1, false));
     }
 }

@@ -48,10 +48,44 @@ impl<K> Queue<K> {
     }
 }
 
-/// Runs `work` for every key that is due, at most `parallel` at once, until `stop` says so; then waits for what is in
-/// flight. A key whose work answers a delay is queued again after it.
-pub async fn run<K, W, F>(requests: Requests<K>, parallel: usize, mut stop: watch::Receiver<bool>, work: W)
-where
+/// Work that waits for its turn elsewhere takes no place in the queue: what one load balancer is slow at must not stop
+/// anything else.
+#[derive(Clone, Debug)]
+pub struct Parking(watch::Sender<usize>);
+
+impl Default for Parking {
+    fn default() -> Self {
+        Self(watch::Sender::new(0))
+    }
+}
+
+impl Parking {
+    /// Waits for `turn` without taking a place.
+    pub async fn park<F: Future>(&self, turn: F) -> F::Output {
+        self.0.send_modify(|parked| *parked += 1);
+        let _leaves = Leaves(self);
+        turn.await
+    }
+}
+
+/// Takes its place again, also where the wait is given up.
+struct Leaves<'a>(&'a Parking);
+
+impl Drop for Leaves<'_> {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|parked| *parked -= 1);
+    }
+}
+
+/// Runs `work` for every key that is due, at most `parallel` at once and those that are parked, until `stop` says so; then
+/// waits for what is in flight. A key whose work answers a delay is queued again after it.
+pub async fn run<K, W, F>(
+    requests: Requests<K>,
+    parallel: usize,
+    parking: Parking,
+    mut stop: watch::Receiver<bool>,
+    work: W,
+) where
     K: Clone + Eq + Hash + Send + Unpin + 'static,
     W: Fn(K) -> F,
     F: Future<Output = Option<Duration>> + Send + 'static,
@@ -60,8 +94,9 @@ where
     let mut scheduler = pin!(scheduler(futures::stream::select(requests.0, repeated)));
     let mut running: HashSet<K> = HashSet::new();
     let mut tasks: JoinSet<(K, Option<Duration>)> = JoinSet::new();
+    let mut parked = parking.0.subscribe();
     loop {
-        let full = running.len() >= parallel;
+        let full = running.len().saturating_sub(*parked.borrow_and_update()) >= parallel;
         tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => break,
@@ -77,6 +112,8 @@ where
                     Err(error) => tracing::error!(%error, "a reconcile ended abnormally"),
                 }
             }
+            // The sender is ours: this ends with a change only.
+            _ = parked.changed(), if full => {}
             Some(key) = async {
                 if full {
                     // Takes in what comes, and never gives anything out.
@@ -118,7 +155,7 @@ mod tests {
             queue.now("a");
         }
         let (r, m, f) = (runs.clone(), most.clone(), flying.clone());
-        let runner = tokio::spawn(run(requests, 4, stopped, move |_| {
+        let runner = tokio::spawn(run(requests, 4, Parking::default(), stopped, move |_| {
             let (r, m, f, q) = (r.clone(), m.clone(), f.clone(), queue.clone());
             async move {
                 let now = f.fetch_add(1, Ordering::SeqCst) + 1;
@@ -137,5 +174,40 @@ mod tests {
         stop.send(true).unwrap();
         runner.await.unwrap();
         assert_eq!(most.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_elsewhere_takes_no_place() {
+        let (queue, requests) = queue();
+        let (stop, stopped) = watch::channel(false);
+        let (parking, turn) = (Parking::default(), Arc::new(tokio::sync::Semaphore::new(0)));
+        let done = Arc::new(AtomicUsize::new(0));
+        for key in ["slow 1", "slow 2", "slow 3", "quick"] {
+            queue.now(key);
+        }
+        let (p, t, d) = (parking.clone(), turn.clone(), done.clone());
+        let runner = tokio::spawn(async move {
+            run(requests, 1, parking, stopped, move |key: &str| {
+                let (p, t, d) = (p.clone(), t.clone(), d.clone());
+                async move {
+                    if key != "quick" {
+                        p.park(t.acquire()).await.unwrap().forget();
+                    }
+                    d.fetch_add(1, Ordering::SeqCst);
+                    None
+                }
+            })
+            .await;
+        });
+        let wait_for = async |wanted| {
+            while done.load(Ordering::SeqCst) < wanted {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        wait_for(1).await;
+        turn.add_permits(3);
+        wait_for(4).await;
+        stop.send(true).unwrap();
+        runner.await.unwrap();
     }
 }

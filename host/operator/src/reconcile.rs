@@ -9,8 +9,10 @@ use isthmus_kubernetes::error::ErrorKind;
 use isthmus_kubernetes::store::{StoreSnapshot, Stored};
 use isthmus_model::condition::{ATTACHED, READY};
 use isthmus_model::desired::DesiredList;
+use isthmus_model::kinds::Kind;
 use isthmus_model::mark::Mark;
 use isthmus_model::object::Subject;
+use isthmus_model::observed::{Observed, State};
 use isthmus_model::plan::{Input, Plan, plan};
 use isthmus_model::record::Record;
 use isthmus_model::retry::RetryClass;
@@ -35,6 +37,9 @@ pub(crate) enum Next {
     /// It failed.
     Retry(RetryClass),
 }
+
+/// Before the first look at what the cloud is still at work on, and the longest time between two.
+const POLL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(20));
 
 /// Stages of a subject's way, in order.
 const STAGES: [&str; 3] = ["mapped", "realized", "ready"];
@@ -171,7 +176,11 @@ impl Session {
             Ok(resolved) => resolved,
             Err(error) => return self.cloud_is_away(subject, known, mapping, error.into()).await,
         };
-        if let Err(error) = self.find_unknown(subject, known.as_ref()).await {
+        let seen = async {
+            self.find_unknown(subject, known.as_ref()).await?;
+            self.look_again(subject).await
+        };
+        if let Err(error) = seen.await {
             return self.cloud_is_away(subject, known, mapping, error).await;
         }
         let record = known.as_ref().map(Known::record).unwrap_or_default();
@@ -222,12 +231,14 @@ impl Session {
             self.stage(subject, 2);
         }
         self.succeeded(&subject.uid, ready || nothing);
-        // An entry of another mapping or a name in the cloud may come without a change that we are told of.
-        Ok(if steps.blocked.is_empty() && (ready || nothing) {
-            Next::Done
-        } else {
-            Next::Waiting(jittered(Duration::from_secs(20), &subject.uid, 0))
-        })
+        if steps.blocked.is_empty() && (ready || nothing) {
+            return Ok(Next::Done);
+        }
+        // What the cloud works on is soon done, or not for long. An entry of another mapping or a name in the cloud may come
+        // without a change that we are told of.
+        let polls = if steps.blocked.is_empty() { self.polled(&subject.uid) } else { u32::MAX };
+        let delay = POLL.0.saturating_mul(1 << polls.min(8)).min(POLL.1);
+        Ok(Next::Waiting(jittered(delay, &subject.uid, polls)))
     }
 
     /// The plan of this subject, from what is known now.
@@ -265,12 +276,28 @@ impl Session {
         subject: &Subject,
         known: Option<&Known>,
     ) -> Result<(), ReconcileError> {
-        if known.is_some_and(|known| !known.unknown().is_empty()) {
-            let all = self.cloud.list_of(&Mark::cluster_tag(&self.cluster), &subject.uid).await?;
-            let ours = |o: &isthmus_model::observed::Observed| {
+        let unknown = known.into_iter().flat_map(|known| &known.status.resources);
+        let kinds: BTreeSet<Kind> = unknown.filter(|r| r.created_unknown).map(|r| r.kind).collect();
+        if !kinds.is_empty() {
+            let all = self.cloud.list_of(&Mark::cluster_tag(&self.cluster), &subject.uid, &kinds).await?;
+            let ours = |o: &Observed| {
                 o.mark.as_ref().is_some_and(|m| m.cluster == self.cluster && m.subject == *subject.uid)
             };
-            self.inventory.lock().replace_subject(&subject.uid, all.into_iter().filter(ours).collect());
+            let ours = all.into_iter().filter(ours).collect();
+            self.inventory.lock().replace_subject(&subject.uid, &kinds, ours);
+        }
+        Ok(())
+    }
+
+    /// What was not ready when it was seen last is looked at again.
+    async fn look_again(&self, subject: &Subject) -> Result<(), ReconcileError> {
+        let observed = self.inventory.lock().of(&subject.uid);
+        for old in observed.values().filter(|o| o.state != State::Ready) {
+            match self.cloud.driver(old.kind)?.refresh(old).await? {
+                Some(now) if now == *old => {}
+                Some(now) => self.inventory.lock().put(&subject.uid, now),
+                None => self.inventory.lock().remove(&subject.uid, &old.id),
+            }
         }
         Ok(())
     }

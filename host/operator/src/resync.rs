@@ -26,7 +26,7 @@ pub struct ResyncOptions {
 /// come through after we listed what there is, and a service may take longer over a request than its client waits for it.
 const FIRST: Duration = Duration::from_secs(20);
 
-/// The next one comes this soon at the latest where one lacked something that was known.
+/// The next one comes this soon at the latest where one lacked something that was known, or a service did not answer yet.
 const CONFIRM: Duration = Duration::from_secs(10);
 
 /// Resyncs until `stop` says so.
@@ -37,7 +37,7 @@ pub async fn run(session: Arc<Session>, options: ResyncOptions, mut stop: watch:
         round += 1;
         let soon = match round {
             1 => FIRST,
-            _ if session.inventory.lock().has_missing() => CONFIRM,
+            _ if session.inventory.lock().has_missing() || !session.cloud.is_listed() => CONFIRM,
             _ => options.every,
         };
         let every = options.every.min(soon);
@@ -54,6 +54,9 @@ pub async fn run(session: Arc<Session>, options: ResyncOptions, mut stop: watch:
                 session.metrics.resyncs.inc();
             }
             Err(error) => tracing::warn!(%error, "resync: the cloud can't be listed"),
+        }
+        if let Err(error) = session.refresh_facts().await {
+            tracing::warn!(%error, "resync: the cloud does not say what it can do");
         }
     }
 }
@@ -94,11 +97,12 @@ impl Session {
         let begun = self.inventory.lock().begin();
         let listed = self.cloud.list(&Mark::cluster_tag(&self.cluster)).await?;
         let ours: Vec<Observed> = listed
+            .resources
             .into_iter()
             .filter(|o| o.mark.as_ref().is_some_and(|m| m.cluster == self.cluster))
             .collect();
         let mut inventory = self.inventory.lock();
-        let differing = inventory.replace(begun, ours);
+        let differing = inventory.replace(begun, ours, &listed.unlisted);
         self.metrics.resources.set(i64::try_from(inventory.len()).unwrap_or(i64::MAX));
         Ok(differing)
     }

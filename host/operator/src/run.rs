@@ -15,8 +15,8 @@ use isthmus_kubernetes::mapping::Mappings;
 use isthmus_kubernetes::store::Store;
 use isthmus_kubernetes::watch::{self, Watches};
 use isthmus_model::deps::DependencyIndex;
-use isthmus_model::snapshot::CloudFacts;
-use isthmus_openstack::{CloudConfig, Gate, Neutron, Session as CloudSession};
+use isthmus_openstack::catalog::LOAD_BALANCER;
+use isthmus_openstack::{CloudConfig, Gate, Neutron, Octavia, Session as CloudSession};
 use isthmus_policy::{Engine, EngineOptions};
 use parking_lot::{Mutex, RwLock};
 use prometheus_client::registry::Registry;
@@ -28,7 +28,7 @@ use crate::http::{self, Readiness};
 use crate::inventory::Inventory;
 use crate::metrics::Metrics;
 use crate::modules::{Manager, Pipelines};
-use crate::queue::{self, Requests};
+use crate::queue::{self, Parking, Requests};
 use crate::reconcile::reconcile;
 use crate::records::Records;
 use crate::resync::{self, ResyncOptions};
@@ -190,6 +190,7 @@ struct Begun {
     session: Arc<Session>,
     manager: Manager,
     requests: Requests<Arc<isthmus_model::object::Subject>>,
+    parking: Parking,
     tasks: JoinSet<()>,
 }
 
@@ -198,12 +199,15 @@ impl Operator {
     /// all modules.
     async fn begin(&self, stop: signal::Receiver<bool>) -> Begun {
         let cluster = self.persist("reading the cluster's id", || self.client.cluster_id()).await;
-        let project = self.persist("signing in to OpenStack", || self.cloud.token()).await.project_id.clone();
+        let token = self.persist("signing in to OpenStack", || self.cloud.token()).await;
         // Requests wait for their turn: whether we still may is asked when it comes.
         let leadership = self.leadership.clone();
         let gate = Gate::new(move || leadership.borrow().leads() && !*stop.borrow());
-        let neutron = Neutron::new(self.cloud.gated(gate));
-        let extensions = self.persist("asking Neutron for its extensions", || neutron.extensions()).await;
+        let gated = self.cloud.gated(gate);
+        let balances = token.catalog.endpoint(LOAD_BALANCER, self.cloud.config()).is_ok();
+        let octavia = balances.then(|| Octavia::new(gated.clone()));
+        let (project, parking) = (token.project_id.clone(), Parking::default());
+        let cloud = Cloud::new(Neutron::new(gated), octavia, project, &parking);
         let (queue, requests) = queue::queue();
         let store = Arc::new(RwLock::new(Store::new()));
         let (watches, objects) = Watches::start(self.client.clone(), store.clone());
@@ -215,7 +219,7 @@ impl Operator {
             deps: Mutex::new(DependencyIndex::default()),
             records: Mutex::new(Records::default()),
             inventory: Mutex::new(Inventory::default()),
-            cloud: Cloud::new(neutron, project),
+            cloud,
             mappings: Mappings::new(self.client.clone(), &self.options.namespace),
             events: Events::start(self.client.clone(), &self.options.identity),
             queue,
@@ -223,9 +227,7 @@ impl Operator {
             leadership: self.leadership.clone(),
             progress: Mutex::default(),
         });
-        let facts =
-            CloudFacts { network_extensions: extensions.into_iter().collect(), ..CloudFacts::default() };
-        session.store.write().set_cloud(facts);
+        self.persist("asking the cloud what it can do", || session.refresh_facts()).await;
         self.persist("listing what is ours in the cloud", || session.list_ours()).await;
         let mut tasks = JoinSet::new();
         let (known, synced) = tokio::sync::oneshot::channel();
@@ -244,11 +246,11 @@ impl Operator {
         )
         .await;
         manager.begin().await;
-        Begun { session, manager, requests, tasks }
+        Begun { session, manager, requests, parking, tasks }
     }
 
     async fn work(&self, begun: Begun, stop: signal::Receiver<bool>) {
-        let Begun { session, manager, requests, mut tasks } = begun;
+        let Begun { session, manager, requests, parking, mut tasks } = begun;
         let known = (session.records.lock().len(), session.inventory.lock().len());
         tracing::info!(mappings = known.0, resources = known.1, cluster = %session.cluster, "ready");
         self.readiness.yes();
@@ -257,7 +259,7 @@ impl Operator {
         tasks.spawn(resync::run(session.clone(), self.options.resync.clone(), stop.clone()));
         let (end, ended) = signal::channel(false);
         let work = session.clone();
-        let mut queue = pin!(queue::run(requests, self.options.parallel, ended, move |subject| {
+        let mut queue = pin!(queue::run(requests, self.options.parallel, parking, ended, move |subject| {
             let session = work.clone();
             async move { reconcile(&session, subject).await }
         }));

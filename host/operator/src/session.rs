@@ -67,6 +67,8 @@ pub struct Progress {
     pub gone: Option<Instant>,
     /// How many stages of its way it has come to.
     pub stages: usize,
+    /// How often what the cloud works on was looked at.
+    pub polls: u32,
 }
 
 /// Whether a subject's object is there.
@@ -153,11 +155,20 @@ impl Session {
         progress.seen.map(|seen| seen.elapsed())
     }
 
+    /// Notes that what the cloud works on is not ready; answers how often it was not before.
+    pub fn polled(&self, uid: &Arc<str>) -> u32 {
+        let mut progress = self.progress.lock();
+        let progress = progress.entry(uid.clone()).or_default();
+        progress.polls += 1;
+        progress.polls - 1
+    }
+
     /// Notes success.
     pub fn succeeded(&self, uid: &Arc<str>, ready: bool) {
         if let Some(progress) = self.progress.lock().get_mut(uid) {
             progress.attempts = 0;
             if ready {
+                progress.polls = 0;
                 progress.seen = None;
             }
         }

@@ -239,7 +239,8 @@ impl Cluster {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
                 Err(error) => {
-                    return Err(error).with_context(|| format!("the API server does not serve {}", K::plural(&())));
+                    return Err(error)
+                        .with_context(|| format!("the API server does not serve {}", K::plural(&())));
                 }
             }
         }

@@ -155,7 +155,12 @@ async fn crds_are_what_kubernetes_takes() -> Result<()> {
         for name in ["cloudmappings.isthmus.dev", "policymodules.isthmus.dev"] {
             ensure!(names.contains(name), "{names}");
         }
-        fails(lab, &["operator", "--lease-seconds", "3"], &["'3' for '--lease-seconds <LEASE_SECONDS>'", "10..=3600"]).await?;
+        fails(
+            lab,
+            &["operator", "--lease-seconds", "3"],
+            &["'3' for '--lease-seconds <LEASE_SECONDS>'", "10..=3600"],
+        )
+        .await?;
         fails(lab, &["operator", "--os-cloud", "nowhere"], &["nowhere"]).await
     })
     .await

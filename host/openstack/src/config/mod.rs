@@ -80,7 +80,9 @@ pub enum ConfigError {
     #[error("no cloud chosen: set OS_CLOUD to one of [{0}], or OS_AUTH_URL and the other OS_* variables")]
     NoCloud(String),
     /// A cloud of clouds.yaml is wanted, and no clouds.yaml defines one.
-    #[error("no clouds.yaml with a cloud in it: looked for {0}; make one, or set OS_AUTH_URL and the other OS_* variables")]
+    #[error(
+        "no clouds.yaml with a cloud in it: looked for {0}; make one, or set OS_AUTH_URL and the other OS_* variables"
+    )]
     NoClouds(String),
     /// The cloud asked for is not there.
     #[error("no cloud {name:?} in clouds.yaml, which has [{known}]")]

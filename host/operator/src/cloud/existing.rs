@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use isthmus_model::observed::Target;
 use isthmus_model::retry::RetryClass;
-use isthmus_openstack::Neutron;
-use isthmus_openstack::neutron::{AddressGroup, Network, Port, Resource, SecurityGroup, Subnet};
+use isthmus_openstack::neutron::{AddressGroup, Network, Port, SecurityGroup, Subnet};
+use isthmus_openstack::octavia::{Listener, LoadBalancer, Pool, Resource};
+use isthmus_openstack::{Neutron, Octavia};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -48,14 +49,15 @@ type Slot = Arc<Mutex<Option<(Instant, Lookup)>>>;
 #[derive(Debug)]
 pub struct Existing {
     neutron: Neutron,
+    octavia: Option<Octavia>,
     project: Option<String>,
     /// One lock a key: those who ask the same wait for one answer.
     known: parking_lot::Mutex<HashMap<Key, Slot>>,
 }
 
 impl Existing {
-    pub(super) fn new(neutron: Neutron, project: Option<String>) -> Self {
-        Self { neutron, project, known: parking_lot::Mutex::default() }
+    pub(super) fn new(neutron: Neutron, octavia: Option<Octavia>, project: Option<String>) -> Self {
+        Self { neutron, octavia, project, known: parking_lot::Mutex::default() }
     }
 
     /// What a field of this name refers to by `text`, an id or a name.
@@ -64,13 +66,18 @@ impl Existing {
     /// The service's. That there is none, or that there are several, is [`Lookup::Not`].
     pub async fn of_field(&self, field: &str, text: &str) -> Result<Lookup> {
         match field {
-            "network" => self.find::<Network>(text).await,
-            "subnet" | "subnets" => self.find::<Subnet>(text).await,
-            "security_groups" | "group" | "vip_security_groups" => self.find::<SecurityGroup>(text).await,
-            "port" => self.find::<Port>(text).await,
-            "addresses" => self.find::<AddressGroup>(text).await,
+            "network" => self.find::<_, Network>(&self.neutron, text).await,
+            "subnet" | "subnets" => self.find::<_, Subnet>(&self.neutron, text).await,
+            "security_groups" | "group" | "vip_security_groups" => {
+                self.find::<_, SecurityGroup>(&self.neutron, text).await
+            }
+            "port" => self.find::<_, Port>(&self.neutron, text).await,
+            "addresses" => self.find::<_, AddressGroup>(&self.neutron, text).await,
+            "load_balancer" => self.balancing::<LoadBalancer>(text).await,
+            "listener" => self.balancing::<Listener>(text).await,
+            "pool" | "default_pool" => self.balancing::<Pool>(text).await,
             other => Ok(Lookup::Not(format!(
-                "field {other:?} refers to an existing resource, which this version looks up for networks, subnets, ports, security groups and address groups"
+                "field {other:?} refers to an existing resource, which this version looks up for networks, subnets, ports, security groups, address groups, load balancers, listeners and pools"
             ))),
         }
     }
@@ -80,7 +87,7 @@ impl Existing {
     /// # Errors
     /// As [`Self::of_field`].
     pub async fn subnet(&self, id: &str) -> Result<Lookup> {
-        self.find::<Subnet>(id).await
+        self.find::<_, Subnet>(&self.neutron, id).await
     }
 
     /// A network by id.
@@ -88,7 +95,7 @@ impl Existing {
     /// # Errors
     /// As [`Self::of_field`].
     pub async fn network(&self, id: &str) -> Result<Lookup> {
-        self.find::<Network>(id).await
+        self.find::<_, Network>(&self.neutron, id).await
     }
 
     /// Forgets everything: the service said that something is gone.
@@ -96,7 +103,14 @@ impl Existing {
         self.known.lock().clear();
     }
 
-    async fn find<R: Known>(&self, text: &str) -> Result<Lookup> {
+    async fn balancing<R: Known + Resource<In = Octavia>>(&self, text: &str) -> Result<Lookup> {
+        match &self.octavia {
+            Some(octavia) => self.find::<_, R>(octavia, text).await,
+            None => Ok(Lookup::Not("the catalog of this cloud has no load-balancer service".into())),
+        }
+    }
+
+    async fn find<S: Asked, R: Known + Resource<In = S>>(&self, service: &S, text: &str) -> Result<Lookup> {
         let slot = self.known.lock().entry((R::PATH, text.to_owned())).or_default().clone();
         let mut slot = slot.lock().await;
         if let Some((at, lookup)) = &*slot {
@@ -105,14 +119,14 @@ impl Existing {
                 return Ok(lookup.clone());
             }
         }
-        let lookup = self.ask::<R>(text).await?;
+        let lookup = self.ask::<S, R>(service, text).await?;
         *slot = Some((Instant::now(), lookup.clone()));
         Ok(lookup)
     }
 
-    async fn ask<R: Known>(&self, text: &str) -> Result<Lookup> {
+    async fn ask<S: Asked, R: Known + Resource<In = S>>(&self, service: &S, text: &str) -> Result<Lookup> {
         if is_uuid(text) {
-            return match self.neutron.get::<R>(text).await {
+            return match service.one::<R>(text).await {
                 Ok(found) => Ok(Lookup::Found(Arc::new(found.found()))),
                 Err(e) if e.class == RetryClass::NotFound => {
                     Ok(Lookup::Not(format!("there is no {} {text}", R::SINGULAR)))
@@ -120,7 +134,7 @@ impl Existing {
                 Err(e) => Err(CloudError::Service(e)),
             };
         }
-        let mut named: Vec<R> = self.neutron.list(&[("name", text)]).await?;
+        let mut named: Vec<R> = service.named(text).await?;
         // A credential may see every project's: ours go first, then what others share.
         if let Some(project) = &self.project {
             if named.iter().any(|r| r.project() == project) {
@@ -139,6 +153,36 @@ impl Existing {
                 Lookup::Not(format!("{} {} are named {text:?}: name one by its id", many.len(), R::PLURAL))
             }
         })
+    }
+}
+
+/// A service that is asked.
+trait Asked: Sync {
+    fn one<R: Resource<In = Self>>(
+        &self,
+        id: &str,
+    ) -> impl Future<Output = Result<R, isthmus_openstack::Error>> + Send;
+    fn named<R: Resource<In = Self>>(
+        &self,
+        name: &str,
+    ) -> impl Future<Output = Result<Vec<R>, isthmus_openstack::Error>> + Send;
+}
+
+impl Asked for Neutron {
+    async fn one<R: Resource<In = Self>>(&self, id: &str) -> Result<R, isthmus_openstack::Error> {
+        self.get(id).await
+    }
+    async fn named<R: Resource<In = Self>>(&self, name: &str) -> Result<Vec<R>, isthmus_openstack::Error> {
+        self.list(&[("name", name)]).await
+    }
+}
+
+impl Asked for Octavia {
+    async fn one<R: Resource<In = Self>>(&self, id: &str) -> Result<R, isthmus_openstack::Error> {
+        self.get(id).await
+    }
+    async fn named<R: Resource<In = Self>>(&self, name: &str) -> Result<Vec<R>, isthmus_openstack::Error> {
+        self.list(&[("name", name)]).await
     }
 }
 
@@ -205,6 +249,34 @@ impl Known for Port {
     fn found(&self) -> Found {
         let addresses = self.fixed_ips.iter().filter_map(|ip| ip.ip_address.parse().ok()).collect();
         Found { target: Target { id: self.id.clone(), addresses, cidr: None }, gateway: None, mtu: None }
+    }
+    fn project(&self) -> &str {
+        &self.project_id
+    }
+}
+
+impl Known for LoadBalancer {
+    fn found(&self) -> Found {
+        let addresses = self.vip_address.parse().into_iter().collect();
+        Found { target: Target { id: self.id.clone(), addresses, cidr: None }, gateway: None, mtu: None }
+    }
+    fn project(&self) -> &str {
+        &self.project_id
+    }
+}
+
+impl Known for Listener {
+    fn found(&self) -> Found {
+        plain(&self.id)
+    }
+    fn project(&self) -> &str {
+        &self.project_id
+    }
+}
+
+impl Known for Pool {
+    fn found(&self) -> Found {
+        plain(&self.id)
     }
     fn project(&self) -> &str {
         &self.project_id

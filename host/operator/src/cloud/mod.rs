@@ -3,19 +3,21 @@
 //! A new kind is a file here, a line in [`Cloud::new`], and its table in `isthmus_model::kinds`.
 
 mod existing;
+mod octavia;
 mod port;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, FutureExt};
 use isthmus_model::desired::Entry;
 use isthmus_model::kinds::Kind;
 use isthmus_model::mark::Mark;
 use isthmus_model::observed::Observed;
 use isthmus_model::retry::RetryClass;
-use isthmus_openstack::Neutron;
+use isthmus_model::snapshot::Provider;
 use isthmus_openstack::neutron::Quotas;
+use isthmus_openstack::{Neutron, Octavia};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
@@ -23,6 +25,8 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 pub use existing::{Existing, Lookup};
+
+use crate::queue::Parking;
 
 /// Why a call to the cloud did not do what was asked.
 #[derive(Debug, Error)]
@@ -43,6 +47,28 @@ pub enum CloudError {
         /// What is wrong.
         message: String,
     },
+    /// A load balancer that takes no changes for a long time now.
+    #[error(
+        "load balancer {load_balancer} takes no changes: {part} has been in the works for a minute or more"
+    )]
+    Busy {
+        /// Its id.
+        load_balancer: String,
+        /// The part of it that is PENDING.
+        part: String,
+    },
+    /// A load balancer that Octavia gave up.
+    #[error("load balancer {load_balancer} is in ERROR: Octavia takes no changes of it")]
+    Failed {
+        /// Its id.
+        load_balancer: String,
+    },
+    /// Nothing of the kind is made before it is known what there is (invariant 4).
+    #[error("what there is of kind {0} could not be listed yet: nothing of it is made or changed before")]
+    NotListed(Kind),
+    /// The cloud has no such service.
+    #[error("the catalog of this cloud has no service for a {0}")]
+    NoService(Kind),
     /// There is no driver for the kind.
     #[error("this version of Isthmus makes no {0}: use a module that does without, or a later version")]
     Unsupported(Kind),
@@ -53,7 +79,8 @@ impl CloudError {
     pub fn class(&self) -> RetryClass {
         match self {
             Self::Service(error) | Self::Gone(error) => error.class,
-            Self::Field { .. } | Self::Unsupported(_) => RetryClass::Invalid,
+            Self::Busy { .. } | Self::Failed { .. } | Self::NotListed(_) => RetryClass::Transient,
+            Self::Field { .. } | Self::Unsupported(_) | Self::NoService(_) => RetryClass::Invalid,
         }
     }
 }
@@ -100,10 +127,12 @@ pub struct Update<'a> {
 
 /// One kind of resource in the cloud.
 pub trait Driver: Send + Sync {
-    /// All resources of the kind in our project that carry this tag.
+    /// All resources of the kind in our project that carry these tags, with commas in between.
     fn list<'a>(&'a self, tag: &'a str) -> BoxFuture<'a, Result<Vec<Observed>>>;
     /// Those of [`Driver::list`] that are of the subject with this uid.
-    fn list_of<'a>(&'a self, tag: &'a str, subject: &'a str) -> BoxFuture<'a, Result<Vec<Observed>>>;
+    fn list_of<'a>(&'a self, tag: &'a str, subject: &'a str) -> BoxFuture<'a, Result<Vec<Observed>>> {
+        async move { self.list(&format!("{tag},{}", Mark::subject_tag(subject))).await }.boxed()
+    }
     /// Makes one, marked in the same call.
     fn create<'a>(&'a self, create: Create<'a>) -> BoxFuture<'a, Result<Observed>>;
     /// Changes one that was seen with our mark.
@@ -113,6 +142,10 @@ pub trait Driver: Send + Sync {
     fn update<'a>(&'a self, update: Update<'a>) -> BoxFuture<'a, Result<Observed>>;
     /// Deletes one. That it is gone already is success.
     fn delete<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>>;
+    /// Looks again at one that was not ready; `None`: it is gone.
+    fn refresh<'a>(&'a self, observed: &'a Observed) -> BoxFuture<'a, Result<Option<Observed>>> {
+        async { Ok(Some(observed.clone())) }.boxed()
+    }
     /// Lets one go: it loses our mark, and gets this tag in its place.
     fn retain<'a>(&'a self, observed: &'a Observed, tag: &'a str) -> BoxFuture<'a, Result<()>>;
 }
@@ -123,8 +156,20 @@ pub struct Cloud {
     /// Look-ups of what is not ours.
     pub existing: Existing,
     neutron: Neutron,
+    octavia: Option<Octavia>,
     project: Option<String>,
+    /// Kinds of which everything was listed at least once.
+    listed: parking_lot::Mutex<BTreeSet<Kind>>,
     quotas: tokio::sync::Mutex<Option<(Instant, Quotas)>>,
+}
+
+/// What a list of everything came to.
+#[derive(Debug, Default)]
+pub struct Listed {
+    /// What there is.
+    pub resources: Vec<Observed>,
+    /// Kinds that could not be listed.
+    pub unlisted: BTreeSet<Kind>,
 }
 
 /// How long limit and use of quotas are believed.
@@ -137,45 +182,95 @@ impl std::fmt::Debug for Cloud {
 }
 
 impl Cloud {
-    /// Drivers for everything that this version makes, in one project.
-    pub fn new(neutron: Neutron, project: Option<String>) -> Self {
+    /// Drivers for everything that this version makes, in one project. `octavia`: `None` where the cloud has none.
+    pub fn new(
+        neutron: Neutron,
+        octavia: Option<Octavia>,
+        project: Option<String>,
+        parking: &Parking,
+    ) -> Self {
         let scope = Scope { neutron: neutron.clone(), project: project.clone() };
-        let drivers: [(Kind, Box<dyn Driver>); 1] = [(Kind::Port, Box::new(port::Ports(scope)))];
-        let existing = Existing::new(neutron.clone(), project.clone());
-        let quotas = tokio::sync::Mutex::default();
-        Self { drivers: drivers.into_iter().collect(), existing, neutron, project, quotas }
+        let mut drivers: BTreeMap<Kind, Box<dyn Driver>> = BTreeMap::new();
+        drivers.insert(Kind::Port, Box::new(port::Ports(scope)));
+        let existing = Existing::new(neutron.clone(), octavia.clone(), project.clone());
+        if let Some(octavia) = octavia.clone() {
+            drivers.extend(octavia::drivers(octavia, project.clone(), parking));
+        }
+        let (listed, quotas) = (parking_lot::Mutex::default(), tokio::sync::Mutex::default());
+        Self { drivers, existing, neutron, octavia, project, listed, quotas }
     }
 
     /// The driver of a kind.
     ///
     /// # Errors
-    /// [`CloudError::Unsupported`].
+    /// [`CloudError::Unsupported`], [`CloudError::NoService`], [`CloudError::NotListed`].
     pub fn driver(&self, kind: Kind) -> Result<&dyn Driver> {
-        self.drivers.get(&kind).map(AsRef::as_ref).ok_or(CloudError::Unsupported(kind))
+        let driver = self.drivers.get(&kind).ok_or(match octavia::KINDS.contains(&kind) {
+            true => CloudError::NoService(kind),
+            false => CloudError::Unsupported(kind),
+        })?;
+        if !self.listed.lock().contains(&kind) {
+            return Err(CloudError::NotListed(kind));
+        }
+        Ok(driver.as_ref())
+    }
+
+    /// Whether everything of every kind was listed at least once.
+    pub fn is_listed(&self) -> bool {
+        self.listed.lock().len() == self.drivers.len()
     }
 
     /// Everything with this tag, of all kinds.
     ///
     /// # Errors
-    /// The first kind that can't be listed: half a list would look like things deleted.
-    pub async fn list(&self, tag: &str) -> Result<Vec<Observed>> {
-        let mut all = Vec::new();
-        for driver in self.drivers.values() {
-            all.extend(driver.list(tag).await?);
+    /// Neutron's: half a list would look like things deleted. Another service's is that of its kinds alone.
+    pub async fn list(&self, tag: &str) -> Result<Listed> {
+        let mut all = Listed::default();
+        for (kind, driver) in &self.drivers {
+            match driver.list(tag).await {
+                Ok(found) => {
+                    all.resources.extend(found);
+                    self.listed.lock().insert(*kind);
+                }
+                Err(error) if octavia::KINDS.contains(kind) => {
+                    tracing::warn!(%kind, %error, "can't be listed: what is known of it stays as it is");
+                    all.unlisted.insert(*kind);
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(all)
     }
 
-    /// Everything with this tag that is of one subject.
+    /// Everything with this tag that is of one subject and of these kinds.
     ///
     /// # Errors
-    /// As [`Self::list`].
-    pub async fn list_of(&self, tag: &str, subject: &str) -> Result<Vec<Observed>> {
+    /// The service's.
+    pub async fn list_of(&self, tag: &str, subject: &str, kinds: &BTreeSet<Kind>) -> Result<Vec<Observed>> {
         let mut all = Vec::new();
-        for driver in self.drivers.values() {
-            all.extend(driver.list_of(tag, subject).await?);
+        for kind in kinds {
+            all.extend(self.driver(*kind)?.list_of(tag, subject).await?);
         }
         Ok(all)
+    }
+
+    /// Aliases of Neutron's extensions, sorted.
+    ///
+    /// # Errors
+    /// Neutron's.
+    pub async fn extensions(&self) -> Result<Vec<String>> {
+        Ok(self.neutron.extensions().await?.into_iter().collect())
+    }
+
+    /// The load-balancer providers and what they can do; none where there is no Octavia.
+    ///
+    /// # Errors
+    /// Octavia's.
+    pub async fn providers(&self) -> Result<Vec<Provider>> {
+        match &self.octavia {
+            Some(octavia) => octavia::providers(octavia).await,
+            None => Ok(Vec::new()),
+        }
     }
 
     /// The project that everything is made in.

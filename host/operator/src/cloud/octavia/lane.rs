@@ -1,0 +1,175 @@
+//! Lanes: a load balancer takes one change at a time. While it is `PENDING_*`, Octavia answers every write on it or on
+//! anything below it with 409; so writes form a queue, and each waits until the one before it is through.
+//!
+//! Who waits takes no place among the reconciles ([`Parking`]), and no lane waits for another.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::cloud::{CloudError, Result};
+use crate::queue::Parking;
+
+/// How long a load balancer may be busy before those who wait for it say so and come again later. A whole tree takes 20 s.
+const LIMIT: Duration = Duration::from_secs(60);
+/// Between two looks: the first, and the longest.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
+
+/// What a load balancer and everything below it are at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Status {
+    /// It takes changes.
+    Settled,
+    /// A part of it (its name for people) is being made, changed or deleted.
+    Pending(String),
+    /// It failed: Octavia takes no change of it any more.
+    Failed,
+}
+
+/// Looks at a load balancer.
+pub(super) trait Look: Send + Sync {
+    /// The state of its whole tree: it may be ACTIVE while its pools are not.
+    fn look<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Status>>;
+}
+
+/// The lanes of all load balancers.
+pub(super) struct Lanes {
+    look: Box<dyn Look>,
+    parking: Parking,
+    lanes: parking_lot::Mutex<HashMap<String, Arc<Mutex<Lane>>>>,
+}
+
+/// What is known of a load balancer by who has the turn.
+#[derive(Default)]
+struct Lane {
+    /// A write was sent, and nobody has looked since.
+    busy: bool,
+    /// Somebody waited for it for [`LIMIT`]: the next one looks once, and waits no longer.
+    stuck: bool,
+}
+
+impl Lanes {
+    pub(super) fn new(look: Box<dyn Look>, parking: Parking) -> Self {
+        Self { look, parking, lanes: parking_lot::Mutex::default() }
+    }
+
+    /// Waits for the turn on a load balancer, and until that takes changes; then makes the change. In order of asking.
+    ///
+    /// # Errors
+    /// The change's own; [`CloudError::Busy`] and [`CloudError::Failed`], where it was not tried.
+    pub(super) async fn change<T, F>(&self, id: &str, change: impl Fn() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let lane = self.lanes.lock().entry(id.to_owned()).or_default().clone();
+        let mut lane = self.parking.park(lane.lock()).await;
+        let begun = Instant::now();
+        loop {
+            if lane.busy {
+                self.settle(id, &mut lane, begun).await?;
+            }
+            let done = change().await;
+            // Whatever the answer is, the write may have come through.
+            lane.busy = true;
+            match done {
+                // Somebody else changes it too, on a load balancer that is not ours alone.
+                Err(CloudError::Service(error)) if error.immutable() && begun.elapsed() < LIMIT => {}
+                done => return done,
+            }
+        }
+    }
+
+    async fn settle(&self, id: &str, lane: &mut Lane, begun: Instant) -> Result<()> {
+        let (mut pause, most) = PAUSE;
+        loop {
+            match self.parking.park(self.look.look(id)).await? {
+                Status::Settled => {
+                    *lane = Lane::default();
+                    return Ok(());
+                }
+                Status::Failed => return Err(CloudError::Failed { load_balancer: id.into() }),
+                Status::Pending(part) if lane.stuck || begun.elapsed() >= LIMIT => {
+                    lane.stuck = true;
+                    return Err(CloudError::Busy { load_balancer: id.into(), part });
+                }
+                Status::Pending(_) => self.parking.park(tokio::time::sleep(pause)).await,
+            }
+            pause = (pause * 3 / 2).min(most);
+        }
+    }
+
+    /// Notes that a load balancer is at work.
+    pub(super) async fn busy(&self, id: &str) {
+        let lane = self.lanes.lock().entry(id.to_owned()).or_default().clone();
+        lane.lock().await.busy = true;
+    }
+
+    /// Forgets a load balancer that is gone.
+    pub(super) fn forget(&self, id: &str) {
+        self.lanes.lock().remove(id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::FutureExt;
+
+    use super::*;
+
+    /// Answers these in turn, the last one for ever.
+    struct Script(parking_lot::Mutex<VecDeque<Status>>, AtomicUsize);
+
+    impl Look for Arc<Script> {
+        fn look<'a>(&'a self, _id: &'a str) -> BoxFuture<'a, Result<Status>> {
+            self.1.fetch_add(1, Ordering::SeqCst);
+            let mut script = self.0.lock();
+            let next = if script.len() > 1 { script.pop_front() } else { script.front().cloned() };
+            async move { Ok(next.unwrap_or(Status::Settled)) }.boxed()
+        }
+    }
+
+    fn lanes(script: &[Status]) -> (Lanes, Arc<Script>) {
+        let script =
+            Arc::new(Script(parking_lot::Mutex::new(script.iter().cloned().collect()), AtomicUsize::new(0)));
+        (Lanes::new(Box::new(script.clone()), Parking::default()), script)
+    }
+
+    fn pending() -> Status {
+        Status::Pending("pool p".into())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_next_change_waits_until_the_tree_is_settled() {
+        let (lanes, script) = lanes(&[pending(), pending(), Status::Settled]);
+        lanes.change("lb", async || Ok(())).await.unwrap();
+        assert_eq!(script.1.load(Ordering::SeqCst), 0, "nobody looks before the first change");
+        lanes.change("other", async || Ok(())).await.unwrap();
+        lanes.change("lb", async || Ok(())).await.unwrap();
+        assert_eq!(script.1.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_stays_pending_or_failed_holds_nobody_for_ever() {
+        let (stuck, _) = lanes(&[pending()]);
+        stuck.change("lb", async || Ok(())).await.unwrap();
+        let begun = Instant::now();
+        let error = stuck.change("lb", async || Ok(())).await.unwrap_err();
+        assert!(matches!(error, CloudError::Busy { part, .. } if part == "pool p"));
+        assert!(begun.elapsed() < LIMIT * 2);
+        let begun = Instant::now();
+        stuck.change("lb", async || Ok(())).await.unwrap_err();
+        assert!(begun.elapsed() < Duration::from_secs(1), "the next one need not wait as long");
+
+        let (failed, _) = lanes(&[Status::Failed]);
+        failed.change("lb", async || Ok(())).await.unwrap();
+        let error = failed.change("lb", async || Ok(())).await.unwrap_err();
+        assert!(matches!(error, CloudError::Failed { .. }));
+    }
+}

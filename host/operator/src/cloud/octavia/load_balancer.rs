@@ -1,0 +1,213 @@
+//! Load balancers themselves. The VIP is best a port of the same mapping: then the address outlives the load balancer.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::{BoxFuture, FutureExt};
+use isthmus_model::kinds::Kind;
+use isthmus_model::observed::Observed;
+use isthmus_openstack::octavia::{
+    AdditionalVipRequest, LoadBalancer, LoadBalancerCreate, LoadBalancerUpdate,
+};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::{Common, Scope, asked, gone, set, tags};
+use crate::cloud::{CloudError, Create, Driver, Result, Update, typed, untyped};
+
+/// How long a load balancer may take to go before it is said that it does.
+const GOING: Duration = Duration::from_secs(60);
+
+pub(super) struct LoadBalancers(pub(super) Arc<Scope>);
+
+/// The contract's `load-balancer`, references as ids.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fields {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vip: Option<Vip>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vip_security_groups: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    additional_vips: Option<Vec<FixedIp>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flavor: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    availability_zone: Option<String>,
+}
+
+/// Asked for as one or the other; observed as both.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Vip {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fixed_ip: Option<FixedIp>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FixedIp {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subnet: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+}
+
+fn text(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+fn observed(found: LoadBalancer) -> Observed {
+    let first: Option<IpAddr> = found.vip_address.parse().ok();
+    let further = found.additional_vips.iter().filter_map(|vip| vip.ip_address.parse().ok());
+    let addresses = first.into_iter().chain(further).collect();
+    let vip = |subnet: String, address: String| FixedIp { subnet: text(subnet), address: text(address) };
+    let fields = Fields {
+        vip: Some(Vip {
+            port: text(found.vip_port_id),
+            fixed_ip: Some(vip(found.vip_subnet_id, found.vip_address)),
+        }),
+        vip_security_groups: Some(found.vip_sg_ids),
+        additional_vips: Some(
+            found.additional_vips.into_iter().map(|a| vip(a.subnet_id, a.ip_address)).collect(),
+        ),
+        provider: asked(&found.tags, "provider").or_else(|| text(found.provider)),
+        flavor: asked(&found.tags, "flavor").or(found.flavor_id),
+        availability_zone: found.availability_zone,
+    };
+    let common = Common {
+        id: found.id,
+        name: found.name,
+        description: found.description,
+        project_id: found.project_id,
+        tags: found.tags,
+        provisioning_status: found.provisioning_status,
+        created_at: found.created_at,
+    };
+    Observed { addresses, ..common.observed(Kind::LoadBalancer, untyped(&fields)) }
+}
+
+impl LoadBalancers {
+    async fn creation(&self, create: &Create<'_>, fields: Fields) -> Result<LoadBalancerCreate> {
+        let vip = fields.vip.unwrap_or_default();
+        let fixed = vip.fixed_ip.unwrap_or_default();
+        let flavor_id = match &fields.flavor {
+            Some(flavor) => Some(self.flavor(create, flavor).await?),
+            None => None,
+        };
+        let further = fields.additional_vips.unwrap_or_default().into_iter().map(|ip| AdditionalVipRequest {
+            subnet_id: ip.subnet.unwrap_or_default(),
+            ip_address: ip.address,
+        });
+        let further: Vec<_> = further.collect();
+        Ok(LoadBalancerCreate {
+            name: Some(create.name.clone()),
+            description: create.entry.description.clone(),
+            project_id: self.0.project.clone(),
+            tags: Some(tags(&create.mark, create.entry)),
+            vip_port_id: vip.port,
+            vip_subnet_id: fixed.subnet,
+            vip_address: fixed.address,
+            vip_sg_ids: fields.vip_security_groups.filter(|groups| !groups.is_empty()),
+            additional_vips: (!further.is_empty()).then_some(further),
+            provider: fields.provider,
+            flavor_id,
+            availability_zone: fields.availability_zone,
+            ..LoadBalancerCreate::default()
+        })
+    }
+
+    /// Id of a flavor, by id or name.
+    async fn flavor(&self, create: &Create<'_>, wanted: &str) -> Result<String> {
+        let found = self.0.octavia.flavor(wanted).await?;
+        found.map(|flavor| flavor.id).ok_or_else(|| CloudError::Field {
+            kind: Kind::LoadBalancer,
+            name: create.entry.name.clone(),
+            message: format!("flavor: there is none with the id or name {wanted:?}"),
+        })
+    }
+
+    /// Waits until it is gone: what it used (the VIP's port) can be deleted only then.
+    async fn gone(&self, id: &str) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            let Some(found) = self.0.look::<LoadBalancer>(id).await? else { return Ok(()) };
+            if begun.elapsed() > GOING {
+                let part = format!("it is {}, and", found.provisioning_status);
+                return Err(CloudError::Busy { load_balancer: id.into(), part });
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+}
+
+impl Driver for LoadBalancers {
+    fn list<'a>(&'a self, tag: &'a str) -> BoxFuture<'a, Result<Vec<Observed>>> {
+        async move { Ok(self.0.list::<LoadBalancer>(tag).await?.into_iter().map(observed).collect()) }.boxed()
+    }
+
+    fn create<'a>(&'a self, create: Create<'a>) -> BoxFuture<'a, Result<Observed>> {
+        async move {
+            let fields: Fields = typed(create.entry, create.fields.clone())?;
+            let body = self.creation(&create, fields).await?;
+            let made = self.0.octavia.create::<LoadBalancer>(&body).await?;
+            // It is PENDING_CREATE: what comes below it waits.
+            self.0.lanes.busy(&made.id).await;
+            Ok(observed(made))
+        }
+        .boxed()
+    }
+
+    fn update<'a>(&'a self, update: Update<'a>) -> BoxFuture<'a, Result<Observed>> {
+        async move {
+            let fields: Fields = typed(update.entry, set(&update))?;
+            let id = &update.observed.id;
+            let body = LoadBalancerUpdate {
+                name: update.name.clone(),
+                description: update.description.clone(),
+                tags: (update.tags || update.remark).then(|| tags(&update.mark, update.entry)),
+                vip_sg_ids: fields.vip_security_groups,
+                ..LoadBalancerUpdate::default()
+            };
+            let change = || async { Ok(self.0.octavia.update::<LoadBalancer>(id, &body).await?) };
+            match self.0.lanes.change(id, change).await {
+                Ok(changed) => Ok(observed(changed)),
+                Err(error) => Err(self.0.failed::<LoadBalancer>(id, error).await),
+            }
+        }
+        .boxed()
+    }
+
+    fn refresh<'a>(&'a self, old: &'a Observed) -> BoxFuture<'a, Result<Option<Observed>>> {
+        async move { Ok(self.0.look::<LoadBalancer>(&old.id).await?.map(observed)) }.boxed()
+    }
+
+    fn delete<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
+        async move {
+            let delete = || async { Ok(self.0.octavia.delete::<LoadBalancer>(id).await.map(drop)?) };
+            self.0.lanes.change(id, delete).await?;
+            self.0.parking.park(self.gone(id)).await?;
+            self.0.lanes.forget(id);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn retain<'a>(&'a self, observed: &'a Observed, tag: &'a str) -> BoxFuture<'a, Result<()>> {
+        async move {
+            let tags = observed.tags.iter().cloned().chain([tag.to_owned()]).collect();
+            let body = LoadBalancerUpdate { tags: Some(tags), ..LoadBalancerUpdate::default() };
+            let id = &observed.id;
+            let change = || async {
+                self.0.octavia.update::<LoadBalancer>(id, &body).await.map(drop).map_err(gone)
+            };
+            self.0.lanes.change(id, change).await
+        }
+        .boxed()
+    }
+}

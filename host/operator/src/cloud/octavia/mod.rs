@@ -1,0 +1,259 @@
+//! Octavia: load balancers, and what is below them.
+//!
+//! Marks are tags (Octavia's API 2.5 and later). What Octavia answers otherwise than it was asked (a flavor's name, a
+//! policy's precedence) is kept in a tag too, so that what is observed can be compared with what is desired.
+
+mod l7_policy;
+mod lane;
+mod listener;
+mod load_balancer;
+mod monitor;
+mod order;
+mod pool;
+mod providers;
+mod rules;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures::future::{BoxFuture, FutureExt};
+use isthmus_model::desired::Entry;
+use isthmus_model::kinds::Kind;
+use isthmus_model::mark::Mark;
+use isthmus_model::observed::{Observed, State};
+use isthmus_model::retry::RetryClass;
+use isthmus_model::snapshot::Provider;
+use isthmus_model::value::Value;
+use isthmus_openstack::Octavia;
+use isthmus_openstack::octavia::{Creatable, Listener, Resource, StatusTree, pending};
+
+use self::lane::{Lanes, Look, Status};
+use super::{CloudError, Driver, Result, Update};
+use crate::queue::Parking;
+
+/// The kinds that are Octavia's.
+pub(super) const KINDS: [Kind; 4] = [Kind::LoadBalancer, Kind::Listener, Kind::Pool, Kind::L7Policy];
+
+/// The drivers of all of them.
+pub(super) fn drivers(
+    octavia: Octavia,
+    project: Option<String>,
+    parking: &Parking,
+) -> [(Kind, Box<dyn Driver>); 4] {
+    let lanes = Lanes::new(Box::new(octavia.clone()), parking.clone());
+    let (owners, project) = (parking_lot::Mutex::default(), project);
+    let scope = Arc::new(Scope { octavia, project, lanes, owners, parking: parking.clone() });
+    [
+        (Kind::LoadBalancer, Box::new(load_balancer::LoadBalancers(scope.clone()))),
+        (Kind::Listener, Box::new(listener::Listeners(scope.clone()))),
+        (Kind::Pool, Box::new(pool::Pools::new(scope.clone()))),
+        (Kind::L7Policy, Box::new(l7_policy::L7Policies::new(scope))),
+    ]
+}
+
+/// The providers and what they can do, by name.
+pub(super) async fn providers(octavia: &Octavia) -> Result<Vec<Provider>> {
+    let mut names: Vec<String> = octavia.providers().await?.into_iter().map(|p| p.name).collect();
+    names.sort();
+    Ok(names.iter().map(|name| providers::capabilities(name)).collect())
+}
+
+/// What the drivers share.
+struct Scope {
+    octavia: Octavia,
+    project: Option<String>,
+    lanes: Lanes,
+    parking: Parking,
+    /// Id of the load balancer of each listener, pool and policy: whose lane its writes wait in.
+    owners: parking_lot::Mutex<HashMap<String, String>>,
+}
+
+/// What is below a load balancer.
+trait Below: Resource<In = Octavia> {
+    /// Id of its load balancer; `None`: it is below a listener.
+    fn load_balancer(&self) -> Option<&str>;
+    /// Id of its listener.
+    fn listener(&self) -> Option<&str> {
+        None
+    }
+}
+
+impl Scope {
+    /// All of a kind with this tag. A credential that sees other projects sees theirs too: the project is part of the query.
+    async fn list<R: Resource<In = Octavia>>(&self, tag: &str) -> Result<Vec<R>> {
+        let project = self.project.as_deref().map(|p| ("project_id", p));
+        let query: Vec<(&str, &str)> = [("tags", tag)].into_iter().chain(project).collect();
+        Ok(self.octavia.list::<R>(&query).await?)
+    }
+
+    /// Notes whose lane an object's writes wait in.
+    fn belongs(&self, id: &str, load_balancer: &str) {
+        self.owners.lock().insert(id.to_owned(), load_balancer.to_owned());
+    }
+
+    /// The load balancer of an object.
+    async fn owner<R: Below>(&self, id: &str) -> Result<String> {
+        if let Some(known) = self.owners.lock().get(id) {
+            return Ok(known.clone());
+        }
+        let found: R = self.octavia.get(id).await.map_err(gone)?;
+        let owner = match (found.load_balancer(), found.listener()) {
+            (Some(load_balancer), _) => load_balancer.to_owned(),
+            (None, Some(listener)) => self.owner_of_listener(listener).await?,
+            (None, None) => String::new(),
+        };
+        self.belongs(id, &owner);
+        Ok(owner)
+    }
+
+    /// The load balancer of a listener, ours or not.
+    async fn owner_of_listener(&self, listener: &str) -> Result<String> {
+        if let Some(known) = self.owners.lock().get(listener) {
+            return Ok(known.clone());
+        }
+        let found: Listener = self.octavia.get(listener).await?;
+        let owner = found.load_balancer().unwrap_or_default().to_owned();
+        self.belongs(listener, &owner);
+        Ok(owner)
+    }
+
+    /// A resource as it is now; `None`: it is gone.
+    async fn look<R: Resource<In = Octavia>>(&self, id: &str) -> Result<Option<R>> {
+        match self.octavia.get::<R>(id).await {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.class == RetryClass::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Deletes something below a load balancer. That it is gone already is success.
+    async fn delete<R: Below + Creatable>(&self, id: &str) -> Result<()> {
+        let owner = match self.owner::<R>(id).await {
+            Err(CloudError::Gone(_)) => return Ok(()),
+            owner => owner?,
+        };
+        let delete = || async { Ok(self.octavia.delete::<R>(id).await.map(drop)?) };
+        self.lanes.change(&owner, delete).await?;
+        self.owners.lock().remove(id);
+        Ok(())
+    }
+
+    /// The error of a write on an object: where it is gone itself, that is told from a reference that is.
+    async fn failed<R: Resource<In = Octavia>>(&self, id: &str, error: CloudError) -> CloudError {
+        match error {
+            CloudError::Service(error) if error.class == RetryClass::NotFound => {
+                match self.look::<R>(id).await {
+                    Ok(None) => CloudError::Gone(error),
+                    _ => CloudError::Service(error),
+                }
+            }
+            error => error,
+        }
+    }
+}
+
+impl Look for Octavia {
+    fn look<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Status>> {
+        async move {
+            let tree = self.status_tree(id).await?;
+            Ok(status(&tree))
+        }
+        .boxed()
+    }
+}
+
+/// What a status tree says: pending, where any part of it is; failed, where the load balancer itself is.
+fn status(tree: &StatusTree) -> Status {
+    let part =
+        |kind: &str, id: &str, status: &str| pending(status).then(|| format!("{kind} {id} ({status})"));
+    let own = part("it", "", &tree.provisioning_status);
+    let mut below = tree.listeners.iter().flat_map(|listener| {
+        let pools = listener.pools.iter().filter(|pool| pool.pending());
+        let pools = pools.map(|pool| format!("pool {} ({})", pool.id, pool.provisioning_status));
+        part("listener", &listener.id, &listener.provisioning_status).into_iter().chain(pools)
+    });
+    match own.or_else(|| below.next()) {
+        Some(part) => Status::Pending(part),
+        None if tree.provisioning_status == "ERROR" => Status::Failed,
+        None => Status::Settled,
+    }
+}
+
+/// State in the terms of the contract.
+fn state(provisioning: &str) -> State {
+    match provisioning {
+        "ACTIVE" => State::Ready,
+        "ERROR" => State::Failed,
+        _ => State::Pending,
+    }
+}
+
+fn gone(error: isthmus_openstack::Error) -> CloudError {
+    match error.class {
+        RetryClass::NotFound => CloudError::Gone(error),
+        _ => CloudError::Service(error),
+    }
+}
+
+/// What all of Octavia's objects have.
+struct Common {
+    id: String,
+    name: String,
+    description: String,
+    project_id: String,
+    tags: Vec<String>,
+    provisioning_status: String,
+    created_at: Option<String>,
+}
+
+impl Common {
+    fn observed(self, kind: Kind, fields: super::Fields) -> Observed {
+        let tags = || self.tags.iter().map(String::as_str);
+        Observed {
+            kind,
+            mark: Mark::from_tags(tags()),
+            project: (!self.project_id.is_empty()).then(|| self.project_id.clone()),
+            fields,
+            tags: Mark::others(tags()),
+            state: state(&self.provisioning_status),
+            revision: None,
+            addresses: Vec::new(),
+            cidr: None,
+            id: self.id,
+            display_name: self.name,
+            description: self.description,
+            created: self.created_at.unwrap_or_default(),
+        }
+    }
+}
+
+/// In front of what was asked for and is answered otherwise: the id of a flavor, another name of a provider, a position.
+/// A module can't give a tag that begins so.
+const ASKED: &str = "isthmus:asked:";
+/// The fields that are kept so.
+const KEPT: [&str; 3] = ["flavor", "precedence", "provider"];
+
+/// The tags of an object of ours: its mark, the module's, and what was asked for.
+fn tags(mark: &Mark, entry: &Entry) -> Vec<String> {
+    let asked = KEPT.into_iter().filter_map(|field| match entry.fields.get(field) {
+        Some(Value::Text(text)) => Some(format!("{ASKED}{field}={text}")),
+        _ => None,
+    });
+    mark.tags().into_iter().chain(entry.tags.iter().cloned()).chain(asked).collect()
+}
+
+/// What was asked for, by its tag.
+fn asked(tags: &[String], what: &str) -> Option<String> {
+    tags.iter().find_map(|tag| tag.strip_prefix(ASKED)?.strip_prefix(what)?.strip_prefix('=').map(Into::into))
+}
+
+/// Whether an update says to clear a field.
+fn cleared(update: &Update<'_>, name: &str) -> bool {
+    update.fields.get(name).is_some_and(serde_json::Value::is_null)
+}
+
+/// The fields that an update sets.
+fn set(update: &Update<'_>) -> super::Fields {
+    let set = update.fields.iter().filter(|(_, value)| !value.is_null());
+    set.map(|(name, value)| (name.clone(), value.clone())).collect()
+}

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`crd`], [`names`] | the custom resources; labels, annotations and the finalizer |
 //! | [`client`], [`error`] | the connection with its timeouts and its count of writes; failures with their retry class |
+//! | [`report`] | what we write to objects of others |
 //! | [`discovery`] | what the API server calls a kind |
 //! | [`store`] | projected objects, and snapshots of them |
 //! | [`watch`] | one projected watch a kind; typed watches of our own resources |
@@ -25,6 +26,7 @@ pub mod events;
 pub mod lease;
 pub mod mapping;
 pub mod names;
+pub mod report;
 pub mod store;
 pub mod watch;
 

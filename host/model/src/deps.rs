@@ -56,6 +56,14 @@ impl<S: Clone + Ord + Hash> DependencyIndex<S> {
         self.reads.insert(subject.clone(), shared);
     }
 
+    /// Adds to what this subject has read.
+    pub fn add(&mut self, subject: &S, reads: &ReadSet) {
+        let before = self.reads.get(subject).map(|before| ReadSet::clone(before)).unwrap_or_default();
+        if !reads.is_subset(&before) {
+            self.set(subject, before.union(reads).cloned().collect());
+        }
+    }
+
     /// Forgets a subject.
     pub fn remove(&mut self, subject: &S) {
         let Some(reads) = self.reads.remove(subject) else { return };

@@ -35,6 +35,7 @@ pub mod queue;
 pub mod reconcile;
 pub mod records;
 pub mod refs;
+mod report;
 pub mod resync;
 pub mod run;
 pub mod session;

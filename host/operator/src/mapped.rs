@@ -14,6 +14,7 @@ use isthmus_policy::{CallError, Mapped, Stop};
 
 use crate::metrics::Call;
 use crate::modules::{Lane, Serving};
+use crate::report::outcome_of;
 use crate::session::Session;
 use crate::status::Versions;
 
@@ -26,6 +27,8 @@ pub struct Mapping {
     pub condition: Condition,
     /// There is nothing to say where nothing is recorded: the subject waits.
     pub quiet: bool,
+    /// What the module said in place of a list.
+    pub outcome: Option<Outcome>,
     /// It may be better at the next call, although nothing that was read changes.
     pub passing: bool,
     /// The versions that said it.
@@ -58,7 +61,7 @@ impl Mapping {
     }
 
     fn new(verdict: Verdict, condition: Condition, versions: Versions) -> Self {
-        Self { verdict, condition, quiet: false, passing: false, versions }
+        Self { verdict, condition, quiet: false, outcome: None, passing: false, versions }
     }
 }
 
@@ -120,7 +123,8 @@ impl Session {
             &*serving.revision,
         ));
         let versions = serving.versions(&mapped, input);
-        self.judge(subject, mapped, versions)
+        let outcome = mapped.result.as_ref().err().and_then(outcome_of);
+        Mapping { outcome, ..self.judge(subject, mapped, versions) }
     }
 
     /// Every call that was made, also a failed one whose fallback answered.

@@ -123,7 +123,7 @@ impl Session {
             self.seen(&subject.uid);
         }
         let mapping = self.map(subject, stored, snapshot.clone(), known.is_some()).await;
-        match mapping.verdict {
+        let next = match mapping.verdict {
             Verdict::List(ref list) => {
                 self.stage(subject, 0);
                 self.realize(subject, known, list, &mapping).await
@@ -133,7 +133,9 @@ impl Session {
                 None => Ok(Next::Done),
             },
             Verdict::Frozen(ref condition) => self.freeze(subject, known, condition, &mapping).await,
-        }
+        }?;
+        self.report(subject, stored, &mapping, snapshot.clone()).await?;
+        Ok(next)
     }
 
     /// Somebody deleted the CloudMapping of a live subject by hand: it is written again as it was, and neither the cloud

@@ -12,6 +12,7 @@ use isthmus_kubernetes::Client;
 use isthmus_kubernetes::events::Events;
 use isthmus_kubernetes::lease::{Candidate, Leadership, Timing};
 use isthmus_kubernetes::mapping::Mappings;
+use isthmus_kubernetes::report::Reports;
 use isthmus_kubernetes::store::Store;
 use isthmus_kubernetes::watch::{self, Watches};
 use isthmus_model::deps::DependencyIndex;
@@ -221,6 +222,7 @@ impl Operator {
             inventory: Mutex::new(Inventory::default()),
             cloud,
             mappings: Mappings::new(self.client.clone(), &self.options.namespace),
+            reports: Reports::new(self.client.clone()),
             events: Events::start(self.client.clone(), &self.options.identity),
             queue,
             metrics: self.metrics.clone(),

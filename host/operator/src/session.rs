@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use isthmus_kubernetes::events::Events;
 use isthmus_kubernetes::lease::Leadership;
 use isthmus_kubernetes::mapping::Mappings;
+use isthmus_kubernetes::report::Reports;
 use isthmus_kubernetes::store::{Store, StoreSnapshot, Stored};
 use isthmus_kubernetes::watch::{Phase, Watches};
 use isthmus_model::deps::DependencyIndex;
@@ -44,6 +45,8 @@ pub struct Session {
     pub cloud: Cloud,
     /// Writes to CloudMappings.
     pub mappings: Mappings,
+    /// Writes to subjects.
+    pub reports: Reports,
     /// Events.
     pub events: Events,
     /// Subjects to be looked at.
@@ -57,7 +60,7 @@ pub struct Session {
 }
 
 /// How far a subject is.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Progress {
     /// When it was seen first, until it is ready for the first time.
     pub seen: Option<Instant>,
@@ -69,6 +72,8 @@ pub struct Progress {
     pub stages: usize,
     /// How often what the cloud works on was looked at.
     pub polls: u32,
+    /// Hash of what the subject says by us.
+    pub said: Option<Box<str>>,
 }
 
 /// Whether a subject's object is there.
@@ -163,14 +168,16 @@ impl Session {
         progress.polls - 1
     }
 
-    /// Notes success.
+    /// Notes success. Of a subject that is ready nothing is kept but what it says.
     pub fn succeeded(&self, uid: &Arc<str>, ready: bool) {
-        if let Some(progress) = self.progress.lock().get_mut(uid) {
-            progress.attempts = 0;
-            if ready {
-                progress.polls = 0;
-                progress.seen = None;
-            }
+        let mut all = self.progress.lock();
+        let Some(progress) = all.get_mut(uid) else { return };
+        *progress = match ready {
+            true => Progress { said: progress.said.take(), ..Progress::default() },
+            false => Progress { attempts: 0, ..std::mem::take(progress) },
+        };
+        if ready && progress.said.is_none() {
+            all.remove(uid);
         }
     }
 

@@ -203,9 +203,8 @@ impl Driver for LoadBalancers {
             let tags = observed.tags.iter().cloned().chain([tag.to_owned()]).collect();
             let body = LoadBalancerUpdate { tags: Some(tags), ..LoadBalancerUpdate::default() };
             let id = &observed.id;
-            let change = || async {
-                self.0.octavia.update::<LoadBalancer>(id, &body).await.map(drop).map_err(gone)
-            };
+            let change =
+                || async { self.0.octavia.update::<LoadBalancer>(id, &body).await.map(drop).map_err(gone) };
             self.0.lanes.change(id, change).await
         }
         .boxed()

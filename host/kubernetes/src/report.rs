@@ -1,0 +1,228 @@
+//! What we write to an object of somebody else: its status and our own annotations, applied server-side (invariant 11).
+//!
+//! # Guarantees
+//! - An object that was made again under the same name is not touched: its uid is part of what is applied.
+//! - What is there already is not written again (invariant 6).
+//! - A condition keeps its transition time until its status changes.
+
+use std::collections::HashMap;
+
+use isthmus_model::object::{Gvk, Subject};
+use isthmus_model::retry::RetryClass;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use parking_lot::Mutex;
+use serde_json::{Map, Value, json};
+
+use crate::client::Client;
+use crate::discovery::{Discovered, Scope, discover};
+use crate::error::{Error, ErrorKind};
+use crate::names::FIELD_MANAGER;
+
+/// What an object should say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// A part of its status; `None`: nothing of it is ours.
+    pub status: Option<Value>,
+    /// Our annotations.
+    pub annotations: Vec<(String, String)>,
+}
+
+/// Writes reports.
+#[derive(Clone)]
+pub struct Reports {
+    client: Client,
+    kinds: std::sync::Arc<Mutex<HashMap<Gvk, Discovered>>>,
+}
+
+impl Reports {
+    /// By this connection.
+    pub fn new(client: Client) -> Self {
+        Self { client, kinds: std::sync::Arc::default() }
+    }
+
+    /// Makes an object say this, and nothing else by us.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] where the object, in this life, or its kind is gone.
+    pub async fn say(&self, subject: &Subject, said: &Said) -> Result<(), Error> {
+        let key = &subject.key;
+        let what = format!("report to {key}");
+        let found = self.discovered(&key.kind, &what).await?;
+        let api = self.api(&found, key.namespace.as_deref());
+        let live = self.client.read(&what, api.get(&key.name)).await?;
+        if live.uid().as_deref() != Some(&*subject.uid) {
+            return Err(Error::new(RetryClass::NotFound, ErrorKind::NotFound, &what, "it was made again"));
+        }
+        let head = json!({"apiVersion": key.kind.api_version(), "kind": key.kind.kind,
+                          "metadata": {"name": key.name, "uid": &*subject.uid}});
+        let (resource, parameters) = ("reports", PatchParams::apply(FIELD_MANAGER).force());
+        if let Some(status) = status_to_write(&live, said.status.as_ref()) {
+            let mut body = head.clone();
+            status.into_iter().for_each(|status| drop(insert(&mut body, "status", status)));
+            let patch = Patch::Apply(body);
+            let call = api.patch_status(&key.name, &parameters, &patch);
+            self.client.write("apply", resource, &what, call).await?;
+        }
+        if annotations_differ(&live, &said.annotations) {
+            let mut body = head;
+            let ours: Map<String, Value> =
+                said.annotations.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+            if let Some(metadata) = body.get_mut("metadata") {
+                insert(metadata, "annotations", Value::Object(ours));
+            }
+            let patch = Patch::Apply(body);
+            let call = api.patch(&key.name, &parameters, &patch);
+            self.client.write("apply", resource, &what, call).await?;
+        }
+        Ok(())
+    }
+
+    async fn discovered(&self, kind: &Gvk, what: &str) -> Result<Discovered, Error> {
+        if let Some(known) = self.kinds.lock().get(kind) {
+            return Ok(known.clone());
+        }
+        let found = discover(&self.client, kind).await?.ok_or_else(|| {
+            Error::new(RetryClass::NotFound, ErrorKind::NotFound, what, "the API server has no such kind")
+        })?;
+        self.kinds.lock().insert(kind.clone(), found.clone());
+        Ok(found)
+    }
+
+    fn api(&self, found: &Discovered, namespace: Option<&str>) -> Api<DynamicObject> {
+        match (found.scope, namespace) {
+            (Scope::Namespaced, Some(namespace)) => {
+                Api::namespaced_with(self.client.kube(), namespace, &found.resource)
+            }
+            _ => Api::all_with(self.client.kube(), &found.resource),
+        }
+    }
+}
+
+fn insert(object: &mut Value, field: &str, value: Value) -> Option<Value> {
+    object.as_object_mut().and_then(|fields| fields.insert(field.into(), value))
+}
+
+/// The status to apply, if anything is to be: `Some(None)` takes back what is ours.
+fn status_to_write(live: &DynamicObject, wanted: Option<&Value>) -> Option<Option<Value>> {
+    let current = live.data.get("status");
+    match wanted {
+        Some(wanted) => {
+            let dated = dated(wanted, current, &Timestamp::now().to_string());
+            // Without the times of new conditions, which are of this moment.
+            let there = current.is_some_and(|current| says(current, &dated)) && is_ours(live, Some("status"));
+            (!there).then_some(Some(dated))
+        }
+        None => is_ours(live, Some("status")).then_some(None),
+    }
+}
+
+fn annotations_differ(live: &DynamicObject, wanted: &[(String, String)]) -> bool {
+    match wanted {
+        [] => is_ours(live, None),
+        wanted => wanted.iter().any(|(name, value)| live.annotations().get(name) != Some(value)),
+    }
+}
+
+/// Whether we have applied anything to it.
+fn is_ours(live: &DynamicObject, subresource: Option<&str>) -> bool {
+    live.managed_fields().iter().any(|entry| {
+        entry.manager.as_deref() == Some(FIELD_MANAGER)
+            && entry.operation.as_deref() == Some("Apply")
+            && entry.subresource.as_deref() == subresource
+            && entry
+                .fields_v1
+                .as_ref()
+                .is_some_and(|fields| fields.0.as_object().is_none_or(|f| !f.is_empty()))
+    })
+}
+
+/// Whether what is there has all of this: fields that others wrote are left alone, lists are whole.
+fn says(current: &Value, wanted: &Value) -> bool {
+    match (current, wanted) {
+        (Value::Object(current), Value::Object(wanted)) => {
+            wanted.iter().all(|(name, value)| current.get(name).is_some_and(|now| says(now, value)))
+        }
+        (Value::Array(current), Value::Array(wanted)) => {
+            current.len() == wanted.len() && current.iter().zip(wanted).all(|(now, value)| says(now, value))
+        }
+        _ => current == wanted,
+    }
+}
+
+/// The status with a transition time in each condition: that of the condition of the same type that is there, while its status
+/// is the same.
+fn dated(wanted: &Value, current: Option<&Value>, now: &str) -> Value {
+    match wanted {
+        Value::Object(fields) => {
+            let dated_field = |(name, value): (&String, &Value)| {
+                let current = current.and_then(|current| current.get(name));
+                let dated = match value {
+                    Value::Array(items) if name == "conditions" => {
+                        Value::Array(items.iter().map(|item| condition(item, current, now)).collect())
+                    }
+                    other => dated(other, current, now),
+                };
+                (name.clone(), dated)
+            };
+            Value::Object(fields.iter().map(dated_field).collect())
+        }
+        Value::Array(items) => {
+            let element = |(at, item): (usize, &Value)| dated(item, current.and_then(|c| c.get(at)), now);
+            Value::Array(items.iter().enumerate().map(element).collect())
+        }
+        other => other.clone(),
+    }
+}
+
+fn condition(wanted: &Value, current: Option<&Value>, now: &str) -> Value {
+    let same = |old: &&Value| ["type", "status"].iter().all(|field| old.get(field) == wanted.get(field));
+    let old = current.and_then(Value::as_array).and_then(|all| all.iter().find(same));
+    let time = old.and_then(|old| old.get("lastTransitionTime")).cloned();
+    let mut dated = wanted.clone();
+    insert(&mut dated, "lastTransitionTime", time.unwrap_or_else(|| json!(now)));
+    dated
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admitted(status: &str, time: Option<&str>) -> Value {
+        let mut condition = json!({"type": "Admitted", "status": status});
+        time.into_iter().for_each(|time| drop(insert(&mut condition, "lastTransitionTime", json!(time))));
+        json!({"ingress": [{"host": "a", "conditions": [condition]}]})
+    }
+
+    fn live(status: &Value, manager: Option<&str>) -> DynamicObject {
+        let mut metadata = json!({"name": "r"});
+        if let Some(manager) = manager {
+            let entry = json!({"manager": manager, "operation": "Apply", "subresource": "status",
+                               "fieldsV1": {"f:status": {}}});
+            insert(&mut metadata, "managedFields", json!([entry]));
+        }
+        let object = json!({"apiVersion": "v1", "kind": "Route", "metadata": metadata, "status": status});
+        serde_json::from_value(object).unwrap()
+    }
+
+    #[test]
+    fn a_condition_keeps_its_time_until_its_status_changes() {
+        let current = admitted("True", Some("then"));
+        assert_eq!(dated(&admitted("True", None), Some(&current), "now"), current);
+        assert_eq!(dated(&admitted("False", None), Some(&current), "now"), admitted("False", Some("now")));
+        assert_eq!(dated(&admitted("True", None), None, "now"), admitted("True", Some("now")));
+    }
+
+    #[test]
+    fn what_is_said_already_is_not_written_and_what_is_ours_is_taken_back() {
+        let there = admitted("True", Some("then"));
+        let ours = live(&there, Some(FIELD_MANAGER));
+        assert_eq!(status_to_write(&ours, Some(&admitted("True", None))), None);
+        assert!(status_to_write(&ours, Some(&admitted("False", None))).is_some());
+        assert_eq!(status_to_write(&ours, None), Some(None));
+        let of_others = live(&there, Some("another"));
+        assert_eq!(status_to_write(&of_others, None), None, "what others said stays");
+        assert!(status_to_write(&of_others, Some(&admitted("True", None))).is_some());
+    }
+}

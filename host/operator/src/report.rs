@@ -1,0 +1,131 @@
+//! What a subject says about its mapping: the module's `report`, called with what came to be, and written where it differs.
+
+use std::sync::Arc;
+
+use isthmus_kubernetes::ErrorKind;
+use isthmus_kubernetes::crd::{ResourceState, ResourceStatus};
+use isthmus_kubernetes::report::Said;
+use isthmus_kubernetes::store::{StoreSnapshot, Stored};
+use isthmus_model::hash;
+use isthmus_model::object::Subject;
+use isthmus_model::observed::Observed;
+use isthmus_model::outcome::Outcome;
+use isthmus_policy::{Property, Realized, RealizedState, SubjectReport};
+use serde_json::Value;
+
+use crate::error::ReconcileError;
+use crate::mapped::Mapping;
+use crate::metrics::Call;
+use crate::modules::Lane;
+use crate::session::Session;
+
+/// Fields of what was observed that modules are shown, and their names in the contract.
+const PROPERTIES: [(&str, &str); 2] = [("mac_address", "mac-address"), ("provider", "provider")];
+
+impl Session {
+    /// Lets the subject say what its module makes of what came to be.
+    pub(crate) async fn report(
+        &self,
+        subject: &Arc<Subject>,
+        stored: &Stored,
+        mapping: &Mapping,
+        snapshot: StoreSnapshot,
+    ) -> Result<(), ReconcileError> {
+        let pipelines = self.pipelines.load_full();
+        let Some(Lane::Serving(serving)) = pipelines.lane(&subject.key.kind) else { return Ok(()) };
+        if !serving.pipeline.mapper().module.manifest().reports {
+            return Ok(());
+        }
+        let realized = self.realized(subject);
+        let (run, text, outcome) = (serving.clone(), stored.text.clone(), mapping.outcome.clone());
+        let view = Arc::new(snapshot);
+        let called = tokio::task::spawn_blocking(move || {
+            run.pipeline.report(&text, outcome.as_ref(), &realized, view)
+        });
+        let Ok(reported) = called.await else { return Ok(()) };
+        self.deps.lock().add(subject, &reported.reads);
+        let module = serving.pipeline.mapper().name.to_string();
+        let result = match &reported.result {
+            Ok(_) => "reported".into(),
+            Err(error) => error.reason().into(),
+        };
+        self.metrics.calls.get_or_create(&Call { module, result }).inc();
+        match reported.result {
+            Ok(report) => self.say(subject, report).await,
+            Err(error) => {
+                // What was made is not touched by it: what the subject says stays as it is.
+                tracing::warn!(subject = %subject.key, %error, "the module's report failed");
+                Ok(())
+            }
+        }
+    }
+
+    async fn say(&self, subject: &Arc<Subject>, report: Option<SubjectReport>) -> Result<(), ReconcileError> {
+        let said = match said(report) {
+            Ok(said) => said,
+            Err(error) => {
+                tracing::warn!(subject = %subject.key, %error, "the module reports a status that is no JSON");
+                return Ok(());
+            }
+        };
+        let digest = hash::of(&(&said.status, &said.annotations));
+        if self.progress.lock().get(&subject.uid).is_some_and(|p| p.said.as_deref() == Some(&digest)) {
+            return Ok(());
+        }
+        match self.reports.say(subject, &said).await {
+            Ok(()) => {
+                self.progress.lock().entry(subject.uid.clone()).or_default().said = Some(digest.into());
+                Ok(())
+            }
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What came to be of each entry.
+    fn realized(&self, subject: &Subject) -> Vec<Realized> {
+        let Some(known) = self.records.lock().get(subject) else { return Vec::new() };
+        let observed = self.inventory.lock().of(&subject.uid);
+        known
+            .status
+            .resources
+            .iter()
+            .map(|r| realized(r, r.id.as_ref().and_then(|id| observed.get(id))))
+            .collect()
+    }
+}
+
+fn realized(resource: &ResourceStatus, observed: Option<&Observed>) -> Realized {
+    let property = |(field, name): &(&str, &str)| {
+        let value = observed?.fields.get(*field)?.as_str()?.to_owned();
+        Some(Property { name: (*name).into(), value })
+    };
+    Realized {
+        name: resource.name.clone(),
+        id: resource.id.clone().unwrap_or_default(),
+        addresses: resource.addresses.clone(),
+        state: match resource.state {
+            ResourceState::Pending | ResourceState::Deleting => RealizedState::Pending,
+            ResourceState::Ready => RealizedState::Ready,
+            ResourceState::Failed => RealizedState::Failed,
+        },
+        operating: None,
+        properties: PROPERTIES.iter().filter_map(property).collect(),
+        message: resource.message.clone(),
+    }
+}
+
+fn said(report: Option<SubjectReport>) -> serde_json::Result<Said> {
+    let Some(report) = report else { return Ok(Said::default()) };
+    let status: Option<Value> = report.status.as_deref().map(serde_json::from_str).transpose()?;
+    let annotations = report.annotations.into_iter().map(|p| (p.name, p.value)).collect();
+    Ok(Said { status, annotations })
+}
+
+/// Why there is no list, as the module said it.
+pub(crate) fn outcome_of(stop: &isthmus_policy::Stop) -> Option<Outcome> {
+    match stop {
+        isthmus_policy::Stop::Outcome { outcome, .. } => Some(outcome.clone()),
+        isthmus_policy::Stop::Failed { .. } => None,
+    }
+}

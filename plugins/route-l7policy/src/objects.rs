@@ -1,0 +1,213 @@
+//! Slim Kubernetes objects: what this mapping reads of them.
+
+use std::fmt;
+
+use isthmus_sdk::objects::Text;
+use serde::de::{Deserializer, Error, Visitor};
+use serde::{Deserialize, Serialize};
+
+/// `metadata` of a Route.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Metadata<'a> {
+    #[serde(borrow)]
+    pub(crate) name: Text<'a>,
+    #[serde(borrow, default)]
+    pub(crate) namespace: Text<'a>,
+    pub(crate) creation_timestamp: Option<Text<'a>>,
+}
+
+/// A Route.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Route<'a> {
+    #[serde(borrow)]
+    pub(crate) metadata: Metadata<'a>,
+    #[serde(borrow, default)]
+    pub(crate) spec: RouteSpec<'a>,
+}
+
+/// `spec` of a Route.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RouteSpec<'a> {
+    #[serde(borrow)]
+    pub(crate) host: Option<Text<'a>>,
+    pub(crate) subdomain: Option<Text<'a>>,
+    pub(crate) path: Option<Text<'a>>,
+    pub(crate) wildcard_policy: Option<Text<'a>>,
+    pub(crate) to: Option<Backend<'a>>,
+    #[serde(default)]
+    pub(crate) alternate_backends: Vec<Backend<'a>>,
+    pub(crate) port: Option<RoutePort<'a>>,
+    pub(crate) tls: Option<RouteTls<'a>>,
+}
+
+/// Where requests go.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Backend<'a> {
+    #[serde(borrow)]
+    pub(crate) kind: Option<Text<'a>>,
+    #[serde(default)]
+    pub(crate) name: Text<'a>,
+    pub(crate) weight: Option<i64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RoutePort<'a> {
+    #[serde(borrow)]
+    pub(crate) target_port: NumberOrName<'a>,
+}
+
+/// An `IntOrString`.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum NumberOrName<'a> {
+    Number(i64),
+    Name(#[serde(borrow)] Text<'a>),
+}
+
+impl NumberOrName<'_> {
+    /// The number, also of one that is written as text.
+    pub(crate) fn number(&self) -> Option<u16> {
+        match self {
+            Self::Number(number) => u16::try_from(*number).ok(),
+            Self::Name(name) => name.parse().ok(),
+        }
+    }
+
+    /// Whether it is this name.
+    pub(crate) fn is(&self, name: &str) -> bool {
+        matches!(self, Self::Name(own) if **own == *name)
+    }
+}
+
+/// `spec.tls`. Its private key is not read: the host takes it from the Route itself.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RouteTls<'a> {
+    #[serde(borrow, default)]
+    pub(crate) termination: Text<'a>,
+    pub(crate) insecure_edge_termination_policy: Option<Text<'a>>,
+    #[serde(default)]
+    pub(crate) certificate: Present,
+    #[serde(default, rename = "caCertificate")]
+    pub(crate) ca_certificate: Present,
+    #[serde(default, rename = "destinationCACertificate")]
+    pub(crate) destination_ca_certificate: Present,
+    pub(crate) external_certificate: Option<SecretReference<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct SecretReference<'a> {
+    #[serde(borrow, default)]
+    pub(crate) name: Text<'a>,
+}
+
+/// Whether there is a text: of a certificate no more matters here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Present(pub(crate) bool);
+
+impl<'de> Deserialize<'de> for Present {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AnyText;
+        impl Visitor<'_> for AnyText {
+            type Value = Present;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Present, E> {
+                Ok(Present(!text.trim().is_empty()))
+            }
+        }
+        deserializer.deserialize_str(AnyText)
+    }
+}
+
+/// A Service.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Service<'a> {
+    #[serde(borrow, default)]
+    pub(crate) spec: ServiceSpec<'a>,
+}
+
+/// `spec` of a Service.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ServiceSpec<'a> {
+    #[serde(borrow, rename = "type")]
+    pub(crate) kind: Option<Text<'a>>,
+    #[serde(default)]
+    pub(crate) ip_families: Vec<Text<'a>>,
+    #[serde(default)]
+    pub(crate) ports: Vec<ServicePort<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ServicePort<'a> {
+    #[serde(borrow, default)]
+    pub(crate) name: Text<'a>,
+    pub(crate) target_port: Option<NumberOrName<'a>>,
+}
+
+/// An EndpointSlice.
+#[derive(Debug, Deserialize)]
+pub(crate) struct EndpointSlice<'a> {
+    #[serde(borrow, default)]
+    pub(crate) endpoints: Vec<Endpoint<'a>>,
+    #[serde(borrow, default)]
+    pub(crate) ports: Vec<EndpointPort<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Endpoint<'a> {
+    #[serde(borrow, default)]
+    pub(crate) addresses: Vec<Text<'a>>,
+    #[serde(default)]
+    pub(crate) conditions: EndpointConditions,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct EndpointConditions {
+    /// Absent means yes.
+    pub(crate) ready: Option<bool>,
+}
+
+/// A port that all endpoints of a slice have; named as the Service's port is.
+#[derive(Debug, Deserialize)]
+pub(crate) struct EndpointPort<'a> {
+    #[serde(borrow, default)]
+    pub(crate) name: Text<'a>,
+    pub(crate) port: Option<u16>,
+    pub(crate) protocol: Option<Text<'a>>,
+}
+
+/// The part of a Route's status that is this module's.
+#[derive(Debug, Serialize)]
+pub(crate) struct RouteStatus<'a> {
+    pub(crate) ingress: [RouteIngress<'a>; 1],
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RouteIngress<'a> {
+    pub(crate) host: &'a str,
+    pub(crate) router_name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) router_canonical_hostname: Option<&'a str>,
+    pub(crate) wildcard_policy: &'a str,
+    pub(crate) conditions: [Condition<'a>; 1],
+}
+
+/// The host adds `lastTransitionTime`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Condition<'a> {
+    #[serde(rename = "type")]
+    pub(crate) kind: &'a str,
+    pub(crate) status: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) message: Option<String>,
+}

@@ -1,0 +1,73 @@
+//! What a Route says of itself: its condition `Admitted`, as OpenShift's routers write it.
+
+use isthmus_sdk::prelude::*;
+use isthmus_sdk::records::types::{Invalid, State};
+
+use crate::claims::CLAIMED;
+use crate::config::Config;
+use crate::objects::{Condition, Route, RouteIngress, RouteStatus};
+
+/// The entry of this router in `status.ingress`.
+pub(crate) fn report(
+    route: &Route<'_>,
+    config: &Config,
+    outcome: Option<&Outcome>,
+    realized: &[Realized],
+) -> Option<SubjectReport> {
+    let ingress = RouteIngress {
+        host: route.spec.host.as_deref().unwrap_or_default(),
+        router_name: &config.router_name,
+        router_canonical_hostname: config.router_canonical_hostname.as_deref(),
+        wildcard_policy: route
+            .spec
+            .wildcard_policy
+            .as_deref()
+            .filter(|policy| !policy.is_empty())
+            .unwrap_or("None"),
+        conditions: [match outcome {
+            Some(outcome) => refused(outcome),
+            None => came_to_be(realized),
+        }],
+    };
+    let status = serde_json::to_string(&RouteStatus { ingress: [ingress] }).ok()?;
+    Some(SubjectReport::new(Some(status)))
+}
+
+fn refused(outcome: &Outcome) -> Condition<'static> {
+    match outcome {
+        Outcome::NotMapped(reason) => admitted("False", "NotMapped", reason.clone()),
+        Outcome::Waiting(reason) => admitted("Unknown", "Waiting", reason.clone()),
+        Outcome::Invalid(Invalid { message, field }) => {
+            let field = field.as_deref().unwrap_or_default();
+            // Reasons of OpenShift's routers, where they have one.
+            let reason = match () {
+                () if message.starts_with(CLAIMED) => "HostAlreadyClaimed",
+                () if field.starts_with("config") => "RouterMisconfigured",
+                () => "ExtendedValidationFailed",
+            };
+            let place = if field.is_empty() { String::new() } else { format!("{field}: ") };
+            admitted("False", reason, format!("{place}{message}"))
+        }
+    }
+}
+
+/// What exists and is only being changed (a new member) is admitted: a condition that flaps tells nobody anything.
+fn came_to_be(realized: &[Realized]) -> Condition<'static> {
+    let told = |entry: &Realized| match &entry.message {
+        Some(message) => format!("{}: {message}", entry.name),
+        None => entry.name.clone(),
+    };
+    let failed: Vec<String> = realized.iter().filter(|r| r.state == State::Failed).map(told).collect();
+    let missing = |r: &&Realized| r.state == State::Pending && r.id.is_empty();
+    let pending: Vec<String> = realized.iter().filter(missing).map(told).collect();
+    match (failed.as_slice(), pending.as_slice()) {
+        ([], []) if realized.is_empty() => admitted("Unknown", "Pending", "nothing is made yet".into()),
+        ([], []) => Condition { kind: "Admitted", status: "True", reason: None, message: None },
+        ([], pending) => admitted("Unknown", "Pending", format!("not made yet: {}", pending.join("; "))),
+        (failed, _) => admitted("False", "CloudFailed", format!("failed: {}", failed.join("; "))),
+    }
+}
+
+fn admitted(status: &'static str, reason: &'static str, message: String) -> Condition<'static> {
+    Condition { kind: "Admitted", status, reason: Some(reason), message: Some(message) }
+}

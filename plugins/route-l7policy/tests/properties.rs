@@ -1,0 +1,156 @@
+//! What holds for all Routes.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail")]
+
+mod common;
+
+use common::{PLAIN, cluster, map_of, policy, route, route_kind};
+use isthmus_sdk::prelude::*;
+use isthmus_sdk::records::load_balancing::{L7Compare, L7Field, L7Rule};
+use proptest::prelude::*;
+use regex::Regex;
+use route_l7policy::RouteL7Policy;
+
+/// What a load balancer does with a rule.
+fn matches(rule: &L7Rule, host: &str, path: &str) -> bool {
+    let text = match rule.field {
+        // the only comparison that ignores case
+        L7Field::HostName => host.to_ascii_lowercase(),
+        L7Field::Path => path.to_owned(),
+        other => panic!("{other:?}"),
+    };
+    let found = match rule.compare {
+        L7Compare::EqualTo => text == rule.value,
+        L7Compare::Regex => Regex::new(&rule.value).unwrap().is_match(&text),
+        other => panic!("{other:?}"),
+    };
+    assert!(rule.value.len() <= 255);
+    found != rule.invert
+}
+
+/// The same, element by element.
+fn is_below(route: &str, request: &str) -> bool {
+    let elements = |path: &str| path.split('/').map(str::to_owned).collect::<Vec<_>>();
+    if route.trim_matches('/').is_empty() {
+        return true;
+    }
+    let (mut of_route, of_request) = (elements(route), elements(request));
+    if route.ends_with('/') {
+        of_route.pop();
+        return of_request.len() > of_route.len() && of_request.starts_with(&of_route);
+    }
+    of_request.starts_with(&of_route)
+}
+
+/// A few names, so that they meet often.
+fn path() -> impl Strategy<Value = String> {
+    let element = prop::sample::select(vec!["a", "b", "ab", "a.b", "aXb", "(a)", "a+", "*", "$", ""]);
+    prop::collection::vec(element, 0..4).prop_map(|elements| format!("/{}", elements.join("/")))
+}
+
+fn host() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "a.example.com",
+        "b.example.com",
+        "a.b.example.com",
+        "example.com",
+        "aXexample.com",
+    ])
+}
+
+#[derive(Clone, Debug)]
+struct Wanted {
+    host: &'static str,
+    path: String,
+    wildcard: bool,
+    day: u8,
+}
+
+fn wanted() -> impl Strategy<Value = Wanted> {
+    let fields = (host(), path(), any::<bool>(), 1u8..4);
+    fields.prop_map(|(host, path, wildcard, day)| Wanted { host, path, wildcard, day })
+}
+
+fn document(name: &str, wanted: &Wanted) -> String {
+    let Wanted { host, path, wildcard, day } = wanted;
+    let wildcard = if *wildcard { ", wildcardPolicy: Subdomain" } else { "" };
+    let host = host.to_ascii_lowercase();
+    route(name, *day, &format!("host: {host}, path: '{path}'{wildcard}, to: {{name: web}}"))
+}
+
+/// Each Route mapped as if it were alone.
+fn found(wanted: &Wanted) -> L7Policy {
+    policy(&map_of(&[document("shop/web", wanted)], "shop/web", PLAIN).unwrap(), "policy-http").clone()
+}
+
+fn all_match(policy: &L7Policy, host: &str, path: &str) -> bool {
+    policy.rules.iter().all(|rule| matches(rule, host, path))
+}
+
+proptest! {
+    #[test]
+    fn a_path_is_for_its_elements(wanted in wanted(), request in path()) {
+        let wanted = Wanted { wildcard: false, ..wanted };
+        let rules = found(&wanted);
+        let host = wanted.host.to_ascii_uppercase();
+        prop_assert_eq!(all_match(&rules, &host, &request), is_below(&wanted.path, &request));
+        let longer = format!("x{host}");
+        prop_assert!(!all_match(&rules, &longer, &request));
+    }
+
+    #[test]
+    fn a_wildcard_is_for_one_label(wanted in wanted(), request in host(), port in prop::sample::select(vec!["", ":80"])) {
+        let wanted = Wanted { wildcard: true, path: "/".into(), ..wanted };
+        let domain = |host: &str| host.to_ascii_lowercase().split_once('.').map(|(_, domain)| domain.to_owned());
+        let rules = found(&wanted);
+        let same = domain(wanted.host) == domain(request);
+        let sent = format!("{request}{port}");
+        prop_assert_eq!(all_match(&rules, &sent, "/"), same);
+    }
+
+    #[test]
+    fn the_more_specific_route_is_first(one in wanted(), two in wanted(), host in host(), path in path()) {
+        let (a, b) = (found(&one), found(&two));
+        let both = all_match(&a, host, &path) && all_match(&b, host, &path);
+        let length = |w: &Wanted| if w.path.trim_matches('/').is_empty() { 0 } else { w.path.len() };
+        // smaller is first; among equals the older
+        let rank = |w: &Wanted| (w.wildcard, std::cmp::Reverse(length(w)), w.day);
+        if both {
+            prop_assert_eq!(a.precedence.cmp(&b.precedence), rank(&one).cmp(&rank(&two)));
+        }
+    }
+
+    #[test]
+    fn of_one_place_one_route_is_served(routes in prop::collection::vec((wanted(), 0usize..3), 1..6)) {
+        let name = |at: usize, namespace: usize| format!("{}/r{at}", ["shop", "other", "third"][namespace]);
+        let documents: Vec<String> =
+            routes.iter().enumerate().map(|(at, (wanted, namespace))| document(&name(at, *namespace), wanted)).collect();
+        let mut served: Vec<(Vec<L7Rule>, String)> = Vec::new();
+        for (at, (_, namespace)) in routes.iter().enumerate() {
+            let first = map_of(&documents, &name(at, *namespace), PLAIN);
+            let mut reversed = documents.clone();
+            reversed.reverse();
+            // the order in which objects are known says nothing
+            prop_assert_eq!(&first, &map_of(&reversed, &name(at, *namespace), PLAIN));
+            if let Ok(list) = first {
+                let policy = policy(&list, "policy-http");
+                prop_assert!(!served.iter().any(|(rules, _)| *rules == policy.rules));
+                prop_assert!(!served.iter().any(|(_, precedence)| *precedence == policy.precedence));
+                served.push((policy.rules.clone(), policy.precedence.clone()));
+            }
+        }
+        prop_assert!(!served.is_empty());
+    }
+
+    #[test]
+    fn no_text_is_a_panic(host in ".{0,40}", path in ".{0,40}", service in ".{0,20}", timestamp in ".{0,20}") {
+        let spec = serde_json::json!({"host": host, "path": path, "to": {"name": service}});
+        let metadata = serde_json::json!({"name": "web", "namespace": "shop", "creationTimestamp": timestamp});
+        let object = serde_json::json!({
+            "apiVersion": "route.openshift.io/v1", "kind": "Route", "metadata": metadata, "spec": spec,
+        });
+        let mut cluster = cluster(&[]);
+        cluster.add(object).unwrap();
+        let result = cluster.map::<RouteL7Policy>(&route_kind(), "shop/web", PLAIN);
+        prop_assert!(matches!(result, Ok(_) | Err(Outcome::Invalid(_))));
+    }
+}

@@ -3,24 +3,13 @@
 
 mod common;
 
-use common::{Cloud, Reply, Seen, ok};
+use common::{Cloud, Reply, Seen, ok, query, value};
 use isthmus_openstack::neutron::{
     AddressGroup, Deleted, FixedIp, FixedIpRequest, Network, Port, PortCreate, PortUpdate, Quota,
     SecurityGroup, SecurityGroupRule, SecurityGroupRuleCreate, Subnet, SubnetCreate,
 };
 use isthmus_openstack::{ErrorKind, RetryClass};
 use serde_json::{Value, json};
-
-/// Query parameters by name.
-fn query(seen: &Seen) -> Vec<(String, String)> {
-    let query = seen.uri.split_once('?').map(|(_, q)| q.to_owned()).unwrap_or_default();
-    let pair = |p: &str| p.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())).unwrap();
-    query.split('&').filter(|p| !p.is_empty()).map(pair).collect()
-}
-
-fn value(seen: &Seen, key: &str) -> Option<String> {
-    query(seen).into_iter().find(|(k, _)| k == key).map(|(_, v)| v)
-}
 
 /// A collection of ports as Neutron pages it; a marker that it does not have is a 404.
 fn paged(ids: &[&str], seen: &Seen) -> Reply {

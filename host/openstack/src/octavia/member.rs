@@ -122,8 +122,8 @@ pub struct MemberUpdate {
 
 impl Octavia {
     /// Makes `members` all members of a pool, in one request: those with an address and port that are there already are
-    /// changed (weight, backup and monitor fields get their default where they are `None`; name and tags stay then), the
-    /// others are made, and what is not among them is deleted.
+    /// changed (`admin_state_up`, weight, backup and monitor fields get their default where they are `None`; name and
+    /// tags stay then), the others are made, and what is not among them is deleted.
     ///
     /// # Errors
     /// [`crate::Error::immutable`] while the load balancer, a listener or the pool is pending;

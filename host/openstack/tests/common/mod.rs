@@ -15,7 +15,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use isthmus_openstack::config::{AuthConfig, AuthMethod, CloudConfig, Domain, Project, Scope, User};
-use isthmus_openstack::{Metrics, Neutron, Secret, Session};
+use isthmus_openstack::{Metrics, Neutron, Octavia, Secret, Session};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -46,6 +46,17 @@ pub enum Reply {
 
 pub fn ok(body: Value) -> Reply {
     Reply::Json(200, body)
+}
+
+/// Query parameters by name.
+pub fn query(seen: &Seen) -> Vec<(String, String)> {
+    let query = seen.uri.split_once('?').map(|(_, q)| q.to_owned()).unwrap_or_default();
+    let pair = |p: &str| p.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())).unwrap();
+    query.split('&').filter(|p| !p.is_empty()).map(pair).collect()
+}
+
+pub fn value(seen: &Seen, key: &str) -> Option<String> {
+    query(seen).into_iter().find(|(k, _)| k == key).map(|(_, v)| v)
 }
 
 type Handler = dyn Fn(&Seen) -> Reply + Send + Sync;
@@ -106,6 +117,10 @@ impl Cloud {
 
     pub fn neutron(&self) -> Neutron {
         Neutron::new(self.session())
+    }
+
+    pub fn octavia(&self) -> Octavia {
+        Octavia::new(self.session())
     }
 
     /// Requests that reached the service, sign-ins not among them.
@@ -195,7 +210,7 @@ impl Shared {
         let body = json!({"token": {
             "methods": ["password"], "issued_at": issued.to_string(), "expires_at": expires.to_string(),
             "project": {"id": "p1", "name": "demo"}, "user": {"id": "u1"}, "roles": [{"name": "member"}],
-            "catalog": [endpoint("identity"), endpoint("network")]}});
+            "catalog": [endpoint("identity"), endpoint("network"), endpoint("load-balancer")]}});
         let response = Response::builder()
             .status(201)
             .header("x-subject-token", format!("token-{}", state.sign_ins))

@@ -14,40 +14,39 @@ pub(crate) const CLAIMED: &str = "host already claimed";
 /// Refuses a Route whose place an older one has. Answers the longer paths of its host that others serve on the HTTP listener.
 pub(crate) fn settle(route: &Route<'_>, own: &Match, config: &Config) -> Result<Vec<Match>, Outcome> {
     let age = Age::of(&route.metadata);
-    let mut winner: Option<(Age<'_>, bool)> = None;
-    let mut narrower = Vec::new();
+    let strict = config.namespace_ownership == NamespaceOwnership::Strict;
     let texts = snapshot::list(&route_kind(), None, "");
-    // One that does not parse is told so by itself, and claims nothing.
-    let others: Vec<Route<'_>> = texts.iter().filter_map(|text| parse_subject(text).ok()).collect();
-    for other in &others {
-        let Some(place) = claimed(other).filter(|place| place.same_host(own)) else { continue };
-        let other_age = Age::of(&other.metadata);
-        let foreign =
-            other_age.namespace != age.namespace && config.namespace_ownership == NamespaceOwnership::Strict;
-        if (foreign || place == *own) && other_age < winner.map_or(age, |(oldest, _)| oldest) {
-            winner = Some((other_age, place == *own));
-        }
-        if !foreign && own.narrowed_by(&place) && insecure(other.spec.tls.as_ref()) == Ok(OnHttp::Served) {
-            narrower.push(place);
-        }
+    // One that does not parse is told so by itself, and claims nothing. Kept are the few of this host: there may be many Routes.
+    let of_host = |text| {
+        let other: Route<'_> = parse_subject(text).ok()?;
+        claimed(&other).filter(|place| place.same_host(own)).map(|place| (other, place))
+    };
+    let all: Vec<(Route<'_>, Match)> = texts.iter().filter_map(|text| of_host(text)).collect();
+    let all = || all.iter().map(|(other, place)| (Age::of(&other.metadata), other, place));
+
+    let owner = all().map(|(other, ..)| other).chain([age]).min().unwrap_or(age);
+    if strict && owner.namespace != age.namespace {
+        let Age { namespace, name, .. } = owner;
+        return Err(lost(&format!(
+            "it belongs to namespace {namespace}, whose Route {name} is the oldest for it"
+        )));
     }
-    match winner {
-        Some((winner, same_path)) => Err(lost(winner, same_path)),
-        None => Ok(narrower),
+    let served = || all().filter(|(other, ..)| !strict || other.namespace == age.namespace);
+    let same = served().filter(|(other, _, place)| *place == own && *other < age);
+    if let Some(Age { namespace, name, .. }) = same.map(|(other, ..)| other).min() {
+        return Err(lost(&format!("Route {namespace}/{name} has it with the same path, and is older")));
     }
+    let on_http = |other: &Route<'_>| insecure(other.spec.tls.as_ref()) == Ok(OnHttp::Served);
+    let narrower = served().filter(|(_, other, place)| own.narrowed_by(place) && on_http(other));
+    Ok(narrower.map(|(.., place)| place.clone()).collect())
+}
+
+fn lost(why: &str) -> Outcome {
+    invalid_field(format!("{CLAIMED}: {why}"), "spec.host")
 }
 
 /// What a Route is for, if this module could serve it at all.
 fn claimed(route: &Route<'_>) -> Option<Match> {
     let passthrough = route.spec.tls.as_ref().is_some_and(|tls| *tls.termination == *"passthrough");
     if passthrough { None } else { Match::of(&route.spec).ok() }
-}
-
-fn lost(winner: Age<'_>, same_path: bool) -> Outcome {
-    let Age { namespace, name, .. } = winner;
-    let message = match same_path {
-        true => format!("{CLAIMED}: Route {namespace}/{name} has it with the same path, and is older"),
-        false => format!("{CLAIMED}: it belongs to namespace {namespace}, whose Route {name} is older"),
-    };
-    invalid_field(message, "spec.host")
 }

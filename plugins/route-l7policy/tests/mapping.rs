@@ -195,7 +195,7 @@ fn the_older_route_has_the_host() {
         (vec![web("shop/old", 4, ", path: /y")], None),
         (vec![web("shop/old", 4, "")], None),
         (vec![web("shop/old", 4, ", path: /x/")], None),
-        (vec![web("other/old", 4, ", path: /y")], Some("namespace other, whose Route old is older")),
+        (vec![web("other/old", 4, ", path: /y")], Some("namespace other, whose Route old is the oldest")),
         (vec![web("other/new", 6, ", path: /x")], None),
         (vec![web("shop/old", 4, ", path: /x"), web("shop/older", 3, ", path: /x")], Some("shop/older")),
         (vec![web("other/old", 4, ", path: /x, tls: {termination: passthrough}")], None),

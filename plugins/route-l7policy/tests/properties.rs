@@ -3,9 +3,9 @@
 
 mod common;
 
-use common::{PLAIN, cluster, map_of, policy, route, route_kind};
+use common::{PLAIN, TLS, cluster, map_of, policy, route, route_kind};
 use isthmus_sdk::prelude::*;
-use isthmus_sdk::records::load_balancing::{L7Compare, L7Field, L7Rule};
+use isthmus_sdk::records::load_balancing::{L7Action, L7Compare, L7Field, L7Rule};
 use proptest::prelude::*;
 use regex::Regex;
 use route_l7policy::RouteL7Policy;
@@ -70,6 +70,23 @@ fn wanted() -> impl Strategy<Value = Wanted> {
     fields.prop_map(|(host, path, wildcard, day)| Wanted { host, path, wildcard, day })
 }
 
+/// Of hosts and paths that are mostly for one request.
+fn close() -> impl Strategy<Value = Wanted> {
+    let host = prop::sample::select(vec!["a.example.com", "a.example.com", "b.example.com"]);
+    let path = prop::sample::select(vec!["/", "/", "/a", "/a/", "/a/b", "/a/b/", "/a/b/c", "/ab", "/b"]);
+    let wildcard = prop::sample::select(vec![false, false, true]);
+    (host, path, wildcard, 1u8..4).prop_map(|(host, path, wildcard, day)| Wanted {
+        host,
+        path: path.into(),
+        wildcard,
+        day,
+    })
+}
+
+fn request() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["/a/b/c", "/a/b/c", "/a/b/x", "/a/b/", "/a/b", "/a", "/", "/ab"])
+}
+
 fn document(name: &str, wanted: &Wanted) -> String {
     let Wanted { host, path, wildcard, day } = wanted;
     let wildcard = if *wildcard { ", wildcardPolicy: Subdomain" } else { "" };
@@ -108,9 +125,10 @@ proptest! {
     }
 
     #[test]
-    fn the_more_specific_route_is_first(one in wanted(), two in wanted(), host in host(), path in path()) {
+    fn the_more_specific_route_is_first(one in close(), two in close(), path in request()) {
+        let host = "a.example.com";
         let (a, b) = (found(&one), found(&two));
-        let both = all_match(&a, host, &path) && all_match(&b, host, &path);
+        let both = all_match(&a, host, path) && all_match(&b, host, path);
         let length = |w: &Wanted| if w.path.trim_matches('/').is_empty() { 0 } else { w.path.len() };
         // smaller is first; among equals the older
         let rank = |w: &Wanted| (w.wildcard, std::cmp::Reverse(length(w)), w.day);
@@ -120,25 +138,83 @@ proptest! {
     }
 
     #[test]
-    fn of_one_place_one_route_is_served(routes in prop::collection::vec((wanted(), 0usize..3), 1..6)) {
+    fn of_one_place_one_route_is_served(routes in prop::collection::vec((close(), 0usize..3), 1..6)) {
         let name = |at: usize, namespace: usize| format!("{}/r{at}", ["shop", "other", "third"][namespace]);
         let documents: Vec<String> =
             routes.iter().enumerate().map(|(at, (wanted, namespace))| document(&name(at, *namespace), wanted)).collect();
-        let mut served: Vec<(Vec<L7Rule>, String)> = Vec::new();
+        // Names and days give the age; the oldest of a host says whose it is, the oldest of a path there is served.
+        let place = |at: usize| {
+            let wanted = &routes[at].0;
+            let host = if wanted.wildcard { wanted.host.split_once('.').unwrap().1 } else { wanted.host };
+            (host.to_ascii_lowercase(), wanted.wildcard)
+        };
+        let path = |at: usize| match routes[at].0.path.as_str() {
+            path if path.trim_matches('/').is_empty() => "",
+            path => path,
+        };
+        let age = |at: usize| (routes[at].0.day, name(at, routes[at].1));
+        let oldest = |fits: &dyn Fn(usize) -> bool| (0..routes.len()).filter(|at| fits(*at)).min_by_key(|at| age(*at));
+        let mut precedences = std::collections::BTreeSet::new();
         for (at, (_, namespace)) in routes.iter().enumerate() {
-            let first = map_of(&documents, &name(at, *namespace), PLAIN);
+            let owner = routes[oldest(&|other| place(other) == place(at)).unwrap()].1;
+            let same = |other: usize| {
+                routes[other].1 == *namespace && place(other) == place(at) && path(other) == path(at)
+            };
+            let found = map_of(&documents, &name(at, *namespace), PLAIN);
+            prop_assert_eq!(found.is_ok(), owner == *namespace && oldest(&same) == Some(at));
+            // The order in which objects are known says nothing.
             let mut reversed = documents.clone();
             reversed.reverse();
-            // the order in which objects are known says nothing
-            prop_assert_eq!(&first, &map_of(&reversed, &name(at, *namespace), PLAIN));
-            if let Ok(list) = first {
-                let policy = policy(&list, "policy-http");
-                prop_assert!(!served.iter().any(|(rules, _)| *rules == policy.rules));
-                prop_assert!(!served.iter().any(|(_, precedence)| *precedence == policy.precedence));
-                served.push((policy.rules.clone(), policy.precedence.clone()));
+            prop_assert_eq!(&found, &map_of(&reversed, &name(at, *namespace), PLAIN));
+            if let Ok(list) = found {
+                prop_assert!(precedences.insert(policy(&list, "policy-http").precedence.clone()));
             }
         }
-        prop_assert!(!served.is_empty());
+    }
+
+    #[test]
+    fn a_request_goes_where_the_most_specific_route_says(
+        routes in prop::collection::vec((close(), prop::sample::select(vec!["", "None", "Allow", "Redirect"])), 1..6),
+        path in request(),
+    ) {
+        let host = "a.example.com";
+        let document = |(at, (wanted, policy)): (usize, &(Wanted, &str))| {
+            let tls = format!("tls: {{termination: edge, insecureEdgeTerminationPolicy: {policy}}}, to:");
+            let plain = document(&format!("shop/r{at}"), wanted);
+            if policy.is_empty() { plain } else { plain.replace("to:", &tls) }
+        };
+        let documents: Vec<String> = routes.iter().enumerate().map(document).collect();
+        let mapped: Vec<(usize, Vec<Desired>)> = (0..routes.len())
+            .filter_map(|at| Some((at, map_of(&documents, &format!("shop/r{at}"), TLS).ok()?)))
+            .collect();
+        // As haproxy: redirects before pools, whatever their order; then pools in theirs.
+        let on_http = |(_, list): &(usize, Vec<Desired>)| list.iter().find_map(|entry| match &entry.resource {
+            Resource::L7Policy(policy) if entry.name == "policy-http" => Some(policy.clone()),
+            _ => None,
+        });
+        let matching = mapped.iter().filter_map(|one| Some((one.0, on_http(one)?)));
+        let matching: Vec<(usize, L7Policy)> =
+            matching.filter(|(_, policy)| all_match(policy, host, path)).collect();
+        let redirects = |policy: &L7Policy| matches!(policy.action, L7Action::RedirectPrefix(_));
+        let pools = matching.iter().filter(|(_, policy)| !redirects(policy));
+        let found = match matching.iter().any(|(_, policy)| redirects(policy)) {
+            true => Some(None),
+            false => pools.min_by_key(|(_, policy)| &policy.precedence).map(|(at, _)| Some(*at)),
+        };
+        // What the Routes say: of those that are for it and say something about HTTP, the most specific one.
+        let length = |w: &Wanted| if w.path.trim_matches('/').is_empty() { 0 } else { w.path.len() };
+        let rank = |at: usize| (routes[at].0.wildcard, std::cmp::Reverse(length(&routes[at].0)));
+        let is_for = |wanted: &Wanted| {
+            let domain = |host: &str| host.to_ascii_lowercase().split_once('.').map(|(_, domain)| domain.to_owned());
+            let same = match wanted.wildcard {
+                true => domain(wanted.host) == domain(host),
+                false => wanted.host.eq_ignore_ascii_case(host),
+            };
+            same && is_below(&wanted.path, path)
+        };
+        let wanted = mapped.iter().map(|(at, _)| *at).filter(|at| is_for(&routes[*at].0) && routes[*at].1 != "None");
+        let wanted = wanted.min_by_key(|at| rank(*at)).map(|at| (routes[at].1 != "Redirect").then_some(at));
+        prop_assert_eq!(found, wanted);
     }
 
     #[test]

@@ -484,3 +484,44 @@ fn the_longest_list_is_planned_and_taken_down() {
     };
     std::thread::Builder::new().stack_size(256 << 10).spawn(run).unwrap().join().unwrap();
 }
+
+/// What a policy refers to is there when it is made: the pool's members, written after it, do not count.
+#[test]
+fn a_reference_to_what_is_changed_later_costs_no_write_of_its_own() {
+    let text = |pairs: &[(&str, Value)]| -> Fields {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+    };
+    let pool = text(&[("protocol", "HTTP".into()), ("members", Value::List(Vec::new()))]);
+    let to_pool = Value::Map(text(&[("pool", Value::Ref(Reference::Local("pool".into())))]));
+    let policy = text(&[("action", to_pool), ("rules", Value::List(Vec::new()))]);
+    let entries = vec![Entry::new("pool", Kind::Pool, pool), Entry::new("policy", Kind::L7Policy, policy)];
+    let desired = DesiredList::new(entries).unwrap();
+    let mut plan: Vec<(String, Act)> =
+        World::default().plan(&desired).operations.into_iter().map(|o| (o.name, o.act)).collect();
+    plan.sort_by(|a, b| a.0.cmp(&b.0));
+    let update = |field: &str| Act::Update { id: None, fields: BTreeSet::from([field.to_owned()]) };
+    let expected = [
+        ("policy".to_owned(), Act::Create),
+        ("policy".to_owned(), update("rules")),
+        ("pool".to_owned(), Act::Create),
+        ("pool".to_owned(), update("members")),
+    ];
+    assert_eq!(plan, expected);
+}
+
+/// A load balancer that another mapping uses keeps its address.
+#[test]
+fn what_can_not_go_yet_keeps_what_it_refers_to() {
+    let vip = Value::Map([("port".to_owned(), Value::Ref(Reference::Local("vip".into())))].into());
+    let lb = Entry::new("lb", Kind::LoadBalancer, [("vip".to_owned(), vip)].into());
+    let desired = DesiredList::new(vec![Entry::new("vip", Kind::Port, Fields::new()), lb]).unwrap();
+    let mut world = World::default();
+    let plan = world.plan(&desired);
+    world.apply(&desired, &plan, plan.operations.len(), false);
+    let (external, none) = (BTreeMap::new(), BTreeSet::new());
+    let held = BTreeSet::from(["lb".to_owned()]);
+    let plan = world.plan_with(&DesiredList::default(), &external, &held, &none);
+    assert!(plan.operations.is_empty(), "{plan:?}");
+    let blocked: Vec<_> = plan.blocked.iter().map(|b| (b.name.as_str(), &b.on)).collect();
+    assert_eq!(blocked, [("lb", &Wait::InUse), ("vip", &Wait::InUse)]);
+}

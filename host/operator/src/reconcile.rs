@@ -16,6 +16,7 @@ use isthmus_model::observed::{Observed, State};
 use isthmus_model::plan::{Input, Plan, plan};
 use isthmus_model::record::Record;
 use isthmus_model::retry::RetryClass;
+use isthmus_model::value::Reference;
 
 use crate::apply::{Applied, apply};
 use crate::backoff::jittered;
@@ -178,6 +179,7 @@ impl Session {
             Ok(resolved) => resolved,
             Err(error) => return self.cloud_is_away(subject, known, mapping, error.into()).await,
         };
+        self.wait_for(subject, &resolved);
         let seen = async {
             self.find_unknown(subject, known.as_ref()).await?;
             self.look_again(subject).await
@@ -321,7 +323,19 @@ impl Session {
         }
     }
 
-    /// Mappings that refer to this one are looked at again when what it recorded changed.
+    /// Notes whose mapping a subject waits for something of.
+    fn wait_for(&self, subject: &Arc<Subject>, resolved: &Resolved) {
+        for reference in resolved.missing.keys() {
+            let Reference::Mapped { subject: other, name } = reference else { continue };
+            self.waiters.lock().entry(other.clone()).or_default().insert(subject.clone());
+            // It may have come before it was noted who waits for it.
+            if refs::mapped(self, other, name).is_ok() {
+                self.queue.now(subject.clone());
+            }
+        }
+    }
+
+    /// Mappings that refer to this one, or wait for something of it, are looked at again when what it recorded changed.
     fn wake_users(&self, subject: &Subject, before: &Known) {
         let users: BTreeSet<Subject> = {
             let records = self.records.lock();
@@ -332,6 +346,8 @@ impl Session {
             now.status.resources.iter().flat_map(|r| records.users(&subject.key, &r.name)).collect()
         };
         users.into_iter().for_each(|user| self.queue.now(Arc::new(user)));
+        let waiters = self.waiters.lock().remove(&subject.key);
+        waiters.into_iter().flatten().for_each(|waiter| self.queue.now(waiter));
     }
 
     fn stage(&self, subject: &Subject, at: usize) {

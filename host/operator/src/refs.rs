@@ -46,7 +46,10 @@ pub async fn resolve(session: &Session, desired: &DesiredList) -> Result<Resolve
 }
 
 /// The entry of another mapping, in the life that its subject has now.
-fn mapped(session: &Session, key: &ObjectKey, name: &str) -> Result<Target, String> {
+///
+/// # Errors
+/// Why there is none, for people.
+pub fn mapped(session: &Session, key: &ObjectKey, name: &str) -> Result<Target, String> {
     let Some(stored) = session.snapshot().subject(key) else {
         return Err(format!("there is no {key}"));
     };

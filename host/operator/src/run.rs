@@ -225,6 +225,7 @@ impl Operator {
             reports: Reports::new(self.client.clone()),
             events: Events::start(self.client.clone(), &self.options.identity),
             queue,
+            waiters: Mutex::default(),
             metrics: self.metrics.clone(),
             leadership: self.leadership.clone(),
             progress: Mutex::default(),

@@ -1,7 +1,7 @@
 //! One term of leadership: everything that a leader knows. It is built anew for each term, so that nothing stale is
 //! carried over, and everything with our mark is listed before the first write (invariant 4).
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,6 +51,8 @@ pub struct Session {
     pub events: Events,
     /// Subjects to be looked at.
     pub queue: Queue<Arc<Subject>>,
+    /// Who waits for something of another mapping, by that mapping's subject.
+    pub waiters: Mutex<BTreeMap<ObjectKey, BTreeSet<Arc<Subject>>>>,
     /// Numbers.
     pub metrics: Arc<Metrics>,
     /// Whether we may write.

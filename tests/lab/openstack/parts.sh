@@ -9,7 +9,7 @@ db_url() { echo "mysql+pymysql://root@localhost/$1?unix_socket=$DB_SOCK&charset=
 . "$LAB/openstack/ovn.sh"
 
 configure() {
-  mkdir -p "$RUN"/{etc,tmp,neutron/lock,octavia}
+  mkdir -p "$RUN"/{etc,tmp,neutron/lock,octavia/certs}
   local DB_KEYSTONE DB_NEUTRON DB_OCTAVIA template
   DB_KEYSTONE=$(db_url keystone) DB_NEUTRON=$(db_url neutron) DB_OCTAVIA=$(db_url octavia)
   for template in "$CONF"/*.in; do
@@ -17,6 +17,9 @@ configure() {
   done
   : >"$RUN/neutron/policy.yaml"
   : >"$RUN/octavia/policy.yaml"
+  # what the certificates of amphorae are signed by
+  openssl req -x509 -newkey rsa:2048 -passout "pass:$PASSWORD" -days 3650 -subj /CN=lab-ca \
+    -keyout "$RUN/octavia/ca.key" -out "$RUN/octavia/ca.pem" 2>/dev/null
 }
 start_mariadb() {
   alive mariadb || spawn mariadb "unix:$DB_SOCK" mariadbd --no-defaults --user=root --datadir="$DATA/mariadb" \

@@ -30,6 +30,8 @@ struct Builder<'a> {
     taken: BTreeSet<&'a str>,
     /// Position of the operation that makes or changes an entry.
     made_by: BTreeMap<&'a str, usize>,
+    /// Position of the operation that creates an entry.
+    created_by: BTreeMap<&'a str, usize>,
     /// Positions of updates of existing resources, by id: a resource that they stop referring to goes after them.
     updates: BTreeMap<&'a str, usize>,
     /// Entries that wait.
@@ -49,6 +51,7 @@ impl<'a> Builder<'a> {
             targets,
             taken: BTreeSet::new(),
             made_by: BTreeMap::new(),
+            created_by: BTreeMap::new(),
             updates: BTreeMap::new(),
             waiting: BTreeSet::new(),
             replaced: Vec::new(),
@@ -262,6 +265,7 @@ impl<'a> Builder<'a> {
         after.extend(needed_locals(entry).into_iter().filter_map(|n| self.made_by.get(n)));
         let at = self.push(&entry.name, entry.kind, Act::Create, after);
         self.made_by.insert(&entry.name, at);
+        self.created_by.insert(&entry.name, at);
         self.late.push((entry, None));
     }
 
@@ -325,8 +329,8 @@ impl<'a> Builder<'a> {
 
     /// Late fields that refer to entries which are made after this one, or to itself.
     fn unresolved_at_creation(&self, entry: &Entry) -> BTreeSet<String> {
-        let own = self.made_by.get(entry.name.as_str());
-        let ahead = |n: &str| !self.targets.local.contains_key(n) && self.made_by.get(n) >= own;
+        let own = self.created_by.get(entry.name.as_str());
+        let ahead = |n: &str| !self.targets.local.contains_key(n) && self.created_by.get(n) >= own;
         let separate = |f: &str| entry.kind.field(f).is_some_and(|spec| spec.change == Change::Separate);
         let late = |f: &&String| separate(f) || locals_of(entry, f).into_iter().any(ahead);
         entry.fields.keys().filter(late).cloned().collect()
@@ -346,16 +350,21 @@ impl<'a> Builder<'a> {
             }
         }
         let mut at_of: BTreeMap<&str, usize> = BTreeMap::new();
+        // What can't go yet keeps what it refers to.
+        let mut kept: BTreeSet<&str> = BTreeSet::new();
         for (found, after, replaced) in referrers_first(input, going) {
             let name = found.mark.as_ref().map_or("", |m| m.name.as_str());
             let duplicate =
                 input.record.get(name).is_some_and(|r| r.id.as_deref() != Some(found.id.as_str()));
-            if input.held.contains(name) && !replaced && !duplicate {
+            let users = self.users_of(&found.id);
+            let held = input.held.contains(name) && !replaced && !duplicate;
+            if held || users.iter().any(|user| kept.contains(user)) {
+                kept.insert(&found.id);
                 self.plan.blocked.push(Blocked { name: name.into(), kind: found.kind, on: Wait::InUse });
                 continue;
             }
             let mut waits: BTreeSet<usize> = after.into_iter().collect();
-            waits.extend(self.users_of(&found.id, &at_of));
+            waits.extend(users.iter().filter_map(|user| at_of.get(user).or_else(|| self.updates.get(user))));
             let retain = !replaced && !duplicate && input.record.get(name).is_some_and(|r| r.retain);
             let act = match retain {
                 true => Act::Retain { id: found.id.clone() },
@@ -366,16 +375,13 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Operations on resources that refer to this one, by the record or by what is observed.
-    fn users_of(&self, id: &str, going: &BTreeMap<&str, usize>) -> BTreeSet<usize> {
-        let recorded = self.input.record.values().filter(|r| r.references.iter().any(|r| r.id == id));
-        let observed = self.input.observed.values().filter(|o| o.fields.values().any(|v| mentions(v, id)));
-        recorded
-            .filter_map(|r| r.id.as_deref())
-            .chain(observed.map(|o| o.id.as_str()))
-            .filter(|user| *user != id)
-            .filter_map(|user| going.get(user).or_else(|| self.updates.get(user)).copied())
-            .collect()
+    /// Resources that refer to this one, by the record or by what is observed.
+    fn users_of(&self, id: &str) -> BTreeSet<&'a str> {
+        let input = self.input;
+        let recorded = input.record.values().filter(|r| r.references.iter().any(|r| r.id == id));
+        let observed = input.observed.values().filter(|o| o.fields.values().any(|v| mentions(v, id)));
+        let users = recorded.filter_map(|r| r.id.as_deref()).chain(observed.map(|o| o.id.as_str()));
+        users.filter(|user| *user != id).collect()
     }
 
     fn done(self) -> Plan {

@@ -141,10 +141,11 @@ impl Ports {
             allowed_address_pairs: fields.allowed_address_pairs.map(pairs),
             port_security_enabled: fields.port_security,
             qos_policy_id: fields.qos_policy,
+            // Octavia refuses a VIP's port that has a device.
+            device_id: fields.host.is_some().then(|| create.mark.subject.clone()),
             binding_host_id: fields.host,
             binding_vnic_type: fields.vnic_type,
             dns_name: fields.dns_name,
-            device_id: Some(create.mark.subject.clone()),
             device_owner: Some(DEVICE_OWNER.into()),
             ..PortCreate::default()
         }
@@ -181,7 +182,14 @@ impl Driver for Ports {
     }
 
     fn list_of<'a>(&'a self, tag: &'a str, subject: &'a str) -> BoxFuture<'a, Result<Vec<Observed>>> {
-        async move { self.marked(tag, &[("device_id", subject)]).await }.boxed()
+        async move {
+            // Those on a node, and the few that are on none.
+            let mut all = self.marked(tag, &[("device_id", subject)]).await?;
+            let others = self.marked(tag, &[("device_id", "")]).await?;
+            all.extend(others.into_iter().filter(|o| o.mark.as_ref().is_some_and(|m| m.subject == subject)));
+            Ok(all)
+        }
+        .boxed()
     }
 
     fn create<'a>(&'a self, create: Create<'a>) -> BoxFuture<'a, Result<Observed>> {

@@ -26,6 +26,9 @@ pub(super) struct L7Policies {
     scope: Arc<Scope>,
     /// Rules by policy.
     rules: parking_lot::Mutex<HashMap<String, Dated>>,
+    /// The precedence of each policy of ours, where it is another one than its tag says: a change of it that moves nothing is
+    /// not worth a write. After a restart the tag is all that is known, until the policy's Route is mapped again.
+    precedences: parking_lot::Mutex<HashMap<String, String>>,
     /// All policies of a listener in order, by listener: known from the first write on, and until anything is not as thought.
     orders: parking_lot::Mutex<HashMap<String, Vec<Placed>>>,
 }
@@ -81,10 +84,11 @@ fn action(found: &L7Policy) -> Option<Action> {
     }
 }
 
-/// `misplaced`: another policy of ours that belongs after it comes before it. `rules`: all of them, once they count.
-fn observed(found: L7Policy, rules: &[L7Rule], misplaced: bool) -> Observed {
+/// `precedence`: `None` where another policy of ours that belongs after it comes before it. `rules`: all of them, once they
+/// count.
+fn observed(found: L7Policy, rules: &[L7Rule], precedence: Option<String>) -> Observed {
     let fields = Fields {
-        precedence: asked(&found.tags, "precedence").filter(|_| !misplaced),
+        precedence,
         action: action(&found),
         rules: found.admin_state_up.unwrap_or(true).then(|| rules.iter().map(rules::observed).collect()),
         listener: Some(found.listener_id),
@@ -123,7 +127,8 @@ fn rules_of(entry: &Entry) -> usize {
 
 impl L7Policies {
     pub(super) fn new(scope: Arc<Scope>) -> Self {
-        Self { scope, rules: parking_lot::Mutex::default(), orders: parking_lot::Mutex::default() }
+        let (rules, precedences, orders) = Default::default();
+        Self { scope, rules, precedences, orders }
     }
 
     /// Rules of a policy: asked for anew where it changed since, as it does with every change of them.
@@ -141,8 +146,17 @@ impl L7Policies {
         Ok(rules)
     }
 
-    /// Where a policy belongs on a listener, from 1. To be called by who has the turn on the load balancer.
-    async fn position(&self, listener: &str, id: Option<&str>, precedence: &str) -> Result<u32> {
+    fn precedence(&self, policy: &L7Policy) -> Option<String> {
+        self.precedences.lock().get(&policy.id).cloned().or_else(|| asked(&policy.tags, "precedence"))
+    }
+
+    /// Where a policy belongs on a listener, from 1; and where it is. To be called by who has the turn on the load balancer.
+    async fn position(
+        &self,
+        listener: &str,
+        id: Option<&str>,
+        precedence: &str,
+    ) -> Result<(u32, Option<u32>)> {
         let known = self.orders.lock().get(listener).cloned();
         let mut all = match known {
             Some(known) => known,
@@ -150,17 +164,25 @@ impl L7Policies {
                 let mut all: Vec<L7Policy> = self.scope.octavia.list(&[("listener_id", listener)]).await?;
                 all.sort_by_key(|policy| policy.position);
                 let placed: Vec<Placed> =
-                    all.into_iter().map(|p| (p.id, asked(&p.tags, "precedence"))).collect();
+                    all.into_iter().map(|p| (p.id.clone(), self.precedence(&p))).collect();
                 self.orders.lock().insert(listener.to_owned(), placed.clone());
                 placed
             }
         };
+        let number = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        let current = all.iter().position(|(own, _)| Some(own.as_str()) == id).map(|at| number(at + 1));
         all.retain(|(own, _)| Some(own.as_str()) != id);
-        Ok(u32::try_from(order::position(&all, precedence)).unwrap_or(u32::MAX))
+        Ok((number(order::position(&all, precedence)), current))
     }
 
     /// Notes that a policy was put at a position; `None`: that it was deleted, from whatever listener.
     fn placed(&self, listener: Option<&str>, id: &str, place: Option<(u32, &str)>) {
+        match place {
+            Some((_, precedence)) => {
+                drop(self.precedences.lock().insert(id.to_owned(), precedence.to_owned()));
+            }
+            None => drop(self.precedences.lock().remove(id)),
+        }
         let mut orders = self.orders.lock();
         orders.values_mut().for_each(|all| all.retain(|(own, _)| own != id));
         if let (Some(all), Some((position, precedence))) = (listener.and_then(|l| orders.get_mut(l)), place) {
@@ -181,7 +203,7 @@ impl L7Policies {
         let owner = self.scope.owner_of_listener(&listener).await?;
         let action = written(fields.action.unwrap_or(Action::Reject(true)));
         let make = || async {
-            let position = self.position(&listener, None, &precedence).await?;
+            let (position, _) = self.position(&listener, None, &precedence).await?;
             let (name, pool, url, prefix, code) = action.clone();
             let body = L7PolicyCreate {
                 listener_id: Some(listener.clone()),
@@ -203,7 +225,7 @@ impl L7Policies {
             self.scope.lanes.change(&owner, make).await.inspect_err(|_| self.disordered())?;
         self.placed(Some(&listener), &made.id, Some((position, &precedence)));
         self.scope.belongs(&made.id, &owner);
-        Ok(observed(made, &[], false))
+        Ok(observed(made, &[], Some(precedence)))
     }
 
     async fn apply(&self, update: &Update<'_>, owner: &str) -> Result<Observed> {
@@ -211,15 +233,12 @@ impl L7Policies {
         let mut fields: Fields = typed(update.entry, set(update))?;
         let wanted = fields.rules.take();
         let mut changed = update.observed.clone();
-        if update.name.is_some()
-            || update.description.is_some()
-            || update.tags
-            || update.remark
-            || fields.action.is_some()
-            || fields.precedence.is_some()
-        {
+        let meta = update.name.is_some() || update.description.is_some() || update.tags || update.remark;
+        if meta || fields.action.is_some() || self.moves(update, &fields).await? {
             changed = self.put(update, owner, &fields).await?;
             changed.fields.extend(kept(update.observed, "rules"));
+        } else if let Some(precedence) = fields.precedence {
+            changed.fields.insert("precedence".into(), precedence.into());
         }
         if let Some(wanted) = wanted {
             rules::apply(scope, owner, id, wanted).await?;
@@ -234,17 +253,28 @@ impl L7Policies {
         Ok(changed)
     }
 
+    /// Whether a change of its precedence asks for another position. Where it does not, it is noted and that is all.
+    async fn moves(&self, update: &Update<'_>, fields: &Fields) -> Result<bool> {
+        let Some(precedence) = fields.precedence.as_deref() else { return Ok(false) };
+        let (listener, id) = (listener_of(update.observed), update.observed.id.as_str());
+        let (position, current) = self.position(listener, Some(id), precedence).await?;
+        let moves = current != Some(position);
+        if !moves {
+            self.placed(Some(listener), id, Some((position, precedence)));
+        }
+        Ok(moves)
+    }
+
     /// Writes what is not a rule.
     async fn put(&self, update: &Update<'_>, owner: &str, fields: &Fields) -> Result<Observed> {
         let (scope, id) = (&self.scope, update.observed.id.as_str());
-        let listener =
-            update.observed.fields.get("listener").and_then(serde_json::Value::as_str).unwrap_or_default();
+        let listener = listener_of(update.observed);
         let moved = fields.precedence.as_deref();
         let tagged = update.tags || update.remark || moved.is_some();
         let action = fields.action.clone().map(written);
         let put = || async {
             let position = match moved {
-                Some(precedence) => Some(self.position(listener, Some(id), precedence).await?),
+                Some(precedence) => Some(self.position(listener, Some(id), precedence).await?.0),
                 None => None,
             };
             let mut body = L7PolicyUpdate {
@@ -267,10 +297,15 @@ impl L7Policies {
         if let (Some(position), Some(precedence)) = (position, moved) {
             self.placed(Some(listener), id, Some((position, precedence)));
         }
-        let mut changed = observed(found, &[], false);
+        let precedence = self.precedence(&found);
+        let mut changed = observed(found, &[], precedence);
         changed.fields.remove("rules");
         Ok(changed)
     }
+}
+
+fn listener_of(observed: &Observed) -> &str {
+    observed.fields.get("listener").and_then(serde_json::Value::as_str).unwrap_or_default()
 }
 
 /// A field of what was observed, as it was.
@@ -285,7 +320,7 @@ impl Driver for L7Policies {
             found.sort_by_key(|policy| policy.position);
             let mut by_listener: HashMap<&str, Vec<Placed>> = HashMap::new();
             for policy in &found {
-                let placed = (policy.id.clone(), asked(&policy.tags, "precedence"));
+                let placed = (policy.id.clone(), self.precedence(policy));
                 by_listener.entry(&policy.listener_id).or_default().push(placed);
             }
             let wrong: Vec<String> =
@@ -301,8 +336,8 @@ impl Driver for L7Policies {
                     Err(error) if error.class() == isthmus_model::retry::RetryClass::NotFound => continue,
                     Err(error) => return Err(error),
                 };
-                let misplaced = wrong.contains(&policy.id);
-                all.push(observed(policy, &rules, misplaced));
+                let precedence = self.precedence(&policy).filter(|_| !wrong.contains(&policy.id));
+                all.push(observed(policy, &rules, precedence));
             }
             Ok(all)
         }
@@ -329,8 +364,8 @@ impl Driver for L7Policies {
         async move {
             let Some(found) = self.scope.look::<L7Policy>(&old.id).await? else { return Ok(None) };
             let rules = self.rules(&found).await?;
-            let misplaced = !old.fields.contains_key("precedence");
-            Ok(Some(observed(found, &rules, misplaced)))
+            let precedence = self.precedence(&found).filter(|_| old.fields.contains_key("precedence"));
+            Ok(Some(observed(found, &rules, precedence)))
         }
         .boxed()
     }

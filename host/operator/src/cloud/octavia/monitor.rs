@@ -109,7 +109,8 @@ fn change(wanted: Monitor) -> HealthMonitorUpdate {
         timeout: Some(wanted.timeout_s),
         max_retries: Some(wanted.max_retries),
         max_retries_down: Some(wanted.max_retries_down),
-        http_version: http.then(|| version(&wanted)),
+        // Back to 1.0 is refused in the call that takes the name away, and 1.1 does without a name.
+        http_version: version(&wanted).map(Some),
         http_method: http.then_some(wanted.http_method),
         url_path: http.then_some(wanted.url_path),
         expected_codes: http.then_some(wanted.expected_codes),

@@ -94,7 +94,7 @@ pub(crate) fn run(workspace: &Workspace, quick: bool) -> Result<ExitCode> {
 /// The lab for this run alone, and whether it is up.
 fn start_lab(workspace: &Workspace) -> Result<(lab::Reserved, Result<()>)> {
     let lab = lab::reserve("testing on it")?;
-    let up = lab::up(workspace, false);
+    let up = lab::up(workspace, true);
     Ok((lab, up))
 }
 

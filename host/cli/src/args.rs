@@ -78,8 +78,21 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Module(ModuleCommand),
 
+    /// Show what a version of a module would change, for everything that lives in the cluster now. Nothing is written.
+    ///
+    /// Both versions, the one that serves and the one in the file, are run on the cluster's objects as they are. The exit code is 1
+    /// where an object that is mapped now would not be. What the cloud can do is not known to this command: a module that asks
+    /// for it may decide otherwise in the operator.
+    Plan(PlanArgs),
+
     /// Show what an object became: its module, and its cloud resources with ids and states.
     Tree(TreeArgs),
+
+    /// Show why an object is mapped as it is: what was read, what changed last, and what it waits for.
+    Why(WhyArgs),
+
+    /// Print a script that completes commands and options, for a shell: `source <(isthmus completion bash)`.
+    Completion(CompletionArgs),
 }
 
 #[derive(Debug, Args)]
@@ -170,6 +183,36 @@ pub(crate) struct LoadArgs {
     /// Print the ConfigMaps in place of writing them, for `kubectl apply -f -`.
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// The module: a WebAssembly component, raw or gzip.
+    pub(crate) file: PathBuf,
+
+    /// Name of the PolicyModule; default: the name that the module gives itself.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+
+    /// The module's config: a YAML or JSON file, or the text itself; default: that of the PolicyModule.
+    #[arg(long)]
+    pub(crate) config: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WhyArgs {
+    /// The object, as `pod/web-0`.
+    pub(crate) object: String,
+
+    /// Its namespace.
+    #[arg(long, short, default_value = "default")]
+    pub(crate) namespace: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionArgs {
+    /// Which shell.
+    pub(crate) shell: clap_complete::Shell,
 }
 
 #[derive(Debug, Args)]

@@ -3,19 +3,22 @@
 //! The edge of the program: arguments, logs, exit codes. What it does is in the crates below.
 
 mod args;
+mod cluster;
 mod crds;
 mod logs;
 mod module;
 mod operator;
 mod output;
+mod plan;
 mod render;
 mod tree;
+mod why;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
-use args::{Cli, Command, ModuleCommand};
+use args::{Cli, Command, CompletionArgs, ModuleCommand};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -39,8 +42,17 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Render(args) => render::run(&args, cli.output),
         Command::Module(ModuleCommand::Check(args)) => module::check(&args, cli.output),
         Command::Module(ModuleCommand::Load(args)) => module::load(&cli.kube, &args, cli.output).await,
+        Command::Plan(args) => plan::run(&cli.kube, &args, cli.output).await,
         Command::Tree(args) => tree::run(&cli.kube, &args, cli.output).await,
+        Command::Why(args) => why::run(&cli.kube, &args, cli.output).await,
+        Command::Completion(args) => completion(&args),
     }
+}
+
+fn completion(args: &CompletionArgs) -> anyhow::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "isthmus", &mut script);
+    output::text_out(&String::from_utf8(script)?)
 }
 
 #[allow(clippy::print_stderr, reason = "the one place where a command says why it failed")]

@@ -49,7 +49,7 @@ fn yaml<T: Serialize>(value: &T) -> anyhow::Result<String> {
 }
 
 /// Writes to standard output. A reader that has gone (`| head`) is no error.
-fn text_out(text: &str) -> anyhow::Result<()> {
+pub(crate) fn text_out(text: &str) -> anyhow::Result<()> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => other.context("writing to standard output"),

@@ -150,7 +150,7 @@ fn masks<'a>(modules: impl Iterator<Item = &'a Arc<Module>>) -> anyhow::Result<B
 }
 
 /// JSON text of a config: a file's, or the argument itself.
-fn config(text: &str) -> anyhow::Result<Arc<str>> {
+pub(crate) fn config(text: &str) -> anyhow::Result<Arc<str>> {
     let path = Path::new(text);
     let is_name = ["yaml", "yml", "json"].iter().any(|e| path.extension().is_some_and(|found| found == *e));
     ensure!(path.is_file() || !is_name || text.contains([':', '{']), "{} is not there", path.display());

@@ -42,20 +42,17 @@ struct Condition {
 }
 
 pub(crate) async fn run(kube: &Kube, args: &TreeArgs, output: Output) -> anyhow::Result<()> {
-    let Some((kind, name)) = args.object.split_once('/').filter(|(k, n)| !k.is_empty() && !n.is_empty())
-    else {
-        bail!("{:?} names no object: expected KIND/NAME, as pod/web-0", args.object);
-    };
+    let (kind, name) = named(&args.object)?;
     let client = Client::connect(kube.kubeconfig.as_deref()).await?;
     let mappings: Api<CloudMapping> = Api::namespaced(client.kube(), &args.namespace);
     let all = client.read("list CloudMappings", mappings.list(&ListParams::default())).await?;
-    let named = |m: &&CloudMapping| {
+    let of_object = |m: &&CloudMapping| {
         let subject = &m.spec.subject;
         let kind_fits = subject.kind.eq_ignore_ascii_case(kind)
             || format!("{}s", subject.kind).eq_ignore_ascii_case(kind);
         kind_fits && subject.name == name
     };
-    let trees: Vec<Tree> = all.items.iter().filter(named).map(tree).collect();
+    let trees: Vec<Tree> = all.items.iter().filter(of_object).map(tree).collect();
     if trees.is_empty() {
         let hint =
             "is it mapped? `kubectl get cloudmappings` lists what is, `kubectl get policymodules` what maps";
@@ -98,7 +95,7 @@ fn tree(mapping: &CloudMapping) -> Tree {
 }
 
 fn drawn(tree: &Tree) -> String {
-    let mut text = format!("{} (CloudMapping {})\n", tree.subject, tree.mapping);
+    let text = format!("{} (CloudMapping {})\n", tree.subject, tree.mapping);
     let module = tree
         .module
         .iter()
@@ -113,10 +110,22 @@ fn drawn(tree: &Tree) -> String {
     let conditions =
         tree.conditions.iter().map(|c| format!("{} {} {}: {}", c.name, c.status, c.reason, c.message));
     let lines: Vec<String> = module.chain(node).chain(resources).chain(conditions).collect();
-    let last = lines.len().saturating_sub(1);
-    for (at, line) in lines.iter().enumerate() {
-        let branch = if at == last { "└─" } else { "├─" };
-        text += &format!("{branch} {}\n", line.trim_end());
+    text + &branches(&lines)
+}
+
+/// Kind and name of `KIND/NAME`.
+pub(crate) fn named(object: &str) -> anyhow::Result<(&str, &str)> {
+    match object.split_once('/').filter(|(kind, name)| !kind.is_empty() && !name.is_empty()) {
+        Some(both) => Ok(both),
+        None => bail!("{object:?} names no object: expected KIND/NAME, as pod/web-0"),
     }
-    text
+}
+
+/// Lines as the branches of a tree.
+pub(crate) fn branches(lines: &[String]) -> String {
+    let last = lines.len().saturating_sub(1);
+    let branch = |(at, line): (usize, &String)| {
+        format!("{} {}\n", if at == last { "└─" } else { "├─" }, line.trim_end())
+    };
+    lines.iter().enumerate().map(branch).collect()
 }

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`crd`], [`names`] | the custom resources; labels, annotations and the finalizer |
 //! | [`client`], [`error`] | the connection with its timeouts and its count of writes; failures with their retry class |
+//! | [`read`] | the objects of a kind as a module sees them, once |
 //! | [`report`] | what we write to objects of others |
 //! | [`discovery`] | what the API server calls a kind |
 //! | [`store`] | projected objects, and snapshots of them |
@@ -26,6 +27,7 @@ pub mod events;
 pub mod lease;
 pub mod mapping;
 pub mod names;
+pub mod read;
 pub mod report;
 pub mod store;
 pub mod watch;

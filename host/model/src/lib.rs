@@ -19,6 +19,7 @@
 pub mod condition;
 pub mod deps;
 pub mod desired;
+pub mod difference;
 pub mod hash;
 pub mod kinds;
 pub mod manifest;

@@ -51,6 +51,8 @@ impl ReconcileError {
     /// The reason of a condition, and the label of a metric.
     pub fn reason(&self) -> &'static str {
         match self {
+            Self::Cloud(CloudError::Busy { .. }) => "LoadBalancerPending",
+            Self::Cloud(CloudError::Failed { .. }) => "LoadBalancerFailed",
             Self::Cloud(error) => error.class().reason(),
             Self::Kubernetes(error) => match error.class {
                 RetryClass::Conflict => "KubernetesConflict",

@@ -81,6 +81,16 @@ pub(crate) async fn mappings(
     }
 }
 
+/// What happened to an object, for people.
+fn happened(change: &Change) -> &'static str {
+    match (&change.old, &change.new) {
+        (None, _) => "appeared",
+        (Some(_), None) => "went",
+        (Some(old), Some(new)) if old.uid != new.uid => "was made again",
+        (Some(_), Some(_)) => "changed",
+    }
+}
+
 impl Session {
     fn changed(&self, change: &Change) {
         let kind = &change.key.kind;
@@ -92,13 +102,21 @@ impl Session {
                 if change.new.is_some() && !recorded {
                     self.seen(&subject.uid);
                 }
+                self.causes.lock().insert(subject.uid.clone(), format!("the object {}", happened(change)));
                 self.queue.now(Arc::new(subject));
             }
         }
         let labels = |stored: &Option<Arc<Stored>>| stored.as_ref().map(|s| s.labels.clone());
         let (old, new) = (labels(&change.old), labels(&change.new));
         let touched = self.deps.lock().touched(&change.key, old.as_ref(), new.as_ref());
-        touched.into_iter().for_each(|subject| self.queue.now(subject));
+        for subject in touched {
+            let cause = || format!("{} {}", change.key, happened(change));
+            // What it reads of its own is told as itself.
+            if subject.key != change.key {
+                self.causes.lock().insert(subject.uid.clone(), cause());
+            }
+            self.queue.now(subject);
+        }
         if **kind == node_kind() && change.new.is_none() {
             self.wake_those_on(&change.key.name);
         }

@@ -29,6 +29,8 @@ pub struct Mapping {
     pub quiet: bool,
     /// What the module said in place of a list.
     pub outcome: Option<Outcome>,
+    /// What had changed of what it reads.
+    pub cause: Option<String>,
     /// It may be better at the next call, although nothing that was read changes.
     pub passing: bool,
     /// The versions that said it.
@@ -61,7 +63,7 @@ impl Mapping {
     }
 
     fn new(verdict: Verdict, condition: Condition, versions: Versions) -> Self {
-        Self { verdict, condition, quiet: false, outcome: None, passing: false, versions }
+        Self { verdict, condition, quiet: false, outcome: None, cause: None, passing: false, versions }
     }
 }
 

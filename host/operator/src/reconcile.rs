@@ -123,7 +123,9 @@ impl Session {
         if known.is_none() {
             self.seen(&subject.uid);
         }
-        let mapping = self.map(subject, stored, snapshot.clone(), known.is_some()).await;
+        let cause = self.causes.lock().remove(&subject.uid);
+        let mapped = self.map(subject, stored, snapshot.clone(), known.is_some()).await;
+        let mapping = Mapping { cause, ..mapped };
         let next = match mapping.verdict {
             Verdict::List(ref list) => {
                 self.stage(subject, 0);

@@ -226,6 +226,7 @@ impl Operator {
             events: Events::start(self.client.clone(), &self.options.identity),
             queue,
             waiters: Mutex::default(),
+            causes: Mutex::default(),
             metrics: self.metrics.clone(),
             leadership: self.leadership.clone(),
             progress: Mutex::default(),

@@ -53,6 +53,8 @@ pub struct Session {
     pub queue: Queue<Arc<Subject>>,
     /// Who waits for something of another mapping, by that mapping's subject.
     pub waiters: Mutex<BTreeMap<ObjectKey, BTreeSet<Arc<Subject>>>>,
+    /// What changed last of what a subject reads, by its uid, until it is mapped.
+    pub causes: Mutex<HashMap<Arc<str>, String>>,
     /// Numbers.
     pub metrics: Arc<Metrics>,
     /// Whether we may write.
@@ -186,6 +188,7 @@ impl Session {
     /// Forgets a subject that is gone with all that it had.
     pub fn forget(&self, subject: &Arc<Subject>) {
         self.progress.lock().remove(&subject.uid);
+        self.causes.lock().remove(&subject.uid);
         self.deps.lock().remove(subject);
     }
 

@@ -44,6 +44,7 @@ impl Session {
             messages,
             unknown: &applied.unknown,
             conditions,
+            cause: mapping.cause.clone(),
         };
         let versions = mapping.versions(desired);
         let status = match status::applied(&facts, desired, versions, &self.cloud.existing).await {
@@ -78,8 +79,10 @@ impl Session {
         status: CloudMappingStatus,
     ) -> Result<(), ReconcileError> {
         // A change of the input alone that changes nothing else is not worth a write (invariant 6).
-        let input = known.status.input_hash.clone();
-        if !known.unwritten && *known.status == (CloudMappingStatus { input_hash: input, ..status.clone() }) {
+        let (input_hash, last_change) = (known.status.input_hash.clone(), known.status.last_change.clone());
+        if !known.unwritten
+            && *known.status == (CloudMappingStatus { input_hash, last_change, ..status.clone() })
+        {
             return Ok(());
         }
         let version = known.resource_version.as_deref();
@@ -215,6 +218,7 @@ impl Session {
             messages: BTreeMap::new(),
             unknown,
             conditions,
+            cause: None,
         };
         self.patch(subject, known, status::with_conditions(&facts)).await
     }

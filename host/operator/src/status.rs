@@ -36,6 +36,8 @@ pub struct Facts<'a> {
     pub unknown: &'a BTreeSet<String>,
     /// Conditions of ours.
     pub conditions: Vec<Condition>,
+    /// What had changed.
+    pub cause: Option<String>,
 }
 
 /// Status of a mapping whose list did not change: what is recorded, with new conditions.
@@ -49,6 +51,7 @@ pub fn with_conditions(facts: &Facts<'_>) -> CloudMappingStatus {
         resource_count: i32::try_from(in_cloud).ok(),
         resources,
         conditions: conditions(facts),
+        last_change: facts.cause.clone().or_else(|| facts.before.last_change.clone()),
         ..facts.before.clone()
     }
 }
@@ -80,7 +83,14 @@ pub async fn applied(
     let plain = |address: &String| address.split('/').next().unwrap_or_default().to_owned();
     let ips: Vec<String> = vifs.iter().flat_map(|v| &v.addresses).map(plain).collect();
     let node = desired.entries().iter().find_map(node_of);
+    let rest = with_conditions(facts);
+    let swapped = versions
+        .module
+        .as_ref()
+        .filter(|now| facts.before.module.as_ref().is_some_and(|before| before.digest != now.digest));
+    let swapped = swapped.map(|now| format!("module {} came to version {}", now.name, now.version));
     Ok(CloudMappingStatus {
+        last_change: swapped.or_else(|| rest.last_change.clone()),
         module: versions.module,
         refiners: versions.refiners,
         input_hash: versions.input,
@@ -88,7 +98,7 @@ pub async fn applied(
         node,
         ips: (!ips.is_empty()).then(|| ips.join(",")),
         vifs,
-        ..with_conditions(facts)
+        ..rest
     })
 }
 

@@ -41,8 +41,9 @@ pub(crate) fn settle(route: &Route<'_>, own: &Match, config: &Config) -> Result<
     Ok(narrower.map(|(.., place)| place.clone()).collect())
 }
 
+/// Not mapped: a Route that had the host and lost it must not go on being served beside its owner.
 fn lost(why: &str) -> Outcome {
-    invalid_field(format!("{CLAIMED}: {why}"), "spec.host")
+    not_mapped(format!("{CLAIMED}: {why}"))
 }
 
 /// What a Route is for, if this module could serve it at all.

@@ -35,15 +35,17 @@ pub(crate) fn report(
 
 fn refused(outcome: &Outcome) -> Condition<'static> {
     match outcome {
+        // Reasons of OpenShift's routers, where they have one.
+        Outcome::NotMapped(reason) if reason.starts_with(CLAIMED) => {
+            admitted("False", "HostAlreadyClaimed", format!("spec.host: {reason}"))
+        }
         Outcome::NotMapped(reason) => admitted("False", "NotMapped", reason.clone()),
         Outcome::Waiting(reason) => admitted("Unknown", "Waiting", reason.clone()),
         Outcome::Invalid(Invalid { message, field }) => {
             let field = field.as_deref().unwrap_or_default();
-            // Reasons of OpenShift's routers, where they have one.
-            let reason = match () {
-                () if message.starts_with(CLAIMED) => "HostAlreadyClaimed",
-                () if field.starts_with("config") => "RouterMisconfigured",
-                () => "ExtendedValidationFailed",
+            let reason = match field.starts_with("config") {
+                true => "RouterMisconfigured",
+                false => "ExtendedValidationFailed",
             };
             let place = if field.is_empty() { String::new() } else { format!("{field}: ") };
             admitted("False", reason, format!("{place}{message}"))

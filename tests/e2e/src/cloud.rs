@@ -101,8 +101,9 @@ impl Lab {
         Ok(())
     }
 
-    /// Every port that has our device owner, in whatever project, and the quota.
+    /// Every load balancer, every port that has our device owner, in whatever project, and the quota.
     pub(crate) async fn clear_cloud(&self) -> Result<()> {
+        self.clear_balancers().await?;
         // A create that Neutron was at when its operator was killed may come through after the first list.
         until("no port is left", async || {
             let left = self.admin.list::<Port>(&[("device_owner", OWNER)]).await?;

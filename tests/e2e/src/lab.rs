@@ -27,9 +27,15 @@ pub const NODE: &str = "node1";
 const OURS: &str = "isthmus.dev/e2e";
 /// Where etcd serves its JSON gateway.
 const ETCD: &str = "http://127.0.0.1:2379";
+/// Where its database listens.
+const DATABASE: &str = "/run/isthmus-lab/openstack/mariadb.sock";
 /// What clients of the lab talk to, and the part that serves it.
-const SERVERS: [(&str, &str); 3] =
-    [("apiserver", "10.200.0.1:6443"), ("keystone", "127.0.0.1:5000"), ("neutron", "127.0.0.1:9696")];
+const SERVERS: [(&str, &str); 4] = [
+    ("apiserver", "10.200.0.1:6443"),
+    ("keystone", "127.0.0.1:5000"),
+    ("neutron", "127.0.0.1:9696"),
+    ("octavia", "127.0.0.1:9876"),
+];
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -232,6 +238,14 @@ impl Lab {
         let body = json!({"revision": revision, "physical": true}).to_string();
         let url = format!("{ETCD}/v3/kv/compaction");
         run(Command::new("curl").args(["-sfm", "10", "-X", "POST", "-d", &body, &url])).await.map(drop)
+    }
+
+    /// Changes Octavia's database: what only a fault of its own does.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn octavia_sql(&self, statement: &str) -> Result<()> {
+        run(Command::new("mysql").args(["-S", DATABASE, "octavia", "-e", statement])).await.map(drop)
     }
 
     /// Whether the operator's log has this text.

@@ -5,6 +5,7 @@
 //! the operator's metrics. So this crate must not know the operator from inside.
 #![warn(missing_docs)]
 
+mod balancing;
 mod cloud;
 mod cluster;
 mod judged;
@@ -14,6 +15,7 @@ mod modules;
 mod operator;
 mod wait;
 
+pub use balancing::{Balanced, routes_config};
 pub use cloud::{mark, marked_for};
 pub use cluster::{condition, port_id, ready, recorded};
 pub use judged::{faults_config, module_condition};

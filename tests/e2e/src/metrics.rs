@@ -49,6 +49,15 @@ impl Sample {
         ["POST", "PUT", "PATCH", "DELETE"].into_iter().map(of).sum()
     }
 
+    /// Requests to Octavia that may change something.
+    pub fn balancer_writes(&self) -> u64 {
+        let of = |method| {
+            let labels = [("service", "load-balancer"), ("method", method)];
+            self.sum("isthmus_openstack_requests_total", &labels)
+        };
+        ["POST", "PUT", "PATCH", "DELETE"].into_iter().map(of).sum()
+    }
+
     /// Reconciles that ended in this way (`done`, `waiting`, or the reason of a failure).
     pub fn reconciles(&self, result: &str) -> u64 {
         self.sum("isthmus_reconciles_total", &[("result", result)])

@@ -145,6 +145,8 @@ pub struct CloudMappingStatus {
     pub input_hash: Option<String>,
     /// Hash of the list that came out.
     pub output_hash: Option<String>,
+    /// What had changed when this was written last, for people: an object that was read, or a module's version.
+    pub last_change: Option<String>,
     /// Node that the VIFs are bound on.
     pub node: Option<String>,
     /// Addresses of the VIFs without prefix length, joined by commas, for the list.

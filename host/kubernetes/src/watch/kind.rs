@@ -212,7 +212,7 @@ enum Ended {
 }
 
 /// What is kept of an object. `None` for one without a uid, which no API server sends.
-fn project(gvk: &Gvk, mask: &Mask, key: ObjectKey, object: DynamicObject) -> Option<Stored> {
+pub(crate) fn project(gvk: &Gvk, mask: &Mask, key: ObjectKey, object: DynamicObject) -> Option<Stored> {
     let DynamicObject { mut metadata, data, .. } = object;
     // Often larger than the object, and of no use to a mapping.
     metadata.managed_fields = None;

@@ -26,6 +26,7 @@ use crate::client::Client;
 use crate::discovery::Scope;
 use crate::store::{Change, Store};
 
+pub(crate) use kind::project;
 pub use typed::{Event, Named, mappings, module_sources, modules, nodes};
 
 /// How many events may wait for the receiver.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use isthmus_kubernetes::crd::PolicyModule;
 use isthmus_kubernetes::events::Severity;
@@ -10,7 +9,7 @@ use isthmus_kubernetes::names::ANNOTATION_APPROVE;
 use isthmus_model::manifest::Projection;
 use isthmus_model::object::Gvk;
 use isthmus_model::plan::Summary;
-use isthmus_policy::{Fallback, Limits, Module};
+use isthmus_policy::{Fallback, Module};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, ResourceExt};
 use sha2::{Digest, Sha256};
@@ -18,7 +17,7 @@ use sha2::{Digest, Sha256};
 use super::manager::Manager;
 use super::shadow::Judgement;
 use super::source::SourceError;
-use super::{Pipelines, Version, revision, source};
+use super::{Pipelines, Version, config_of, revision, source};
 
 /// Reason: another PolicyModule maps the kind.
 const CONFLICT: &str = "Conflict";
@@ -125,8 +124,7 @@ impl Manager {
                 compiled
             }
         };
-        let config = serde_json::to_string(&module.spec.config).unwrap_or_else(|_| "{}".into());
-        let version = self.version(module, compiled, config.into());
+        let version = self.version(module, compiled, config_of(module));
         let old = self.session.pipelines.load_full();
         if old.version(&name).is_some_and(|serving| same(serving, &version)) {
             return Ok(());
@@ -197,24 +195,7 @@ impl Manager {
             true => s.fallback,
             false => Some(Fallback { module: s.module, config: s.config }),
         });
-        let limits = &module.spec.limits;
-        let size = |n: i64, unit: usize| usize::try_from(n).unwrap_or_default().saturating_mul(unit);
-        Version {
-            name: module.name_any().into(),
-            module: compiled,
-            config,
-            limits: Limits {
-                deadline: Duration::from_millis(u64::try_from(limits.deadline_ms).unwrap_or_default()),
-                memory: size(limits.memory_mib, 1 << 20),
-                table_elements: size(limits.table_elements, 1),
-                output: size(limits.output_kib, 1 << 10),
-                fuel: limits.fuel.and_then(|f| u64::try_from(f).ok()),
-                ..Limits::default()
-            },
-            order: module.spec.order,
-            failure: module.spec.failure_policy,
-            fallback,
-        }
+        Version { fallback, ..Version::new(module, compiled, config) }
     }
 
     /// The pipelines with this version in its place.

@@ -10,13 +10,15 @@ mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use isthmus_kubernetes::crd::FailurePolicy;
+use isthmus_kubernetes::crd::{FailurePolicy, PolicyModule};
 use isthmus_model::hash;
 use isthmus_model::manifest::Projection;
 use isthmus_model::object::Gvk;
 use isthmus_model::projection::Mask;
 use isthmus_policy::{Fallback, Limits, Module, Pipeline, PipelineError, Stage};
+use kube::ResourceExt;
 
 pub use manager::{Manager, Wake};
 
@@ -39,7 +41,34 @@ pub struct Version {
     pub fallback: Option<Fallback>,
 }
 
+/// The config of a PolicyModule, as modules are given it: JSON text.
+pub fn config_of(module: &PolicyModule) -> Arc<str> {
+    serde_json::to_string(&module.spec.config).unwrap_or_else(|_| "{}".into()).into()
+}
+
 impl Version {
+    /// A version of a PolicyModule, without one before it.
+    pub fn new(module: &PolicyModule, compiled: Arc<Module>, config: Arc<str>) -> Self {
+        let limits = &module.spec.limits;
+        let size = |n: i64, unit: usize| usize::try_from(n).unwrap_or_default().saturating_mul(unit);
+        Self {
+            name: module.name_any().into(),
+            module: compiled,
+            config,
+            limits: Limits {
+                deadline: Duration::from_millis(u64::try_from(limits.deadline_ms).unwrap_or_default()),
+                memory: size(limits.memory_mib, 1 << 20),
+                table_elements: size(limits.table_elements, 1),
+                output: size(limits.output_kib, 1 << 10),
+                fuel: limits.fuel.and_then(|f| u64::try_from(f).ok()),
+                ..Limits::default()
+            },
+            order: module.spec.order,
+            failure: module.spec.failure_policy,
+            fallback: None,
+        }
+    }
+
     /// What tells this version from another: the digest, with a hash of the config where there is one.
     pub fn revision(&self) -> String {
         revision(self.module.digest(), &self.config)

@@ -83,6 +83,12 @@ pub(crate) fn assert_wrong(result: Result<Vec<Desired>, Outcome>, field: &str, p
     assert!(message.contains(part), "{message}");
 }
 
+/// That the host is somebody else's: the Route is not mapped.
+pub(crate) fn assert_lost(result: Result<Vec<Desired>, Outcome>, part: &str) {
+    let Err(Outcome::NotMapped(reason)) = result else { panic!("{result:?}") };
+    assert!(reason.starts_with("host already claimed: ") && reason.contains(part), "{reason}");
+}
+
 pub(crate) fn names(list: &[Desired]) -> Vec<&str> {
     list.iter().map(|entry| entry.name.as_str()).collect()
 }

@@ -17,7 +17,7 @@ use crate::queue::Parking;
 /// How long a load balancer may be busy before those who wait for it say so and come again later. A whole tree takes 20 s.
 const LIMIT: Duration = Duration::from_secs(60);
 /// Between two looks: the first, and the longest.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// What a load balancer and everything below it are at.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! Load balancers themselves. The VIP is best a port of the same mapping: then the address outlives the load balancer.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use futures::future::{BoxFuture, FutureExt};
 use isthmus_model::kinds::Kind;
 use isthmus_model::observed::Observed;
+use isthmus_model::retry::RetryClass;
 use isthmus_openstack::octavia::{
     AdditionalVipRequest, LoadBalancer, LoadBalancerCreate, LoadBalancerUpdate,
 };
@@ -19,7 +21,11 @@ use crate::cloud::{CloudError, Create, Driver, Result, Update, typed, untyped};
 /// How long a load balancer may take to go before it is said that it does.
 const GOING: Duration = Duration::from_secs(60);
 
-pub(super) struct LoadBalancers(pub(super) Arc<Scope>);
+/// With those that were in ERROR and that Octavia was asked to mend, and when they had changed last.
+pub(super) struct LoadBalancers(
+    pub(super) Arc<Scope>,
+    pub(super) parking_lot::Mutex<HashMap<String, Option<String>>>,
+);
 
 /// The contract's `load-balancer`, references as ids.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -132,6 +138,36 @@ impl LoadBalancers {
         })
     }
 
+    /// Octavia takes no changes of one in ERROR. It builds another one in its place for who may ask for that; else it goes with
+    /// all that is below it, and is made again: its VIP is a port that stays.
+    async fn repair(&self, found: LoadBalancer) -> Result<Option<Observed>> {
+        let id = found.id.as_str();
+        let before = self.1.lock().insert(id.to_owned(), found.updated_at.clone());
+        // One that came back from it as it was is not asked again.
+        if before.is_none() {
+            match self.0.octavia.failover(id).await {
+                Ok(()) => {
+                    tracing::warn!(id, "a load balancer in ERROR: Octavia replaces what runs it");
+                    self.0.lanes.busy(id).await;
+                    return Ok(self.0.look::<LoadBalancer>(id).await?.map(observed));
+                }
+                Err(error) if error.class == RetryClass::Forbidden || error.unsupported() => {}
+                Err(error) if error.immutable() => return Ok(Some(observed(found))),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        tracing::warn!(
+            id,
+            "a load balancer in ERROR: it is deleted with all that is below it, and made again"
+        );
+        self.0.octavia.delete_cascade(id).await?;
+        self.0.parking.park(self.gone(id)).await?;
+        self.0.lanes.forget(id);
+        self.0.owners.lock().retain(|_, owner| owner != id);
+        self.1.lock().remove(id);
+        Ok(None)
+    }
+
     /// Waits until it is gone: what it used (the VIP's port) can be deleted only then.
     async fn gone(&self, id: &str) -> Result<()> {
         let begun = Instant::now();
@@ -184,7 +220,14 @@ impl Driver for LoadBalancers {
     }
 
     fn refresh<'a>(&'a self, old: &'a Observed) -> BoxFuture<'a, Result<Option<Observed>>> {
-        async move { Ok(self.0.look::<LoadBalancer>(&old.id).await?.map(observed)) }.boxed()
+        async move {
+            let Some(found) = self.0.look::<LoadBalancer>(&old.id).await? else { return Ok(None) };
+            match found.provisioning_status.as_str() {
+                "ERROR" => self.repair(found).await,
+                _ => Ok(Some(observed(found))),
+            }
+        }
+        .boxed()
     }
 
     fn delete<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {

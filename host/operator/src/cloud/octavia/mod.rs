@@ -44,7 +44,10 @@ pub(super) fn drivers(
     let (owners, project) = (parking_lot::Mutex::default(), project);
     let scope = Arc::new(Scope { octavia, project, lanes, owners, parking: parking.clone() });
     [
-        (Kind::LoadBalancer, Box::new(load_balancer::LoadBalancers(scope.clone()))),
+        (
+            Kind::LoadBalancer,
+            Box::new(load_balancer::LoadBalancers(scope.clone(), parking_lot::Mutex::default())),
+        ),
         (Kind::Listener, Box::new(listener::Listeners(scope.clone()))),
         (Kind::Pool, Box::new(pool::Pools::new(scope.clone()))),
         (Kind::L7Policy, Box::new(l7_policy::L7Policies::new(scope))),

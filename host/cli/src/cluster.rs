@@ -1,0 +1,88 @@
+//! A cluster as the commands look at it: its modules, and the objects that they read.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::Context;
+use isthmus_kubernetes::Client;
+use isthmus_kubernetes::crd::PolicyModule;
+use isthmus_kubernetes::names::LABEL_POLICY_MODULE;
+use isthmus_kubernetes::read::projected;
+use isthmus_kubernetes::store::{Store, StoreSnapshot};
+use isthmus_model::object::Gvk;
+use isthmus_model::projection::Mask;
+use isthmus_operator::modules::{Pipelines, Version, config_of, keep, source};
+use isthmus_policy::Engine;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+
+use crate::args::Kube;
+use crate::module::engine;
+
+/// The connection, and the engine that its modules run on.
+pub(crate) struct Cluster {
+    pub(crate) client: Client,
+    pub(crate) engine: Engine,
+    namespace: String,
+}
+
+impl Cluster {
+    pub(crate) async fn connect(kube: &Kube) -> anyhow::Result<Self> {
+        let client = Client::connect(kube.kubeconfig.as_deref()).await?;
+        Ok(Self { client, engine: engine()?, namespace: kube.operator_namespace.clone() })
+    }
+
+    /// The PolicyModules.
+    pub(crate) async fn modules(&self) -> anyhow::Result<Vec<PolicyModule>> {
+        let api: Api<PolicyModule> = Api::all(self.client.kube());
+        Ok(self.client.read("list PolicyModules", api.list(&ListParams::default())).await?.items)
+    }
+
+    /// What serves of each PolicyModule: what the operator keeps, else what its ConfigMaps hold. One that does not load is told
+    /// and left out.
+    pub(crate) async fn versions(&self) -> anyhow::Result<BTreeMap<Arc<str>, Version>> {
+        let api: Api<ConfigMap> = Api::namespaced(self.client.kube(), &self.namespace);
+        let labelled = ListParams::default().labels(LABEL_POLICY_MODULE);
+        let maps = self.client.read("list ConfigMaps", api.list(&labelled)).await?.items;
+        let maps: BTreeMap<String, ConfigMap> = maps.into_iter().map(|m| (m.name_any(), m)).collect();
+        let mut versions = BTreeMap::new();
+        for module in self.modules().await? {
+            match self.version(&module, &maps).await {
+                Ok(version) => drop(versions.insert(version.name.clone(), version)),
+                Err(error) => tracing::warn!("PolicyModule {} is left out: {error:#}", module.name_any()),
+            }
+        }
+        Ok(versions)
+    }
+
+    async fn version(
+        &self,
+        module: &PolicyModule,
+        maps: &BTreeMap<String, ConfigMap>,
+    ) -> anyhow::Result<Version> {
+        let name = module.name_any();
+        let kept = keep::load(&self.client, &self.namespace, &name, keep::Which::Current).await?;
+        let (bytes, config) = match kept {
+            Some(kept) => (kept.bytes, kept.config.into()),
+            None => (source::read(&module.spec.source, maps)?.bytes, config_of(module)),
+        };
+        let compiled = self.engine.load(&bytes, None).context("loading it")?;
+        Ok(Version::new(module, compiled, config))
+    }
+
+    /// All objects that these modules read. What the cloud can do is not known here.
+    pub(crate) async fn snapshot(&self, masks: &BTreeMap<Gvk, Mask>) -> anyhow::Result<StoreSnapshot> {
+        let mut store = Store::new();
+        for (kind, mask) in masks {
+            let objects = projected(&self.client, kind, mask).await?;
+            store.replace_all(&Arc::new(kind.clone()), objects);
+        }
+        Ok(store.snapshot())
+    }
+}
+
+/// Pipelines of these versions.
+pub(crate) fn pipelines(versions: BTreeMap<Arc<str>, Version>) -> anyhow::Result<Pipelines> {
+    Ok(Pipelines::new(versions, BTreeMap::new(), &BTreeMap::new())?)
+}

@@ -1,0 +1,317 @@
+//! Routes on a real Octavia, whose amphorae carry no traffic here: what is made, what it costs, and what faults lead to.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use isthmus_e2e::{
+    Balanced, Lab, OPERATOR_NAMESPACE, Operator, condition, on_lab, ready, routes_config, until, until_within,
+};
+use isthmus_openstack::octavia::LoadBalancer;
+use kube::ResourceExt;
+use kube::api::{DeleteParams, ListParams};
+use serde_json::json;
+
+/// Thirty Routes, each of them several writes that wait for one another.
+const MANY: Duration = Duration::from_secs(300);
+
+/// The module is loaded, a namespace has a Service with endpoints, an operator leads, and the load balancer is there.
+async fn with_balancer(lab: &Lab, endpoints: usize, flags: &[&str]) -> Result<(String, Operator)> {
+    lab.load_routes(routes_config()).await?;
+    let namespace = lab.namespace().await?;
+    lab.endpoints(&namespace, endpoints).await?;
+    let operator = lab.operator(flags).await?;
+    lab.balancer_ready().await?;
+    Ok((namespace, operator))
+}
+
+/// Writes to Octavia that `change` costs, once all is quiet again.
+async fn cost(operator: &Operator, change: impl Future<Output = Result<()>>) -> Result<u64> {
+    let before = operator.quiet().await?.balancer_writes();
+    change.await?;
+    Ok(operator.quiet().await?.balancer_writes() - before)
+}
+
+#[tokio::test]
+async fn what_a_route_costs() -> Result<()> {
+    on_lab("route-costs", async |lab| {
+        let (namespace, operator) = with_balancer(lab, 100, &["--resync-seconds", "5"]).await?;
+        let made = cost(&operator, async {
+            lab.route(&namespace, "web", json!({"host": "shop.example.com"})).await?;
+            lab.all_ready(&namespace, 1).await.map(drop)
+        })
+        .await?;
+        ensure!(made <= 5, "{made} writes for a Route with 100 endpoints");
+        until("the Route says that it is admitted", async || {
+            let (status, reason) = lab.admitted(&namespace, "web").await?;
+            ensure!(status == "True", "{status} {reason}");
+            Ok(())
+        })
+        .await?;
+        let first = lab.balanced().await?;
+        ensure!(first.listeners == ["HTTP Some(80)"] && first.pools.len() == 1, "{first:?}");
+        ensure!(first.pools.iter().all(|pool| pool.split(' ').count() == 101), "{first:?}");
+        let policy = first.policies.first().context("a policy")?;
+        ensure!(
+            policy.contains("REDIRECT_TO_POOL") && policy.contains("HOST_NAME EQUAL_TO shop.example.com")
+        );
+
+        lab.change_route(&namespace, "web", json!({"path": "/cart"})).await?;
+        operator.quiet().await?;
+        let path = json!({"path": "/a/longer/basket"});
+        let edited = cost(&operator, lab.change_route(&namespace, "web", path)).await?;
+        ensure!(edited == 1, "{edited} writes for another path");
+        let changed = cost(&operator, lab.endpoints(&namespace, 99)).await?;
+        ensure!(changed == 1, "{changed} writes for other endpoints");
+        let idle = cost(&operator, async {
+            let since = operator.metrics().await?;
+            operator.resyncs(&since, 2).await
+        })
+        .await?;
+        ensure!(idle == 0, "{idle} writes by two resyncs");
+        let last = lab.balanced().await?;
+        ensure!(last.pools.iter().all(|pool| pool.split(' ').count() == 100), "{last:?}");
+        ensure!(last.policies.iter().all(|policy| policy.contains("/a/longer/basket")), "{last:?}");
+        ensure!(last.address == first.address);
+
+        lab.route_api(&namespace).delete("web", &DeleteParams::default()).await?;
+        until("the Route's part is gone, and the load balancer is not", async || {
+            let left = lab.balanced().await?;
+            ensure!(
+                left.pools.is_empty() && left.policies.is_empty() && left.listeners.len() == 1,
+                "{left:?}"
+            );
+            ensure!(lab.mapping_api(&namespace).list(&ListParams::default()).await?.items.is_empty());
+            Ok(())
+        })
+        .await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn thirty_routes_come_in_order_and_two_swap_their_hosts() -> Result<()> {
+    on_lab("thirty-routes", async |lab| {
+        let (namespace, operator) = with_balancer(lab, 2, &[]).await?;
+        for at in 0..30 {
+            let spec = json!({"host": format!("h{at:02}.example.com")});
+            lab.route(&namespace, &format!("r-{at:02}"), spec).await?;
+        }
+        until_within(MANY, "thirty Routes are there", async || {
+            let all = lab.mapping_api(&namespace).list(&ListParams::default()).await?.items;
+            let done = all.iter().filter(|m| ready(m)).count();
+            ensure!(done == 30, "{done} are ready");
+            Ok(())
+        })
+        .await?;
+        let names = |found: &Balanced| -> Vec<String> {
+            found.policies.iter().filter_map(|p| p.split(' ').next().map(Into::into)).collect()
+        };
+        let found = lab.balanced().await?;
+        // Of equals the older one comes first.
+        let expected: Vec<String> =
+            (0..30).map(|at| format!("route/{namespace}/r-{at:02}/policy-http")).collect();
+        ensure!(names(&found) == expected, "{:?}", names(&found));
+
+        for name in ["a", "b"] {
+            let (host, path) = (format!("{name}.example.com"), format!("/{name}"));
+            lab.route(&namespace, name, json!({"host": host, "path": path})).await?;
+        }
+        until_within(MANY, "two more are there", async || {
+            let all = lab.mapping_api(&namespace).list(&ListParams::default()).await?.items;
+            ensure!(all.iter().filter(|m| ready(m)).count() == 32);
+            Ok(())
+        })
+        .await?;
+        let swapped = cost(&operator, async {
+            lab.change_route(&namespace, "a", json!({"host": "b.example.com"})).await?;
+            lab.change_route(&namespace, "b", json!({"host": "a.example.com"})).await
+        })
+        .await?;
+        ensure!(swapped == 2, "{swapped} writes for two hosts");
+        let found = lab.balanced().await?;
+        let first = names(&found).into_iter().take(2).collect::<Vec<_>>();
+        ensure!(first.iter().all(|name| !name.contains("/r-")), "with a path before those without: {first:?}");
+        for (name, host) in [("a", "b.example.com"), ("b", "a.example.com")] {
+            let policy = found.policies.iter().find(|p| p.contains(&format!("/{name}/policy-http")));
+            ensure!(policy.is_some_and(|p| p.contains(host)), "{policy:?}");
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_route_that_is_refused_says_why() -> Result<()> {
+    on_lab("route-refused", async |lab| {
+        let (namespace, operator) = with_balancer(lab, 1, &[]).await?;
+        lab.route(&namespace, "first", json!({"host": "shop.example.com"})).await?;
+        lab.all_ready(&namespace, 1).await?;
+        let before = operator.quiet().await?.balancer_writes();
+        let tls = json!({"host": "tls.example.com", "tls": {"termination": "passthrough"}});
+        lab.route(&namespace, "passthrough", tls).await?;
+        lab.route(&namespace, "second", json!({"host": "SHOP.example.com"})).await?;
+        for (name, expected) in
+            [("second", "HostAlreadyClaimed"), ("passthrough", "ExtendedValidationFailed")]
+        {
+            until("it says so", async || {
+                let (status, reason) = lab.admitted(&namespace, name).await?;
+                ensure!(status == "False" && reason == expected, "{name}: {status} {reason}");
+                Ok(())
+            })
+            .await?;
+        }
+        ensure!(operator.quiet().await?.balancer_writes() == before, "nothing is tried");
+        // The winner goes: the other one is served.
+        lab.route_api(&namespace).delete("first", &DeleteParams::default()).await?;
+        until("the second one is admitted", async || {
+            let (status, reason) = lab.admitted(&namespace, "second").await?;
+            ensure!(status == "True", "{status} {reason}");
+            Ok(())
+        })
+        .await
+    })
+    .await
+}
+
+/// OVN's load balancers know no HTTP.
+#[tokio::test]
+async fn a_provider_without_l7_is_told_and_nothing_is_tried() -> Result<()> {
+    on_lab("route-ovn", async |lab| {
+        let mut config = routes_config();
+        config.as_object_mut().context("an object")?.insert("provider".into(), json!("ovn"));
+        lab.load_routes(config).await?;
+        let namespace = lab.namespace().await?;
+        lab.endpoints(&namespace, 1).await?;
+        let operator = lab.operator(&[]).await?;
+        lab.route(&namespace, "web", json!({"host": "shop.example.com"})).await?;
+        for namespace in [OPERATOR_NAMESPACE, namespace.as_str()] {
+            until("a condition says so", async || {
+                let all = lab.mapping_api(namespace).list(&ListParams::default()).await?.items;
+                let mapped = all.first().and_then(|m| condition(m, "Mapped")).context("no condition")?;
+                ensure!(mapped.reason == "Invalid" && mapped.message.contains("ovn"), "{mapped:?}");
+                Ok(())
+            })
+            .await?;
+        }
+        ensure!(operator.quiet().await?.balancer_writes() == 0, "nothing is tried");
+        Ok(())
+    })
+    .await
+}
+
+/// A kill after each write of a load balancer's and a Route's life leads to the same end.
+#[tokio::test]
+async fn killed_at_every_call_the_end_is_the_same() -> Result<()> {
+    on_lab("route-kills", async |lab| {
+        lab.load_routes(routes_config()).await?;
+        let namespace = lab.namespace().await?;
+        lab.endpoints(&namespace, 2).await?;
+        lab.route(&namespace, "web", json!({"host": "shop.example.com", "path": "/cart"})).await?;
+        let mut kills = 0;
+        let operator = loop {
+            let operator = lab.operator(&[]).await?;
+            let done = until_within(MANY, "a write, or the end", async || {
+                if operator.metrics().await?.balancer_writes() > 0 {
+                    return Ok(false);
+                }
+                let all = lab.mapping_api(&namespace).list(&ListParams::default()).await?.items;
+                ensure!(all.iter().filter(|m| ready(m)).count() == 1, "it is not ready");
+                Ok(true)
+            })
+            .await?;
+            if done {
+                break operator;
+            }
+            operator.kill().await?;
+            kills += 1;
+        };
+        ensure!(kills >= 6, "killed {kills} times");
+        let since = operator.metrics().await?;
+        operator.resyncs(&since, 1).await?;
+        operator.quiet().await?;
+        let found = lab.balanced().await?;
+        ensure!(found.listeners.len() == 1 && found.pools.len() == 1, "{found:?}");
+        let [policy] = found.policies.as_slice() else { anyhow::bail!("{found:?}") };
+        ensure!(policy.contains("true: HOST_NAME EQUAL_TO shop.example.com, PATH REGEX"), "{policy}");
+        ensure!(found.pools.iter().all(|pool| pool.contains("10.100.9.1:") && pool.contains("10.100.9.2:")));
+        ensure!(lab.ports().await?.len() == 1, "one VIP");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn octavia_is_down_for_twenty_seconds_and_pods_go_on() -> Result<()> {
+    on_lab("octavia-down", async |lab| {
+        let (namespace, operator) = with_balancer(lab, 2, &["--resync-seconds", "5"]).await?;
+        lab.load_pod_port().await?;
+        lab.loaded("pod-port").await?;
+        lab.kill_part("octavia").await?;
+        let down = tokio::time::Instant::now();
+        lab.route(&namespace, "web", json!({"host": "shop.example.com"})).await?;
+        let pod = lab.pod(&namespace, "p", json!({})).await?;
+        lab.pod_ready(&pod).await.context("a Pod needs no Octavia")?;
+        drop(operator);
+        // Who begins while it is down serves the Pods too.
+        let _operator = lab.operator(&["--resync-seconds", "5"]).await?;
+        let pod = lab.pod(&namespace, "q", json!({})).await?;
+        lab.pod_ready(&pod).await.context("a Pod needs no Octavia, at the start neither")?;
+        tokio::time::sleep_until(down + Duration::from_secs(20)).await;
+        lab.start_part("octavia").await?;
+        lab.all_ready(&namespace, 3).await?;
+        let found = lab.balanced().await?;
+        ensure!(found.pools.len() == 1 && found.policies.len() == 1, "{found:?}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_load_balancer_deleted_behind_our_back_comes_again_with_its_address() -> Result<()> {
+    on_lab("balancer-gone", async |lab| {
+        let (namespace, _operator) = with_balancer(lab, 2, &["--resync-seconds", "2"]).await?;
+        lab.route(&namespace, "web", json!({"host": "shop.example.com"})).await?;
+        lab.all_ready(&namespace, 1).await?;
+        let before = lab.balanced().await?;
+        let balancer = one_balancer(lab).await?;
+        lab.octavia().delete_cascade(&balancer.id).await?;
+        until_within(MANY, "everything is there again", async || {
+            ensure!(one_balancer(lab).await?.id != balancer.id, "the old one is there");
+            let now = lab.balanced().await?;
+            ensure!(now == before, "{now:?}, not {before:?}");
+            Ok(())
+        })
+        .await?;
+        lab.balancer_ready().await?;
+        lab.all_ready(&namespace, 1).await.map(drop)
+    })
+    .await
+}
+
+async fn one_balancer(lab: &Lab) -> Result<LoadBalancer> {
+    lab.octavia().list::<LoadBalancer>(&[]).await?.pop().context("no load balancer")
+}
+
+#[tokio::test]
+async fn a_load_balancer_in_error_is_made_again_with_its_address() -> Result<()> {
+    on_lab("balancer-error", async |lab| {
+        let (namespace, _operator) = with_balancer(lab, 2, &["--resync-seconds", "2"]).await?;
+        let route = lab.route(&namespace, "web", json!({"host": "shop.example.com"})).await?;
+        lab.all_ready(&namespace, 1).await?;
+        let before = lab.balanced().await?;
+        let balancer = one_balancer(lab).await?;
+        lab.octavia_sql("update load_balancer set provisioning_status = 'ERROR'").await?;
+        until_within(MANY, "everything is there again", async || {
+            let now = one_balancer(lab).await?;
+            ensure!(now.provisioning_status == "ACTIVE" && now.id != balancer.id, "{now:?}");
+            let now = lab.balanced().await?;
+            ensure!(now == before, "{now:?}, not {before:?}");
+            Ok(())
+        })
+        .await?;
+        lab.all_ready(&namespace, 1).await?;
+        ensure!(route.uid() == lab.route_api(&namespace).get("web").await?.uid());
+        Ok(())
+    })
+    .await
+}

@@ -74,7 +74,7 @@ pub(crate) enum Command {
     /// the field. The exit code is 0 for a list, not-mapped and waiting; it is 1 for invalid, and where a call fails.
     Render(RenderArgs),
 
-    /// Check and load modules.
+    /// Make, build, check and load modules.
     #[command(subcommand)]
     Module(ModuleCommand),
 
@@ -90,6 +90,12 @@ pub(crate) enum Command {
 
     /// Show why an object is mapped as it is: what was read, what changed last, and what it waits for.
     Why(WhyArgs),
+
+    /// Check that what the operator needs is there, in the cluster and in the cloud, and say how to get what is not.
+    ///
+    /// Run it with the operator's own kubeconfig and OpenStack settings: it looks at what these may do. The exit code is 1 where a
+    /// check failed.
+    Doctor(DoctorArgs),
 
     /// Print a script that completes commands and options, for a shell: `source <(isthmus completion bash)`.
     Completion(CompletionArgs),
@@ -159,10 +165,43 @@ pub(crate) struct RenderArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModuleCommand {
+    /// Make a crate for a module of your own: it builds, tests and loads as it is.
+    New(NewArgs),
+    /// Build the crate of a module, and make a component of it.
+    Build(BuildArgs),
     /// Load a module as the operator would, and print what it says about itself.
     Check(CheckArgs),
     /// Put a module into ConfigMaps of the cluster, from which the operator loads it.
     Load(LoadArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewArgs {
+    /// Its name: a-z, 0-9 and -.
+    pub(crate) name: String,
+
+    /// The kind that it maps, as `example.com/v1/Widget`, or `v1/Pod`.
+    #[arg(long, value_name = "GROUP/VERSION/KIND")]
+    pub(crate) kind: String,
+
+    /// Folder to make; default: one of its name here.
+    #[arg(long)]
+    pub(crate) dir: Option<PathBuf>,
+
+    /// Folder of the SDK, `plugins/sdk` of Isthmus; default: the nearest above the working folder.
+    #[arg(long)]
+    pub(crate) sdk: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BuildArgs {
+    /// The crate's folder.
+    #[arg(default_value = ".")]
+    pub(crate) dir: PathBuf,
+
+    /// File to write; default: NAME.wasm in the crate's folder.
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -207,6 +246,13 @@ pub(crate) struct WhyArgs {
     /// Its namespace.
     #[arg(long, short, default_value = "default")]
     pub(crate) namespace: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Name of the cloud in clouds.yaml; default: OS_CLOUD, or the OS_* variables.
+    #[arg(long)]
+    pub(crate) os_cloud: Option<String>,
 }
 
 #[derive(Debug, Args)]

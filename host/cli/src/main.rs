@@ -3,14 +3,17 @@
 //! The edge of the program: arguments, logs, exit codes. What it does is in the crates below.
 
 mod args;
+mod build;
 mod cluster;
 mod crds;
+mod doctor;
 mod logs;
 mod module;
 mod operator;
 mod output;
 mod plan;
 mod render;
+mod scaffold;
 mod tree;
 mod why;
 
@@ -40,11 +43,14 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Operator(args) => operator::run(&cli.kube, *args).await,
         Command::Crds(args) => crds::run(&args, cli.output),
         Command::Render(args) => render::run(&args, cli.output),
+        Command::Module(ModuleCommand::New(args)) => scaffold::new(&args, cli.output),
+        Command::Module(ModuleCommand::Build(args)) => build::build(&args, cli.output),
         Command::Module(ModuleCommand::Check(args)) => module::check(&args, cli.output),
         Command::Module(ModuleCommand::Load(args)) => module::load(&cli.kube, &args, cli.output).await,
         Command::Plan(args) => plan::run(&cli.kube, &args, cli.output).await,
         Command::Tree(args) => tree::run(&cli.kube, &args, cli.output).await,
         Command::Why(args) => why::run(&cli.kube, &args, cli.output).await,
+        Command::Doctor(args) => doctor::run(&cli.kube, &args, cli.output).await,
         Command::Completion(args) => completion(&args),
     }
 }

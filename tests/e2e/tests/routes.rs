@@ -130,7 +130,10 @@ async fn thirty_routes_come_in_order_and_two_swap_their_hosts() -> Result<()> {
         ensure!(swapped == 2, "{swapped} writes for two hosts");
         let found = lab.balanced().await?;
         let first = names(&found).into_iter().take(2).collect::<Vec<_>>();
-        ensure!(first.iter().all(|name| !name.contains("/r-")), "with a path before those without: {first:?}");
+        ensure!(
+            first.iter().all(|name| !name.contains("/r-")),
+            "with a path before those without: {first:?}"
+        );
         for (name, host) in [("a", "b.example.com"), ("b", "a.example.com")] {
             let policy = found.policies.iter().find(|p| p.contains(&format!("/{name}/policy-http")));
             ensure!(policy.is_some_and(|p| p.contains(host)), "{policy:?}");

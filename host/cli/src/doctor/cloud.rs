@@ -1,0 +1,140 @@
+//! The cloud's part.
+
+use isthmus_openstack::auth::Token;
+use isthmus_openstack::catalog::{LOAD_BALANCER, NETWORK};
+use isthmus_openstack::{CloudConfig, Metrics, Neutron, Octavia, Session, Sources};
+
+use super::Check;
+
+/// Extensions of Neutron that the operator uses, and what goes without them.
+const EXTENSIONS: [(&str, &str); 4] = [
+    ("standard-attr-tag", "marks are in descriptions only"),
+    ("standard-attr-description", "nothing can be marked"),
+    ("standard-attr-revisions", "a change by others in between is not noticed"),
+    ("security-group", "no security groups"),
+];
+
+pub(super) async fn checks(os_cloud: Option<&str>) -> Vec<Check> {
+    const SETTINGS: &str = "OpenStack settings";
+    let config = match CloudConfig::load(&Sources::from_process(), os_cloud) {
+        Ok(config) => config,
+        Err(error) => return vec![Check::failed(SETTINGS, error.to_string(), "as for the openstack client")],
+    };
+    let mut all = vec![Check::ok(SETTINGS, format!("cloud {}", config.name))];
+    let session = match Session::new(config, Metrics::default()) {
+        Ok(session) => session,
+        Err(error) => {
+            all.push(Check::failed(SETTINGS, error.to_string(), "as for the openstack client"));
+            return all;
+        }
+    };
+    match session.token().await {
+        Ok(token) => {
+            all.push(signed_in(&token));
+            all.push(roles(&token.roles));
+            all.extend(network(&session, &token).await);
+            all.push(balancing(&session, &token).await);
+        }
+        Err(error) => all.push(Check::failed(
+            "Keystone",
+            error.to_string(),
+            "is the address right and the credential valid? `openstack token issue` uses the same settings",
+        )),
+    }
+    all
+}
+
+fn signed_in(token: &Token) -> Check {
+    match &token.project_id {
+        Some(project) => Check::ok("Keystone", format!("signed in to project {project}")),
+        None => Check::failed(
+            "Keystone",
+            "signed in, but to no project",
+            "name one: OS_PROJECT_NAME, or in clouds.yaml",
+        ),
+    }
+}
+
+fn roles(roles: &[String]) -> Check {
+    let has = |role: &str| roles.iter().any(|found| found == role);
+    let found = roles.join(", ");
+    match (has("member") || has("admin"), has("service") || has("admin")) {
+        (true, true) => Check::ok("roles", found),
+        (true, false) => Check::warning(
+            "roles",
+            found,
+            "ports can't be bound to nodes without the role `service` (nested Pods need no binding)",
+        ),
+        (false, _) => {
+            Check::failed("roles", found, "give the operator's user the role `member` in its project")
+        }
+    }
+}
+
+async fn network(session: &Session, token: &Token) -> Vec<Check> {
+    const NAME: &str = "Neutron";
+    if let Err(error) = token.catalog.endpoint(NETWORK, session.config()) {
+        return vec![Check::failed(NAME, error.to_string(), "the catalog must have a network service")];
+    }
+    let neutron = Neutron::new(session.clone());
+    let extensions = match neutron.extensions().await {
+        Ok(extensions) => extensions,
+        Err(error) => return vec![Check::failed(NAME, error.to_string(), "is it up?")],
+    };
+    let missing: Vec<String> = EXTENSIONS
+        .iter()
+        .filter(|(name, _)| !extensions.contains(*name))
+        .map(|(name, without)| format!("{name}: {without}"))
+        .collect();
+    let mut all = vec![match missing.is_empty() {
+        true => Check::ok(NAME, format!("{} extensions", extensions.len())),
+        false => Check::warning(NAME, format!("it lacks {}", missing.join("; ")), "ask the cloud's operator"),
+    }];
+    if let Some(project) = token.project_id.as_deref() {
+        all.push(quota(&neutron, project).await);
+    }
+    all
+}
+
+async fn quota(neutron: &Neutron, project: &str) -> Check {
+    const NAME: &str = "quota of ports";
+    match neutron.quotas(project).await {
+        Ok(quotas) => match quotas.get("port") {
+            Some(quota) if quota.limit >= 0 => {
+                let found = format!("{} of {} are used", quota.used, quota.limit);
+                match quota.used.saturating_mul(10) >= quota.limit.saturating_mul(9) {
+                    true => Check::warning(NAME, found, "ask for a larger one: each Pod needs a port"),
+                    false => Check::ok(NAME, found),
+                }
+            }
+            _ => Check::ok(NAME, "no limit"),
+        },
+        Err(error) => Check::warning(
+            NAME,
+            error.to_string(),
+            "it can't be read: look at it with `openstack quota show`",
+        ),
+    }
+}
+
+async fn balancing(session: &Session, token: &Token) -> Check {
+    const NAME: &str = "Octavia";
+    if token.catalog.endpoint(LOAD_BALANCER, session.config()).is_err() {
+        return Check::warning(
+            NAME,
+            "the cloud has none",
+            "modules that map to load balancers can't work here",
+        );
+    }
+    match Octavia::new(session.clone()).providers().await {
+        Ok(providers) => {
+            let names: Vec<String> = providers.into_iter().map(|p| p.name).collect();
+            Check::ok(NAME, format!("providers {}", names.join(", ")))
+        }
+        Err(error) => Check::warning(
+            NAME,
+            error.to_string(),
+            "give the operator's user the role `load-balancer_member`",
+        ),
+    }
+}

@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::{env, thread};
 
@@ -17,14 +17,20 @@ use serde::Serialize;
 use crate::step::{Step, say};
 use crate::workspace::Workspace;
 
+/// A second lab, beside the first one: what its namespaces, folders and nodes are called after.
+const NAME: &str = "ISTHMUS_LAB_NAME";
+
 /// The network namespace that everything listens in; `tests/lab/lib.sh` says the same.
-const NETNS: &str = "isthmus-lab";
+fn netns() -> String {
+    let name = env::var(NAME).unwrap_or_default();
+    if name.is_empty() { "isthmus-lab".to_owned() } else { format!("isthmus-lab-{name}") }
+}
+
 /// Pid files, logs, keys, kubeconfig and clouds.yaml of a running lab; `tests/lab/lib.sh` says the same.
-const STATE: &str = "/run/isthmus-lab";
-/// Held while the lab is changed: two `lab up` at once would start every part twice.
-const LOCK: &str = "/run/isthmus-lab.lock";
-/// Held by a run that needs the lab as it is: two at once would take each other's parts, modules and ports away.
-const IN_USE: &str = "/run/isthmus-lab-in-use.lock";
+fn state() -> PathBuf {
+    Path::new("/run").join(netns())
+}
+
 /// Parts that a running lab always has. Those of the chassis come from the pid files.
 const PARTS: [&str; 10] = [
     "etcd",
@@ -181,18 +187,19 @@ pub(crate) fn down(workspace: &Workspace) -> Result<()> {
 pub(crate) fn inside(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("nsenter");
     // not `ip netns exec`: it remounts /sys and hides the cgroups
-    command.arg(format!("--net=/run/netns/{NETNS}")).arg("--").arg(program);
-    let path = env::var("PATH").unwrap_or_default();
+    command.arg(format!("--net=/run/netns/{}", netns())).arg("--").arg(program);
+    let (state, path) = (state(), env::var("PATH").unwrap_or_default());
     command
-        .env("KUBECONFIG", format!("{STATE}/admin.conf"))
-        .env("OS_CLIENT_CONFIG_FILE", format!("{STATE}/clouds.yaml"))
+        .env("KUBECONFIG", state.join("admin.conf"))
+        .env("OS_CLIENT_CONFIG_FILE", state.join("clouds.yaml"))
         .env("OS_CLOUD", "isthmus")
-        .env("PATH", format!("{STATE}/bin:{path}"));
+        .env("PATH", format!("{}/bin:{path}", state.display()));
     command
 }
 
+/// Held while the lab is changed: two `lab up` at once would start every part twice.
 fn lock() -> Result<File> {
-    locked(Path::new(LOCK), "starting or stopping it")
+    locked(&state().with_extension("lock"), "starting or stopping it")
 }
 
 /// The file, locked once it is free; it says who has it and what for.
@@ -222,9 +229,9 @@ pub(crate) struct Reserved {
     was_running: bool,
 }
 
-/// Waits until no other run uses the lab.
+/// Waits until no other run uses the lab: two at once would take each other's parts, modules and ports away.
 pub(crate) fn reserve(purpose: &str) -> Result<Reserved> {
-    let lock = locked(Path::new(IN_USE), purpose)?;
+    let lock = locked(Path::new(&format!("{}-in-use.lock", state().display())), purpose)?;
     Ok(Reserved { _lock: lock, was_running: is_running() })
 }
 
@@ -290,10 +297,13 @@ struct PartStatus {
 
 fn parts() -> Result<Vec<PartStatus>> {
     let mut found = BTreeMap::new();
-    if let Ok(folder) = fs::read_dir(format!("{STATE}/pid")) {
+    if let Ok(folder) = fs::read_dir(state().join("pid")) {
         for entry in folder {
-            let entry = entry?;
-            found.insert(entry.file_name().to_string_lossy().into_owned(), fs::read_to_string(entry.path())?);
+            let path = entry?.path();
+            // an amphora may go while this looks
+            if let (Some(name), Ok(line)) = (path.file_name(), fs::read_to_string(&path)) {
+                found.insert(name.to_string_lossy().into_owned(), line);
+            }
         }
     }
     let uptime = fs::read_to_string("/proc/uptime").context("cannot read /proc/uptime")?;

@@ -68,6 +68,12 @@ stop() {
   fi
   rm -f "$STATE/pid/$1"
 }
+# delete_netns NAME : with the processes in it
+delete_netns() {
+  [ -e "/run/netns/$1" ] || return 0
+  ip netns pids "$1" | xargs -r kill -KILL 2>/dev/null || true
+  ip netns del "$1" || true
+}
 # render TEMPLATE OUT : replace @NAME@ with the shell variable NAME
 render() {
   local out name value

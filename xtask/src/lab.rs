@@ -52,7 +52,10 @@ pub(crate) enum LabTask {
     /// The first time it installs Debian packages, builds Kubernetes from its Go modules (~7 min) and installs
     /// OpenStack from PyPI (~1 min). All of that is kept in ~/.cache/isthmus-lab, named by what it was made from.
     Up {
-        /// Start Octavia too (OVN provider; amphorae without traffic)
+        /// Start Octavia too (~6 s more, 0.6 GB), and Barbican for the certificates of its listeners
+        ///
+        /// Providers: `ovn`; `amphora`, real amphorae in namespaces (10 s and 0.2 GB a load balancer); `noop`, which shows
+        /// everything in the API in half a second and forwards nothing.
         #[arg(long)]
         octavia: bool,
     },
@@ -98,7 +101,9 @@ pub(crate) enum Part {
     Mariadb,
     Keystone,
     Neutron,
+    /// Its API and worker; amphorae forward traffic without them
     Octavia,
+    Barbican,
 }
 
 #[derive(Clone, Copy, Default, ValueEnum)]
@@ -157,15 +162,16 @@ pub(crate) fn is_running() -> bool {
 /// Starts what does not run yet and waits until all of it answers.
 pub(crate) fn up(workspace: &Workspace, octavia: bool) -> Result<()> {
     let _lock = lock()?;
-    script(workspace, "lab", "packages.sh")?;
-    script(workspace, "lab", "netns.sh")?;
-    let options: &[&str] = if octavia { &["octavia"] } else { &[] };
+    let (packages, options): (&[&str], &[&str]) =
+        if octavia { (&["haproxy"], &["octavia"]) } else { (&[], &[]) };
+    script(workspace, "lab", "packages.sh", packages)?;
+    script(workspace, "lab", "netns.sh", &[])?;
     thread::scope(|scope| {
         let kubernetes = scope.spawn(|| {
-            script(workspace, "kubernetes", "kubernetes/build.sh")?;
+            script(workspace, "kubernetes", "kubernetes/build.sh", &[])?;
             script_inside(workspace, "kubernetes", "kubernetes/up.sh", &[])
         });
-        script(workspace, "openstack", "openstack/install.sh")?;
+        script(workspace, "openstack", "openstack/install.sh", &[])?;
         let openstack = script_inside(workspace, "openstack", "openstack/up.sh", options);
         kubernetes.join().map_err(|_panic| anyhow!("the thread that starts Kubernetes panicked"))??;
         openstack
@@ -178,7 +184,7 @@ pub(crate) fn up(workspace: &Workspace, octavia: bool) -> Result<()> {
 pub(crate) fn down(workspace: &Workspace) -> Result<()> {
     let _lock = lock()?;
     say("lab", "stopping every part (~3 s)");
-    script(workspace, "lab", "down.sh")?;
+    script(workspace, "lab", "down.sh", &[])?;
     say("lab", "down");
     Ok(())
 }
@@ -242,9 +248,9 @@ impl Reserved {
     }
 }
 
-fn script(workspace: &Workspace, name: &str, path: &str) -> Result<()> {
+fn script(workspace: &Workspace, name: &str, path: &str, arguments: &[&str]) -> Result<()> {
     let mut command = Command::new("bash");
-    command.arg(workspace.root.join("tests/lab").join(path));
+    command.arg(workspace.root.join("tests/lab").join(path)).args(arguments);
     Step::script(name).run(workspace, command)?.ok(path).map(drop)
 }
 
@@ -344,13 +350,13 @@ fn status(output: Output) -> Result<ExitCode> {
     match output {
         Output::Json => println!("{}", serde_json::to_string_pretty(&parts)?),
         Output::Table => {
-            println!("{:<24}{:<10}{:>8}{:>10}  ADDRESS", "PART", "STATE", "PID", "UPTIME");
+            println!("{:<24} {:<10}{:>8}{:>10}  ADDRESS", "PART", "STATE", "PID", "UPTIME");
             for p in &parts {
                 let pid = p.pid.map(|n| n.to_string()).unwrap_or_default();
                 let uptime = p.uptime_seconds.map(|s| format!("{s} s")).unwrap_or_default();
                 let state = if p.running { "running" } else { "stopped" };
                 let address = p.address.as_deref().unwrap_or_default();
-                println!("{:<24}{state:<10}{pid:>8}{uptime:>10}  {address}", p.part);
+                println!("{:<24} {state:<10}{pid:>8}{uptime:>10}  {address}", p.part);
             }
         }
     }

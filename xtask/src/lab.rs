@@ -67,8 +67,9 @@ pub(crate) enum LabTask {
         #[arg(long, short, value_enum, default_value_t)]
         output: Output,
     },
-    /// Open a shell inside the lab: kubectl and openstack work there as they are
+    /// Open a shell inside the lab: kubectl, openstack and pod work there as they are
     ///
+    /// `pod up NAME PORT` makes a namespace on a Neutron port, with or without a web server in it (`pod` says more).
     /// OS_CLOUD is `isthmus`, the operator's own user; `demo` (a plain member of the same project) and `admin` are
     /// in clouds.yaml too.
     Shell {
@@ -280,7 +281,7 @@ fn shell(command: &[String]) -> Result<ExitCode> {
         }
         None => {
             println!(
-                "inside the lab: kubectl and openstack are ready (OS_CLOUD=isthmus|demo|admin); leave with exit"
+                "inside the lab: kubectl, openstack and pod are ready (OS_CLOUD=isthmus|demo|admin); leave with exit"
             );
             inside(env::var_os("SHELL").unwrap_or_else(|| "bash".into()))
         }

@@ -36,6 +36,8 @@ done)
 C
 chmod 600 "$STATE/clouds.yaml"
 ln -sf "$VENV/bin/openstack" "$STATE/bin/openstack"
+printf '#!/bin/sh\nISTHMUS_LAB_NAME=%s exec bash %q "$@"\n' "${ISTHMUS_LAB_NAME-}" "$LAB/openstack/pod.sh" >"$STATE/bin/pod"
+chmod 755 "$STATE/bin/pod"
 
 alive neutron || echo "starting MariaDB, OVN, Keystone and Neutron (~10 s)"
 start_mariadb

@@ -1,12 +1,14 @@
 # Settings and process helpers of the lab; source me. `cargo xtask lab` is what calls these scripts.
 LAB=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 CACHE=$HOME/.cache/isthmus-lab   # what is made once; each folder is named by the hash of what it was made from
-STATE=/run/isthmus-lab           # pid files, logs, keys, configuration: gone after `lab down`
-DATA=/dev/shm/isthmus-lab        # the databases of etcd, MariaDB and OVN: memory, so no fsync costs anything
-NETNS=isthmus-lab                # loopback, and the switch that nodes hang on; no way out
+# A second lab beside the first, with nodes of its own: ISTHMUS_LAB_NAME=two. A node's name is an interface's too (15 characters).
+[[ ${ISTHMUS_LAB_NAME-} =~ ^[a-z0-9]{0,9}$ ]] || { echo "ISTHMUS_LAB_NAME: at most 9 of a-z and 0-9" >&2; exit 1; }
+NETNS=isthmus-lab${ISTHMUS_LAB_NAME:+-$ISTHMUS_LAB_NAME} # loopback, and the switch that nodes hang on; no way out
+STATE=/run/$NETNS                # pid files, logs, keys, configuration: gone after `lab down`
+DATA=/dev/shm/$NETNS             # the databases of etcd, MariaDB and OVN: memory, so no fsync costs anything
 SWITCH=sw0
 SWITCH_ADDRESS=10.200.0.1        # the API server's address for nodes
-NODES=${NODES-node1=10.200.0.11} # chassis: name (also of its netns and binding:host_id) = address
+NODES=${NODES-${ISTHMUS_LAB_NAME:+$ISTHMUS_LAB_NAME-}node1=10.200.0.11} # chassis: name (also of its netns and binding:host_id) = address
 PASSWORD=labpass
 
 # Start time of a process in clock ticks: tells a reused pid. Fails for a zombie: it is as dead as can be.
@@ -65,6 +67,12 @@ stop() {
     while alive "$1"; do sleep .02; done
   fi
   rm -f "$STATE/pid/$1"
+}
+# delete_netns NAME : with the processes in it
+delete_netns() {
+  [ -e "/run/netns/$1" ] || return 0
+  ip netns pids "$1" | xargs -r kill -KILL 2>/dev/null || true
+  ip netns del "$1" || true
 }
 # render TEMPLATE OUT : replace @NAME@ with the shell variable NAME
 render() {

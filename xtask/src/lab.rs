@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::{env, thread};
 
@@ -17,14 +17,20 @@ use serde::Serialize;
 use crate::step::{Step, say};
 use crate::workspace::Workspace;
 
+/// A second lab, beside the first one: what its namespaces, folders and nodes are called after.
+const NAME: &str = "ISTHMUS_LAB_NAME";
+
 /// The network namespace that everything listens in; `tests/lab/lib.sh` says the same.
-const NETNS: &str = "isthmus-lab";
+fn netns() -> String {
+    let name = env::var(NAME).unwrap_or_default();
+    if name.is_empty() { "isthmus-lab".to_owned() } else { format!("isthmus-lab-{name}") }
+}
+
 /// Pid files, logs, keys, kubeconfig and clouds.yaml of a running lab; `tests/lab/lib.sh` says the same.
-const STATE: &str = "/run/isthmus-lab";
-/// Held while the lab is changed: two `lab up` at once would start every part twice.
-const LOCK: &str = "/run/isthmus-lab.lock";
-/// Held by a run that needs the lab as it is: two at once would take each other's parts, modules and ports away.
-const IN_USE: &str = "/run/isthmus-lab-in-use.lock";
+fn state() -> PathBuf {
+    Path::new("/run").join(netns())
+}
+
 /// Parts that a running lab always has. Those of the chassis come from the pid files.
 const PARTS: [&str; 10] = [
     "etcd",
@@ -46,7 +52,10 @@ pub(crate) enum LabTask {
     /// The first time it installs Debian packages, builds Kubernetes from its Go modules (~7 min) and installs
     /// OpenStack from PyPI (~1 min). All of that is kept in ~/.cache/isthmus-lab, named by what it was made from.
     Up {
-        /// Start Octavia too (OVN provider; amphorae without traffic)
+        /// Start Octavia too (~6 s more, 0.6 GB), and Barbican for the certificates of its listeners
+        ///
+        /// Providers: `ovn`; `amphora`, real amphorae in namespaces (10 s and 0.2 GB a load balancer); `noop`, which shows
+        /// everything in the API in half a second and forwards nothing.
         #[arg(long)]
         octavia: bool,
     },
@@ -58,8 +67,9 @@ pub(crate) enum LabTask {
         #[arg(long, short, value_enum, default_value_t)]
         output: Output,
     },
-    /// Open a shell inside the lab: kubectl and openstack work there as they are
+    /// Open a shell inside the lab: kubectl, openstack and pod work there as they are
     ///
+    /// `pod up NAME PORT` makes a namespace on a Neutron port, with or without a web server in it (`pod` says more).
     /// OS_CLOUD is `isthmus`, the operator's own user; `demo` (a plain member of the same project) and `admin` are
     /// in clouds.yaml too.
     Shell {
@@ -92,7 +102,9 @@ pub(crate) enum Part {
     Mariadb,
     Keystone,
     Neutron,
+    /// Its API and worker; amphorae forward traffic without them
     Octavia,
+    Barbican,
 }
 
 #[derive(Clone, Copy, Default, ValueEnum)]
@@ -151,15 +163,16 @@ pub(crate) fn is_running() -> bool {
 /// Starts what does not run yet and waits until all of it answers.
 pub(crate) fn up(workspace: &Workspace, octavia: bool) -> Result<()> {
     let _lock = lock()?;
-    script(workspace, "lab", "packages.sh")?;
-    script(workspace, "lab", "netns.sh")?;
-    let options: &[&str] = if octavia { &["octavia"] } else { &[] };
+    let (packages, options): (&[&str], &[&str]) =
+        if octavia { (&["haproxy"], &["octavia"]) } else { (&[], &[]) };
+    script(workspace, "lab", "packages.sh", packages)?;
+    script(workspace, "lab", "netns.sh", &[])?;
     thread::scope(|scope| {
         let kubernetes = scope.spawn(|| {
-            script(workspace, "kubernetes", "kubernetes/build.sh")?;
+            script(workspace, "kubernetes", "kubernetes/build.sh", &[])?;
             script_inside(workspace, "kubernetes", "kubernetes/up.sh", &[])
         });
-        script(workspace, "openstack", "openstack/install.sh")?;
+        script(workspace, "openstack", "openstack/install.sh", &[])?;
         let openstack = script_inside(workspace, "openstack", "openstack/up.sh", options);
         kubernetes.join().map_err(|_panic| anyhow!("the thread that starts Kubernetes panicked"))??;
         openstack
@@ -172,7 +185,7 @@ pub(crate) fn up(workspace: &Workspace, octavia: bool) -> Result<()> {
 pub(crate) fn down(workspace: &Workspace) -> Result<()> {
     let _lock = lock()?;
     say("lab", "stopping every part (~3 s)");
-    script(workspace, "lab", "down.sh")?;
+    script(workspace, "lab", "down.sh", &[])?;
     say("lab", "down");
     Ok(())
 }
@@ -181,18 +194,19 @@ pub(crate) fn down(workspace: &Workspace) -> Result<()> {
 pub(crate) fn inside(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("nsenter");
     // not `ip netns exec`: it remounts /sys and hides the cgroups
-    command.arg(format!("--net=/run/netns/{NETNS}")).arg("--").arg(program);
-    let path = env::var("PATH").unwrap_or_default();
+    command.arg(format!("--net=/run/netns/{}", netns())).arg("--").arg(program);
+    let (state, path) = (state(), env::var("PATH").unwrap_or_default());
     command
-        .env("KUBECONFIG", format!("{STATE}/admin.conf"))
-        .env("OS_CLIENT_CONFIG_FILE", format!("{STATE}/clouds.yaml"))
+        .env("KUBECONFIG", state.join("admin.conf"))
+        .env("OS_CLIENT_CONFIG_FILE", state.join("clouds.yaml"))
         .env("OS_CLOUD", "isthmus")
-        .env("PATH", format!("{STATE}/bin:{path}"));
+        .env("PATH", format!("{}/bin:{path}", state.display()));
     command
 }
 
+/// Held while the lab is changed: two `lab up` at once would start every part twice.
 fn lock() -> Result<File> {
-    locked(Path::new(LOCK), "starting or stopping it")
+    locked(&state().with_extension("lock"), "starting or stopping it")
 }
 
 /// The file, locked once it is free; it says who has it and what for.
@@ -222,9 +236,9 @@ pub(crate) struct Reserved {
     was_running: bool,
 }
 
-/// Waits until no other run uses the lab.
+/// Waits until no other run uses the lab: two at once would take each other's parts, modules and ports away.
 pub(crate) fn reserve(purpose: &str) -> Result<Reserved> {
-    let lock = locked(Path::new(IN_USE), purpose)?;
+    let lock = locked(Path::new(&format!("{}-in-use.lock", state().display())), purpose)?;
     Ok(Reserved { _lock: lock, was_running: is_running() })
 }
 
@@ -235,9 +249,9 @@ impl Reserved {
     }
 }
 
-fn script(workspace: &Workspace, name: &str, path: &str) -> Result<()> {
+fn script(workspace: &Workspace, name: &str, path: &str, arguments: &[&str]) -> Result<()> {
     let mut command = Command::new("bash");
-    command.arg(workspace.root.join("tests/lab").join(path));
+    command.arg(workspace.root.join("tests/lab").join(path)).args(arguments);
     Step::script(name).run(workspace, command)?.ok(path).map(drop)
 }
 
@@ -267,7 +281,7 @@ fn shell(command: &[String]) -> Result<ExitCode> {
         }
         None => {
             println!(
-                "inside the lab: kubectl and openstack are ready (OS_CLOUD=isthmus|demo|admin); leave with exit"
+                "inside the lab: kubectl, openstack and pod are ready (OS_CLOUD=isthmus|demo|admin); leave with exit"
             );
             inside(env::var_os("SHELL").unwrap_or_else(|| "bash".into()))
         }
@@ -290,10 +304,13 @@ struct PartStatus {
 
 fn parts() -> Result<Vec<PartStatus>> {
     let mut found = BTreeMap::new();
-    if let Ok(folder) = fs::read_dir(format!("{STATE}/pid")) {
+    if let Ok(folder) = fs::read_dir(state().join("pid")) {
         for entry in folder {
-            let entry = entry?;
-            found.insert(entry.file_name().to_string_lossy().into_owned(), fs::read_to_string(entry.path())?);
+            let path = entry?.path();
+            // an amphora may go while this looks
+            if let (Some(name), Ok(line)) = (path.file_name(), fs::read_to_string(&path)) {
+                found.insert(name.to_string_lossy().into_owned(), line);
+            }
         }
     }
     let uptime = fs::read_to_string("/proc/uptime").context("cannot read /proc/uptime")?;
@@ -334,13 +351,13 @@ fn status(output: Output) -> Result<ExitCode> {
     match output {
         Output::Json => println!("{}", serde_json::to_string_pretty(&parts)?),
         Output::Table => {
-            println!("{:<24}{:<10}{:>8}{:>10}  ADDRESS", "PART", "STATE", "PID", "UPTIME");
+            println!("{:<24} {:<10}{:>8}{:>10}  ADDRESS", "PART", "STATE", "PID", "UPTIME");
             for p in &parts {
                 let pid = p.pid.map(|n| n.to_string()).unwrap_or_default();
                 let uptime = p.uptime_seconds.map(|s| format!("{s} s")).unwrap_or_default();
                 let state = if p.running { "running" } else { "stopped" };
                 let address = p.address.as_deref().unwrap_or_default();
-                println!("{:<24}{state:<10}{pid:>8}{uptime:>10}  {address}", p.part);
+                println!("{:<24} {state:<10}{pid:>8}{uptime:>10}  {address}", p.part);
             }
         }
     }

@@ -4,7 +4,7 @@ set -euo pipefail
 . "$(dirname "$0")/../lib.sh"
 . "$LAB/openstack/parts.sh"
 [ ! -e "$VENV/.done" ] || exit 0
-echo "installing Keystone, Neutron and Octavia from PyPI: ~1 min, the first time only"
+echo "installing Keystone, Neutron, Octavia and Barbican from PyPI: ~1 min, the first time only"
 mkdir -p "$CACHE/openstack"
 python3.11 -m venv "$CACHE/openstack/tools"
 "$CACHE/openstack/tools/bin/pip" install -q 'uv>=0.4'

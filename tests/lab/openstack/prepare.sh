@@ -6,7 +6,7 @@ prepare() {
   mariadb-install-db --no-defaults --user=root --datadir="$DATA/mariadb" --auth-root-authentication-method=normal \
     --skip-test-db --skip-name-resolve --innodb-log-file-size=32M >"$log" 2>&1
   start_mariadb
-  for d in keystone neutron octavia; do
+  for d in keystone neutron octavia barbican; do
     mysql -S "$DB_SOCK" -e "create database $d character set utf8mb3"
   done
   "$VENV/bin/neutron-db-manage" --config-file "$RUN/etc/neutron.conf" --config-file "$RUN/etc/ml2_conf.ini" upgrade heads >>"$log" 2>&1 &
@@ -17,9 +17,10 @@ prepare() {
   $keystone bootstrap --bootstrap-password $PASSWORD --bootstrap-region-id RegionOne --bootstrap-admin-url $url \
     --bootstrap-public-url $url --bootstrap-internal-url $url >>"$log" 2>&1
   "$VENV/bin/octavia-db-manage" --config-file "$RUN/etc/octavia.conf" upgrade head >>"$log" 2>&1
+  "$VENV/bin/barbican-manage" db upgrade -d "$(db_url barbican)" >>"$log" 2>&1
   wait $neutron_migration
   start_keystone
-  "$PY" "$CONF/seed.py" identity $KS_PORT $PASSWORD neutron=$NT_PORT octavia=$OC_PORT
+  "$PY" "$CONF/seed.py" identity $KS_PORT $PASSWORD neutron=$NT_PORT octavia=$OC_PORT barbican=$BB_PORT
   stop keystone
   mysql -S "$DB_SOCK" -e 'set global innodb_fast_shutdown=0'
   stop mariadb

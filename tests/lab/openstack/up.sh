@@ -1,5 +1,5 @@
 #!/bin/bash
-# MariaDB, OVN, the chassis, Keystone and Neutron; "up.sh octavia" starts Octavia too. Running parts are left as they are.
+# MariaDB, OVN, the chassis, Keystone and Neutron; "up.sh octavia" starts Octavia and Barbican too. Running parts are left as they are.
 # Everything listens on the loopback of the namespace that this runs inside.
 set -euo pipefail
 . "$(dirname "$0")/../lib.sh"
@@ -12,9 +12,9 @@ if [ ! -e "$RUN/.configured" ]; then
   stop mariadb
   configure
   snapshot=$CACHE/openstack/database-$(
-    (mariadbd --version; echo $KS_PORT $NT_PORT $OC_PORT $PASSWORD) | key - "$CONF"/{constraints.txt,seed.py,keystone.conf.in} "$LAB/openstack/prepare.sh")
+    (mariadbd --version; echo $KS_PORT $NT_PORT $OC_PORT $BB_PORT $PASSWORD) | key - "$CONF"/{constraints.txt,seed.py,keystone.conf.in} "$LAB/openstack/prepare.sh")
   if [ ! -e "$snapshot" ]; then
-    echo "migrating the databases of Keystone, Neutron and Octavia: ~30 s, the first time only"
+    echo "migrating the databases of Keystone, Neutron, Octavia and Barbican: ~30 s, the first time only"
     prepare "$snapshot"
   fi
   rm -rf "$DATA/mariadb" "$DATA/keystone"
@@ -36,17 +36,26 @@ done)
 C
 chmod 600 "$STATE/clouds.yaml"
 ln -sf "$VENV/bin/openstack" "$STATE/bin/openstack"
+printf '#!/bin/sh\nISTHMUS_LAB_NAME=%s exec bash %q "$@"\n' "${ISTHMUS_LAB_NAME-}" "$LAB/openstack/pod.sh" >"$STATE/bin/pod"
+chmod 755 "$STATE/bin/pod"
 
 alive neutron || echo "starting MariaDB, OVN, Keystone and Neutron (~10 s)"
 start_mariadb
 start_ovn
-load_keystone   # it takes a while: the next steps go on beside it
+# Python takes seconds to load: what does not need another goes on beside the rest
+load_keystone
+if [ "${1-}" = octavia ]; then
+  alive octavia || echo "starting Octavia and Barbican with them (~15 s)"
+  load_octavia
+fi
 for node in $NODES; do start_chassis "${node%=*}" "${node#*=}"; done
+load_neutron
+[ "${1-}" != octavia ] || load_barbican
 start_neutron
 start_keystone
 if [ "${1-}" = octavia ]; then
-  alive octavia || echo "starting Octavia (~10 s)"
   start_octavia
+  start_barbican
 fi
 "$PY" "$CONF/seed.py" network $KS_PORT $PASSWORD neutron=$NT_PORT
 echo "OpenStack is up"

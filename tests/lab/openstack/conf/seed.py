@@ -9,7 +9,7 @@ import urllib.request
 what, keystone_port, password = sys.argv[1:4]
 services = dict(a.split('=') for a in sys.argv[4:])
 KEYSTONE = 'http://127.0.0.1:%s/v3' % keystone_port
-TYPES = {'neutron': 'network', 'octavia': 'load-balancer'}
+TYPES = {'neutron': 'network', 'octavia': 'load-balancer', 'barbican': 'key-manager'}
 token = None
 
 
@@ -59,9 +59,9 @@ def identity():
         for interface in 'public', 'internal', 'admin':
             ensure(KEYSTONE, 'endpoint', 'endpoints', 'service_id=%s&interface=%s' % (sid, interface), service_id=sid,
                    interface=interface, region_id='RegionOne', url='http://127.0.0.1:' + port)
-    grant(demo, user('demo'), 'member', 'reader', 'load-balancer_member')
-    # the operator's own: `service` is what may set binding:host_id on a port
-    grant(demo, user('isthmus'), 'member', 'service', 'load-balancer_member')
+    grant(demo, user('demo'), 'member', 'reader', 'load-balancer_member', 'creator')
+    # the operator's own: `service` is what may set binding:host_id on a port, `creator` what may store secrets
+    grant(demo, user('isthmus'), 'member', 'service', 'load-balancer_member', 'creator')
     grant(project('admin'), user('admin'), 'load-balancer_admin')
 
 

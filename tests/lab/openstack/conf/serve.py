@@ -1,8 +1,9 @@
 """Serve one OpenStack WSGI application with gunicorn, in one worker process
-with a thread pool.  usage: serve.py keystone|neutron|octavia PORT THREADS CONFIG...
-or, Octavia's driver agent:  serve.py driver-agent SOCKETDIR CONFIG"""
+with a thread pool.  usage: serve.py keystone|neutron|octavia|barbican PORT THREADS CONFIG...
+or, of Octavia:  serve.py driver-agent SOCKETDIR CONFIG  |  serve.py health-manager CONFIG"""
 import os
 import sys
+import time
 
 
 def octavia_sockets(folder):
@@ -17,6 +18,10 @@ if sys.argv[1] == 'driver-agent':
     sys.argv = ['octavia-driver-agent', '--config-file', sys.argv[3]]
     from octavia.cmd import driver_agent
     sys.exit(driver_agent.main())
+if sys.argv[1] == 'health-manager':
+    sys.argv = ['octavia-health-manager', '--config-file', sys.argv[2]]
+    from octavia.cmd import health_manager
+    sys.exit(health_manager.main())
 
 name, port, threads, files = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4:]
 sys.argv = [name + '-api']          # the services parse sys.argv themselves
@@ -25,6 +30,9 @@ if name == 'keystone':
 elif name == 'neutron':
     os.environ['OS_NEUTRON_CONFIG_FILES'] = ';'.join(files)
     os.environ['ASGI_WORKERS'] = '1'    # ML2/OVN asks how many API workers there are
+elif name == 'barbican':            # looks for its files itself, and in fixed places only
+    from oslo_config import cfg
+    cfg.find_config_files = lambda *_, **__: files
 else:
     for f in files:
         sys.argv += ['--config-file', f]
@@ -36,16 +44,9 @@ def octavia_worker():
     """Run the amphora worker's RPC server as threads of this process: the in-memory
     message bus (fake://) then reaches it, and no broker is needed."""
     import oslo_messaging
-    from octavia.network import data_models as nd
-    from octavia.network.drivers.neutron import allowed_address_pairs as aap
-
     from octavia.common import constants, rpc
     from octavia.controller.queue.v2 import endpoints
     from oslo_config import cfg
-    # there is no Nova: an "amphora" (noop compute) owns its real Neutron port at once
-    aap.AllowedAddressPairsDriver.plug_port = lambda self, amphora, port: nd.Interface(
-        compute_id=amphora.compute_id, network_id=port.network_id, port_id=port.id,
-        fixed_ips=port.fixed_ips)
     target = oslo_messaging.Target(topic=constants.TOPIC_AMPHORA_V2,
                                    server=cfg.CONF.host, fanout=False)
     server = oslo_messaging.get_rpc_server(rpc.TRANSPORT, target, [endpoints.Endpoints()],
@@ -65,11 +66,19 @@ class Serve(BaseApplication):
 
     def load(self):
         if name == 'octavia':
-            octavia_sockets(os.path.dirname(os.path.dirname(files[0])) + '/octavia')
+            folder = os.path.dirname(os.path.dirname(files[0])) + '/octavia'
+            octavia_sockets(folder)
             from octavia.api import app
+            while not os.path.exists(folder + '/get.sock'):     # the OVN provider's API side needs its agent's
+                time.sleep(.05)
             wsgi = app.setup_app(argv=sys.argv)
             octavia_worker()
+            import lab_noop
+            lab_noop.start()
             return wsgi
+        if name == 'barbican':
+            from paste import deploy
+            return deploy.loadapp('config:%s/etc/barbican/barbican-api-paste.ini' % sys.prefix)
         from importlib import import_module
         return import_module(name + '.wsgi.api').application
 

@@ -1,0 +1,31 @@
+"""HTTP server of a pod: answers every GET with who it is and what it was asked.  usage: web.py NAME PORT"""
+import http.server
+import json
+import socket
+import socketserver
+import sys
+
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+
+    def do_GET(self):
+        body = json.dumps({'name': sys.argv[1], 'path': self.path,
+                           'headers': {k.lower(): v for k, v in self.headers.items()}}).encode()
+        self.send_response(200)
+        self.send_header('Content-Type', 'application/json')
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+class Server(socketserver.ThreadingTCPServer):      # an HTTPServer looks its own name up first, for 10 s
+    address_family = socket.AF_INET6                # which takes IPv4 too
+    allow_reuse_address = daemon_threads = True
+    request_queue_size = 128
+
+
+Server(('::', int(sys.argv[2])), Answer).serve_forever()

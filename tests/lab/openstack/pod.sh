@@ -1,0 +1,92 @@
+#!/bin/bash
+# Network namespaces on Neutron ports, as pods and virtual machines have them: servers and clients with real traffic.
+# Inside the lab it is the command `pod`. OVN says what Neutron wants of a port, so that nothing here needs a token.
+set -euo pipefail
+. "$(dirname "$0")/../lib.sh"
+. "$LAB/openstack/parts.sh"
+usage() {
+  cat >&2 <<'U'
+pod up NAME PORT        namespace NAME on the Neutron port PORT (id): its MAC, addresses and router; nothing to do where it is so
+pod serve NAME TCP_PORT HTTP server in NAME: answers with JSON: name (NAME), path, headers (names in lower case)
+pod exec NAME COMMAND.. run a command in NAME
+pod down NAME           end what runs in NAME and delete it; its port stays, as DOWN
+pod list                what there is: name, chassis, port
+U
+  exit 2
+}
+nb() { ovn-nbctl --db="$OVN_NB" --timeout=10 --bare "$@"; }
+vsctl() { # NODE ARGUMENT...
+  local db=unix:$RUN/ovs-$1/db.sock
+  shift
+  ovs-vsctl --db="$db" --timeout=20 --bare "$@"
+}
+# The interfaces of a pod, or of all: "POD NODE INTERFACE PORT" each
+plugged() { # [NAME]
+  local node tap which='external_ids:pod!=""'
+  [ $# -eq 0 ] || which="external_ids:pod=\"$1\""
+  for node in $NODES; do
+    node=${node%=*}
+    for tap in $(vsctl "$node" --columns=name find Interface "$which"); do
+      echo "$(vsctl "$node" get Interface "$tap" external_ids:pod) $node $tap $(vsctl "$node" get Interface "$tap" external_ids:iface-id)" | tr -d '"'
+    done
+  done
+}
+cidrs() { nb --if-exists get Logical_Switch_Port "$1" external_ids:'neutron\:cidrs' | tr -d '"'; }
+up() { # NAME PORT
+  local name=$1 port=$2 netns=$NETNS.$1 tap=tap${2:0:10} pod node mac cidr network via
+  node=$(nb --if-exists get Logical_Switch_Port "$port" options:requested-chassis | tr -d '"')
+  [[ " $NODES " = *" $node="* ]] && [ -n "$node" ] || { echo "port $port: binding:host_id is '$node', the chassis are $NODES" >&2; return 1; }
+  [ "$(plugged "$name")" != "$name $node $tap $port" ] || return 0
+  down "$name"
+  mac=$(nb get Logical_Switch_Port "$port" addresses | grep -oE '([0-9a-f]{2}:){5}[0-9a-f]{2}' | head -1)
+  echo "$netns" >>"$STATE/namespaces"
+  ip netns add "$netns"
+  ip -n "$netns" link set lo up
+  ip -n "$node" link del "$tap" 2>/dev/null || true
+  ip link add "$tap" netns "$node" type veth peer name eth0 netns "$netns"
+  ip -n "$netns" link set eth0 address "$mac" mtu 1442 up
+  # OVS reads veths through AF_PACKET, which has no checksum offload
+  nsenter --net="/run/netns/$netns" ethtool -K eth0 tx off >/dev/null
+  ip -n "$node" link set "$tap" up
+  for cidr in $(cidrs "$port"); do
+    ip -n "$netns" addr add "$cidr" dev eth0 nodad 2>/dev/null || ip -n "$netns" addr add "$cidr" dev eth0
+  done
+  # a default route to each router of the network, as far as there is none
+  network=$(nb get Logical_Switch_Port "$port" external_ids:'neutron\:network_name' | tr -d '"')
+  for via in $(nb --columns=name find Logical_Switch_Port type=router external_ids:'neutron\:network_name'="$network"); do
+    for cidr in $(cidrs "$via"); do
+      ip -n "$netns" route add default via "${cidr%/*}" 2>/dev/null || true
+    done
+  done
+  vsctl "$node" -- --may-exist add-port br-int "$tap" -- set Interface "$tap" external_ids:pod="$name" external_ids:iface-id="$port" \
+    "external_ids:attached-mac=\"$mac\"" external_ids:iface-status=active
+  vsctl "$node" wait-until Interface "$tap" external_ids:ovn-installed=true
+}
+down() { # NAME
+  local pod node tap port
+  stop "pod-$1" KILL
+  plugged "$1" | while read -r pod node tap port; do
+    vsctl "$node" --if-exists del-port br-int "$tap"
+    ip -n "$node" link del "$tap" 2>/dev/null || true
+  done
+  delete_netns "$NETNS.$1"
+}
+inside() { # NAME COMMAND...
+  local netns=/run/netns/$NETNS.$1
+  [ -e "$netns" ] || { echo "there is no pod $1" >&2; return 1; }
+  shift
+  nsenter --net="$netns" "$@"
+}
+
+[ $# -ge 2 ] || [ "${1-}" = list ] || usage
+case $1 in
+up) up "$2" "${3-}" ;;
+serve)
+  alive "pod-$2" || spawn "pod-$2" "tcp:$3" nsenter --net="/run/netns/$NETNS.$2" "$PY" -SE "$CONF/web.py" "$2" "$3"
+  until_up "pod-$2" 20 inside "$2" curl -sm 3 "http://127.0.0.1:$3"
+  ;;
+exec) shift && inside "$@" ;;
+down) down "$2" ;;
+list) plugged | while read -r pod node tap port; do echo "$pod $node $port"; done ;;
+*) usage ;;
+esac

@@ -52,7 +52,7 @@ pub(crate) enum LabTask {
     /// The first time it installs Debian packages, builds Kubernetes from its Go modules (~7 min) and installs
     /// OpenStack from PyPI (~1 min). All of that is kept in ~/.cache/isthmus-lab, named by what it was made from.
     Up {
-        /// Start Octavia too (~6 s more, 0.6 GB), and Barbican for the certificates of its listeners
+        /// Start Octavia too (~6 s more, 0.7 GB), and Barbican for the certificates of its listeners
         ///
         /// Providers: `ovn`; `amphora`, real amphorae in namespaces (10 s and 0.2 GB a load balancer); `noop`, which shows
         /// everything in the API in half a second and forwards nothing.

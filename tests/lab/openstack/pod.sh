@@ -33,11 +33,17 @@ plugged() { # [NAME]
 }
 cidrs() { nb --if-exists get Logical_Switch_Port "$1" external_ids:'neutron\:cidrs' | tr -d '"'; }
 up() { # NAME PORT
-  local name=$1 port=$2 netns=$NETNS.$1 tap=tap${2:0:10} pod node mac cidr network via
+  local name=$1 port=$2 tap=tap${2:0:10} node
   node=$(nb --if-exists get Logical_Switch_Port "$port" options:requested-chassis | tr -d '"')
   [[ " $NODES " = *" $node="* ]] && [ -n "$node" ] || { echo "port $port: binding:host_id is '$node', the chassis are $NODES" >&2; return 1; }
-  [ "$(plugged "$name")" != "$name $node $tap $port" ] || return 0
-  down "$name"
+  if [ "$(plugged "$name")" != "$name $node $tap $port" ]; then
+    down "$name"
+    plug "$name" "$port" "$tap" "$node"
+  fi
+  vsctl "$node" wait-until Interface "$tap" external_ids:ovn-installed=true
+}
+plug() { # NAME PORT INTERFACE NODE
+  local name=$1 port=$2 tap=$3 node=$4 netns=$NETNS.$1 mac cidr network via
   mac=$(nb get Logical_Switch_Port "$port" addresses | grep -oE '([0-9a-f]{2}:){5}[0-9a-f]{2}' | head -1)
   echo "$netns" >>"$STATE/namespaces"
   ip netns add "$netns"
@@ -60,7 +66,6 @@ up() { # NAME PORT
   done
   vsctl "$node" -- --may-exist add-port br-int "$tap" -- set Interface "$tap" external_ids:pod="$name" external_ids:iface-id="$port" \
     "external_ids:attached-mac=\"$mac\"" external_ids:iface-status=active
-  vsctl "$node" wait-until Interface "$tap" external_ids:ovn-installed=true
 }
 down() { # NAME
   local pod node tap port
@@ -78,15 +83,15 @@ inside() { # NAME COMMAND...
   nsenter --net="$netns" "$@"
 }
 
-[ $# -ge 2 ] || [ "${1-}" = list ] || usage
-case $1 in
-up) up "$2" "${3-}" ;;
+case ${1-} in
+up) [ $# -eq 3 ] || usage; up "$2" "$3" ;;
 serve)
+  [ $# -eq 3 ] || usage
   alive "pod-$2" || spawn "pod-$2" "tcp:$3" nsenter --net="/run/netns/$NETNS.$2" "$PY" -SE "$CONF/web.py" "$2" "$3"
   until_up "pod-$2" 20 inside "$2" curl -sm 3 "http://127.0.0.1:$3"
   ;;
-exec) shift && inside "$@" ;;
-down) down "$2" ;;
+exec) [ $# -ge 3 ] || usage; shift; inside "$@" ;;
+down) [ $# -eq 2 ] || usage; down "$2" ;;
 list) plugged | while read -r pod node tap port; do echo "$pod $node $port"; done ;;
 *) usage ;;
 esac

@@ -15,9 +15,9 @@ use crate::wait::{until, until_within};
 /// Routes for a cluster that is not OpenShift.
 const ROUTES: &str = include_str!("../../../plugins/route-l7policy/deploy/crd.yaml");
 
-/// Config of `route-l7policy` for the lab: amphorae have L7 policies.
-pub fn routes_config() -> Value {
-    json!({"network": "pods", "subnets": ["pods-v4"], "provider": "amphora"})
+/// Config of `route-l7policy` for the lab. Provider `noop` shows all that the API has, and forwards nothing; `amphora` does.
+pub fn routes_config(provider: &str) -> Value {
+    json!({"network": "pods", "subnets": ["pods-v4"], "provider": provider})
 }
 
 /// A load balancer and all that is below it, without ids: what two ways to the same end have in common.
@@ -89,8 +89,17 @@ impl Lab {
     /// # Errors
     /// The API server's.
     pub async fn endpoints(&self, namespace: &str, count: usize) -> Result<()> {
+        let addresses: Vec<String> = (1..=count).map(|at| format!("10.100.9.{at}")).collect();
+        self.service(namespace, "web", &addresses).await
+    }
+
+    /// Makes a Service with these endpoints, which answer on port 8080.
+    ///
+    /// # Errors
+    /// The API server's.
+    pub async fn service(&self, namespace: &str, name: &str, addresses: &[String]) -> Result<()> {
         let parameters = PatchParams::apply("e2e").force();
-        let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+        let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
                              "spec": {"clusterIP": "None",
                                       "ports": [{"name": "http", "port": 80, "targetPort": 8080}]}});
         let of = |group: &str, version: &str, kind: &str, plural: &str| {
@@ -98,16 +107,16 @@ impl Lab {
             let resource = ApiResource::from_gvk_with_plural(&kind, plural);
             Api::<DynamicObject>::namespaced_with(self.kube.clone(), namespace, &resource)
         };
-        of("", "v1", "Service", "services").patch("web", &parameters, &Patch::Apply(service)).await?;
-        let endpoint =
-            |at: usize| json!({"addresses": [format!("10.100.9.{at}")], "conditions": {"ready": true}});
+        of("", "v1", "Service", "services").patch(name, &parameters, &Patch::Apply(service)).await?;
+        let endpoint = |address: &String| json!({"addresses": [address], "conditions": {"ready": true}});
+        let slice_name = format!("{name}-1");
         let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
-                           "metadata": {"name": "web-1", "labels": {"kubernetes.io/service-name": "web"}},
+                           "metadata": {"name": slice_name, "labels": {"kubernetes.io/service-name": name}},
                            "addressType": "IPv4",
                            "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
-                           "endpoints": (1..=count).map(endpoint).collect::<Vec<_>>()});
+                           "endpoints": addresses.iter().map(endpoint).collect::<Vec<_>>()});
         let slices = of("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices");
-        slices.patch("web-1", &parameters, &Patch::Apply(slice)).await?;
+        slices.patch(&slice_name, &parameters, &Patch::Apply(slice)).await?;
         Ok(())
     }
 

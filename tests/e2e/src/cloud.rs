@@ -15,7 +15,7 @@ use crate::lab::Lab;
 use crate::wait::until;
 
 /// Device owner of the operator's ports, and of those that a test makes to mislead it.
-const OWNER: &str = "isthmus:pod";
+pub(crate) const OWNER: &str = "isthmus:pod";
 
 impl Lab {
     /// All ports with the mark of this cluster, as a plain member of the project sees them.
@@ -104,6 +104,7 @@ impl Lab {
     /// Every load balancer, every port that has our device owner, in whatever project, and the quota.
     pub(crate) async fn clear_cloud(&self) -> Result<()> {
         self.clear_balancers().await?;
+        self.clear_peers().await?;
         // A create that Neutron was at when its operator was killed may come through after the first list.
         until("no port is left", async || {
             let left = self.admin.list::<Port>(&[("device_owner", OWNER)]).await?;

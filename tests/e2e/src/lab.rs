@@ -268,7 +268,7 @@ impl Lab {
 }
 
 /// A client of the lab's cloud as this user.
-fn cloud(user: &str) -> Result<Neutron> {
+pub(crate) fn cloud(user: &str) -> Result<Neutron> {
     let config = CloudConfig::load(&Sources::from_process(), Some(user))?;
     Ok(Neutron::new(Session::new(config, Metrics::default())?))
 }
@@ -278,7 +278,7 @@ async fn part_of_lab(verb: &str, part: &str, flags: &[&str]) -> Result<()> {
     run(Command::new(program).args(["lab", verb, part]).args(flags)).await.map(drop)
 }
 
-async fn run(command: &mut Command) -> Result<String> {
+pub(crate) async fn run(command: &mut Command) -> Result<String> {
     let done = command.kill_on_drop(true).output().await.with_context(|| format!("running {command:?}"))?;
     let said = String::from_utf8_lossy(&done.stderr);
     ensure!(done.status.success(), "{command:?}: {}: {said}", done.status);

@@ -13,6 +13,7 @@ mod lab;
 mod metrics;
 mod modules;
 mod operator;
+mod pods;
 mod wait;
 
 pub use balancing::{Balanced, routes_config};
@@ -23,4 +24,5 @@ pub use lab::{Lab, NODE, OPERATOR_NAMESPACE, on_lab};
 pub use metrics::Sample;
 pub use modules::pods_config;
 pub use operator::Operator;
+pub use pods::{Answer, Peer};
 pub use wait::{LIMIT, until, until_within};

@@ -1,4 +1,4 @@
-//! Routes on a real Octavia, whose amphorae carry no traffic here: what is made, what it costs, and what faults lead to.
+//! Routes on a real Octavia, by a provider without traffic: what is made, what it costs, and what faults lead to.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const MANY: Duration = Duration::from_secs(300);
 
 /// The module is loaded, a namespace has a Service with endpoints, an operator leads, and the load balancer is there.
 async fn with_balancer(lab: &Lab, endpoints: usize, flags: &[&str]) -> Result<(String, Operator)> {
-    lab.load_routes(routes_config()).await?;
+    lab.load_routes(routes_config("noop")).await?;
     let namespace = lab.namespace().await?;
     lab.endpoints(&namespace, endpoints).await?;
     let operator = lab.operator(flags).await?;
@@ -180,9 +180,7 @@ async fn a_route_that_is_refused_says_why() -> Result<()> {
 #[tokio::test]
 async fn a_provider_without_l7_is_told_and_nothing_is_tried() -> Result<()> {
     on_lab("route-ovn", async |lab| {
-        let mut config = routes_config();
-        config.as_object_mut().context("an object")?.insert("provider".into(), json!("ovn"));
-        lab.load_routes(config).await?;
+        lab.load_routes(routes_config("ovn")).await?;
         let namespace = lab.namespace().await?;
         lab.endpoints(&namespace, 1).await?;
         let operator = lab.operator(&[]).await?;
@@ -206,7 +204,7 @@ async fn a_provider_without_l7_is_told_and_nothing_is_tried() -> Result<()> {
 #[tokio::test]
 async fn killed_at_every_call_the_end_is_the_same() -> Result<()> {
     on_lab("route-kills", async |lab| {
-        lab.load_routes(routes_config()).await?;
+        lab.load_routes(routes_config("noop")).await?;
         let namespace = lab.namespace().await?;
         lab.endpoints(&namespace, 2).await?;
         lab.route(&namespace, "web", json!({"host": "shop.example.com", "path": "/cart"})).await?;

@@ -59,8 +59,8 @@ async fn why_tells_what_was_read_and_what_changed_last() -> Result<()> {
         for part in [
             "mapped by pod-port",
             "2 entries: port port, vif eth0",
-            &format!("last change: v1/Namespace {namespace} changed"),
-            &format!("read v1/Namespace {namespace}"),
+            &format!("last change: Namespace {namespace} changed"),
+            &format!("read Namespace {namespace}"),
         ] {
             ensure!(told.contains(part), "no {part:?} in {told}");
         }

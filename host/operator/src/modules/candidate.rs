@@ -313,31 +313,3 @@ fn same(serving: &Version, wanted: &Version) -> bool {
         && serving.order == wanted.order
         && serving.failure == wanted.failure
 }
-
-#[cfg(test)]
-mod tests {
-    use isthmus_kubernetes::crd::{self, crds};
-    use isthmus_policy::{MAX_MEMORY, MAX_TABLE_ELEMENTS};
-
-    use super::*;
-
-    /// What people read in the definition is what a call gets.
-    #[test]
-    fn limits_of_the_definition_are_those_of_the_engine() {
-        let (said, given) = (crd::Limits::default(), Limits::default());
-        let number = |n: usize| i64::try_from(n).unwrap();
-        assert_eq!(u128::try_from(said.deadline_ms).unwrap(), given.deadline.as_millis());
-        assert_eq!(said.memory_mib << 20, number(given.memory));
-        assert_eq!(said.table_elements, number(given.table_elements));
-        assert_eq!(said.output_kib << 10, number(given.output));
-
-        let text = serde_json::to_value(crds()).unwrap();
-        let most = |field: &str| {
-            let path = "spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/limits/properties";
-            let of = |at: usize| text.pointer(&format!("/{at}/{path}/{field}/maximum")).cloned();
-            (0..2).find_map(of).unwrap().as_f64().unwrap()
-        };
-        assert_eq!(most("memoryMiB") * 1048576.0, MAX_MEMORY as f64);
-        assert_eq!(most("tableElements"), MAX_TABLE_ELEMENTS as f64);
-    }
-}

@@ -103,7 +103,8 @@ const SECURITY_GROUP: &[FieldSpec] = &[field("rules", Separate, Set), field("sta
 const ADDRESS_GROUP: &[FieldSpec] = &[field("addresses", Late, Set)];
 const PORT: &[FieldSpec] = &[
     field("network", Replace, Equal),
-    field("fixed_ips", InPlace, Covers),
+    // A running pod would not learn of other addresses, so these are of another port.
+    field("fixed_ips", Replace, Covers),
     field("security_groups", InPlace, Set),
     field("port_security", InPlace, Equal),
     field("mac_address", Replace, Equal),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::desired::{Entry, ListError};
+use crate::desired::{Creation, Entry, ListError};
 use crate::kinds::Kind;
 use crate::mark::{DESCRIPTION_ROOM, Mark, TAG_ROOM};
 use crate::text::{is_dns_label, quoted};
@@ -22,6 +22,9 @@ pub(crate) fn check(entry: &Entry) -> Result<(), ListError> {
     }
     if entry.project.is_some() {
         return Err(ListError::Project(entry.name.clone()));
+    }
+    if entry.create == Creation::WhenReferenced {
+        return Err(ListError::WhenReferenced(entry.name.clone()));
     }
     let too_long = |what, text: &Option<String>, limit| match text.as_ref().map_or(0, String::len) {
         found if found > limit => Err(ListError::TooLong { entry: entry.name.clone(), what, found, limit }),

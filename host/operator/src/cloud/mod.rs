@@ -63,6 +63,14 @@ pub enum CloudError {
         /// Its id.
         load_balancer: String,
     },
+    /// What was made with a load balancer is not known yet.
+    #[error("load balancer {load_balancer} was made, and what was made with it could not be listed: {why}")]
+    Unseen {
+        /// Its id.
+        load_balancer: String,
+        /// What the list said.
+        why: String,
+    },
     /// Nothing of the kind is made before it is known what there is (invariant 4).
     #[error("what there is of kind {0} could not be listed yet: nothing of it is made or changed before")]
     NotListed(Kind),
@@ -79,6 +87,7 @@ impl CloudError {
     pub fn class(&self) -> RetryClass {
         match self {
             Self::Service(error) | Self::Gone(error) => error.class,
+            Self::Unseen { .. } => RetryClass::Unknown,
             Self::Busy { .. } | Self::Failed { .. } | Self::NotListed(_) => RetryClass::Transient,
             Self::Field { .. } | Self::Unsupported(_) | Self::NoService(_) => RetryClass::Invalid,
         }
@@ -90,6 +99,18 @@ pub type Result<T, E = CloudError> = std::result::Result<T, E>;
 
 /// The fields of an entry with ids in place of references.
 pub type Fields = BTreeMap<String, Json>;
+
+/// What stands for the id of an entry that is made in the same call.
+pub fn within(name: &str) -> String {
+    format!("{WITHIN}{name}")
+}
+
+/// The entry of the same call that an id stands for.
+pub(crate) fn named_within(id: &str) -> Option<&str> {
+    id.strip_prefix(WITHIN)
+}
+
+const WITHIN: &str = "local:";
 
 /// A resource to be made.
 #[derive(Debug)]
@@ -135,6 +156,14 @@ pub trait Driver: Send + Sync {
     }
     /// Makes one, marked in the same call.
     fn create<'a>(&'a self, create: Create<'a>) -> BoxFuture<'a, Result<Observed>>;
+    /// Makes one with all below it in one call. In the fields, what is of the same call is named by [`within`].
+    fn create_tree<'a>(
+        &'a self,
+        root: Create<'a>,
+        _below: Vec<Create<'a>>,
+    ) -> BoxFuture<'a, Result<Observed>> {
+        async move { Err(CloudError::Unsupported(root.entry.kind)) }.boxed()
+    }
     /// Changes one that was seen with our mark.
     ///
     /// # Errors
@@ -252,6 +281,43 @@ impl Cloud {
             all.extend(self.driver(*kind)?.list_of(tag, subject).await?);
         }
         Ok(all)
+    }
+
+    /// Makes a resource with all below it. The answer says little of what is below: it is listed.
+    ///
+    /// # Errors
+    /// The service's; [`CloudError::Unseen`] where all was made and the list failed.
+    pub async fn create_tree(
+        &self,
+        cluster: &str,
+        root: Create<'_>,
+        below: Vec<Create<'_>>,
+    ) -> Result<Vec<Observed>> {
+        let (kind, subject, count) = (root.entry.kind, root.mark.subject.clone(), below.len());
+        let kinds: BTreeSet<Kind> = below.iter().map(|create| create.entry.kind).collect();
+        let driver = self.driver(kind)?;
+        for kind in &kinds {
+            self.driver(*kind)?;
+        }
+        let mut tree = vec![driver.create_tree(root, below).await?];
+        let load_balancer = tree.first().map(|made| made.id.clone()).unwrap_or_default();
+        let unseen = |why: String| CloudError::Unseen { load_balancer: load_balancer.clone(), why };
+        let mut all = self
+            .list_of(&Mark::cluster_tag(cluster), &subject, &kinds)
+            .await
+            .map_err(|error| unseen(error.to_string()))?;
+        all.retain(|o| o.mark.as_ref().is_some_and(|m| m.cluster == cluster && m.subject == subject));
+        // Listeners come before their policies. What is of another load balancer may be going still.
+        all.sort_by_key(|found| found.kind);
+        for found in all {
+            if tree.iter().any(|above| found.fields.values().any(|field| *field == *above.id)) {
+                tree.push(found);
+            }
+        }
+        match tree.len() - 1 == count {
+            true => Ok(tree),
+            false => Err(unseen(format!("{} of {count} are there", tree.len() - 1))),
+        }
     }
 
     /// Aliases of Neutron's extensions, sorted.

@@ -12,6 +12,7 @@ mod order;
 mod pool;
 mod providers;
 mod rules;
+mod tree;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -18,9 +18,16 @@ pub(crate) async fn objects(session: Arc<Session>, mut events: mpsc::Receiver<Wa
     while let Some(event) = events.recv().await {
         match event {
             WatchEvent::Changed(changes) => changes.iter().for_each(|change| session.changed(change)),
-            WatchEvent::Synced(kind) => session.enqueue_kind(&kind),
+            WatchEvent::Synced(kind) => {
+                session.enqueue_kind(&kind);
+                session.known_now(&kind);
+            }
             WatchEvent::Unavailable { gvk, reason } => {
-                tracing::warn!(kind = %gvk, %reason, "can't be watched yet")
+                tracing::warn!(kind = %gvk, %reason, "can't be watched yet");
+                // That there is no such kind is knowledge too.
+                if session.all_known(&[gvk.clone()].into()).is_ok() {
+                    session.known_now(&gvk);
+                }
             }
         }
     }

@@ -257,7 +257,7 @@ impl Session {
         known: Option<&Known>,
     ) -> Plan {
         let observed = self.inventory.lock().of(&subject.uid);
-        let held = self.records.lock().held(subject);
+        let held = self.records.lock().held(subject, |user| self.may_own(user));
         let attached = known.is_some_and(|known| is_attached(&known.status));
         let pinned: BTreeSet<String> = match (attached, known) {
             (true, Some(known)) => known.status.vifs.iter().map(|v| v.port_id.clone()).collect(),

@@ -225,10 +225,12 @@ impl Operator {
             reports: Reports::new(self.client.clone()),
             events: Events::start(self.client.clone(), &self.options.identity),
             queue,
+            awaited: Mutex::default(),
             waiters: Mutex::default(),
             causes: Mutex::default(),
             metrics: self.metrics.clone(),
             leadership: self.leadership.clone(),
+            answer_lost: tokio::sync::Notify::new(),
             progress: Mutex::default(),
         });
         self.persist("asking the cloud what it can do", || session.refresh_facts()).await;

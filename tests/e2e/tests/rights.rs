@@ -39,7 +39,20 @@ async fn the_operator_needs_no_more_than_its_role_and_nobody_else_writes_mapping
         ];
         let path = file.to_str().context("the folder's name is text")?;
         let create = vec!["create", "--dry-run=server", "-n", &namespace, &who, "-f", path];
-        let patch = |patch| vec!["patch", "cloudmapping", &name, "-n", &namespace, &who, "--dry-run=server", "--type=merge", "-p", patch];
+        let patch = |patch| {
+            vec![
+                "patch",
+                "cloudmapping",
+                &name,
+                "-n",
+                &namespace,
+                &who,
+                "--dry-run=server",
+                "--type=merge",
+                "-p",
+                patch,
+            ]
+        };
         for attempt in [create].into_iter().chain(merge.map(patch)) {
             until("it is refused", async || match lab.kubectl(&attempt).await {
                 Ok(answer) => bail!("it is allowed: {answer}"),

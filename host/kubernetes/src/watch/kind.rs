@@ -133,12 +133,14 @@ impl KindWatch {
         let mut follow_until = Instant::now();
         loop {
             self.definitions.borrow_and_update();
-            let reason = match discover(&self.client, &self.gvk).await {
+            match discover(&self.client, &self.gvk).await {
                 Ok(Some(found)) => return Ok(Some(found)),
-                Ok(None) => format!("the API server has no kind {}", self.gvk),
-                Err(error) => error.to_string(),
-            };
-            self.unavailable(mask, reason).await?;
+                Ok(None) => {
+                    let reason = format!("the API server has no kind {}", self.gvk);
+                    self.not_listed(mask, Phase::Absent, reason).await?;
+                }
+                Err(error) => self.unavailable(mask, error.to_string()).await?,
+            }
             let following = Instant::now() < follow_until;
             tokio::select! {
                 changed = self.masks.changed() => return changed.map(|()| None).map_err(|_| Closed),
@@ -154,7 +156,11 @@ impl KindWatch {
     }
 
     async fn unavailable(&self, mask: &Arc<Mask>, reason: String) -> Result<(), Closed> {
-        if !self.set_state(mask, Some(Phase::Unavailable(reason.clone())), None) {
+        self.not_listed(mask, Phase::Unavailable(reason.clone()), reason).await
+    }
+
+    async fn not_listed(&self, mask: &Arc<Mask>, phase: Phase, reason: String) -> Result<(), Closed> {
+        if !self.set_state(mask, Some(phase), None) {
             return Ok(());
         }
         warn!(kind = %self.gvk, reason, "kind cannot be watched");
@@ -179,6 +185,7 @@ impl KindWatch {
         let Some(phase) = phase else { return true };
         // Every list is told, a repeated failure is not.
         let news = phase == Phase::Synced || state.phase != phase;
+        state.listed |= phase == Phase::Synced;
         state.phase = phase;
         news
     }

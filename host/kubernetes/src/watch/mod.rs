@@ -56,6 +56,8 @@ pub enum Phase {
     Starting,
     /// All its objects are in the store.
     Synced,
+    /// The API server says that it has no such kind: there is no object of it.
+    Absent,
     /// It cannot be listed; why, for people.
     Unavailable(String),
 }
@@ -67,6 +69,8 @@ pub struct WatchState {
     pub mask: Arc<Mask>,
     /// How far it is.
     pub phase: Phase,
+    /// Whether all its objects came into the store with this mask, at whatever time.
+    pub listed: bool,
     /// Where its objects live; `None` before it was discovered.
     pub scope: Option<Scope>,
 }
@@ -84,6 +88,21 @@ pub struct Watches {
 }
 
 type States = Arc<RwLock<BTreeMap<Gvk, WatchState>>>;
+
+impl WatchState {
+    /// Whether what the store has of it is what there is, or was: an empty store of a kind that was never listed is neither.
+    ///
+    /// # Errors
+    /// Why not, for people.
+    pub fn known(&self) -> Result<(), &str> {
+        match &self.phase {
+            Phase::Synced | Phase::Absent => Ok(()),
+            _ if self.listed => Ok(()),
+            Phase::Starting => Err("it is being listed"),
+            Phase::Unavailable(why) => Err(why),
+        }
+    }
+}
 
 impl Watches {
     /// Begins with no kind at all. Must be called inside a tokio runtime.
@@ -122,7 +141,10 @@ impl Watches {
             }
             let mask = Arc::new(mask);
             let scope = states.get(&gvk).and_then(|state| state.scope);
-            states.insert(gvk.clone(), WatchState { mask: mask.clone(), phase: Phase::Starting, scope });
+            states.insert(
+                gvk.clone(),
+                WatchState { mask: mask.clone(), phase: Phase::Starting, listed: false, scope },
+            );
             match kinds.get(&gvk) {
                 Some(sender) => {
                     sender.send_replace(Some(mask));

@@ -204,7 +204,8 @@ impl Session {
     /// # Errors
     /// See [`Error::class`]: every failure says what it means for a retry.
     pub async fn send(&self, request: &Request) -> Result<Response> {
-        let permit = self.budget(request.service).acquire().await;
+        let permit = self.budget(request.service).acquire_while(|| self.may()).await;
+        let Some(permit) = permit else { return Err(withheld(request)) };
         let token = self.token().await?;
         let (result, signal) = self.attempt(request, &token).await;
         let refused = matches!(&result, Err(e) if e.status() == Some(401));
@@ -220,11 +221,14 @@ impl Session {
         result
     }
 
+    /// Whether the gate is open.
+    fn may(&self) -> bool {
+        self.gate.as_ref().is_none_or(|gate| (gate.0)())
+    }
+
     async fn attempt(&self, request: &Request, token: &Token) -> (Result<Response>, Signal) {
-        if self.gate.as_ref().is_some_and(|gate| !(gate.0)()) {
-            let error =
-                request.error(RetryClass::Transient, ErrorKind::Withheld, "not sent: no longer allowed");
-            return (Err(error), Signal::Nothing);
+        if !self.may() {
+            return (Err(withheld(request)), Signal::Nothing);
         }
         match token.catalog.endpoint(request.service, &self.inner.config) {
             Ok(base) => self.inner.http.send(request, &base, Some(&token.secret)).await,
@@ -235,6 +239,10 @@ impl Session {
             }
         }
     }
+}
+
+fn withheld(request: &Request) -> Error {
+    request.error(RetryClass::Transient, ErrorKind::Withheld, "not sent: no longer allowed")
 }
 
 /// `id` as one segment of a path.

@@ -10,8 +10,8 @@
 //! `default`, EndpointSlices of Services with a selector, and something like a kubelet ([`Options::kubelet`]). See [`Controllers`].
 //!
 //! # What it does not
-//! Nobody is refused anything: RBAC objects are stored and mean nothing. Other kinds and subresources, YAML and protobuf: 501,
-//! 415 or 406. CEL rules of CRDs: the small part that `cel` says, others are accepted unread. Validation of built-in kinds: the
+//! Nobody is refused anything: RBAC objects are stored and mean nothing. Other kinds and subresources, YAML, and answers in
+//! protobuf: 501, 415 or 406. CEL rules of CRDs: the small part that `cel` says, others are accepted unread. Validation of built-in kinds: the
 //! common rules (`builtin/rules.rs`). Conversion of CRD versions: `None` only. Quantities keep the form that they were
 //! written in. A page of a list is of the present state.
 //!
@@ -29,6 +29,7 @@ mod jsonpath;
 mod managed;
 mod metadata;
 mod patch;
+mod protobuf;
 mod registry;
 mod schema;
 mod selector;

@@ -57,6 +57,8 @@ pub(crate) enum Presence {
 pub(crate) struct Field {
     pub(crate) schema: Arc<Schema>,
     pub(crate) presence: Presence,
+    /// In protobuf; 0 where it has none.
+    pub(crate) number: u64,
 }
 
 /// A type.

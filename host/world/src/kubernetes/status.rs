@@ -201,8 +201,10 @@ impl Status {
         status
     }
 
-    pub(crate) fn unprocessable(resource: &GroupResource, name: &str, message: &str) -> Self {
-        Self::new(422, "Invalid", format!("the server rejected our request due to an error in our request: {message}")).of(resource, name)
+    /// Of a JSON patch that does not fit. The real server does not say why either.
+    pub(crate) fn unprocessable() -> Self {
+        let message = "the server rejected our request due to an error in our request";
+        Self { details: Some(json!({})), ..Self::new(422, "Invalid", message) }
     }
 
     /// What the model leaves out. The real server never says so.

@@ -71,15 +71,15 @@ impl Api {
         set(&mut value, "uid", uid.into());
         set(&mut value, "creationTimestamp", time(call.now));
         set(&mut value, "generation", if resource.has_generation() { json!(1) } else { Value::Null });
+        // Before the server adds what is its own. An applied one has been told of by who applied it.
+        if !manager.is_empty() {
+            managed::update(resource, &target.subresource, None, &mut value, manager, call.now);
+        }
         self.first_state(target, &mut value, dry_run)?;
         let mut causes = self.wrong(resource, &value, None);
         causes.extend(metadata::check(resource, &value));
         if !causes.is_empty() {
             return Err(Status::invalid(&resource.group_kind(), &name, &causes));
-        }
-        // An applied one has been told of by who applied it.
-        if !manager.is_empty() {
-            managed::update(resource, &target.subresource, None, &mut value, manager, call.now);
         }
         convert::to_storage(resource, &mut value);
         let table = resource.table();
@@ -153,6 +153,7 @@ impl Api {
                 metadata::label(value, "kubernetes.io/metadata.name", name);
             }
             Behaviour::Pod => {
+                builtin::admit_pod(value);
                 if let Some(map) = value.as_object_mut() {
                     map.insert("status".to_owned(), builtin::pod_status(map.get("spec")));
                 }

@@ -3,9 +3,23 @@
 use serde_json::Value;
 
 use super::{Api, Call, Target};
-use crate::kubernetes::builtin;
+use crate::kubernetes::{builtin, protobuf};
 use crate::kubernetes::schema::{Unknown, clean, default, prune};
 use crate::kubernetes::status::Status;
+
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+
+fn from_protobuf(call: &Call<'_>, target: &Target) -> Result<Value, Status> {
+    let Some((version, kind, raw)) = protobuf::envelope(call.body) else {
+        return Err(Status::bad_request("the body is no object in protobuf"));
+    };
+    let mut value = protobuf::message(&target.resource.schema, raw).map_err(|what| Status::not_modelled(&what))?;
+    if let Some(map) = value.as_object_mut() {
+        map.insert("apiVersion".to_owned(), version.into());
+        map.insert("kind".to_owned(), kind.into());
+    }
+    Ok(value)
+}
 
 impl Api {
     /// The object that a request sends, in the form of its kind: checked for its type, cleaned, defaulted.
@@ -13,18 +27,22 @@ impl Api {
     /// # Errors
     /// A body that is no object of that kind.
     pub(super) fn decode(&mut self, call: &Call<'_>, target: &Target) -> Result<Value, Status> {
-        if !matches!(call.content_type, "" | "application/json") {
+        let protobuf = call.content_type == PROTOBUF && !target.resource.is_custom();
+        if !protobuf && !matches!(call.content_type, "" | "application/json") {
             let accepted: &[&str] = match target.resource.is_custom() {
                 true => &["application/json", "application/yaml"],
-                false => &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"],
+                false => &["application/json", "application/yaml", PROTOBUF],
             };
             return Err(Status::unsupported_media_type(call.content_type, accepted));
         }
         let kind = &target.resource.names.kind;
-        let value: Value = serde_json::from_slice(call.body).map_err(|_| {
-            let hint = "couldn't get version/kind; json parse error: unexpected end of JSON input";
-            Status::bad_request(hint.to_owned())
-        })?;
+        let value: Value = match protobuf {
+            true => from_protobuf(call, target)?,
+            false => serde_json::from_slice(call.body).map_err(|_| {
+                let hint = "couldn't get version/kind; json parse error: unexpected end of JSON input";
+                Status::bad_request(hint.to_owned())
+            })?,
+        };
         let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default();
         let (found, version) = (text("kind"), text("apiVersion"));
         let expected = target.resource.api_version();

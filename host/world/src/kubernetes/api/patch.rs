@@ -53,9 +53,7 @@ impl Api {
             "application/json-patch+json" => {
                 patch::json(&mut live, patch).map_err(|e| match e {
                     patch::JsonError::Malformed(why) => Status::bad_request(why),
-                    patch::JsonError::Failed(why) => {
-                        Status::unprocessable(&resource.group_resource(), &target.name, &why)
-                    }
+                    patch::JsonError::Failed => Status::unprocessable(),
                 })?;
             }
             "application/merge-patch+json" => patch::merge(&mut live, &patch),

@@ -59,7 +59,11 @@ impl Api {
             convert::from_storage(resource, &mut before);
         }
         self.check_version(target, &value, old)?;
-        let applied = write.manager.is_empty().then(|| meta(&value, "managedFields").cloned());
+        // An applied one has been told of by who applied it.
+        if !write.manager.is_empty() {
+            let now = write.call.now;
+            managed::update(resource, &target.subresource, Some(&before), &mut value, &write.manager, now);
+        }
         carry_over(resource, &target.subresource, &mut value, &before);
         if resource.behaviour == Behaviour::Service && target.subresource.is_empty() {
             self.allocate(&mut value, Some(&before), write.dry_run)?;
@@ -70,13 +74,6 @@ impl Api {
         if !causes.is_empty() {
             causes.sort_by_key(|c: &Cause| !c.field.starts_with("metadata"));
             return Err(Status::invalid(&resource.group_kind(), &target.name, &causes));
-        }
-        match applied {
-            Some(fields) => set(&mut value, "managedFields", fields.unwrap_or_default()),
-            None => {
-                let now = write.call.now;
-                managed::update(resource, &target.subresource, Some(&before), &mut value, &write.manager, now);
-            }
         }
         set(&mut value, "resourceVersion", old.meta("resourceVersion").cloned().unwrap_or_default());
         convert::to_storage(resource, &mut value);

@@ -72,18 +72,33 @@ fn pod(spec: &mut Map<String, Value>) {
     fill(spec, "terminationGracePeriodSeconds", 30);
     fill(spec, "enableServiceLinks", true);
     fill(spec, "securityContext", json!({}));
-    let account = spec.get("serviceAccountName").or_else(|| spec.get("serviceAccount")).cloned();
-    let account = account.unwrap_or_else(|| "default".into());
-    fill(spec, "serviceAccountName", account.clone());
-    fill(spec, "serviceAccount", account);
-    fill(spec, "priority", 0);
-    fill(spec, "preemptionPolicy", "PreemptLowerPriority");
     let host = spec.get("hostNetwork").and_then(Value::as_bool).unwrap_or(false);
     for kind in ["containers", "initContainers"] {
         for container in list_mut(spec, kind) {
             self::container(container, host);
         }
     }
+    for volume in list_mut(spec, "volumes") {
+        for kind in ["configMap", "secret", "projected", "downwardAPI"] {
+            if let Some(source) = volume.get_mut(kind).and_then(Value::as_object_mut) {
+                fill(source, "defaultMode", 420);
+            }
+        }
+        if volume.len() == 1 {
+            fill(volume, "emptyDir", json!({}));
+        }
+    }
+}
+
+/// What admission writes into a new Pod. (`ServiceAccount`'s volume with a token is left out.)
+pub(crate) fn admit_pod(value: &mut Value) {
+    let Some(spec) = value.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    let account = spec.get("serviceAccountName").or_else(|| spec.get("serviceAccount")).cloned();
+    let account = account.unwrap_or_else(|| "default".into());
+    fill(spec, "serviceAccountName", account.clone());
+    fill(spec, "serviceAccount", account);
+    fill(spec, "priority", 0);
+    fill(spec, "preemptionPolicy", "PreemptLowerPriority");
     let tolerations = spec.entry("tolerations").or_insert_with(|| json!([]));
     if let Some(tolerations) = tolerations.as_array_mut() {
         for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
@@ -96,16 +111,6 @@ fn pod(spec: &mut Map<String, Value>) {
                     "key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300,
                 }));
             }
-        }
-    }
-    for volume in list_mut(spec, "volumes") {
-        for kind in ["configMap", "secret", "projected", "downwardAPI"] {
-            if let Some(source) = volume.get_mut(kind).and_then(Value::as_object_mut) {
-                fill(source, "defaultMode", 420);
-            }
-        }
-        if volume.len() == 1 {
-            fill(volume, "emptyDir", json!({}));
         }
     }
 }

@@ -11,7 +11,7 @@ use super::registry::{Behaviour, Names, Resource};
 use super::schema::Definitions;
 use super::table::Columns;
 
-pub(crate) use defaults::{establish, keep_metadata, node_status, pod_status, set_defaults};
+pub(crate) use defaults::{admit_pod, establish, keep_metadata, node_status, pod_status, set_defaults};
 pub(crate) use rules::{check_create, check_update};
 
 /// Made by `schemas.py` from Kubernetes 1.36.

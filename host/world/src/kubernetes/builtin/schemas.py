@@ -3,7 +3,7 @@
 where MODULES is the folder `k8s.io` of a Go module cache and VERSION is as `36.3`.
 
 Types, defaults, list types and merge keys are those of the OpenAPI documents in the source; `x-go` says what these lack: `p` a
-pointer (a zero value is kept), `z` a field that is written although it is zero (no omitempty).
+pointer (a zero value is kept), `z` a field that is written although it is zero (no omitempty); `x-proto` is its number in protobuf.
 """
 import json
 import re
@@ -37,7 +37,8 @@ def go_fields():
                     struct = None
                 elif struct and (m := re.match(r"\t(\w+)?\s*(\S+)\s+`.*json:\"([^\"]*)\"", line)):
                     name, *options = m[3].split(",")
-                    found[path.parent.parent.name + "." + path.parent.name, struct, name] = (m[2], options)
+                    number = re.search(r'protobuf:"\w+,(\d+)', line)
+                    found[path.parent.parent.name + "." + path.parent.name, struct, name] = (m[2], options, number and int(number[1]))
     return found
 
 
@@ -71,7 +72,9 @@ def small(schema, where):
         properties[key] = small(value, None)
         go = FIELDS.get((folder(where), where.rsplit(".", 1)[1], key)) if where else None
         if go:
-            kind, options = go
+            kind, options, number = go
+            if number:
+                properties[key]["x-proto"] = number
             if kind.startswith("*"):
                 properties[key]["x-go"] = "p"
             elif "omitzero" not in options and ("omitempty" not in options or is_struct(properties[key])):

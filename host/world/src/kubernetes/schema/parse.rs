@@ -73,7 +73,8 @@ pub(crate) fn parse(raw: &Value, mut definitions: Option<&mut Definitions<'_>>) 
             Some("z") => Presence::Always,
             _ => Presence::OmitEmpty,
         };
-        let field = Field { schema: Arc::new(parse(raw, definitions.as_deref_mut())), presence };
+        let number = raw.get("x-proto").and_then(Value::as_u64).unwrap_or_default();
+        let field = Field { schema: Arc::new(parse(raw, definitions.as_deref_mut())), presence, number };
         schema.properties.insert(name.clone(), field);
     }
     match raw.get("additionalProperties") {

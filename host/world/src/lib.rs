@@ -21,6 +21,7 @@
 
 mod faults;
 mod keystone;
+pub mod kubernetes;
 mod neutron;
 mod server;
 mod stats;

@@ -1,9 +1,10 @@
 //! What Neutron refuses, with the names of its exceptions.
 
 use axum::http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Kind;
+use crate::call::Reply;
 
 /// A refusal: status, exception and message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,16 +64,14 @@ impl Fault {
         Self::new(StatusCode::NOT_IMPLEMENTED, "NotModelled", format!("isthmus-world does not model {what}"))
     }
 
-    /// A refusal that was asked for by [`crate::Faults::fail_next`].
-    pub(crate) fn planned(status: StatusCode) -> Self {
-        Self::new(status, "PlannedFault", "this failure was planned")
+    /// One that no model made.
+    pub(super) fn other(status: StatusCode, message: &str) -> Self {
+        let kind = if status == StatusCode::BAD_REQUEST { "HTTPBadRequest" } else { "PlannedFault" };
+        Self::new(status, kind, message)
     }
 
-    pub(crate) fn status(&self) -> StatusCode {
-        self.status
-    }
-
-    pub(crate) fn body(&self) -> Value {
-        json!({"NeutronError": {"type": self.kind, "message": self.message, "detail": ""}})
+    pub(crate) fn reply(&self) -> Reply {
+        let body = json!({"NeutronError": {"type": self.kind, "message": self.message, "detail": ""}});
+        Reply::new(self.status, body)
     }
 }

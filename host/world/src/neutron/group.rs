@@ -21,20 +21,22 @@ const RULE_KEY: &[&str] = &[
 
 impl Neutron {
     /// The project's group for ports that name none. It lets its members talk to each other.
-    pub(super) fn make_default_group(&mut self) {
+    pub(super) fn make_default_group(&mut self, project: &str) {
         let group =
             object(json!({"name": DEFAULT, "description": "Default security group", "stateful": true,
-                                  "project_id": self.project, "tags": []}));
+                                  "project_id": project, "tags": []}));
         let id = self.store_group(group);
         for family in ["IPv4", "IPv6"] {
-            self.add_rule(json!({"security_group_id": id, "direction": "ingress", "ethertype": family,
-                                 "remote_group_id": id}));
+            let rule = json!({"security_group_id": id, "direction": "ingress", "ethertype": family, "remote_group_id": id});
+            self.add_rule(rule, project);
         }
     }
 
-    pub(super) fn default_group(&self) -> &str {
+    pub(super) fn default_group(&self, project: &str) -> &str {
         let mut all = self.all(Kind::SecurityGroup);
-        all.find(|group| text(group, "name") == DEFAULT).map(|group| text(group, "id")).unwrap_or_default()
+        all.find(|group| text(group, "name") == DEFAULT && text(group, "project_id") == project)
+            .map(|group| text(group, "id"))
+            .unwrap_or_default()
     }
 
     pub(super) fn new_group(&mut self, group: Object) -> Result<String> {
@@ -47,15 +49,19 @@ impl Neutron {
 
     /// Every group is born with two rules that allow all egress.
     fn store_group(&mut self, group: Object) -> String {
+        let project = text(&group, "project_id").to_owned();
         let id = self.store(Kind::SecurityGroup, group);
         for family in ["IPv4", "IPv6"] {
-            self.add_rule(json!({"security_group_id": id, "direction": "egress", "ethertype": family}));
+            self.add_rule(
+                json!({"security_group_id": id, "direction": "egress", "ethertype": family}),
+                &project,
+            );
         }
         id
     }
 
     pub(super) fn free_group(&mut self, id: &str) -> Result<()> {
-        if self.default_group() == id {
+        if text(self.get(Kind::SecurityGroup, id)?, "name") == DEFAULT {
             let message = "Removing the default security group is not allowed.";
             return Err(Fault::conflict("SecurityGroupCannotRemoveDefault", message));
         }
@@ -111,10 +117,10 @@ impl Neutron {
     }
 
     /// A rule of the service's own making.
-    fn add_rule(&mut self, asked: Value) {
+    fn add_rule(&mut self, asked: Value, project: &str) {
         // It names attributes that a rule has: there is nothing to refuse.
         if let Ok(mut rule) = attributes::create(Kind::SecurityGroupRule, &object(asked)) {
-            rule.insert("project_id".to_owned(), json!(self.project));
+            rule.insert("project_id".to_owned(), json!(project));
             self.store(Kind::SecurityGroupRule, rule);
         }
     }

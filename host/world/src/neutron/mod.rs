@@ -15,10 +15,11 @@ mod query;
 
 use std::collections::BTreeMap;
 
-use axum::http::{Method, StatusCode};
-use jiff::Timestamp;
+use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
+use crate::call::{Call, Caller, Reply};
+use crate::ids::{Ids, time};
 pub(crate) use fault::Fault;
 use fault::Result;
 use pool::Pool;
@@ -90,48 +91,84 @@ impl Kind {
     }
 }
 
-/// A request.
-#[derive(Debug)]
-pub(crate) struct Call<'a> {
-    pub(crate) method: &'a Method,
-    pub(crate) path: &'a str,
-    pub(crate) query: Vec<(String, String)>,
-    /// Null if there is none.
-    pub(crate) body: Value,
-    /// The revision that the resource must have.
-    pub(crate) revision: Option<u64>,
-}
-
 /// What is in the cloud.
 #[derive(Debug)]
 pub(crate) struct Neutron {
-    project: &'static str,
     objects: BTreeMap<Kind, BTreeMap<String, Object>>,
     /// By subnet.
     pools: BTreeMap<String, Pool>,
-    quotas: BTreeMap<Kind, i64>,
-    /// Counts ids and MAC addresses.
-    made: u64,
+    quotas: BTreeMap<(String, Kind), i64>,
+    ids: Ids,
+    /// Whether a port that is bound is plugged at once.
+    plugs: bool,
 }
 
 type Answer = Result<(StatusCode, Value)>;
 
 impl Neutron {
-    /// Nothing but the project's default security group, which Neutron makes at the first question.
-    pub(crate) fn new(project: &'static str) -> Self {
+    /// Nothing but the default security group of each project, which Neutron makes at the first question. `plugs`: whether a port
+    /// that is bound to a host is plugged at once.
+    pub(crate) fn new(projects: &[&str], plugs: bool) -> Self {
         let mut neutron = Self {
-            project,
             objects: BTreeMap::new(),
             pools: BTreeMap::new(),
             quotas: BTreeMap::new(),
-            made: 0,
+            ids: Ids::new(0x0e),
+            plugs,
         };
-        neutron.make_default_group();
+        projects.iter().for_each(|project| neutron.make_default_group(project));
         neutron
     }
 
-    pub(crate) fn set_quota(&mut self, kind: Kind, limit: i64) {
-        self.quotas.insert(kind, limit);
+    pub(crate) fn set_quota(&mut self, project: &str, kind: Kind, limit: i64) {
+        self.quotas.insert((project.to_owned(), kind), limit);
+    }
+
+    /// An object, whosoever it is.
+    pub(crate) fn find(&self, kind: Kind, id: &str) -> Option<&Object> {
+        self.objects.get(&kind).and_then(|all| all.get(id))
+    }
+
+    /// Makes a port for another service: what it says of its project and owner counts.
+    pub(crate) fn make_port(&mut self, asked: &Value) -> std::result::Result<Object, Reply> {
+        let service = Caller { user: String::new(), project: String::new(), admin: true, service: true };
+        let made =
+            self.create(Kind::Port, &json!({"port": asked}), &service).map_err(|fault| fault.reply())?;
+        Ok(made.get("port").and_then(Value::as_object).cloned().unwrap_or_default())
+    }
+
+    /// Deletes a port for another service.
+    pub(crate) fn drop_port(&mut self, id: &str) {
+        if self.free_port(id).is_ok() {
+            self.remove(Kind::Port, id);
+        }
+    }
+
+    /// Ids of the subnets of a network.
+    pub(crate) fn subnets(&self, network: &str) -> Vec<String> {
+        self.subnets_of(network)
+    }
+
+    /// Whether an address is in a subnet's prefix.
+    pub(crate) fn subnet_holds(&self, subnet: &str, address: &str) -> bool {
+        address.parse().is_ok_and(|address| self.pools.get(subnet).is_some_and(|pool| pool.contains(address)))
+    }
+
+    /// Version of IP of a subnet.
+    pub(crate) fn subnet_version(&self, subnet: &str) -> Option<u8> {
+        self.pools.get(subnet).map(|pool| if pool.is_v6() { 6 } else { 4 })
+    }
+
+    /// Has the host that a port is bound to plug it.
+    pub(crate) fn plug(&mut self, id: &str) -> bool {
+        match self.get_mut(Kind::Port, id) {
+            Ok(port) if !text(port, "binding:host_id").is_empty() => {
+                port.insert("status".to_owned(), json!("ACTIVE"));
+                touch(port);
+                true
+            }
+            _ => false,
+        }
     }
 
     pub(crate) fn count(&self, kind: Kind) -> usize {
@@ -139,28 +176,38 @@ impl Neutron {
     }
 
     /// Does what is asked for.
-    pub(crate) fn call(&mut self, call: &Call<'_>) -> Answer {
+    pub(crate) fn call(&mut self, call: &Call<'_>) -> Reply {
+        match self.answer(call) {
+            Ok((status, body)) => Reply::new(status, body),
+            Err(fault) => fault.reply(),
+        }
+    }
+
+    fn answer(&mut self, call: &Call<'_>) -> Answer {
         let path = call.path.strip_prefix("/v2.0/").unwrap_or(call.path);
         let segments: Vec<&str> = path.split('/').collect();
         let kind = segments.first().and_then(|first| Kind::of_path(first));
         let (status, body) = match (call.method.as_str(), kind, segments.as_slice()) {
             ("GET", None, ["extensions"]) => (StatusCode::OK, extensions()),
-            ("GET", None, ["quotas", project, "details"]) if *project == self.project => {
-                (StatusCode::OK, self.quota_details())
+            ("GET", None, ["quotas", project, "details"]) if *project == call.caller.project => {
+                (StatusCode::OK, self.quota_details(project))
             }
-            ("GET", Some(kind), [collection]) => (StatusCode::OK, self.list(kind, collection, &call.query)?),
-            ("POST", Some(kind), [_]) => (StatusCode::CREATED, self.create(kind, &call.body)?),
-            ("GET", Some(kind), [_, id]) => {
-                (StatusCode::OK, json!({kind.singular(): self.shown(kind, self.get(kind, id)?)}))
-            }
+            ("GET", Some(kind), [collection]) => (StatusCode::OK, self.list(kind, collection, call)?),
+            ("POST", Some(kind), [_]) => (StatusCode::CREATED, self.create(kind, &call.body, &call.caller)?),
+            ("GET", Some(kind), [_, id]) => (
+                StatusCode::OK,
+                json!({kind.singular(): self.shown(kind, self.visible(kind, id, &call.caller)?)}),
+            ),
             ("PUT", Some(kind), [_, id]) => (StatusCode::OK, self.update(kind, id, call)?),
             ("DELETE", Some(kind), [_, id]) => {
+                self.visible(kind, id, &call.caller)?;
                 self.guard(kind, id, call.revision)?;
                 self.delete(kind, id)?;
                 (StatusCode::NO_CONTENT, Value::Null)
             }
             // Rules are the one kind here without tags.
             ("PUT", Some(kind), [_, id, "tags"]) if kind != Kind::SecurityGroupRule => {
+                self.visible(kind, id, &call.caller)?;
                 (StatusCode::OK, self.set_tags(kind, id, &call.body)?)
             }
             _ => return Err(Fault::not_modelled(format_args!("{} {}", call.method, call.path))),
@@ -181,6 +228,16 @@ impl Neutron {
         found.ok_or_else(|| Fault::not_found(kind, id))
     }
 
+    /// An object that the caller may know of.
+    fn visible(&self, kind: Kind, id: &str, caller: &Caller) -> Result<&Object> {
+        let found = self.get(kind, id)?;
+        if sees(caller, found) { Ok(found) } else { Err(Fault::not_found(kind, id)) }
+    }
+
+    fn used(&self, project: &str, kind: Kind) -> usize {
+        self.all(kind).filter(|object| text(object, "project_id") == project).count()
+    }
+
     fn guard(&self, kind: Kind, id: &str, revision: Option<u64>) -> Result<()> {
         let current = self.get(kind, id)?.get("revision_number").and_then(Value::as_u64);
         match revision {
@@ -189,9 +246,10 @@ impl Neutron {
         }
     }
 
-    fn list(&self, kind: Kind, collection: &str, pairs: &[(String, String)]) -> Result<Value> {
-        let query = Query::parse(pairs)?;
-        let matching = self.all(kind).filter(|object| query.matches(object)).collect();
+    fn list(&self, kind: Kind, collection: &str, call: &Call<'_>) -> Result<Value> {
+        let query = Query::parse(&call.query)?;
+        let asked = |object: &&Object| sees(&call.caller, object) && query.matches(object);
+        let matching = self.all(kind).filter(asked).collect();
         let (page, full) = query.page(kind, matching)?;
         let shown: Vec<Value> = page.iter().map(|o| query.shown(self.shown(kind, o))).collect();
         let mut body = json!({kind.plural(): shown});
@@ -201,7 +259,7 @@ impl Neutron {
         Ok(body)
     }
 
-    fn create(&mut self, kind: Kind, body: &Value) -> Result<Value> {
+    fn create(&mut self, kind: Kind, body: &Value, caller: &Caller) -> Result<Value> {
         if body.get(kind.plural()).is_some() {
             return Err(Fault::not_modelled(format_args!(
                 "the creation of several {} at once",
@@ -214,15 +272,18 @@ impl Neutron {
         }
         let mut object = attributes::create(kind, asked)?;
         match text(&object, "project_id") {
-            "" => drop(object.insert("project_id".to_owned(), json!(self.project))),
-            project if project == self.project => {}
+            "" => drop(object.insert("project_id".to_owned(), json!(caller.project))),
+            project if caller.admin || project == caller.project => {}
             project => return Err(Fault::not_modelled(format_args!("the project {project}"))),
         }
         if kind != Kind::SecurityGroupRule {
             object.insert("tags".to_owned(), tags(asked.get("tags").unwrap_or(&json!([])))?);
         }
-        let limit = self.quotas.get(&kind).copied().filter(|limit| *limit >= 0);
-        if limit.is_some_and(|limit| self.count(kind) >= usize::try_from(limit).unwrap_or(usize::MAX)) {
+        let project = text(&object, "project_id").to_owned();
+        let limit = self.quotas.get(&(project.clone(), kind)).copied().filter(|limit| *limit >= 0);
+        if limit
+            .is_some_and(|limit| self.used(&project, kind) >= usize::try_from(limit).unwrap_or(usize::MAX))
+        {
             return Err(Fault::over_quota(kind));
         }
         let id = match kind {
@@ -237,6 +298,7 @@ impl Neutron {
     }
 
     fn update(&mut self, kind: Kind, id: &str, call: &Call<'_>) -> Result<Value> {
+        self.visible(kind, id, &call.caller)?;
         self.guard(kind, id, call.revision)?;
         let mut changes = attributes::update(kind, part(&call.body, kind.singular())?)?;
         match kind {
@@ -280,27 +342,13 @@ impl Neutron {
 
     /// Gives an object what every object has, and stores it. Returns its id.
     fn store(&mut self, kind: Kind, mut object: Object) -> String {
-        let id = self.new_id();
+        let id = self.ids.next();
         object.insert("id".to_owned(), json!(id));
         object.insert("revision_number".to_owned(), json!(1));
-        object.insert("created_at".to_owned(), json!(now()));
-        object.insert("updated_at".to_owned(), json!(now()));
+        object.insert("created_at".to_owned(), json!(time()));
+        object.insert("updated_at".to_owned(), json!(time()));
         self.objects.entry(kind).or_default().insert(id.clone(), object);
         id
-    }
-
-    /// A new UUID. Their order is not that of their making, as with Neutron's.
-    fn new_id(&mut self) -> String {
-        self.made += 1;
-        // splitmix64: a bijection, so that no two are alike
-        let mut mixed = self.made.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
-        let hex = format!("{mixed:016x}");
-        let (first, rest) = hex.split_at(8);
-        let (second, third) = rest.split_at(4);
-        format!("{first}-{second}-4000-8000-00000000{third}")
     }
 
     /// An object as it is shown: with what Neutron computes from others.
@@ -321,10 +369,13 @@ impl Neutron {
         shown
     }
 
-    fn quota_details(&self) -> Value {
+    fn quota_details(&self, project: &str) -> Value {
         let quota = |kind: Kind| {
-            let limit = self.quotas.get(&kind).copied().unwrap_or(-1);
-            (kind.singular().to_owned(), json!({"limit": limit, "used": self.count(kind), "reserved": 0}))
+            let limit = self.quotas.get(&(project.to_owned(), kind)).copied().unwrap_or(-1);
+            (
+                kind.singular().to_owned(),
+                json!({"limit": limit, "used": self.used(project, kind), "reserved": 0}),
+            )
         };
         json!({"quota": Kind::ALL.into_iter().map(quota).collect::<Object>()})
     }
@@ -365,10 +416,25 @@ fn tags(value: &Value) -> Result<Value> {
 fn touch(object: &mut Object) {
     let revision = object.get("revision_number").and_then(Value::as_u64).unwrap_or_default();
     object.insert("revision_number".to_owned(), json!(revision + 1));
-    object.insert("updated_at".to_owned(), json!(now()));
+    object.insert("updated_at".to_owned(), json!(time()));
 }
 
-/// As Neutron writes times: UTC, whole seconds.
-fn now() -> String {
-    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+/// Whether somebody may know of an object.
+pub(crate) fn sees(caller: &Caller, object: &Object) -> bool {
+    let shared = object.get("shared") == Some(&Value::Bool(true));
+    caller.admin || caller.service || shared || text(object, "project_id") == caller.project
+}
+
+/// A refusal that no model made.
+pub(crate) fn refuse(status: StatusCode, message: &str) -> Reply {
+    Fault::other(status, message).reply()
+}
+
+/// The documents that say which versions there are: they need no token.
+pub(crate) fn versions(url: &str, path: &str) -> Option<Reply> {
+    let v2 = json!({"id": "v2.0", "status": "CURRENT", "links": [{"rel": "self", "href": format!("{url}/network/v2.0/")}]});
+    match path {
+        "" => Some(Reply::ok(json!({"versions": [v2]}))),
+        _ => None,
+    }
 }

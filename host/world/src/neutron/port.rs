@@ -22,8 +22,8 @@ impl Neutron {
         };
         object.insert("mac_address".to_owned(), json!(mac));
         object.insert("fixed_ips".to_owned(), shown(&taken));
-        // Nobody plugs it.
-        object.insert("status".to_owned(), json!("DOWN"));
+        let plugged = self.plugs && !text(&object, "binding:host_id").is_empty();
+        object.insert("status".to_owned(), json!(if plugged { "ACTIVE" } else { "DOWN" }));
         object.insert("qos_policy_id".to_owned(), Value::Null);
         Ok(self.store(Kind::Port, object))
     }
@@ -58,7 +58,7 @@ impl Neutron {
     fn mac(&mut self, object: &Object) -> Result<String> {
         match text(object, "mac_address") {
             "" => {
-                let n = self.made;
+                let n = self.ids.made();
                 Ok(format!("fa:16:3e:{:02x}:{:02x}:{:02x}", (n >> 16) & 0xff, (n >> 8) & 0xff, n & 0xff))
             }
             given => {
@@ -82,7 +82,7 @@ impl Neutron {
         let secured = port.get("port_security_enabled") == Some(&Value::Bool(true));
         let groups = match port.get("security_groups") {
             Some(Value::Array(groups)) => groups.clone(),
-            _ if secured => vec![json!(self.default_group())],
+            _ if secured => vec![json!(self.default_group(text(port, "project_id")))],
             _ => Vec::new(),
         };
         for group in &groups {

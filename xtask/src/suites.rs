@@ -13,8 +13,8 @@ use crate::test::Report;
 use crate::workspace::{Workspace, cache};
 use crate::{lab, plugins};
 
-/// The crate whose tests run in the lab and nowhere else.
-const END_TO_END: &str = "isthmus-e2e";
+/// The crates whose tests run in the lab and nowhere else.
+const IN_LAB: [&str; 2] = ["isthmus-conformance", "isthmus-e2e"];
 /// cargo-deny, built once into the cache.
 const DENY_VERSION: &str = "0.20.2";
 
@@ -99,9 +99,10 @@ pub(crate) fn host(workspace: &Workspace, with_lab: bool) -> (Report, Vec<TestBi
             return (report, Vec::new());
         }
     };
-    let (end_to_end, unit): (Vec<_>, _) = binaries.into_iter().partition(|b| b.suite.starts_with(END_TO_END));
+    let (end_to_end, unit): (Vec<_>, _) = binaries.into_iter().partition(|b| IN_LAB.iter().any(|package| b.suite.starts_with(package)));
     run_tests(workspace, &mut report, &unit, |binary| Command::new(&binary.executable));
-    let doc = workspace.cargo(["test", "--workspace", "--exclude", END_TO_END, "--doc", "--locked"]);
+    let mut doc = workspace.cargo(["test", "--workspace", "--doc", "--locked"]);
+    doc.args(IN_LAB.iter().flat_map(|package| ["--exclude", package]));
     match Step::new("documentation", "compiling and running the examples in the documentation")
         .run(workspace, doc)
     {
@@ -152,7 +153,7 @@ fn build(workspace: &Workspace, with_lab: bool) -> Result<Vec<TestBinary>> {
     let mut command = workspace.cargo(["test", "--workspace", "--no-run", "--locked"]);
     command.arg("--message-format=json-render-diagnostics");
     if !with_lab {
-        command.args(["--exclude", END_TO_END]);
+        command.args(IN_LAB.iter().flat_map(|package| ["--exclude", package]));
     }
     let done = Step { limit, ..Step::new("build tests", "compiling the tests") }
         .run(workspace, command)?

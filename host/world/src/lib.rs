@@ -106,14 +106,14 @@ struct Cloud {
 }
 
 impl World {
-    /// Starts an empty cloud: two projects, each with its `default` security group.
+    /// Starts an empty cloud with two projects; each gets its `default` security group at its first question.
     ///
     /// # Errors
     /// The address can't be bound.
     pub async fn start(options: Options) -> std::io::Result<Self> {
         let listener = TcpListener::bind(options.listen).await?;
         let url = format!("http://{}", listener.local_addr()?);
-        let neutron = Neutron::new(&[keystone::PROJECT, keystone::OTHER_PROJECT], options.plug_bound_ports);
+        let neutron = Neutron::new(options.plug_bound_ports);
         let shared = Arc::new(Shared {
             url: url.clone(),
             started: Instant::now(),

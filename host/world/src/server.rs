@@ -156,7 +156,7 @@ fn call<'a>(
             serde_json::from_slice(body).map_err(|_| "Request is not in valid JSON format".to_owned())?
         }
     };
-    let revision = revision(&parts.headers)?;
+    let revision = revision(&parts.headers);
     Ok(Call { method: &parts.method, path, query, body, revision, caller, now: shared.started.elapsed() })
 }
 
@@ -164,11 +164,9 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
-/// `If-Match: revision_number=N` (extension `revision-if-match`).
-fn revision(headers: &HeaderMap) -> Result<Option<u64>, String> {
-    let Some(text) = headers.get("if-match") else { return Ok(None) };
-    let number = text.to_str().ok().and_then(|t| t.strip_prefix("revision_number=")?.parse().ok());
-    number.map(Some).ok_or_else(|| "Revision number must be an integer".to_owned())
+/// `If-Match: revision_number=N` (extension `revision-if-match`); anything else is ignored, as Neutron does.
+fn revision(headers: &HeaderMap) -> Option<u64> {
+    header(headers, "if-match").strip_prefix("revision_number=")?.parse().ok()
 }
 
 fn http(reply: Reply) -> Response<Body> {

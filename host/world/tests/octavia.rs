@@ -159,7 +159,7 @@ async fn a_whole_tree_is_made_in_one_request_and_goes_with_its_load_balancer() {
     let made = stage.octavia.create::<LoadBalancer>(&tree(&stage.subnet)).await.unwrap();
     assert_eq!(made.provisioning_status, "PENDING_CREATE");
     assert_eq!((made.listeners.len(), made.pools.len()), (1, 2));
-    let port = stage.neutron.get::<Port>(&made.vip_port_id.clone().unwrap()).await.unwrap();
+    let port = stage.neutron.get::<Port>(&made.vip_port_id).await.unwrap();
     assert_eq!(port.fixed_ips[0].ip_address, made.vip_address);
     assert_eq!((port.device_owner.as_str(), port.device_id.clone()), ("Octavia", format!("lb-{}", made.id)));
     assert!(stage.octavia.status_tree(&made.id).await.unwrap().pending());

@@ -168,10 +168,10 @@ impl Octavia {
     /// Deletes the port of a load balancer that goes, if Octavia made it.
     pub(super) fn release_vip(&self, balancer: &str, neutron: &mut Neutron) {
         let Ok(node) = self.get(Kind::LoadBalancer, balancer) else { return };
-        let port = node.text("vip_port_id");
+        let port = node.text("vip_port_id").to_owned();
         let device = format!("lb-{balancer}");
-        if neutron.find(neutron::Kind::Port, port).is_some_and(|found| text(found, "device_id") == device) {
-            neutron.drop_port(port);
+        if neutron.find(neutron::Kind::Port, &port).is_some_and(|found| text(found, "device_id") == device) {
+            neutron.drop_port(&port);
         }
     }
 }

@@ -10,5 +10,6 @@
 
 pub mod kubernetes;
 pub mod normal;
+pub mod openstack;
 pub mod random;
 pub mod side;

@@ -79,7 +79,8 @@ impl Names {
 
     fn object(&mut self, map: &mut Map<String, Value>) {
         if map.contains_key("columnDefinitions") {
-            for column in map.get_mut("columnDefinitions").and_then(Value::as_array_mut).into_iter().flatten() {
+            for column in map.get_mut("columnDefinitions").and_then(Value::as_array_mut).into_iter().flatten()
+            {
                 if let Some(column) = column.as_object_mut() {
                     column.remove("description");
                 }
@@ -98,7 +99,9 @@ impl Names {
 
     fn text(&mut self, text: &str, key: &str) -> String {
         match key {
-            "resourceVersion" if !text.is_empty() && !text.starts_with('<') => return self.of("version", text),
+            "resourceVersion" if !text.is_empty() && !text.starts_with('<') => {
+                return self.of("version", text);
+            }
             "continue" if !text.is_empty() => return "<continue>".to_owned(),
             "cells" if AGE.is_match(text) => return "<age>".to_owned(),
             _ => {}
@@ -106,10 +109,11 @@ impl Names {
         let mut text = text.to_owned();
         for (kind, pattern) in PATTERNS.iter() {
             if pattern.is_match(&text) {
-                text = pattern.replace_all(&text, |found: &regex::Captures<'_>| {
-                    self.of(kind, found.get(0).map_or("", |m| m.as_str()))
-                })
-                .into_owned();
+                text = pattern
+                    .replace_all(&text, |found: &regex::Captures<'_>| {
+                        self.of(kind, found.get(0).map_or("", |m| m.as_str()))
+                    })
+                    .into_owned();
             }
         }
         if key == "message" {

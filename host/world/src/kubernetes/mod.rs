@@ -152,7 +152,12 @@ impl ApiServer {
 
     /// Requests so far of a method (`GET`) on a resource (`pods`). A watch is a GET.
     pub fn requests(&self, method: &str, resource: &str) -> u64 {
-        self.shared.requests.lock().get(&(method.to_owned(), resource.to_owned())).copied().unwrap_or_default()
+        self.shared
+            .requests
+            .lock()
+            .get(&(method.to_owned(), resource.to_owned()))
+            .copied()
+            .unwrap_or_default()
     }
 
     /// All writes so far.

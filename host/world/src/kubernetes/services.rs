@@ -13,12 +13,19 @@ impl Api {
     ///
     /// # Errors
     /// The address that it asks for is taken or out of range.
-    pub(crate) fn allocate(&mut self, value: &mut Value, old: Option<&Value>, dry_run: bool) -> Result<(), Status> {
+    pub(crate) fn allocate(
+        &mut self,
+        value: &mut Value,
+        old: Option<&Value>,
+        dry_run: bool,
+    ) -> Result<(), Status> {
         let _ = dry_run;
         let name = meta(value, "name").and_then(Value::as_str).unwrap_or_default().to_owned();
         let Some(service) = self.registry.by_kind("", "Service") else { return Ok(()) };
         let Some(spec) = value.get_mut("spec").and_then(Value::as_object_mut) else { return Ok(()) };
-        let text = |spec: &Map<String, Value>, key: &str| spec.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text = |spec: &Map<String, Value>, key: &str| {
+            spec.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
         if text(spec, "type") == "ExternalName" {
             for key in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"] {
                 spec.remove(key);
@@ -58,7 +65,9 @@ impl Api {
                     .replace("the provided network does not match the current range ", "provided IP is not in the valid range. The range of valid IPs is "));
                 }
                 Ok(address) if self.is_taken(address) => {
-                    return refuse(format!("failed to allocate IP {given}: provided IP is already allocated"));
+                    return refuse(format!(
+                        "failed to allocate IP {given}: provided IP is already allocated"
+                    ));
                 }
                 Ok(_) | Err(_) => {}
             }
@@ -80,7 +89,10 @@ impl Api {
         let services = super::status::GroupResource { group: String::new(), resource: "services".to_owned() };
         let address = address.to_string();
         self.store.existing(&services).is_some_and(|table| {
-            table.objects.values().any(|o| o.value.pointer("/spec/clusterIP").and_then(Value::as_str) == Some(&*address))
+            table
+                .objects
+                .values()
+                .any(|o| o.value.pointer("/spec/clusterIP").and_then(Value::as_str) == Some(&*address))
         })
     }
 
@@ -103,7 +115,9 @@ fn ports_keep(spec: &mut Map<String, Value>, old: &Map<String, Value>) {
     let was: Vec<Value> = old.get("ports").and_then(Value::as_array).cloned().unwrap_or_default();
     let nodes = matches!(spec.get("type").and_then(Value::as_str), Some("NodePort" | "LoadBalancer"));
     for port in spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
-        let same = was.iter().find(|w| w.get("port") == port.get("port") && w.get("protocol") == port.get("protocol"));
+        let same = was
+            .iter()
+            .find(|w| w.get("port") == port.get("port") && w.get("protocol") == port.get("protocol"));
         let number = same.and_then(|w| w.get("nodePort")).cloned();
         if let (true, Some(map), Some(number)) = (nodes, port.as_object_mut(), number) {
             map.entry("nodePort").or_insert(number);

@@ -185,8 +185,9 @@ impl Status {
     pub(crate) fn unsupported_media_type(found: &str, accepted: &[&str]) -> Self {
         let _ = found;
         let list = accepted.join(", ");
-        let message =
-            format!("the body of the request was in an unknown format - accepted media types include: {list}");
+        let message = format!(
+            "the body of the request was in an unknown format - accepted media types include: {list}"
+        );
         Self::new(415, "UnsupportedMediaType", message)
     }
 
@@ -196,7 +197,11 @@ impl Status {
     }
 
     pub(crate) fn method_not_allowed() -> Self {
-        let mut status = Self::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource");
+        let mut status = Self::new(
+            405,
+            "MethodNotAllowed",
+            "the server does not allow this method on the requested resource",
+        );
         status.details = Some(json!({}));
         status
     }

@@ -118,7 +118,9 @@ impl Kind {
                     json!([{"kind": "Port!", "name": "a", "state": "Gone"}]),
                 ]),
             }),
-            Self::PolicyModule => json!({"conditions": full_conditions(random), "version": random.of(&["1.0.0", "1.0.1"])}),
+            Self::PolicyModule => {
+                json!({"conditions": full_conditions(random), "version": random.of(&["1.0.0", "1.0.1"])})
+            }
             _ => json!({
                 "phase": random.of(&["New", "Old"]),
                 "seen": random.of(&[json!(1), json!(2), json!("three")]),
@@ -148,7 +150,13 @@ pub fn labels(random: &mut Random) -> Value {
     some(random, &mut labels, "app", a);
     some(random, &mut labels, "tier", b);
     if random.one_in(40) {
-        let bad = random.of(&[("bad key", "x"), ("ok", "bad value"), ("-x", "y"), ("a/b/c", "d"), ("Not_DNS/x", "y")]);
+        let bad = random.of(&[
+            ("bad key", "x"),
+            ("ok", "bad value"),
+            ("-x", "y"),
+            ("a/b/c", "d"),
+            ("Not_DNS/x", "y"),
+        ]);
         labels.insert(bad.0.to_owned(), bad.1.into());
     }
     Value::Object(labels)
@@ -161,7 +169,8 @@ fn metadata(random: &mut Random, name: &str) -> Value {
     let annotation = random.of(&["p", "q"]);
     some(random, &mut metadata, "annotations", json!({"note": annotation}));
     if random.one_in(6) {
-        metadata.insert("finalizers".to_owned(), random.of(&[json!(["t.dev/a"]), json!(["t.dev/a", "t.dev/b"])]));
+        metadata
+            .insert("finalizers".to_owned(), random.of(&[json!(["t.dev/a"]), json!(["t.dev/a", "t.dev/b"])]));
     }
     if random.one_in(60) {
         metadata.insert("finalizers".to_owned(), json!(["a b"]));
@@ -202,14 +211,27 @@ fn pod_spec(random: &mut Random) -> Value {
     for name in ["one", "two"] {
         if containers.is_empty() || random.one_in(3) {
             let mut container = Map::from_iter([("name".to_owned(), name.into())]);
-            container.insert("image".to_owned(), random.of(&["i", "i:1", "r.io/p/i:latest", "i@sha256:0000000000000000000000000000000000000000000000000000000000000000"]).into());
+            container.insert(
+                "image".to_owned(),
+                random
+                    .of(&[
+                        "i",
+                        "i:1",
+                        "r.io/p/i:latest",
+                        "i@sha256:0000000000000000000000000000000000000000000000000000000000000000",
+                    ])
+                    .into(),
+            );
             let ports = random.of(&[
                 json!([{"containerPort": 80}]),
                 json!([{"containerPort": 80, "name": "http"}, {"containerPort": 53, "protocol": "UDP"}]),
                 json!([{"containerPort": 0}]),
             ]);
             some(random, &mut container, "ports", ports);
-            let env = random.of(&[json!([{"name": "A", "value": "1"}]), json!([{"name": "A"}, {"name": "B", "value": "2"}])]);
+            let env = random.of(&[
+                json!([{"name": "A", "value": "1"}]),
+                json!([{"name": "A"}, {"name": "B", "value": "2"}]),
+            ]);
             some(random, &mut container, "env", env);
             let resources = random.of(&[
                 json!({}),
@@ -354,7 +376,14 @@ fn widget_spec(random: &mut Random) -> Value {
         ("plain", &[json!([]), json!([1, 2, 2])]),
         ("map", &[json!({}), json!({"k": "v"}), json!({"k": "w", "l": "m"})]),
         ("atom", &[json!({"k": "v"}), json!({"l": "w"})]),
-        ("parts", &[json!([{"name": "a"}]), json!([{"name": "a", "count": 2}, {"name": "b", "text": "t"}]), json!([{"name": "b"}, {"name": "a"}])]),
+        (
+            "parts",
+            &[
+                json!([{"name": "a"}]),
+                json!([{"name": "a", "count": 2}, {"name": "b", "text": "t"}]),
+                json!([{"name": "b"}, {"name": "a"}]),
+            ],
+        ),
         ("extra", &[json!(1)]),
     ];
     for (key, values) in fields {
@@ -404,9 +433,7 @@ fn conditions(random: &mut Random) -> Value {
 }
 
 fn full_conditions(random: &mut Random) -> Value {
-    let condition = |kind: &str, status: &str| {
-        json!({"type": kind, "status": status, "reason": "Because", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"})
-    };
+    let condition = |kind: &str, status: &str| json!({"type": kind, "status": status, "reason": "Because", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
     random.of(&[
         json!([]),
         json!([condition("Ready", "True")]),

@@ -23,7 +23,12 @@ impl Api {
     }
 
     /// Namespace and name, as the path has them.
-    pub(super) fn prepare(&mut self, call: &Call<'_>, target: &Target, mut value: Value) -> Result<Value, Status> {
+    pub(super) fn prepare(
+        &mut self,
+        call: &Call<'_>,
+        target: &Target,
+        mut value: Value,
+    ) -> Result<Value, Status> {
         let _ = call;
         if target.resource.namespaced {
             let found = meta(&value, "namespace").and_then(Value::as_str).unwrap_or_default();
@@ -144,7 +149,8 @@ impl Api {
                 let name = meta(value, "name").cloned().unwrap_or_default();
                 if let Some(map) = value.as_object_mut() {
                     let spec = map.entry("spec").or_insert_with(|| json!({}));
-                    let has = spec.pointer("/finalizers").and_then(Value::as_array).is_some_and(|f| !f.is_empty());
+                    let has =
+                        spec.pointer("/finalizers").and_then(Value::as_array).is_some_and(|f| !f.is_empty());
                     if !has {
                         *spec = json!({"finalizers": ["kubernetes"]});
                     }

@@ -49,7 +49,11 @@ impl Options {
             let among = ["Foreground", "Background", "Orphan"];
             if !among.contains(&&**policy) {
                 let value = Value::from(policy.as_str());
-                let cause = Cause::not_supported("propagationPolicy", &value, &["Background", "Foreground", "Orphan"]);
+                let cause = Cause::not_supported(
+                    "propagationPolicy",
+                    &value,
+                    &["Background", "Foreground", "Orphan"],
+                );
                 return Err(Status::invalid(&options_kind("DeleteOptions"), "", &[cause]));
             }
             if options.orphan.is_some() {
@@ -113,7 +117,13 @@ impl Api {
                 Outcome::Left(object) => items.push(object),
             }
         }
-        Ok(Reply::List(ListReply { resource: target.resource.clone(), items, version, next: None, remaining: None }))
+        Ok(Reply::List(ListReply {
+            resource: target.resource.clone(),
+            items,
+            version,
+            next: None,
+            remaining: None,
+        }))
     }
 
     pub(super) fn delete_one(
@@ -130,7 +140,11 @@ impl Api {
             Behaviour::Pod => {
                 if let Some(waits) = mark_pod(&mut value, object, options, now) {
                     set_finalizers(&mut value, options);
-                    return Ok(if waits { self.keep(target, object, value, options) } else { Outcome::Left(object.clone()) });
+                    return Ok(if waits {
+                        self.keep(target, object, value, options)
+                    } else {
+                        Outcome::Left(object.clone())
+                    });
                 }
             }
             _ => {}
@@ -188,7 +202,9 @@ fn check_preconditions(target: &Target, object: &Object, options: &Options) -> R
         Err(Status::conflict(&kind, &target.name, &why))
     };
     match (&options.uid, &options.version) {
-        (Some(uid), _) if uid != object.uid() => conflict("UID", uid, object.uid(), "deleted and then recreated"),
+        (Some(uid), _) if uid != object.uid() => {
+            conflict("UID", uid, object.uid(), "deleted and then recreated")
+        }
         (_, Some(version)) if version != object.text("resourceVersion") => {
             conflict("ResourceVersion", version, object.text("resourceVersion"), "modified")
         }

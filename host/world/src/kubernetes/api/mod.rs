@@ -93,9 +93,17 @@ pub(crate) enum Reply {
     Json(u16, Value),
     Text(u16, &'static str),
     /// An object, and of which kind.
-    Object { code: u16, resource: Arc<Resource>, object: Arc<Object> },
+    Object {
+        code: u16,
+        resource: Arc<Resource>,
+        object: Arc<Object>,
+    },
     /// An object that is not stored.
-    Shown { code: u16, resource: Arc<Resource>, value: Value },
+    Shown {
+        code: u16,
+        resource: Arc<Resource>,
+        value: Value,
+    },
     List(ListReply),
     Watch(WatchStart),
 }

@@ -66,12 +66,12 @@ impl Api {
     fn apply(&mut self, call: &Call<'_>, target: &Target, dry_run: bool) -> Result<Reply, Status> {
         let manager = call.parameter("fieldManager");
         if manager.is_empty() {
-            let cause = crate::kubernetes::status::Cause::required("fieldManager", "is required for apply patch");
+            let cause =
+                crate::kubernetes::status::Cause::required("fieldManager", "is required for apply patch");
             return Err(Status::invalid(&super::options_kind("PatchOptions"), "", &[cause]));
         }
-        let mut applied: Value = serde_json::from_slice(call.body).map_err(|_| {
-            Status::not_modelled("bodies of server-side apply in YAML that is not JSON too")
-        })?;
+        let mut applied: Value = serde_json::from_slice(call.body)
+            .map_err(|_| Status::not_modelled("bodies of server-side apply in YAML that is not JSON too"))?;
         self.check_applied(target, &mut applied)?;
         // What the client says, in the form that the server stores: unknown fields go, nothing is defaulted.
         let applied = self.known(call, target, applied)?;
@@ -87,7 +87,9 @@ impl Api {
         }
         let uid = meta(&applied, "uid").and_then(Value::as_str).unwrap_or_default();
         if live.is_none() && !uid.is_empty() {
-            let why = "uid mismatch: the provided object specified uid ".to_owned() + uid + ", and no existing object was found";
+            let why = "uid mismatch: the provided object specified uid ".to_owned()
+                + uid
+                + ", and no existing object was found";
             return Err(Status::conflict(&resource.group_resource(), &target.name, &why));
         }
         let of = Applied {
@@ -161,7 +163,13 @@ impl Api {
             return Ok(pruned);
         }
         if let Some(path) = unknown_path(&target.resource.schema, &applied, "") {
-            let kind = format!("{}/{}; {}, Kind={}", target.namespace, target.name, target.resource.api_version(), target.resource.names.kind);
+            let kind = format!(
+                "{}/{}; {}, Kind={}",
+                target.namespace,
+                target.name,
+                target.resource.api_version(),
+                target.resource.names.kind
+            );
             return Err(Status::internal_plain(&format!(
                 "failed to create typed patch object ({kind}): {path}: field not declared in schema"
             )));
@@ -188,4 +196,3 @@ fn unknown_path(schema: &crate::kubernetes::schema::Schema, value: &Value, path:
         _ => None,
     }
 }
-

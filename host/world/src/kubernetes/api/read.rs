@@ -66,7 +66,8 @@ impl Api {
         let mut items = Vec::new();
         let (mut next, mut remaining) = (None, None);
         if let Some(stored) = self.store.existing(&table) {
-            let mut matching = stored.range(&target.namespace, after.as_ref()).filter(|o| selector.matches(&o.value));
+            let mut matching =
+                stored.range(&target.namespace, after.as_ref()).filter(|o| selector.matches(&o.value));
             if limit == 0 {
                 items.extend(matching.cloned());
             } else {
@@ -131,7 +132,9 @@ impl Api {
             return Err(too_large(asked, now));
         }
         let initial = match from_start {
-            true => table.range(&target.namespace, None).filter(|o| selector.matches(&o.value)).cloned().collect(),
+            true => {
+                table.range(&target.namespace, None).filter(|o| selector.matches(&o.value)).cloned().collect()
+            }
             false => Vec::new(),
         };
         let version = if from_start || asked == 0 { now } else { asked };
@@ -201,7 +204,11 @@ fn refuse(causes: &[Cause]) -> Result<(), Status> {
 }
 
 fn invalid_version(text: &str) -> Status {
-    let cause = Cause::invalid("resourceVersion", &Value::from(text), &format!("strconv.ParseUint: parsing {text:?}: invalid syntax"));
+    let cause = Cause::invalid(
+        "resourceVersion",
+        &Value::from(text),
+        &format!("strconv.ParseUint: parsing {text:?}: invalid syntax"),
+    );
     let kind = GroupResource { group: String::new(), resource: String::new() };
     let mut status = Status::invalid(&kind, "", &[cause]);
     status.details = None;

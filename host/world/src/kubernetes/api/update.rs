@@ -103,7 +103,8 @@ impl Api {
         let text = |field: &str| meta(value, field).and_then(Value::as_str).unwrap_or_default();
         let uid = text("uid");
         if !uid.is_empty() && uid != old.uid() {
-            let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", old.uid());
+            let why =
+                format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", old.uid());
             return Err(Status::conflict(&resource.group_resource(), &target.name, &why));
         }
         match text("resourceVersion") {
@@ -117,7 +118,8 @@ impl Api {
             }
             version if version == old.text("resourceVersion") => Ok(()),
             version if version.parse::<u64>().is_err() => {
-                let cause = Cause::invalid("metadata.resourceVersion", &Value::from(version), "must be numeric");
+                let cause =
+                    Cause::invalid("metadata.resourceVersion", &Value::from(version), "must be numeric");
                 Err(Status::invalid(&resource.group_kind(), &target.name, &[cause]))
             }
             _ => Err(Status::modified(&resource.group_resource(), &target.name)),
@@ -139,12 +141,12 @@ fn needs_version(resource: &Resource) -> bool {
 
 /// Name and namespace must be those of the path.
 fn place(target: &Target, value: &mut Value) -> Result<(), Status> {
-    let text = |value: &Value, field: &str| meta(value, field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text = |value: &Value, field: &str| {
+        meta(value, field).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
     let (name, namespace) = (text(value, "name"), text(value, "namespace"));
     if name.is_empty() {
-        return Err(Status::bad_request(
-            "name must be provided",
-        ));
+        return Err(Status::bad_request("name must be provided"));
     }
     if name != target.name {
         let url = &target.name;
@@ -288,7 +290,9 @@ impl Api {
         let gone = self.store.remove(table, key)?;
         match resource.behaviour {
             Behaviour::Crd => {
-                let text = |path: &str| gone.value.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+                let text = |path: &str| {
+                    gone.value.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned()
+                };
                 self.registry.forget(&text("/spec/group"), &text("/spec/names/plural"));
                 self.kinds_changed += 1;
             }

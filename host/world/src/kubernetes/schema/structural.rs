@@ -61,7 +61,9 @@ pub(crate) fn default(schema: &Schema, value: &mut Value) {
 fn fill(schema: &Schema, map: &mut Map<String, Value>) {
     map.retain(|key, value| {
         !value.is_null()
-            || schema.property(key).is_none_or(|inner| inner.nullable || inner.kind == Type::Any || inner.default.is_some())
+            || schema
+                .property(key)
+                .is_none_or(|inner| inner.nullable || inner.kind == Type::Any || inner.default.is_some())
     });
     for (name, field) in &schema.properties {
         let Some(wanted) = &field.schema.default else { continue };

@@ -40,11 +40,8 @@ fn check(schema: &Schema, value: &Value, path: &str, causes: &mut Vec<Cause>) {
         _ => {}
     }
     if !rules.any_of.is_empty() && !rules.any_of.contains(value) {
-        let among: Vec<String> = rules
-            .any_of
-            .iter()
-            .map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned))
-            .collect();
+        let among: Vec<String> =
+            rules.any_of.iter().map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).collect();
         let among: Vec<&str> = among.iter().map(String::as_str).collect();
         causes.push(Cause::not_supported(path, value, &among));
     }

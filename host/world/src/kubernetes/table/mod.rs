@@ -68,7 +68,11 @@ impl Columns {
             if let Some(map) = shown.as_object_mut() {
                 map.insert("format".to_owned(), text("format").into());
             }
-            Column { definition: shown, kind: text("type").to_owned(), path: JsonPath::parse(text("jsonPath")) }
+            Column {
+                definition: shown,
+                kind: text("type").to_owned(),
+                path: JsonPath::parse(text("jsonPath")),
+            }
         };
         Self::Printer(columns.iter().map(column).collect())
     }

@@ -18,6 +18,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::certificates::Sources;
 use crate::cloud::Cloud;
 use crate::inventory::Inventory;
 use crate::metrics::Metrics;
@@ -51,6 +52,8 @@ pub struct Session {
     pub events: Events,
     /// Subjects to be looked at.
     pub queue: Queue<Arc<Subject>>,
+    /// What certificates are made of.
+    pub sources: Sources,
     /// Who waits for something of another mapping, by that mapping's subject.
     pub waiters: Mutex<BTreeMap<ObjectKey, BTreeSet<Arc<Subject>>>>,
     /// What changed last of what a subject reads, by its uid, until it is mapped.
@@ -190,6 +193,7 @@ impl Session {
         self.progress.lock().remove(&subject.uid);
         self.causes.lock().remove(&subject.uid);
         self.deps.lock().remove(subject);
+        self.sources.forget(&self.watches, subject);
     }
 
     /// Queues everything that could have work: every live subject of a mapped kind, and every CloudMapping.

@@ -277,8 +277,13 @@ impl<'a> Work<'a> {
         let uid = &self.subject.uid;
         match result {
             Ok(Done::Changed(observed) | Done::Adopted(observed)) => {
-                if let Act::Rename { from, .. } = &operation.act {
-                    self.record.remove(from);
+                match &operation.act {
+                    Act::Rename { from, .. } => drop(self.record.remove(from)),
+                    // An attachment is known by what it attaches: changed, it has another id.
+                    Act::Update { id: Some(old), .. } if *old != observed.id => {
+                        self.session.inventory.lock().remove(uid, old);
+                    }
+                    _ => {}
                 }
                 self.targets.local.insert(name.clone(), observed.target());
                 self.note(name, &observed);

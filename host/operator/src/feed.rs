@@ -6,7 +6,7 @@ use isthmus_kubernetes::crd::CloudMapping;
 use isthmus_kubernetes::names::FINALIZER;
 use isthmus_kubernetes::store::{Change, Stored};
 use isthmus_kubernetes::watch::{Event, WatchEvent};
-use isthmus_model::object::Subject;
+use isthmus_model::object::{ObjectKey, Subject};
 use kube::ResourceExt;
 use tokio::sync::mpsc;
 
@@ -22,6 +22,7 @@ pub(crate) async fn objects(session: Arc<Session>, mut events: mpsc::Receiver<Wa
                 session.enqueue_kind(&kind);
                 session.known_now(&kind);
             }
+            WatchEvent::Touched(key) => session.touched(&key),
             WatchEvent::Unavailable { gvk, reason } => {
                 tracing::warn!(kind = %gvk, %reason, "can't be watched yet");
                 // That there is no such kind is knowledge too.
@@ -30,6 +31,13 @@ pub(crate) async fn objects(session: Arc<Session>, mut events: mpsc::Receiver<Wa
                 }
             }
         }
+    }
+}
+
+/// Single objects, by name.
+pub(crate) async fn named(session: Arc<Session>, mut touched: mpsc::UnboundedReceiver<ObjectKey>) {
+    while let Some(key) = touched.recv().await {
+        session.touched(&key);
     }
 }
 
@@ -124,6 +132,7 @@ impl Session {
             }
             self.queue.now(subject);
         }
+        self.touched(&change.key);
         if **kind == node_kind() && change.new.is_none() {
             self.wake_those_on(&change.key.name);
         }

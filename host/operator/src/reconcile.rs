@@ -177,8 +177,13 @@ impl Session {
         desired: &DesiredList,
         mapping: &Mapping,
     ) -> Result<Next, ReconcileError> {
+        let sealed = match self.seal(subject, desired).await {
+            Ok(sealed) => sealed,
+            Err(error) => return self.cloud_is_away(subject, known, mapping, error).await,
+        };
+        let desired = &*sealed.list;
         let resolved = match refs::resolve(self, desired).await {
-            Ok(resolved) => resolved,
+            Ok(resolved) => Resolved { unusable: sealed.unusable.clone(), ..resolved },
             Err(error) => return self.cloud_is_away(subject, known, mapping, error.into()).await,
         };
         self.wait_for(subject, &resolved);

@@ -118,7 +118,7 @@ impl Session {
     async fn collect_orphans(&self, before: BTreeSet<String>, most: usize) -> BTreeSet<String> {
         let orphans = self.orphans();
         let seen: BTreeSet<String> = orphans.keys().cloned().collect();
-        let twice: Vec<&Observed> =
+        let mut twice: Vec<&Observed> =
             orphans.iter().filter(|(id, _)| before.contains(*id)).map(|(_, o)| o).collect();
         if twice.len() > most {
             tracing::warn!(
@@ -128,6 +128,8 @@ impl Session {
             );
             return seen;
         }
+        // What refers to others goes before them.
+        twice.sort_by_key(|orphan| std::cmp::Reverse(orphan.kind));
         for orphan in twice {
             self.collect(orphan).await;
         }

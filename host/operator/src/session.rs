@@ -18,6 +18,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::certificates::Sources;
 use crate::cloud::Cloud;
 use crate::inventory::Inventory;
 use crate::metrics::Metrics;
@@ -53,6 +54,8 @@ pub struct Session {
     pub queue: Queue<Arc<Subject>>,
     /// Kinds that are not known, and for which subjects wait.
     pub awaited: Mutex<BTreeSet<Gvk>>,
+    /// What certificates are made of.
+    pub sources: Sources,
     /// Who waits for something of another mapping, by that mapping's subject.
     pub waiters: Mutex<BTreeMap<ObjectKey, BTreeSet<Arc<Subject>>>>,
     /// What changed last of what a subject reads, by its uid, until it is mapped.
@@ -238,6 +241,7 @@ impl Session {
             !waiting.is_empty()
         });
         self.deps.lock().remove(subject);
+        self.sources.forget(&self.watches, subject);
     }
 
     /// Queues everything that could have work: every live subject of a mapped kind, and every CloudMapping.

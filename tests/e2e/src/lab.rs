@@ -270,6 +270,11 @@ impl Lab {
         run(Command::new("mysql").args(["-S", DATABASE, "octavia", "-e", statement])).await.map(drop)
     }
 
+    /// A folder for what a test needs in files.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.log.with_extension("files")
+    }
+
     /// Whether the operator's log has this text.
     pub fn logged(&self, text: &str) -> bool {
         std::fs::read_to_string(&self.log).is_ok_and(|log| log.contains(text))

@@ -14,6 +14,7 @@ mod metrics;
 mod modules;
 mod operator;
 mod pods;
+mod tls;
 mod wait;
 
 pub use balancing::{Balanced, routes_config};
@@ -25,4 +26,5 @@ pub use metrics::Sample;
 pub use modules::pods_config;
 pub use operator::Operator;
 pub use pods::{Answer, Peer};
+pub use tls::Identity;
 pub use wait::{LIMIT, until, until_within};

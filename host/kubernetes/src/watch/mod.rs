@@ -10,13 +10,14 @@
 
 mod crds;
 mod kind;
+mod one;
 mod relist;
 mod typed;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use isthmus_model::object::Gvk;
+use isthmus_model::object::{Gvk, ObjectKey};
 use isthmus_model::projection::Mask;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, watch};
@@ -27,6 +28,7 @@ use crate::discovery::Scope;
 use crate::store::{Change, Store};
 
 pub(crate) use kind::project;
+pub(crate) use one::follow;
 pub use typed::{Event, Named, mappings, module_sources, modules, nodes};
 
 /// How many events may wait for the receiver.
@@ -37,6 +39,8 @@ const WAITING: usize = 1024;
 pub enum WatchEvent {
     /// Objects changed, and the store has it.
     Changed(Vec<Change>),
+    /// An object of those of [`Watches::heed`] may have changed, outside of what is kept of it.
+    Touched(ObjectKey),
     /// All objects of a kind are in the store, by the mask that [`Watches::state`] names. Said after each list.
     Synced(Gvk),
     /// A kind cannot be listed: there is no such kind yet, or we may not read it. What is stored of it stays as it is. It
@@ -82,11 +86,13 @@ pub struct Watches {
     events: mpsc::Sender<WatchEvent>,
     definitions: watch::Receiver<u64>,
     states: States,
+    heeded: Heeded,
     /// A kind's task is kept for as long as the watches are: an old and a new one of a kind must never write by turns.
     kinds: Mutex<BTreeMap<Gvk, watch::Sender<Option<Arc<Mask>>>>>,
     tasks: Mutex<JoinSet<()>>,
 }
 
+type Heeded = Arc<RwLock<BTreeSet<ObjectKey>>>;
 type States = Arc<RwLock<BTreeMap<Gvk, WatchState>>>;
 
 impl WatchState {
@@ -117,6 +123,7 @@ impl Watches {
             events,
             definitions,
             states: States::default(),
+            heeded: Heeded::default(),
             kinds: Mutex::default(),
             tasks: Mutex::new(tasks),
         };
@@ -157,6 +164,11 @@ impl Watches {
         }
     }
 
+    /// Makes these the objects of watched kinds of which every change is told, also one of what is not kept.
+    pub fn heed(&self, keys: BTreeSet<ObjectKey>) {
+        *self.heeded.write() = keys;
+    }
+
     /// How far a kind is. `None`: it is not watched.
     pub fn state(&self, gvk: &Gvk) -> Option<WatchState> {
         self.states.read().get(gvk).cloned()
@@ -179,6 +191,7 @@ impl Watches {
             gvk: Arc::new(gvk.clone()),
             store: self.store.clone(),
             states: self.states.clone(),
+            heeded: self.heeded.clone(),
             events: self.events.clone(),
             definitions: self.definitions.clone(),
             masks,

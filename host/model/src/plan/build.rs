@@ -64,7 +64,8 @@ impl<'a> Builder<'a> {
 
     /// Until shown otherwise, every entry keeps the resource that it has.
     fn presume(&mut self) {
-        for entry in self.input.desired.entries() {
+        // An attachment is told by what it attaches: that comes first.
+        for entry in in_order(self.input.desired.entries()) {
             if let Some(found) = self.current(entry) {
                 self.targets.local.insert(entry.name.clone(), found.target());
             }
@@ -144,24 +145,44 @@ impl<'a> Builder<'a> {
         entry.references().into_iter().find(missing).map(|(_, r)| Wait::Reference(r.clone()))
     }
 
-    /// The resource of this entry: the recorded one, else the oldest with its mark.
+    /// The resource of this entry: the recorded one, else the oldest with its mark. One that took the place of the recorded
+    /// one, before that could be recorded, is the one.
     fn current(&self, entry: &Entry) -> Option<&'a Observed> {
         let fits = |o: &&Observed| o.kind == entry.kind && self.ours(o) && self.in_project(o, Some(entry));
         let recorded = self.input.record.get(&entry.name).and_then(|r| r.id.as_ref());
-        if let Some(found) = recorded.and_then(|id| self.input.observed.get(id)).filter(fits) {
-            return Some(found);
+        let recorded = recorded.and_then(|id| self.input.observed.get(id)).filter(fits);
+        if recorded.is_some_and(|found| entry.kind != Kind::Certificate || !self.is_replaced(entry, found)) {
+            return recorded;
         }
-        let named = |o: &&Observed| o.mark.as_ref().is_some_and(|m| m.name == entry.name);
-        self.input
-            .observed
-            .values()
-            .filter(fits)
-            .filter(named)
-            .min_by(|a, b| (&a.created, &a.id).cmp(&(&b.created, &b.id)))
+        let named = |o: &&Observed| match entry.kind.is_attachment() {
+            true => self.differences(entry, o, |_| true).is_empty(),
+            false => o.mark.as_ref().is_some_and(|m| m.name == entry.name),
+        };
+        let usable = |o: &&Observed| recorded.is_none() || !self.is_replaced(entry, o);
+        let marked = self.input.observed.values().filter(fits).filter(named).filter(usable);
+        marked.min_by(|a, b| (&a.created, &a.id).cmp(&(&b.created, &b.id))).or(recorded)
+    }
+
+    /// Whether the entry asks for what only another resource can have.
+    fn is_replaced(&self, entry: &Entry, found: &Observed) -> bool {
+        !self.differences(entry, found, |change| change == Change::Replace).is_empty()
+    }
+
+    /// The name of an entry that a resource is or was of.
+    fn name_of(&self, found: &'a Observed) -> &'a str {
+        let marked = found.mark.as_ref().map_or("", |m| m.name.as_str());
+        if !found.kind.is_attachment() {
+            return marked;
+        }
+        let mut recorded = self.input.record.iter().filter(|(_, r)| r.id.as_deref() == Some(&found.id));
+        recorded.next().map_or(marked, |(name, _)| name)
     }
 
     /// A recorded resource whose own entry is gone and which was applied with equal content.
     fn renamed(&self, entry: &Entry) -> Option<&'a Observed> {
+        if !entry.kind.can_be_remarked() {
+            return None;
+        }
         let hash = applied_hash(entry, &self.targets)?;
         self.input.record.iter().find_map(|(name, recorded)| {
             let free = self.input.desired.get(name).is_none()
@@ -375,7 +396,7 @@ impl<'a> Builder<'a> {
         let mut going: Vec<(&Observed, Option<usize>, bool)> =
             replaced.into_iter().map(|(o, at)| (o, at, true)).collect();
         for found in input.observed.values() {
-            let name = found.mark.as_ref().map_or("", |m| m.name.as_str());
+            let name = self.name_of(found);
             let entry = input.desired.get(name);
             if self.ours(found) && self.in_project(found, entry) && !self.taken.contains(found.id.as_str()) {
                 going.push((found, None, false));
@@ -385,7 +406,7 @@ impl<'a> Builder<'a> {
         // What can't go yet keeps what it refers to.
         let mut kept: BTreeSet<&str> = BTreeSet::new();
         for (found, after, replaced) in referrers_first(input, going) {
-            let name = found.mark.as_ref().map_or("", |m| m.name.as_str());
+            let name = self.name_of(found);
             let duplicate =
                 input.record.get(name).is_some_and(|r| r.id.as_deref() != Some(found.id.as_str()));
             let users = self.users_of(&found.id);

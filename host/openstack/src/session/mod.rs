@@ -80,6 +80,8 @@ pub struct Request {
     pub body: Option<Vec<u8>>,
     /// Revision that the resource must still have, sent as `If-Match: revision_number=N`; 412 if it has another.
     pub revision: Option<u64>,
+    /// Whether the body holds what no error may repeat.
+    pub sensitive: bool,
 }
 
 /// Without the body and the query: that of a sign-in is the credential, and neither is for logs.
@@ -99,7 +101,8 @@ impl std::fmt::Debug for Request {
 impl Request {
     /// A request without query, body and guard.
     pub fn new(service: &'static str, resource: &'static str, method: Method, path: String) -> Self {
-        Self { service, resource, method, path, query: Vec::new(), body: None, revision: None }
+        let (query, body, revision, sensitive) = (Vec::new(), None, None, false);
+        Self { service, resource, method, path, query, body, revision, sensitive }
     }
 
     pub(crate) fn error(&self, class: RetryClass, kind: ErrorKind, message: impl ToString) -> Error {

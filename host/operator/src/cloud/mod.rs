@@ -2,6 +2,7 @@
 //!
 //! A new kind is a file here, a line in [`Cloud::new`], and its table in `isthmus_model::kinds`.
 
+pub(crate) mod certificate;
 mod existing;
 mod octavia;
 mod port;
@@ -17,13 +18,14 @@ use isthmus_model::observed::Observed;
 use isthmus_model::retry::RetryClass;
 use isthmus_model::snapshot::Provider;
 use isthmus_openstack::neutron::Quotas;
-use isthmus_openstack::{Neutron, Octavia};
+use isthmus_openstack::{Barbican, Neutron, Octavia};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use thiserror::Error;
 use tokio::time::Instant;
 
+pub use certificate::{Contents, Held};
 pub use existing::{Existing, Lookup};
 
 use crate::queue::Parking;
@@ -71,6 +73,12 @@ pub enum CloudError {
         /// What the list said.
         why: String,
     },
+    /// What a certificate holds is not at hand: it was read for a plan that is no more.
+    #[error("certificate {name:?}: what it holds has to be read anew")]
+    Unread {
+        /// Local name of the entry.
+        name: String,
+    },
     /// Nothing of the kind is made before it is known what there is (invariant 4).
     #[error("what there is of kind {0} could not be listed yet: nothing of it is made or changed before")]
     NotListed(Kind),
@@ -88,7 +96,9 @@ impl CloudError {
         match self {
             Self::Service(error) | Self::Gone(error) => error.class,
             Self::Unseen { .. } => RetryClass::Unknown,
-            Self::Busy { .. } | Self::Failed { .. } | Self::NotListed(_) => RetryClass::Transient,
+            Self::Busy { .. } | Self::Failed { .. } | Self::NotListed(_) | Self::Unread { .. } => {
+                RetryClass::Transient
+            }
             Self::Field { .. } | Self::Unsupported(_) | Self::NoService(_) => RetryClass::Invalid,
         }
     }
@@ -184,8 +194,11 @@ pub struct Cloud {
     drivers: BTreeMap<Kind, Box<dyn Driver>>,
     /// Look-ups of what is not ours.
     pub existing: Existing,
+    /// What certificates hold, while they are made.
+    pub contents: Contents,
     neutron: Neutron,
     octavia: Option<Octavia>,
+    has_key_manager: bool,
     project: Option<String>,
     /// Kinds of which everything was listed at least once.
     listed: parking_lot::Mutex<BTreeSet<Kind>>,
@@ -211,10 +224,11 @@ impl std::fmt::Debug for Cloud {
 }
 
 impl Cloud {
-    /// Drivers for everything that this version makes, in one project. `octavia`: `None` where the cloud has none.
+    /// Drivers for everything that this version makes, in one project. `octavia`, `barbican`: `None` where the cloud has none.
     pub fn new(
         neutron: Neutron,
         octavia: Option<Octavia>,
+        barbican: Option<Barbican>,
         project: Option<String>,
         parking: &Parking,
     ) -> Self {
@@ -222,11 +236,18 @@ impl Cloud {
         let mut drivers: BTreeMap<Kind, Box<dyn Driver>> = BTreeMap::new();
         drivers.insert(Kind::Port, Box::new(port::Ports(scope)));
         let existing = Existing::new(neutron.clone(), octavia.clone(), project.clone());
+        let (contents, marks) = (Contents::default(), certificate::Marks::default());
+        let has_key_manager = barbican.is_some();
         if let Some(octavia) = octavia.clone() {
-            drivers.extend(octavia::drivers(octavia, project.clone(), parking));
+            let certificates = has_key_manager.then(|| marks.clone());
+            drivers.extend(octavia::drivers(octavia, project.clone(), parking, certificates));
+        }
+        if let Some(barbican) = barbican {
+            let certificates = certificate::Certificates::new(barbican, contents.clone(), marks);
+            drivers.insert(Kind::Certificate, Box::new(certificates));
         }
         let (listed, quotas) = (parking_lot::Mutex::default(), tokio::sync::Mutex::default());
-        Self { drivers, existing, neutron, octavia, project, listed, quotas }
+        Self { drivers, existing, contents, neutron, octavia, has_key_manager, project, listed, quotas }
     }
 
     /// The driver of a kind.
@@ -234,7 +255,7 @@ impl Cloud {
     /// # Errors
     /// [`CloudError::Unsupported`], [`CloudError::NoService`], [`CloudError::NotListed`].
     pub fn driver(&self, kind: Kind) -> Result<&dyn Driver> {
-        let driver = self.drivers.get(&kind).ok_or(match octavia::KINDS.contains(&kind) {
+        let driver = self.drivers.get(&kind).ok_or(match may_be_absent(kind) {
             true => CloudError::NoService(kind),
             false => CloudError::Unsupported(kind),
         })?;
@@ -261,7 +282,7 @@ impl Cloud {
                     all.resources.extend(found);
                     self.listed.lock().insert(*kind);
                 }
-                Err(error) if octavia::KINDS.contains(kind) => {
+                Err(error) if may_be_absent(*kind) => {
                     tracing::warn!(%kind, %error, "can't be listed: what is known of it stays as it is");
                     all.unlisted.insert(*kind);
                 }
@@ -339,6 +360,11 @@ impl Cloud {
         }
     }
 
+    /// Whether the cloud has a key manager.
+    pub fn has_key_manager(&self) -> bool {
+        self.has_key_manager
+    }
+
     /// The project that everything is made in.
     pub fn project(&self) -> Option<&str> {
         self.project.as_deref()
@@ -355,6 +381,11 @@ impl Cloud {
         let quota = quotas.get(resource)?;
         Some(format!("{resource} quota {}, used {}", quota.limit, quota.used))
     }
+}
+
+/// Whether a kind is of a service that a cloud can do without.
+fn may_be_absent(kind: Kind) -> bool {
+    octavia::KINDS.contains(&kind) || certificate::KINDS.contains(&kind)
 }
 
 /// What every driver needs.

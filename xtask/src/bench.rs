@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: every cost that the design names, as a table of target and measured. Nothing fails because it is
 //! slow: times say little on a busy machine, ratios and counts more.
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -21,6 +22,10 @@ pub(crate) struct BenchArguments {
     /// Measure the dev build: it is there sooner, and its times mean little
     #[arg(long)]
     dev: bool,
+
+    /// Leave out what needs the lab: measure in the in-process world alone
+    #[arg(long)]
+    embedded: bool,
 
     /// Most Pods that are mapped at once; a swap is measured from 2,000 on, memory a Pod above
     #[arg(long, default_value_t = 10_000)]
@@ -58,8 +63,8 @@ struct Percentiles {
 
 /// Measures, and prints the table.
 pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments) -> Result<()> {
-    let unfit = lab::unfit();
-    ensure!(unfit.is_none(), "the benches need the lab: {}", unfit.unwrap_or_default());
+    let unfit = lab::unfit().filter(|_| !arguments.embedded);
+    ensure!(unfit.is_none(), "the benches need the lab (or --embedded): {}", unfit.unwrap_or_default());
     plugins::build(workspace)?;
     let profile = if arguments.dev { "dev" } else { "release" };
     let folder = workspace.target.join(if arguments.dev { "debug" } else { "release" });
@@ -73,10 +78,13 @@ pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments) -> Result<(
     .ok("the build")?;
     let mut rows = calls(workspace, profile)?;
 
-    let reserved = lab::reserve("measuring on it")?;
-    let measured = lab::up(workspace, false).and_then(|()| operator(workspace, &folder, arguments.pods));
-    reserved.restore(workspace)?;
-    rows.extend(measured?);
+    rows.extend(embedded(workspace, &folder, arguments.pods)?);
+    if !arguments.embedded {
+        let reserved = lab::reserve("measuring on it")?;
+        let measured = lab::up(workspace, false).and_then(|()| operator(workspace, &folder, arguments.pods));
+        reserved.restore(workspace)?;
+        rows.extend(measured?);
+    }
     print(&rows, profile);
     Ok(())
 }
@@ -105,14 +113,29 @@ fn calls(workspace: &Workspace, profile: &str) -> Result<Vec<Row>> {
     ])
 }
 
+/// A whole operator in the in-process world.
+fn embedded(workspace: &Workspace, folder: &Path, pods: u32) -> Result<Vec<Row>> {
+    let mut driver = Command::new(folder.join("isthmus-bench"));
+    driver.arg("--embedded");
+    let rows = driven(workspace, folder, pods, driver)?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Row { measure: format!("in one process: {}", row.measure), ..row })
+        .collect())
+}
+
 /// A whole operator, inside the lab.
 fn operator(workspace: &Workspace, folder: &Path, pods: u32) -> Result<Vec<Row>> {
-    let mut driver = lab::inside(folder.join("isthmus-bench"));
+    driven(workspace, folder, pods, lab::inside(folder.join("isthmus-bench")))
+}
+
+fn driven(workspace: &Workspace, folder: &Path, pods: u32, mut driver: Command) -> Result<Vec<Row>> {
     driver.env("RUST_BACKTRACE", "0");
     driver.arg("--operator").arg(folder.join("isthmus"));
     driver.arg("--module").arg(workspace.modules().join("pod-port.wasm"));
+    driver.arg("--routes").arg(workspace.modules().join("route-l7policy.wasm"));
     driver.arg("--pods").arg(pods.to_string());
-    let done = Step { limit: LONGEST, ..Step::new("bench", "measuring an operator on the lab (minutes)") }
+    let done = Step { limit: LONGEST, ..Step::new("bench", "measuring an operator (minutes)") }
         .run(workspace, driver)?;
     let rows = done.stdout.lines().map(serde_json::from_str).collect::<Result<Vec<Row>, _>>();
     let rows = rows.context("isthmus-bench printed something else than measures")?;

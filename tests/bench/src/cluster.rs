@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -9,6 +10,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use isthmus_kubernetes::Client;
 use isthmus_kubernetes::crd::{CloudMapping, PolicyModule, crds};
 use isthmus_kubernetes::names::LABEL_POLICY_MODULE;
+use isthmus_world::kubernetes::{ApiServer, Options};
 use k8s_openapi::ByteString;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, ServiceAccount};
@@ -28,7 +30,7 @@ use tokio::time::timeout;
 /// The operator's namespace.
 pub(crate) const NAMESPACE: &str = "isthmus-bench";
 /// The namespace of the Pods.
-const PODS: &str = "isthmus-bench-pods";
+pub(crate) const PODS: &str = "isthmus-bench-pods";
 /// The node that they are bound to. Nothing runs there.
 const NODE: &str = "isthmus-bench";
 /// The PolicyModule and its ConfigMap: a name that is nobody else's, since it is taken away in the end.
@@ -37,9 +39,11 @@ const MODULE: &str = "isthmus-bench";
 const PARALLEL: usize = 32;
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// The lab's cluster.
+/// The lab's cluster, or one in this process.
 pub(crate) struct Cluster {
     client: kube::Client,
+    /// That of this process.
+    own: Option<Arc<ApiServer>>,
 }
 
 /// The mappings of our Pods, counted by a watch. It ends when this is dropped.
@@ -83,7 +87,20 @@ impl Mappings {
 impl Cluster {
     /// The cluster of KUBECONFIG.
     pub(crate) async fn connect() -> Result<Self> {
-        Ok(Self { client: Client::connect(None).await?.kube() })
+        Ok(Self { client: Client::connect(None).await?.kube(), own: None })
+    }
+
+    /// A cluster in this process; its kubeconfig is written to `kubeconfig`.
+    pub(crate) async fn embedded(kubeconfig: &Path) -> Result<Self> {
+        let api = ApiServer::start(Options::default()).await.context("starting the in-process Kubernetes")?;
+        std::fs::write(kubeconfig, api.kubeconfig())?;
+        let client = Client::connect(Some(kubeconfig)).await?.kube();
+        Ok(Self { client, own: Some(Arc::new(api)) })
+    }
+
+    /// The client.
+    pub(crate) fn client(&self) -> kube::Client {
+        self.client.clone()
     }
 
     fn all<K: Resource<DynamicType = ()>>(&self) -> Api<K> {
@@ -249,6 +266,11 @@ impl Cluster {
     /// Writes that the API server has served so far to objects that only an operator writes: ours, and Events. Those of
     /// the garbage collector are among them.
     pub(crate) async fn writes(&self) -> Result<u64> {
+        if let Some(own) = &self.own {
+            let kinds = ["cloudmappings", "policymodules", "events"];
+            let of = |kind| ["POST", "PUT", "PATCH", "DELETE"].map(|method| own.requests(method, kind));
+            return Ok(kinds.into_iter().flat_map(of).sum());
+        }
         const VERBS: [&str; 5] = ["POST", "PUT", "PATCH", "APPLY", "DELETE"];
         let request = http::Request::get("/metrics").body(Vec::new())?;
         let text = self.client.request_text(request).await.context("the API server's /metrics")?;

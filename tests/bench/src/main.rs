@@ -7,6 +7,7 @@
 
 mod cloud;
 mod cluster;
+mod embedded;
 mod measure;
 mod operator;
 mod scenario;
@@ -33,6 +34,18 @@ struct Arguments {
     #[arg(long, default_value_t = 10_000)]
     pods: usize,
 
+    /// The module that maps Routes.
+    #[arg(long)]
+    routes: PathBuf,
+
+    /// Measure on the in-process Kubernetes and cloud alone: no lab is needed.
+    #[arg(long)]
+    embedded: bool,
+
+    /// Routes on one load balancer, in the in-process world.
+    #[arg(long, default_value_t = 1_000)]
+    route_count: usize,
+
     /// Pods for the lab's real Neutron, as named by OS_CLOUD; 0 leaves it out.
     #[arg(long, default_value_t = 20)]
     real_pods: usize,
@@ -42,6 +55,9 @@ struct Arguments {
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     operator::ensure_none_runs()?;
+    if arguments.embedded {
+        return embedded::run(&arguments).await;
+    }
     let cluster = Cluster::connect().await?;
     cluster.prepare().await?;
     // Whatever happens, the cluster is left as it was found; the first error is the one that is told.

@@ -40,8 +40,13 @@ pub(crate) fn ensure_none_runs() -> Result<()> {
 }
 
 impl Operator {
-    /// Starts one for a cloud, given as `OS_*` variables, and waits until it is ready.
-    pub(crate) async fn start(binary: &Path, cloud: &[(&str, String)]) -> Result<Self> {
+    /// Starts one for a cloud, given as `OS_*` variables, and waits until it is ready. `kubeconfig`: of another cluster than the
+    /// environment's.
+    pub(crate) async fn start(
+        binary: &Path,
+        cloud: &[(&str, String)],
+        kubeconfig: Option<&Path>,
+    ) -> Result<Self> {
         let mut command = Command::new(binary);
         command.args([
             "operator",
@@ -58,6 +63,7 @@ impl Operator {
             }
         }
         command.envs(cloud.iter().map(|(name, value)| (*name, value)));
+        command.envs(kubeconfig.map(|path| ("KUBECONFIG", path)));
         command.env("ISTHMUS_LOG", "warn").stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
         let child = command.spawn().with_context(|| format!("starting {}", binary.display()))?;
         let pid = child.id().context("the operator has ended already")?;

@@ -8,6 +8,7 @@
 mod balancing;
 mod cloud;
 mod cluster;
+mod dev;
 mod judged;
 mod lab;
 mod metrics;
@@ -20,6 +21,7 @@ mod wait;
 pub use balancing::{Balanced, routes_config};
 pub use cloud::{mark, marked_for};
 pub use cluster::{condition, port_id, ready, recorded};
+pub use dev::{Tools, dev_tools, scratch};
 pub use judged::{faults_config, module_condition};
 pub use lab::{DEPLOY, Lab, NODE, OPERATOR_NAMESPACE, on_lab};
 pub use metrics::Sample;

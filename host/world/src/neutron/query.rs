@@ -110,9 +110,11 @@ impl Query {
     }
 
     /// An object with the fields that are asked for.
-    pub(super) fn shown(&self, mut object: Object) -> Value {
+    pub(super) fn shown(&self, kind: Kind, mut object: Object) -> Value {
         if !self.fields.is_empty() {
-            object.retain(|name, _| self.fields.contains(name));
+            // Neutron adds it where it has cut an address group already.
+            let added = |name: &str| kind == Kind::AddressGroup && name == "tenant_id";
+            object.retain(|name, _| self.fields.contains(name) || added(name));
         }
         Value::Object(object)
     }

@@ -235,6 +235,7 @@ impl Network {
             set(&mut port, "fixed_ips", self.fixed_ip(random));
         }
         let groups = json!([self.some("security-groups", random)]);
+        let mac = format!("02:00:00:00:00:{:02x}", random.below(8));
         spice(
             &mut port,
             random,
@@ -249,7 +250,7 @@ impl Network {
                 ("tags", json!(["a", "a"])),
                 ("device_owner", json!("isthmus:pod")),
                 ("device_id", json!("pod-1")),
-                ("mac_address", json!(format!("02:00:00:00:00:{:02x}", random.below(8)))),
+                ("mac_address", json!(mac)),
                 ("mac_address", json!("x")),
                 ("binding:vnic_type", json!("direct")),
                 ("binding:vnic_type", json!("x")),
@@ -444,7 +445,7 @@ impl Network {
                 let ids: Vec<&String> =
                     self.made.iter().filter(|(k, _)| *k == kind).map(|(_, id)| id).collect();
                 let Some(id) = (!ids.is_empty()).then(|| random.of(&ids).clone()) else {
-                    return request("GET", format!("/{kind}?limit=2"), Value::Null);
+                    return request("GET", format!("/{kind}?id={NOBODY}&limit=2"), Value::Null);
                 };
                 match random.below(6) {
                     0 => request("PUT", format!("/{kind}/{id}/tags"), json!({"tags": ["a", "b"]})),
@@ -503,7 +504,10 @@ impl Network {
             let fields = random.of(&["", "", "?fields=id&fields=name", "?fields=x"]);
             return request("GET", format!("/{kind}/{id}{fields}"), Value::Null);
         }
-        let mut query = vec!["project_id=#project-of-Operator".to_owned()];
+        // Of its own: there is more in the real cloud.
+        let own: Vec<String> =
+            self.made.iter().filter(|(k, _)| *k == kind).map(|(_, id)| format!("id={id}")).take(9).collect();
+        let mut query = if own.is_empty() { vec![format!("id={NOBODY}")] } else { own };
         let other = self.some("networks", random);
         for _ in 0..=random.below(2) {
             query.push(match random.below(9) {

@@ -34,7 +34,7 @@ impl Normal {
     pub(super) fn new(known: &[(String, String)]) -> anyhow::Result<Self> {
         let mut normal = Self {
             uuid: Regex::new(
-                "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\\b[0-9a-f]{32}\\b",
+                "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|(?-u:\\b)[0-9a-f]{32}(?-u:\\b)",
             )?,
             ids: BTreeMap::new(),
             by_name: BTreeMap::new(),

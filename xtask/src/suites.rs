@@ -99,7 +99,8 @@ pub(crate) fn host(workspace: &Workspace, with_lab: bool) -> (Report, Vec<TestBi
             return (report, Vec::new());
         }
     };
-    let (end_to_end, unit): (Vec<_>, _) = binaries.into_iter().partition(|b| IN_LAB.iter().any(|package| b.suite.starts_with(package)));
+    let (end_to_end, unit): (Vec<_>, _) =
+        binaries.into_iter().partition(|b| IN_LAB.iter().any(|package| b.suite.starts_with(package)));
     run_tests(workspace, &mut report, &unit, |binary| Command::new(&binary.executable));
     let mut doc = workspace.cargo(["test", "--workspace", "--doc", "--locked"]);
     doc.args(IN_LAB.iter().flat_map(|package| ["--exclude", package]));

@@ -10,7 +10,8 @@ use crate::call::Caller;
 const BINDING: [&str; 4] = ["binding:host_id", "binding:profile", "binding:vif_type", "binding:vif_details"];
 
 /// What only administrators see of a network.
-const PROVIDER: [&str; 3] = ["provider:network_type", "provider:physical_network", "provider:segmentation_id"];
+const PROVIDER: [&str; 3] =
+    ["provider:network_type", "provider:physical_network", "provider:segmentation_id"];
 
 /// Whether somebody may know of an object of a kind that projects share nothing else of.
 pub(crate) fn sees(caller: &Caller, object: &Object) -> bool {

@@ -28,6 +28,11 @@ impl Fault {
         Self { routing: true, ..Self::new(StatusCode::NOT_FOUND, format!("{what} {id} not found.")) }
     }
 
+    /// What is looked at before the path is.
+    pub(super) fn early(message: impl Into<String>) -> Self {
+        Self { routing: true, ..Self::bad_request(message) }
+    }
+
     pub(super) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)
     }
@@ -80,7 +85,8 @@ impl Fault {
 
     pub(crate) fn reply(&self) -> Reply {
         if self.routing {
-            let body = json!({"code": self.status.as_u16(), "title": "Bad Request", "description": self.message});
+            let body =
+                json!({"code": self.status.as_u16(), "title": "Bad Request", "description": self.message});
             return Reply::new(self.status, body);
         }
         let side = if self.status.is_server_error() { "Server" } else { "Client" };

@@ -107,9 +107,10 @@ pub(super) fn layer_7(provider: &str, protocol: &str) -> Result<()> {
     }
     match protocol {
         "HTTP" | "TERMINATED_HTTPS" => Ok(()),
-        other => {
-            Err(Fault::unsupported(provider, format!("{other} protocol listeners do not support L7 policies")))
-        }
+        other => Err(Fault::unsupported(
+            provider,
+            format!("{other} protocol listeners do not support L7 policies"),
+        )),
     }
 }
 

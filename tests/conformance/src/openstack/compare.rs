@@ -38,7 +38,13 @@ impl Pair {
     /// Never, unless this crate is wrong.
     pub fn new(real: Cloud, model: Cloud) -> Result<Self> {
         let names = (Normal::new(&real.known)?, Normal::new(&model.known)?);
-        Ok(Self { real: (real, names.0), model: (model, names.1), compared: 0, noted: Vec::new(), apart: false })
+        Ok(Self {
+            real: (real, names.0),
+            model: (model, names.1),
+            compared: 0,
+            noted: Vec::new(),
+            apart: false,
+        })
     }
 
     /// How many pairs of answers were compared.
@@ -154,7 +160,11 @@ impl Pair {
     pub async fn sweep(&mut self) -> Result<()> {
         use super::{load_balancer, network};
         for _ in 0..150 {
-            let found = self.real.0.send(&load_balancer::request("GET", "/loadbalancers".to_owned(), Value::Null)).await?;
+            let found = self
+                .real
+                .0
+                .send(&load_balancer::request("GET", "/loadbalancers".to_owned(), Value::Null))
+                .await?;
             let all = ids(&found.body, "loadbalancers");
             if all.is_empty() {
                 break;
@@ -167,7 +177,10 @@ impl Pair {
         }
         let found = self.real.0.send(&network::request("GET", "/networks".to_owned(), Value::Null)).await?;
         for id in ids(&found.body, "networks") {
-            let asked = Request { who: Who::Admin, ..network::request("DELETE", format!("/networks/{id}"), Value::Null) };
+            let asked = Request {
+                who: Who::Admin,
+                ..network::request("DELETE", format!("/networks/{id}"), Value::Null)
+            };
             let gone = self.real.0.send(&asked).await?;
             if gone.status >= 300 && gone.status != 404 {
                 bail!("left behind in the real cloud: network {id}: {}", gone.body);
@@ -204,7 +217,9 @@ impl Pair {
 /// Ids of what is named after this crate.
 fn ids(list: &Value, key: &str) -> Vec<String> {
     let all = list.get(key).and_then(Value::as_array).into_iter().flatten();
-    let ours = all.filter(|o| o.get("name").and_then(Value::as_str).is_some_and(|name| name.starts_with("conformance")));
+    let ours = all.filter(|o| {
+        o.get("name").and_then(Value::as_str).is_some_and(|name| name.starts_with("conformance"))
+    });
     ours.filter_map(|o| o.get("id")?.as_str().map(str::to_owned)).collect()
 }
 
@@ -213,7 +228,9 @@ fn differences(path: &str, real: &Value, model: &Value, found: &mut Vec<String>)
     match (real, model) {
         (Value::Object(a), Value::Object(b)) => {
             for key in a.keys().chain(b.keys().filter(|key| !a.contains_key(*key))) {
-                let of = |map: &serde_json::Map<String, Value>| map.get(key).cloned().unwrap_or_else(|| Value::from("<absent>"));
+                let of = |map: &serde_json::Map<String, Value>| {
+                    map.get(key).cloned().unwrap_or_else(|| Value::from("<absent>"))
+                };
                 differences(&format!("{path}/{key}"), &of(a), &of(b), found);
             }
         }

@@ -26,6 +26,8 @@ pub struct Network {
     made: Vec<(&'static str, String)>,
     /// Subnets with their number, which their prefix has, and network.
     subnets: Vec<(String, usize, String)>,
+    /// Network, version and prefix of every subnet.
+    versions: Vec<(String, u64, String)>,
     rules: Vec<String>,
     /// Router and subnet of each interface.
     interfaces: Vec<(String, String)>,
@@ -189,7 +191,14 @@ impl Network {
                         "allocation_pools": [{"start": format!("10.2.{n}.128"), "end": format!("10.2.{n}.250")}]}),
         };
         set(&mut subnet, "name", json!(self.name()));
-        set(&mut subnet, "network_id", json!(self.some("networks", random)));
+        let network = self.some("networks", random);
+        set(&mut subnet, "network_id", json!(network));
+        let version = subnet.get("ip_version").and_then(Value::as_u64).unwrap_or_default();
+        if let Some((_, _, cidr)) = self.versions.iter().find(|(of, v, _)| *of == network && *v == version) {
+            // Of two subnets of one version Neutron takes either: there is one, and a second one overlaps.
+            let refused = json!({"name": "conformance-twice", "network_id": network, "ip_version": version, "cidr": cidr});
+            return post("/subnets", "subnet", refused);
+        }
         let other = self.subnets.last().map_or(1, |(_, n, _)| *n);
         spice(
             &mut subnet,
@@ -563,6 +572,9 @@ impl Stream for Network {
                 let number =
                     cidr.strip_prefix("10.2.").and_then(|r| r.split('.').next()).and_then(|n| n.parse().ok());
                 let network = body.pointer("/subnet/network_id").and_then(Value::as_str).unwrap_or_default();
+                if let Some(version) = body.pointer("/subnet/ip_version").and_then(Value::as_u64) {
+                    self.versions.push((network.to_owned(), version, cidr.to_owned()));
+                }
                 if let Some(number) = number {
                     self.subnets.push((made.to_owned(), number, network.to_owned()));
                 }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 /// Streams of requests to Neutron: seed and length.
 const NETWORK: [(u64, usize); 4] = [(1, 550), (2, 550), (3, 550), (4, 550)];
-const LOAD_BALANCER: [(u64, usize); 2] = [(1, 130), (2, 130)];
+const LOAD_BALANCER: [(u64, usize); 2] = [(1, 110), (2, 110)];
 const IDENTITY: usize = 100;
 
 async fn pair() -> Result<(World, Pair)> {

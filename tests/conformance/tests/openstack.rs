@@ -15,12 +15,13 @@ use serde_json::{Value, json};
 
 /// Streams of requests to Neutron: seed and length.
 const NETWORK: [(u64, usize); 4] = [(1, 550), (2, 550), (3, 550), (4, 550)];
-const LOAD_BALANCER: [(u64, usize); 2] = [(1, 130), (2, 130)];
+const LOAD_BALANCER: [(u64, usize); 2] = [(1, 110), (2, 110)];
 const IDENTITY: usize = 100;
 
 async fn pair() -> Result<(World, Pair)> {
     let world = World::start(Options::default()).await?;
-    let pair = Pair::new(Cloud::real().await?, Cloud::model(&world).await?)?;
+    let mut pair = Pair::new(Cloud::real().await?, Cloud::model(&world).await?)?;
+    pair.sweep().await?;
     Ok((world, pair))
 }
 
@@ -59,11 +60,9 @@ async fn neutron() -> Result<()> {
             Ok(_) => pair.run(&mut stream, seed, requests).await,
             Err(refused) => Err(refused),
         };
-        let gone =
-            Request { who: Who::Admin, ..request("DELETE", format!("/networks/{external}"), Value::Null) };
-        let gone = pair.ask(&gone).await;
+        let gone = pair.sweep().await;
         ran?;
-        ensure!(gone?.status == 204, "the external network is left behind");
+        gone?;
         compared += pair.compared();
     }
     println!("neutron: {compared} requests compared in {:?}", began.elapsed());
@@ -79,7 +78,7 @@ async fn octavia() -> Result<()> {
         let network =
             made(&mut pair, Who::Operator, "/networks", "network", json!({"name": "conformance"})).await?;
         let ran = balancer(&mut pair, &network, seed, requests).await;
-        let gone = network_goes(&mut pair, &network).await;
+        let gone = pair.sweep().await;
         ran?;
         gone?;
         compared += pair.compared();
@@ -125,13 +124,13 @@ async fn requests_of(pair: &mut Pair, stream: &mut LoadBalancer, seed: u64, requ
     let mut random = Random::new(seed);
     for n in 0..requests {
         let asked = stream.next(&mut random);
-        let answer = pair.ask(&asked).await.with_context(|| format!("seed {seed}, request {n}"))?;
+        let answer = pair.note(&asked, format_args!("seed {seed}, request {n}")).await?;
         stream.answered(&asked, answer.status, &answer.body);
         if stream.pending() {
             settled(pair, stream).await.with_context(|| format!("seed {seed}, request {n}: {asked:?}"))?;
         }
     }
-    Ok(())
+    pair.report()
 }
 
 async fn settled(pair: &mut Pair, stream: &LoadBalancer) -> Result<()> {
@@ -147,12 +146,6 @@ async fn deleted(pair: &mut Pair, stream: &LoadBalancer) -> Result<()> {
         pair.until(&asked, |answer| answer.status == 204 || answer.status == 404).await?;
     }
     pair.until(&stream.look(), |answer| answer.status == 404).await
-}
-
-/// Its load balancer's port may go a moment after the load balancer.
-async fn network_goes(pair: &mut Pair, network: &str) -> Result<()> {
-    let asked = request("DELETE", format!("/networks/{network}"), Value::Null);
-    pair.until(&asked, |answer| answer.status == 204 || answer.status == 404).await
 }
 
 #[tokio::test]

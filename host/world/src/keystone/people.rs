@@ -87,7 +87,10 @@ pub(super) fn projects(options: &Options) -> Vec<Project> {
 
 impl Project {
     pub(super) fn shown(&self, url: &str) -> Value {
-        json!({"id": self.id, "name": self.name, "domain_id": DOMAIN, "parent_id": DOMAIN, "description": "", "enabled": true,
+        // What `keystone-manage bootstrap` writes.
+        let bootstrapped =
+            if self.id == ADMIN_PROJECT { "Bootstrap project for initializing the cloud." } else { "" };
+        json!({"id": self.id, "name": self.name, "domain_id": DOMAIN, "parent_id": DOMAIN, "description": bootstrapped, "enabled": true,
                "is_domain": false, "tags": [], "options": {}, "links": {"self": format!("{url}/v3/projects/{}", self.id)}})
     }
 }

@@ -81,6 +81,9 @@ impl Keystone {
                 return Err(refusal(StatusCode::NOT_IMPLEMENTED, &message));
             }
         };
+        if user.is_none() && method == "token" {
+            return Err(refusal(StatusCode::NOT_FOUND, "Could not recognize Fernet token"));
+        }
         let user = user.ok_or_else(unauthorized)?;
         // An application credential has its project with it.
         let scoped = method == "application_credential" || self.scope(&user, body)?;

@@ -9,6 +9,10 @@ use crate::call::Caller;
 /// What only services and administrators see of a port.
 const BINDING: [&str; 4] = ["binding:host_id", "binding:profile", "binding:vif_type", "binding:vif_details"];
 
+/// What only administrators see of a network.
+const PROVIDER: [&str; 3] =
+    ["provider:network_type", "provider:physical_network", "provider:segmentation_id"];
+
 /// Whether somebody may know of an object of a kind that projects share nothing else of.
 pub(crate) fn sees(caller: &Caller, object: &Object) -> bool {
     let shared =
@@ -58,5 +62,8 @@ impl Neutron {
 pub(super) fn cut(kind: Kind, shown: &mut Object, caller: &Caller) {
     if kind == Kind::Port && !caller.admin && !caller.service {
         BINDING.iter().for_each(|name| drop(shown.remove(*name)));
+    }
+    if kind == Kind::Network && !caller.admin {
+        PROVIDER.iter().for_each(|name| drop(shown.remove(*name)));
     }
 }

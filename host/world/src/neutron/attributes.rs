@@ -197,7 +197,7 @@ const SUBNET_POOL: &[Attribute] = &[
     a("default_prefixlen", Int(0, 128), BOTH, Unset::Absent),
     a("min_prefixlen", Int(0, 128), BOTH, Unset::Absent),
     a("max_prefixlen", Int(0, 128), BOTH, Unset::Absent),
-    a("default_quota", Int(0, i64::MAX), BOTH, Unset::Null),
+    a("default_quota", Int(0, i64::MAX), BOTH, Unset::Absent),
     a("ip_version", Any, NONE, Unset::Absent),
     by("is_default", Bool, BOTH, Unset::False, Who::Admin),
     by("shared", Bool, POST, Unset::False, Who::Admin),

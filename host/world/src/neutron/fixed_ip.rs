@@ -44,6 +44,12 @@ impl Neutron {
         requests: &[Value],
         held: &[FixedIp],
     ) -> Result<Vec<FixedIp>> {
+        // All that is asked for is looked at before anything is taken.
+        for request in requests {
+            let address =
+                request.get("ip_address").and_then(Value::as_str).and_then(|text| text.parse().ok());
+            self.subnet_of(network, request.get("subnet_id").and_then(Value::as_str), address)?;
+        }
         let mut left = held.to_vec();
         let mut all: Vec<FixedIp> = Vec::new();
         let mut new: Vec<FixedIp> = Vec::new();

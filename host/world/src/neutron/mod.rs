@@ -233,7 +233,7 @@ impl Neutron {
             ("GET", [id]) => {
                 let query = Query::parse(kind, &call.query)?;
                 let object = self.visible(kind, id, &call.caller)?;
-                let shown = query.shown(self.shown(kind, object, &call.caller));
+                let shown = query.shown(kind, self.shown(kind, object, &call.caller));
                 Ok(Reply::ok(json!({kind.singular(): shown})))
             }
             ("PUT", [id]) => self.update(kind, id, call),
@@ -272,7 +272,7 @@ impl Neutron {
         let asked = |object: &&Object| query.matches(object) && self.shows(kind, object, &call.caller);
         let page = query.page(kind, self.all(kind).filter(asked).collect())?;
         let shown: Value =
-            page.iter().map(|object| query.shown(self.listed(kind, object, &call.caller))).collect();
+            page.iter().map(|object| query.shown(kind, self.listed(kind, object, &call.caller))).collect();
         let mut body = Object::new();
         body.insert(kind.plural(), shown);
         if let Some(links) = query.links(call.path, &page) {

@@ -20,6 +20,9 @@ impl Neutron {
             ("availability_zones", json!([])),
             ("ipv4_address_scope", Value::Null),
             ("ipv6_address_scope", Value::Null),
+            ("provider:network_type", json!("geneve")),
+            ("provider:physical_network", Value::Null),
+            ("provider:segmentation_id", json!(self.ids.made() % 65535 + 1)),
         ] {
             object.insert(name.to_owned(), value);
         }

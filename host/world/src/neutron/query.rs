@@ -33,10 +33,11 @@ impl Query {
         let mut query = Self::default();
         let mut directions = Vec::new();
         let mut odd = Vec::new();
+        let mut longest = None;
         for (key, value) in pairs {
             let tags = || value.split(',').map(str::to_owned);
             match key.as_str() {
-                "limit" => query.limit = limit(value)?,
+                "limit" => longest = Some(value),
                 "marker" => query.marker = Some(value.clone()),
                 "page_reverse" => query.backwards = value.eq_ignore_ascii_case("true"),
                 "fields" => query.fields.push(value.clone()),
@@ -68,6 +69,7 @@ impl Query {
             let message = format!("{} is invalid attribute for sort_keys", python::repr(&Value::Array(odd)));
             return Err(Fault::bad_request(message));
         }
+        query.limit = longest.map(|value| limit(value)).transpose()?.flatten();
         for (key, descending) in query.sort.iter_mut().zip(directions) {
             key.1 = descending;
         }
@@ -110,9 +112,11 @@ impl Query {
     }
 
     /// An object with the fields that are asked for.
-    pub(super) fn shown(&self, mut object: Object) -> Value {
+    pub(super) fn shown(&self, kind: Kind, mut object: Object) -> Value {
         if !self.fields.is_empty() {
-            object.retain(|name, _| self.fields.contains(name));
+            // Neutron adds it where it has cut an address group already.
+            let added = |name: &str| kind == Kind::AddressGroup && name == "tenant_id";
+            object.retain(|name, _| self.fields.contains(name) || added(name));
         }
         Value::Object(object)
     }

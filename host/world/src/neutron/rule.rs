@@ -56,6 +56,9 @@ const ONLY_V6: [&str; 13] = [
 
 impl Neutron {
     pub(super) fn new_rule(&mut self, mut rule: Object, caller: &Caller) -> Result<String> {
+        // Policy looks at the group before anything else is checked.
+        let group = text(&rule, "security_group_id").to_owned();
+        self.visible(Kind::SecurityGroup, &group, caller)?;
         check(&mut rule)?;
         let peer = text(&rule, "remote_group_id");
         if !peer.is_empty() {
@@ -65,8 +68,6 @@ impl Neutron {
         if !peer.is_empty() {
             self.visible(Kind::AddressGroup, peer, caller)?;
         }
-        let group = text(&rule, "security_group_id").to_owned();
-        self.visible(Kind::SecurityGroup, &group, caller)?;
         let beside = self.index.rules.get(&group).into_iter().flatten();
         let key = key(&rule);
         for other in beside.filter_map(|id| self.find(Kind::SecurityGroupRule, id)) {

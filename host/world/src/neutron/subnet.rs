@@ -172,6 +172,15 @@ fn check(subnet: &Object, net: IpNet) -> Result<()> {
             return mismatch("dns_nameserver", server);
         }
     }
+    for route in subnet.get("host_routes").and_then(Value::as_array).into_iter().flatten() {
+        let of = |name: &str| route.get(name).and_then(Value::as_str).unwrap_or_default();
+        if !of("nexthop").parse().is_ok_and(of_version) {
+            return mismatch("nexthop", of("nexthop"));
+        }
+        if !of("destination").parse().is_ok_and(|net: IpNet| of_version(net.addr())) {
+            return mismatch("destination", of("destination"));
+        }
+    }
     Ok(())
 }
 

@@ -16,6 +16,7 @@ impl Neutron {
         let v4 = first.addr().is_ipv4();
         let (least, most) = if v4 { (8, 32) } else { (64, 128) };
         object.insert("ip_version".to_owned(), json!(if v4 { 4 } else { 6 }));
+        object.entry("default_quota").or_insert(Value::Null);
         for (name, default) in [("min_prefixlen", least), ("max_prefixlen", most)] {
             if object.get(name).is_none_or(Value::is_null) {
                 object.insert(name.to_owned(), json!(default));

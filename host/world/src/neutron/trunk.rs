@@ -13,16 +13,8 @@ impl Neutron {
     pub(super) fn new_trunk(&mut self, mut object: Object, caller: &Caller) -> Result<String> {
         let parent = text(&object, "port_id").to_owned();
         self.visible(Kind::Port, &parent, caller)?;
-        if self.index.parents.contains_key(&parent) {
-            let message = format!("Port {parent} is in use by another trunk.");
-            return Err(Fault::conflict("TrunkPortInUse", message));
-        }
-        if self.index.subports.contains_key(&parent) {
-            let message =
-                format!("Port {parent} is currently in use and is not eligible for use as a parent port.");
-            return Err(Fault::conflict("ParentPortInUse", message));
-        }
-        let subports = self.checked(object.get("sub_ports"), &[], "", caller)?;
+        self.is_in_no_trunk(&parent)?;
+        let subports = self.checked(object.get("sub_ports"), &[], ("", &parent), caller)?;
         object.insert("sub_ports".to_owned(), json!(subports));
         object.insert("status".to_owned(), json!("ACTIVE"));
         let id = self.store(Kind::Trunk, object);
@@ -40,7 +32,7 @@ impl Neutron {
         self.is_enabled(id, trunk)?;
         let parent = text(trunk, "port_id").to_owned();
         let mut held = trunk.get("sub_ports").and_then(Value::as_array).cloned().unwrap_or_default();
-        let new = self.checked(call.body.get("sub_ports"), &held, id, &call.caller)?;
+        let new = self.checked(call.body.get("sub_ports"), &held, (id, &parent), &call.caller)?;
         held.extend(new.clone());
         self.set_subports(id, held)?;
         self.attach(&parent, &new)?;
@@ -91,7 +83,7 @@ impl Neutron {
         &self,
         asked: Option<&Value>,
         held: &[Value],
-        trunk: &str,
+        (trunk, parent): (&str, &str),
         caller: &Caller,
     ) -> Result<Vec<Value>> {
         let asked = asked.and_then(Value::as_array).cloned().unwrap_or_default();
@@ -104,6 +96,7 @@ impl Neutron {
             if all.iter().any(|other| port(other) == id) {
                 return Err(Fault::input(format_args!("Non unique UUID for subport: '{id}'")));
             }
+            self.fits(id, parent)?;
             let (kind, tag) = (sub.get("segmentation_type"), sub.get("segmentation_id"));
             let (Some(kind), Some(tag)) = (kind.and_then(Value::as_str), tag.filter(|t| !t.is_null())) else {
                 return Err(Fault::input(format_args!(
@@ -121,8 +114,7 @@ impl Neutron {
                     python::str(tag)
                 )));
             };
-            self.visible(Kind::Port, id, caller)?;
-            self.may_be_subport(id)?;
+            self.may_be_subport(id, caller)?;
             if held.iter().chain(&all).any(|other| other.get("segmentation_id") == Some(&json!(number))) {
                 let message = format!(
                     "segmentation_type {kind} and segmentation_id {number} already in use on trunk {trunk}."
@@ -134,40 +126,94 @@ impl Neutron {
         Ok(all)
     }
 
-    fn may_be_subport(&self, id: &str) -> Result<()> {
-        if let Some(trunk) = self.index.subports.get(id) {
-            let message = format!("Port {id} is currently a subport for trunk {trunk}.");
-            return Err(Fault::conflict("PortInUseAsSubPort", message));
+    /// A subport is another port than the parent, and takes no longer packets.
+    fn fits(&self, id: &str, parent: &str) -> Result<()> {
+        if id == parent {
+            return Err(parent_in_use(id));
         }
-        if self.index.parents.contains_key(id) {
+        let mtu = |port: &str| {
+            let network = text(self.find(Kind::Port, port)?, "network_id");
+            self.find(Kind::Network, network)?.get("mtu")?.as_u64()
+        };
+        if let (Some(own), Some(most)) = (mtu(id), mtu(parent))
+            && own > most
+        {
+            let trunk = self.index.parents.get(parent).map(String::as_str).unwrap_or("None");
             let message =
-                format!("Port {id} is currently in use and is not eligible for use as a parent port.");
-            return Err(Fault::conflict("ParentPortInUse", message));
+                format!("MTU {own} of subport {id} cannot be greater than MTU {most} of trunk {trunk}.");
+            return Err(Fault::conflict("SubPortMtuGreaterThanTrunkPortMtu", message));
         }
         Ok(())
     }
 
+    fn is_in_no_trunk(&self, id: &str) -> Result<()> {
+        if self.index.subports.contains_key(id) {
+            let message = format!("Port {id} is in use by another trunk.");
+            return Err(Fault::conflict("TrunkPortInUse", message));
+        }
+        if self.index.parents.contains_key(id) { Err(parent_in_use(id)) } else { Ok(()) }
+    }
+
+    fn may_be_subport(&self, id: &str, caller: &Caller) -> Result<()> {
+        self.is_in_no_trunk(id)?;
+        let port = self.visible(Kind::Port, id, caller)?;
+        let device = text(port, "device_id");
+        if device.is_empty() {
+            return Ok(());
+        }
+        let network = text(port, "network_id");
+        let message = format!(
+            "Unable to complete operation on port {id} for network {network}. Port already has an attached device {device}."
+        );
+        Err(Fault::conflict("PortInUse", message))
+    }
+
     /// Ports become subports: OVN keeps their parent and tag in the profile.
     fn attach(&mut self, parent: &str, subports: &[Value]) -> Result<()> {
+        let status = self.get(Kind::Port, parent)?.get("status").cloned().unwrap_or_default();
         for sub in subports {
-            let mut changes = Object::new();
-            let profile = json!({"parent_name": parent, "tag": sub.get("segmentation_id")});
-            changes.insert("device_owner".to_owned(), json!(OWNER));
-            changes.insert("binding:profile".to_owned(), profile);
-            self.change(Kind::Port, port(sub), changes)?;
+            let mut profile = self.profile(port(sub));
+            profile.insert("parent_name".to_owned(), json!(parent));
+            profile.insert("tag".to_owned(), sub.get("segmentation_id").cloned().unwrap_or_default());
+            self.wire(port(sub), OWNER, profile, "ovs", Some(status.clone()))?;
         }
         Ok(())
     }
 
     fn detach(&mut self, subports: &[Value]) -> Result<()> {
         for sub in subports {
-            let mut changes = Object::new();
-            changes.insert("device_owner".to_owned(), json!(""));
-            changes.insert("binding:profile".to_owned(), json!({}));
-            self.change(Kind::Port, port(sub), changes)?;
+            let mut profile = self.profile(port(sub));
+            profile.retain(|name, _| name != "parent_name" && name != "tag");
+            self.wire(port(sub), "", profile, "unbound", None)?;
         }
         Ok(())
     }
+
+    fn profile(&self, port: &str) -> Object {
+        let held = self.find(Kind::Port, port).and_then(|port| port.get("binding:profile"));
+        held.and_then(Value::as_object).cloned().unwrap_or_default()
+    }
+
+    fn wire(
+        &mut self,
+        id: &str,
+        owner: &str,
+        profile: Object,
+        kind: &str,
+        status: Option<Value>,
+    ) -> Result<()> {
+        let mut changes = Object::new();
+        changes.insert("device_owner".to_owned(), json!(owner));
+        changes.insert("binding:profile".to_owned(), Value::Object(profile));
+        changes.insert("binding:vif_type".to_owned(), json!(kind));
+        changes.extend(status.map(|status| ("status".to_owned(), status)));
+        self.change(Kind::Port, id, changes)
+    }
+}
+
+fn parent_in_use(id: &str) -> Fault {
+    let message = format!("Port {id} is currently in use and is not eligible for use as a parent port.");
+    Fault::conflict("ParentPortInUse", message)
 }
 
 fn port(sub: &Value) -> &str {

@@ -11,6 +11,8 @@ use crate::call::Reply;
 pub(crate) struct Fault {
     status: StatusCode,
     message: String,
+    /// It was refused on the way to what would have answered it, which words it otherwise.
+    routing: bool,
 }
 
 /// What [`Fault`] is the error of.
@@ -18,7 +20,17 @@ pub(crate) type Result<T> = std::result::Result<T, Fault>;
 
 impl Fault {
     pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into() }
+        Self { status, message: message.into(), routing: false }
+    }
+
+    /// What a path is below is not there.
+    pub(super) fn no_parent(what: &str, id: &str) -> Self {
+        Self { routing: true, ..Self::new(StatusCode::NOT_FOUND, format!("{what} {id} not found.")) }
+    }
+
+    /// What is looked at before the path is.
+    pub(super) fn early(message: impl Into<String>) -> Self {
+        Self { routing: true, ..Self::bad_request(message) }
     }
 
     pub(super) fn bad_request(message: impl Into<String>) -> Self {
@@ -72,6 +84,11 @@ impl Fault {
     }
 
     pub(crate) fn reply(&self) -> Reply {
+        if self.routing {
+            let body =
+                json!({"code": self.status.as_u16(), "title": "Bad Request", "description": self.message});
+            return Reply::new(self.status, body);
+        }
         let side = if self.status.is_server_error() { "Server" } else { "Client" };
         let body = json!({"faultcode": side, "faultstring": self.message, "debuginfo": null});
         Reply::new(self.status, body)

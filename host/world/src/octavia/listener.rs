@@ -233,13 +233,15 @@ pub(super) fn no_children() -> Fault {
     Fault::bad_request("Protocol PROMETHEUS listeners cannot have child objects.")
 }
 
-fn check_headers(headers: &Object, protocol: &str) -> Result<()> {
+fn check_headers(headers: &Object, protocol: &str, new: bool) -> Result<()> {
     if !matches!(protocol, "HTTP" | "TERMINATED_HTTPS") {
         return Err(Fault::option("insert-headers", format_args!("a {protocol} protocol listener.")));
     }
     let names: Vec<&str> = headers.keys().map(String::as_str).collect();
     if names.iter().any(|n| !HEADERS.contains(n) && !TLS_HEADERS.contains(n)) {
-        return Err(Fault::option(python::repr(&json!(names)), "insert_headers"));
+        let shown = python::repr(&json!(names));
+        let shown = if new { format!("dict_keys({shown})") } else { shown };
+        return Err(Fault::option(shown, "insert_headers"));
     }
     let tls: Vec<&&str> = names.iter().filter(|n| TLS_HEADERS.contains(n)).collect();
     if protocol != "TERMINATED_HTTPS" && !tls.is_empty() {
@@ -258,7 +260,7 @@ fn check_tls(input: &Object, protocol: &str) -> Result<()> {
     if let Some(Value::Object(headers)) = input.get("insert_headers")
         && !headers.is_empty()
     {
-        check_headers(headers, protocol)?;
+        check_headers(headers, protocol, true)?;
     }
     let refs = has_refs(input);
     if matches!(protocol, "UDP" | "SCTP") && (refs || truthy(input, "insert_headers")) {
@@ -362,7 +364,7 @@ fn check_update(changes: &Object, protocol: &str, vip: &str, age: Option<&Value>
     if let Some(Value::Object(headers)) = changes.get("insert_headers")
         && !headers.is_empty()
     {
-        check_headers(headers, protocol)?;
+        check_headers(headers, protocol, false)?;
     }
     check_refs(changes, &["sni_container_refs", "default_tls_container_ref"])?;
     check_cidrs(changes, vip)?;

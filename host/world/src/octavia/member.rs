@@ -38,6 +38,7 @@ impl Octavia {
         rest: &[&str],
         neutron: &Neutron,
     ) -> Result<Reply> {
+        self.get(Kind::Pool, pool).map_err(|_| Fault::no_parent("Pool", pool))?;
         self.owned(Kind::Pool, pool, &call.caller)?;
         match (call.method.as_str(), rest) {
             ("GET", []) => self.list(call, Kind::Member, |member| member.parent == pool),

@@ -62,7 +62,7 @@ impl Octavia {
         if !pool.is_empty() && self.get(Kind::Pool, pool)?.parent != above.parent {
             return Err(Fault::not_found(Kind::Pool, pool));
         }
-        provider::layer_7(&self.provider_of(&above.parent)?)?;
+        provider::layer_7(&self.provider_of(&above.parent)?, above.text("protocol"))?;
         let position = input.get("position").and_then(Value::as_i64).unwrap_or(LAST_POSITION);
         input.insert("project_id".to_owned(), json!(above.text("project_id")));
         input.insert("listener_id".to_owned(), json!(listener));

@@ -110,10 +110,7 @@ impl Octavia {
         }
         let project = self.get(Kind::LoadBalancer, balancer)?.text("project_id").to_owned();
         let id = self.add_pool(balancer, input)?;
-        if let Some(Value::Object(monitor)) = monitor {
-            self.check_quota(Kind::HealthMonitor, &project, 1)?;
-            self.add_monitor(&id, monitor)?;
-        }
+        // Members first: they do not learn here that they are watched.
         if let Some(Value::Array(members)) = members {
             self.check_quota(Kind::Member, &project, members.len())?;
             for member in members {
@@ -121,6 +118,10 @@ impl Octavia {
                     self.add_member(&id, member, neutron)?;
                 }
             }
+        }
+        if let Some(Value::Object(monitor)) = monitor {
+            self.check_quota(Kind::HealthMonitor, &project, 1)?;
+            self.add_monitor(&id, monitor)?;
         }
         Ok(id)
     }

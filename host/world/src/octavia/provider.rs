@@ -99,14 +99,18 @@ pub(super) fn monitor(provider: &str, monitor: &Object) -> Result<()> {
     Ok(())
 }
 
-/// Policies and rules.
-pub(super) fn layer_7(provider: &str) -> Result<()> {
-    match provider {
-        "ovn" => {
-            let message = "Provider 'ovn' does not support a requested action: This provider does not support creating l7policies.";
-            Err(Fault::new(axum::http::StatusCode::NOT_IMPLEMENTED, message))
-        }
-        _ => Ok(()),
+/// Policies of a listener of this protocol, and their rules.
+pub(super) fn layer_7(provider: &str, protocol: &str) -> Result<()> {
+    if provider == "ovn" {
+        let message = "Provider 'ovn' does not support a requested action: This provider does not support creating l7policies.";
+        return Err(Fault::new(axum::http::StatusCode::NOT_IMPLEMENTED, message));
+    }
+    match protocol {
+        "HTTP" | "TERMINATED_HTTPS" => Ok(()),
+        other => Err(Fault::unsupported(
+            provider,
+            format!("{other} protocol listeners do not support L7 policies"),
+        )),
     }
 }
 

@@ -126,7 +126,7 @@ fn limit(value: &str) -> Result<Option<usize>> {
     if value == "infinite" {
         return Ok(None);
     }
-    let invalid = || Fault::bad_request(format!("Supplied pagination limit '{value}' is not valid."));
+    let invalid = || Fault::early(format!("Supplied pagination limit '{value}' is not valid."));
     let limit: i64 = value.parse().map_err(|_| invalid())?;
     Ok(usize::try_from(limit).ok().filter(|limit| *limit > 0))
 }
@@ -135,7 +135,7 @@ fn descending(direction: &str) -> Result<bool> {
     match direction.to_ascii_lowercase().as_str() {
         "asc" => Ok(false),
         "desc" => Ok(true),
-        other => Err(Fault::bad_request(format!("Supplied sort direction '{other}' is not valid."))),
+        other => Err(Fault::early(format!("Supplied sort direction '{other}' is not valid."))),
     }
 }
 

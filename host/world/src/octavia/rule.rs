@@ -18,10 +18,7 @@ const MOST: usize = 50;
 
 impl Octavia {
     pub(super) fn rules(&mut self, call: &Call<'_>, policy: &str, rest: &[&str]) -> Result<Reply> {
-        let found = self.get(Kind::L7Policy, policy);
-        // The words of the route, not of the kind.
-        let missing = || Fault::new(StatusCode::NOT_FOUND, format!("L7Policy {policy} not found."));
-        found.map_err(|_| missing())?;
+        self.get(Kind::L7Policy, policy).map_err(|_| Fault::no_parent("L7Policy", policy))?;
         self.owned(Kind::L7Policy, policy, &call.caller)?;
         match (call.method.as_str(), rest) {
             ("GET", []) => self.list(call, Kind::L7Rule, |rule| rule.parent == policy),
@@ -79,8 +76,8 @@ impl Octavia {
     pub(super) fn add_rule(&mut self, policy: &str, mut input: Object) -> Result<String> {
         check(&input)?;
         let above = self.get(Kind::L7Policy, policy)?;
-        let balancer = &self.get(Kind::Listener, &above.parent)?.parent;
-        provider::layer_7(&self.provider_of(balancer)?)?;
+        let listener = self.get(Kind::Listener, &above.parent)?;
+        provider::layer_7(&self.provider_of(&listener.parent)?, listener.text("protocol"))?;
         input.insert("project_id".to_owned(), json!(above.text("project_id")));
         Ok(self.insert(Kind::L7Rule, policy, stored(&input, SHOWN)))
     }

@@ -9,10 +9,17 @@ fn refs<'a>(ids: impl IntoIterator<Item = &'a String>) -> Value {
     ids.into_iter().map(|id| json!({"id": id})).collect()
 }
 
+/// An object with the old name of its project.
+fn copied(node: &Node) -> Object {
+    let mut shown = node.object.clone();
+    shown.insert("tenant_id".to_owned(), node.object.get("project_id").cloned().unwrap_or_default());
+    shown
+}
+
 impl Octavia {
     /// As a GET shows it: what belongs to it by id.
     pub(super) fn shown(&self, kind: Kind, node: &Node) -> Object {
-        let mut shown = node.object.clone();
+        let mut shown = copied(node);
         let mut set = |name: &str, value: Value| drop(shown.insert(name.to_owned(), value));
         match kind {
             Kind::LoadBalancer => {
@@ -40,7 +47,7 @@ impl Octavia {
 
     /// As the answer to a load balancer's creation shows it: with all that is in it.
     pub(super) fn full(&self, kind: Kind, node: &Node) -> Value {
-        let mut shown = node.object.clone();
+        let mut shown = copied(node);
         let mut set = |name: &str, value: Value| drop(shown.insert(name.to_owned(), value));
         match kind {
             Kind::LoadBalancer => {

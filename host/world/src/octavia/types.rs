@@ -367,7 +367,7 @@ fn domain(text: &str) -> bool {
             && (1..=63).contains(&l.len())
             && !l.starts_with('-')
             && !l.ends_with('-')
-            && !l[1..].contains('_')
+            && !l.chars().skip(1).any(|c| c == '_')
     };
     let bare = text.strip_suffix('.').unwrap_or(text);
     bare.len() <= 253 && bare.split('.').all(label)

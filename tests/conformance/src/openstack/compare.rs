@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use serde_json::Value;
 
 use super::normal::Normal;
-use super::side::{Answer, Cloud, Request};
+use super::side::{Answer, Cloud, Request, Who};
 use crate::random::Random;
 
 /// Where the requests of a stream come from: it is told how each was answered.
@@ -22,7 +22,14 @@ pub struct Pair {
     real: (Cloud, Normal),
     model: (Cloud, Normal),
     compared: usize,
+    /// Answers of one status that differ: the stream goes on.
+    noted: Vec<String>,
+    /// Their statuses differed: what comes after would, too.
+    apart: bool,
 }
+
+/// So many differences are enough.
+const MOST_NOTED: usize = 12;
 
 impl Pair {
     /// Two clouds in which nothing was done yet.
@@ -31,7 +38,13 @@ impl Pair {
     /// Never, unless this crate is wrong.
     pub fn new(real: Cloud, model: Cloud) -> Result<Self> {
         let names = (Normal::new(&real.known)?, Normal::new(&model.known)?);
-        Ok(Self { real: (real, names.0), model: (model, names.1), compared: 0 })
+        Ok(Self {
+            real: (real, names.0),
+            model: (model, names.1),
+            compared: 0,
+            noted: Vec::new(),
+            apart: false,
+        })
     }
 
     /// How many pairs of answers were compared.
@@ -44,25 +57,57 @@ impl Pair {
     /// # Errors
     /// They differ, or one of them gave none.
     pub async fn ask(&mut self, request: &Request) -> Result<Answer> {
+        match self.both(request).await? {
+            (answer, None) => Ok(answer),
+            (_, Some(difference)) => bail!(difference),
+        }
+    }
+
+    /// The real answer, and how the model's differs from it.
+    async fn both(&mut self, request: &Request) -> Result<(Answer, Option<String>)> {
         let ordered = request.path.contains("sort_key");
         let (real, model) =
             tokio::join!(one(&mut self.real, request, ordered), one(&mut self.model, request, ordered));
         let (real, model) = (real?, model?);
         self.compared += 1;
-        if real != model {
-            bail!(
-                "the answers differ\n{:?} {} {} {}\nreal:  {} {}\nmodel: {} {}",
-                request.who,
-                request.method,
-                request.path,
-                request.body,
-                real.status,
-                real.body,
-                model.status,
-                model.body
-            );
+        if real == model {
+            return Ok((real, None));
         }
-        Ok(real)
+        let mut places = Vec::new();
+        differences("", &real.body, &model.body, &mut places);
+        let difference = format!(
+            "the answers differ\n{}\n{:?} {} {} {}\nreal:  {} {}\nmodel: {} {}",
+            places.join("\n"),
+            request.who,
+            request.method,
+            request.path,
+            request.body,
+            real.status,
+            real.body,
+            model.status,
+            model.body
+        );
+        self.apart |= real.status != model.status;
+        Ok((real, Some(difference)))
+    }
+
+    /// As [`Pair::ask`]; a difference is noted, and ends the stream if the statuses differ or there are many.
+    ///
+    /// # Errors
+    /// All that was noted, when it ends.
+    pub async fn note(&mut self, request: &Request, place: impl std::fmt::Display) -> Result<Answer> {
+        let (answer, difference) = self.both(request).await?;
+        self.noted.extend(difference.map(|difference| format!("{place}: {difference}")));
+        if self.apart || self.noted.len() >= MOST_NOTED { self.report().map(|()| answer) } else { Ok(answer) }
+    }
+
+    /// What was noted.
+    ///
+    /// # Errors
+    /// Anything was.
+    pub fn report(&mut self) -> Result<()> {
+        let noted = std::mem::take(&mut self.noted);
+        if noted.is_empty() { Ok(()) } else { bail!(noted.join("\n\n")) }
     }
 
     /// Asks each until its answer is as it is to be; not counted.
@@ -95,16 +140,53 @@ impl Pair {
         let mut outcome = Ok(());
         for n in 0..requests {
             let request = stream.next(&mut random);
-            match self.ask(&request).await {
+            match self.note(&request, format_args!("seed {seed}, request {n}")).await {
                 Ok(answer) => stream.answered(&request, answer.status, &answer.body),
-                Err(difference) => {
-                    outcome = Err(difference.context(format!("seed {seed}, request {n}")));
+                Err(differences) => {
+                    outcome = Err(differences);
                     break;
                 }
             }
         }
+        let outcome = outcome.and_then(|()| self.report());
         let cleaned = self.clean(stream).await;
         outcome.and(cleaned)
+    }
+
+    /// Takes away from the real cloud what is named after this crate, whatever came of the stream that made it.
+    ///
+    /// # Errors
+    /// It does not go.
+    pub async fn sweep(&mut self) -> Result<()> {
+        use super::{load_balancer, network};
+        for _ in 0..150 {
+            let found = self
+                .real
+                .0
+                .send(&load_balancer::request("GET", "/loadbalancers".to_owned(), Value::Null))
+                .await?;
+            let all = ids(&found.body, "loadbalancers");
+            if all.is_empty() {
+                break;
+            }
+            for id in all {
+                let path = format!("/loadbalancers/{id}?cascade=true");
+                self.real.0.send(&load_balancer::request("DELETE", path, Value::Null)).await?;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+        let found = self.real.0.send(&network::request("GET", "/networks".to_owned(), Value::Null)).await?;
+        for id in ids(&found.body, "networks") {
+            let asked = Request {
+                who: Who::Admin,
+                ..network::request("DELETE", format!("/networks/{id}"), Value::Null)
+            };
+            let gone = self.real.0.send(&asked).await?;
+            if gone.status >= 300 && gone.status != 404 {
+                bail!("left behind in the real cloud: network {id}: {}", gone.body);
+            }
+        }
+        Ok(())
     }
 
     async fn clean(&mut self, stream: &impl Stream) -> Result<()> {
@@ -129,6 +211,36 @@ impl Pair {
             }
         }
         if left.is_empty() { Ok(()) } else { bail!("left behind in the real cloud:\n{}", left.join("\n")) }
+    }
+}
+
+/// Ids of what is named after this crate.
+fn ids(list: &Value, key: &str) -> Vec<String> {
+    let all = list.get(key).and_then(Value::as_array).into_iter().flatten();
+    let ours = all.filter(|o| {
+        o.get("name").and_then(Value::as_str).is_some_and(|name| name.starts_with("conformance"))
+    });
+    ours.filter_map(|o| o.get("id")?.as_str().map(str::to_owned)).collect()
+}
+
+/// Where two answers differ: path, and what each has there.
+fn differences(path: &str, real: &Value, model: &Value, found: &mut Vec<String>) {
+    match (real, model) {
+        (Value::Object(a), Value::Object(b)) => {
+            for key in a.keys().chain(b.keys().filter(|key| !a.contains_key(*key))) {
+                let of = |map: &serde_json::Map<String, Value>| {
+                    map.get(key).cloned().unwrap_or_else(|| Value::from("<absent>"))
+                };
+                differences(&format!("{path}/{key}"), &of(a), &of(b), found);
+            }
+        }
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            for (at, (a, b)) in a.iter().zip(b).enumerate() {
+                differences(&format!("{path}/{at}"), a, b, found);
+            }
+        }
+        (a, b) if a == b => {}
+        (a, b) => found.push(format!("  {path}: real {a}, model {b}")),
     }
 }
 

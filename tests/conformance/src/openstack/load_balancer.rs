@@ -129,6 +129,7 @@ impl LoadBalancer {
             // What the real one answers with an error of its own.
             set(&mut body, "protocol", json!("HTTP"));
             set(&mut body, "loadbalancer_id", json!(self.balancer));
+            body.as_object_mut().map(|body| body.remove("listener_id"));
         }
         request("POST", "/pools".to_owned(), json!({"pool": body}))
     }

@@ -26,6 +26,8 @@ pub struct Network {
     made: Vec<(&'static str, String)>,
     /// Subnets with their number, which their prefix has, and network.
     subnets: Vec<(String, usize, String)>,
+    /// Network, version and prefix of every subnet.
+    versions: Vec<(String, u64, String)>,
     rules: Vec<String>,
     /// Router and subnet of each interface.
     interfaces: Vec<(String, String)>,
@@ -189,7 +191,14 @@ impl Network {
                         "allocation_pools": [{"start": format!("10.2.{n}.128"), "end": format!("10.2.{n}.250")}]}),
         };
         set(&mut subnet, "name", json!(self.name()));
-        set(&mut subnet, "network_id", json!(self.some("networks", random)));
+        let network = self.some("networks", random);
+        set(&mut subnet, "network_id", json!(network));
+        let version = subnet.get("ip_version").and_then(Value::as_u64).unwrap_or_default();
+        if let Some((_, _, cidr)) = self.versions.iter().find(|(of, v, _)| *of == network && *v == version) {
+            // Of two subnets of one version Neutron takes either: there is one, and a second one overlaps.
+            let refused = json!({"name": "conformance-twice", "network_id": network, "ip_version": version, "cidr": cidr});
+            return post("/subnets", "subnet", refused);
+        }
         let other = self.subnets.last().map_or(1, |(_, n, _)| *n);
         spice(
             &mut subnet,
@@ -235,7 +244,7 @@ impl Network {
             set(&mut port, "fixed_ips", self.fixed_ip(random));
         }
         let groups = json!([self.some("security-groups", random)]);
-        let last = random.below(8);
+        let mac = format!("02:00:00:00:00:{:02x}", random.below(8));
         spice(
             &mut port,
             random,
@@ -250,7 +259,7 @@ impl Network {
                 ("tags", json!(["a", "a"])),
                 ("device_owner", json!("isthmus:pod")),
                 ("device_id", json!("pod-1")),
-                ("mac_address", json!(format!("02:00:00:00:00:{last:02x}"))),
+                ("mac_address", json!(mac)),
                 ("mac_address", json!("x")),
                 ("binding:vnic_type", json!("direct")),
                 ("binding:vnic_type", json!("x")),
@@ -445,7 +454,7 @@ impl Network {
                 let ids: Vec<&String> =
                     self.made.iter().filter(|(k, _)| *k == kind).map(|(_, id)| id).collect();
                 let Some(id) = (!ids.is_empty()).then(|| random.of(&ids).clone()) else {
-                    return request("GET", format!("/{kind}?limit=2"), Value::Null);
+                    return request("GET", format!("/{kind}?id={NOBODY}&limit=2"), Value::Null);
                 };
                 match random.below(6) {
                     0 => request("PUT", format!("/{kind}/{id}/tags"), json!({"tags": ["a", "b"]})),
@@ -504,7 +513,10 @@ impl Network {
             let fields = random.of(&["", "", "?fields=id&fields=name", "?fields=x"]);
             return request("GET", format!("/{kind}/{id}{fields}"), Value::Null);
         }
-        let mut query = vec!["project_id=#project-of-Operator".to_owned()];
+        // Of its own: there is more in the real cloud.
+        let own: Vec<String> =
+            self.made.iter().filter(|(k, _)| *k == kind).map(|(_, id)| format!("id={id}")).take(9).collect();
+        let mut query = if own.is_empty() { vec![format!("id={NOBODY}")] } else { own };
         let other = self.some("networks", random);
         for _ in 0..=random.below(2) {
             query.push(match random.below(9) {
@@ -560,6 +572,9 @@ impl Stream for Network {
                 let number =
                     cidr.strip_prefix("10.2.").and_then(|r| r.split('.').next()).and_then(|n| n.parse().ok());
                 let network = body.pointer("/subnet/network_id").and_then(Value::as_str).unwrap_or_default();
+                if let Some(version) = body.pointer("/subnet/ip_version").and_then(Value::as_u64) {
+                    self.versions.push((network.to_owned(), version, cidr.to_owned()));
+                }
                 if let Some(number) = number {
                     self.subnets.push((made.to_owned(), number, network.to_owned()));
                 }

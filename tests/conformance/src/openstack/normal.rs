@@ -34,7 +34,7 @@ impl Normal {
     pub(super) fn new(known: &[(String, String)]) -> anyhow::Result<Self> {
         let mut normal = Self {
             uuid: Regex::new(
-                "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\\b[0-9a-f]{32}\\b",
+                "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|(?-u:\\b)[0-9a-f]{32}(?-u:\\b)",
             )?,
             ids: BTreeMap::new(),
             by_name: BTreeMap::new(),
@@ -71,14 +71,17 @@ impl Normal {
 
     pub(super) fn resolve_body(&mut self, body: &Value) -> Value {
         match body {
-            Value::String(text) => {
-                if text.parse::<std::net::IpAddr>().is_ok() {
-                    self.named.insert(text.clone());
-                }
-                json!(self.resolve(text))
-            }
+            Value::String(text) => json!(self.resolve(text)),
             Value::Array(all) => all.iter().map(|one| self.resolve_body(one)).collect(),
-            Value::Object(map) => map.iter().map(|(k, v)| (k.clone(), self.resolve_body(v))).collect(),
+            Value::Object(map) => {
+                let resolved = map.iter().map(|(key, value)| {
+                    if let Some(address) = value.as_str().filter(|_| is_made_up(key)) {
+                        self.named.insert(address.to_owned());
+                    }
+                    (key.clone(), self.resolve_body(value))
+                });
+                resolved.collect()
+            }
             other => other.clone(),
         }
     }
@@ -89,7 +92,19 @@ impl Normal {
         if let Some(id) = body.as_object().and_then(|o| o.values().next()).and_then(|o| o.get("id")) {
             self.meet(id);
         }
-        self.value("", body, ordered)
+        match body {
+            Value::Object(map) if ordered => {
+                let whole = map.iter().map(|(key, value)| {
+                    let shown = match value.as_array() {
+                        Some(all) => all.iter().map(|one| self.value(key, one)).collect(),
+                        None => self.value(key, value),
+                    };
+                    (key.clone(), shown)
+                });
+                whole.collect()
+            }
+            _ => self.value("", body),
+        }
     }
 
     fn meet(&mut self, value: &Value) {
@@ -102,22 +117,22 @@ impl Normal {
         }
     }
 
-    fn value(&mut self, key: &str, value: &Value, ordered: bool) -> Value {
+    fn value(&mut self, key: &str, value: &Value) -> Value {
         match value {
-            Value::Object(map) => self.object(map, ordered),
+            Value::Object(map) => self.object(map),
             Value::Array(all) => {
                 let mut all = all.clone();
-                if !ordered && !ORDERED.contains(&key) {
+                if !ORDERED.contains(&key) {
                     all.sort_by_cached_key(|one| self.masked(one).to_string());
                 }
-                all.iter().map(|one| self.value(key, one, ordered)).collect()
+                all.iter().map(|one| self.value(key, one)).collect()
             }
             Value::String(text) => json!(self.text(key, text)),
             other => other.clone(),
         }
     }
 
-    fn object(&mut self, map: &Map<String, Value>, ordered: bool) -> Value {
+    fn object(&mut self, map: &Map<String, Value>) -> Value {
         let mut out = Map::new();
         // What OVN brings up by and by.
         let interface =
@@ -126,7 +141,7 @@ impl Normal {
         for (key, value) in map {
             let drop = DROPPED.contains(&key.as_str()) || (settling && key == "status");
             if !drop {
-                out.insert(key.clone(), self.value(key, value, ordered));
+                out.insert(key.clone(), self.value(key, value));
             }
         }
         Value::Object(out)
@@ -199,6 +214,12 @@ fn sorted_lists(text: &str) -> String {
         parts.sort_unstable();
         parts.join(separator) + end
     };
+    // The VIP is one that the cloud chose.
+    if let Some((before, after)) = text.split_once("all VIPs ['")
+        && let Some((_, after)) = after.split_once("']")
+    {
+        return format!("{before}all VIPs ['<address>']{after}");
+    }
     for (intro, separator) in
         [("Value should be one of: ", ", "), ("ports is: ", ","), ("still attached: ", ", ")]
     {

@@ -125,7 +125,10 @@ impl Cloud {
         // A second one is told so, and does not matter.
         let _installed = rustls::crypto::ring::default_provider().install_default();
         let mut cloud = Self {
-            http: reqwest::Client::builder().no_proxy().build()?,
+            http: reqwest::Client::builder()
+                .no_proxy()
+                .timeout(std::time::Duration::from_secs(60))
+                .build()?,
             tokens: BTreeMap::new(),
             urls: BTreeMap::new(),
             known: Vec::new(),

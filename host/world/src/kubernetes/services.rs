@@ -33,6 +33,11 @@ impl Api {
                     spec.insert(key.to_owned(), was.clone());
                 }
             }
+            // An address that is changed is to be refused by what it was changed to.
+            if same && text(spec, "clusterIP") != text(old, "clusterIP") && spec.get("clusterIPs") == old.get("clusterIPs") {
+                let address = text(spec, "clusterIP");
+                spec.insert("clusterIPs".to_owned(), json!([address]));
+            }
             ports_keep(spec, old);
         }
         if text(spec, "clusterIP").is_empty()
@@ -64,6 +69,12 @@ impl Api {
             }
         }
         let address = text(spec, "clusterIP");
+        let selects = spec.get("selector").and_then(Value::as_object).is_some_and(|s| !s.is_empty());
+        if address == "None" && !selects {
+            // Who selects nothing may mean endpoints of any family.
+            spec.entry("ipFamilies").or_insert_with(|| json!(["IPv4", "IPv6"]));
+            spec.entry("ipFamilyPolicy").or_insert_with(|| "RequireDualStack".into());
+        }
         spec.entry("clusterIPs").or_insert_with(|| json!([address]));
         spec.entry("ipFamilies").or_insert_with(|| json!(["IPv4"]));
         spec.entry("ipFamilyPolicy").or_insert_with(|| "SingleStack".into());

@@ -129,7 +129,7 @@ impl Kind {
 }
 
 /// Puts the fields of one object into another.
-pub fn merge(into: &mut Value, from: Value) {
+pub(super) fn merge(into: &mut Value, from: Value) {
     if let (Some(into), Value::Object(from)) = (into.as_object_mut(), from) {
         into.extend(from);
     }
@@ -142,7 +142,7 @@ fn some<T: Into<Value>>(random: &mut Random, map: &mut Map<String, Value>, key: 
 }
 
 /// Labels, of which some fit the selectors.
-pub fn labels(random: &mut Random) -> Value {
+pub(super) fn labels(random: &mut Random) -> Value {
     let mut labels = Map::new();
     let (a, b) = (random.of(&["x", "y", ""]), random.of(&["1", "2", "10"]));
     some(random, &mut labels, "app", a);
@@ -208,7 +208,10 @@ fn pod_spec(random: &mut Random) -> Value {
                 json!([{"containerPort": 80, "name": "http"}, {"containerPort": 53, "protocol": "UDP"}]),
                 json!([{"containerPort": 0}]),
             ]);
-            some(random, &mut container, "ports", ports);
+            // the same port in two containers gives a warning, which the model does not
+            if name == "one" {
+                some(random, &mut container, "ports", ports);
+            }
             let env = random.of(&[json!([{"name": "A", "value": "1"}]), json!([{"name": "A"}, {"name": "B", "value": "2"}])]);
             some(random, &mut container, "env", env);
             let resources = random.of(&[
@@ -264,7 +267,9 @@ fn service_spec(random: &mut Random) -> Value {
     let selector = random.of(&[json!({"app": "x"}), json!({"app": "y", "tier": "1"})]);
     some(random, &mut spec, "selector", selector);
     if random.one_in(8) {
+        // without a selector it may be of any family, which a cluster of one family refuses at the next update
         spec.insert("clusterIP".to_owned(), "None".into());
+        spec.insert("selector".to_owned(), json!({"app": "x"}));
     }
     if random.one_in(8) {
         spec.insert("sessionAffinity".to_owned(), random.of(&["ClientIP", "None"]).into());

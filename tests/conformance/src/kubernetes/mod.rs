@@ -29,7 +29,9 @@ pub async fn stream(seed: u64, length: usize, real: kube::Client, model: kube::C
     let mut asks: Vec<Ask> = requests.lists();
     asks.extend((0..length).map(|_| requests.next()));
     asks.extend(requests.watches());
-    let mut failed = None;
+    // What follows a difference mostly differs by it, so one is enough; `CONFORMANCE_MOST` looks further.
+    let most = std::env::var("CONFORMANCE_MOST").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    let mut failed: Vec<String> = Vec::new();
     for ask in asks {
         let (a, b) = tokio::try_join!(real.ask(&ask), model.ask(&ask))?;
         compared += 1;
@@ -52,17 +54,16 @@ pub async fn stream(seed: u64, length: usize, real: kube::Client, model: kube::C
         if std::env::var_os("CONFORMANCE_WHOLE").is_some() {
             text.push_str(&format!("  real:  {}\n  model: {}\n", a.body, b.body));
         }
-        failed = Some(text);
-        break;
+        failed.push(text);
+        if failed.len() >= most {
+            break;
+        }
     }
     for ask in requests.end() {
         // what is there no more need not go
         let _gone = real.ask(&ask).await?;
     }
-    match failed {
-        Some(text) => bail!("{text}"),
-        None => Ok(compared),
-    }
+    if failed.is_empty() { Ok(compared) } else { bail!("{}", failed.join("\n")) }
 }
 
 async fn prepare(side: &mut Side, ask: &Ask) -> Result<()> {

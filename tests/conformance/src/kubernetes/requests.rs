@@ -154,10 +154,7 @@ impl Requests {
     fn parameters(&mut self) -> String {
         let mut all = Vec::new();
         if self.random.one_in(10) {
-            all.push("dryRun=All");
-        }
-        if self.random.one_in(200) {
-            all.push("dryRun=Some");
+            all.push(if self.random.one_in(20) { "dryRun=Some" } else { "dryRun=All" });
         }
         if self.random.one_in(3) {
             all.push(self.random.of(&["fieldManager=alice", "fieldManager=bob"]));
@@ -182,7 +179,8 @@ impl Requests {
             ]);
             if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
                 // a namespace would be made that nobody takes away
-                if kind.namespaced() || pointer != "name" {
+                // an address is given to a Service before its name is looked at
+                if (kind.namespaced() || pointer != "name") && (kind != Kind::Service || value != "") {
                     metadata.insert(pointer.to_owned(), value);
                 }
             }
@@ -435,7 +433,8 @@ impl Requests {
         let path = format!("{}/{name}/status{}", self.collection(kind), self.parameters());
         let patch = json!({"status": status, "metadata": {"annotations": {"by": "status"}}});
         match self.random.below(3) {
-            0 => {
+            // that of a Service which is not there would make it
+            0 if kind != Kind::Service => {
                 let mut object = self.object(kind, &name);
                 let version = format!("<rv:{}>", self.key(kind, &name));
                 merge(&mut object, json!({"status": status}));

@@ -5,9 +5,16 @@ use serde_json::Value;
 use super::{Api, Call, Target};
 use crate::kubernetes::{builtin, protobuf};
 use crate::kubernetes::schema::{Unknown, clean, default, prune};
-use crate::kubernetes::status::Status;
+use crate::kubernetes::status::{Cause, Status};
 
 const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+
+fn unregistered(kind: &str, found: &str, version: &str) -> String {
+    let short = version.rsplit('/').next().unwrap_or_default();
+    format!(
+        "{found} in version {short:?} cannot be handled as a {kind}: no kind {found:?} is registered for version {version:?} in scheme \"pkg/runtime/scheme.go:111\""
+    )
+}
 
 fn from_protobuf(call: &Call<'_>, target: &Target) -> Result<Value, Status> {
     let Some((version, kind, raw)) = protobuf::envelope(call.body) else {
@@ -51,14 +58,19 @@ impl Api {
             return Err(Status::bad_request(format!("Object 'Kind' is missing in '{body}'")));
         }
         if !found.is_empty() && found != kind {
-            let (group, v) = version.rsplit_once('/').unwrap_or(("", version));
-            let message = format!(
-                "{found} in version {v:?} cannot be handled as a {kind}: no kind {found:?} is registered for version {version:?}"
-            );
-            let _ = group;
-            return Err(Status::bad_request(message));
+            if target.resource.is_custom() && version == expected {
+                let mut sent = target.resource.group_kind();
+                sent.resource = found.to_owned();
+                let name = value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+                let cause = Cause::invalid("kind", &Value::from(found), &format!("must be {kind}"));
+                return Err(Status::invalid(&sent, name, &[cause]));
+            }
+            return Err(Status::bad_request(unregistered(kind, found, version)));
         }
         if !version.is_empty() && version != expected {
+            if !target.resource.is_custom() {
+                return Err(Status::bad_request(unregistered(kind, found, version)));
+            }
             let message = format!(
                 "the API version in the data ({version}) does not match the expected API version ({expected})"
             );

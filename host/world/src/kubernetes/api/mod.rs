@@ -68,7 +68,7 @@ impl Call<'_> {
             "" => Ok(false),
             "All" => Ok(true),
             other => {
-                let cause = super::status::Cause::not_supported("dryRun", &Value::from(other), &["All"]);
+                let cause = super::status::Cause::not_supported("dryRun", &serde_json::json!([other]), &["All"]);
                 let kind = match *self.method {
                     Method::POST => "CreateOptions",
                     Method::PUT => "UpdateOptions",
@@ -147,13 +147,10 @@ impl Api {
     }
 
     /// Answers a request.
-    ///
-    /// # Errors
-    /// What it is refused with.
-    pub(crate) fn handle(&mut self, call: &Call<'_>) -> Result<Answer, Status> {
+    pub(crate) fn handle(&mut self, call: &Call<'_>) -> Answer {
         self.warnings.clear();
-        let reply = self.reply(call)?;
-        Ok(Answer { reply, warnings: std::mem::take(&mut self.warnings) })
+        let reply = self.reply(call).unwrap_or_else(|status| Reply::Json(status.code, status.body()));
+        Answer { reply, warnings: std::mem::take(&mut self.warnings) }
     }
 
     fn reply(&mut self, call: &Call<'_>) -> Result<Reply, Status> {

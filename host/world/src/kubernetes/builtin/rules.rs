@@ -81,7 +81,7 @@ fn pod(value: &Value, causes: &mut Vec<Cause>) {
     }
     let policy = text(value, "/spec/restartPolicy");
     if !["Always", "OnFailure", "Never"].contains(&policy) {
-        let among = ["Always", "Never", "OnFailure"];
+        let among = ["Always", "OnFailure", "Never"];
         causes.push(Cause::not_supported("spec.restartPolicy", &Value::from(policy), &among));
     }
 }
@@ -111,6 +111,14 @@ fn protocol(port: &Value, path: &str, causes: &mut Vec<Cause>) {
 
 fn pod_update(value: &Value, old: &Value, causes: &mut Vec<Cause>) {
     pod(value, causes);
+    for kind in ["containers", "initContainers"] {
+        let count = |v: &Value| list(v, &format!("/spec/{kind}")).len();
+        if count(value) != count(old) {
+            let field = format!("spec.{kind}");
+            causes.push(Cause::forbidden(&field, "pod updates may not add or remove containers"));
+            return;
+        }
+    }
     let (mut new, before) = (value.get("spec").cloned().unwrap_or_default(), old.get("spec").cloned().unwrap_or_default());
     // What may change: images, the deadline, more tolerations, gates gone.
     for kind in ["containers", "initContainers"] {
@@ -249,9 +257,6 @@ fn lease(value: &Value, causes: &mut Vec<Cause>) {
     if let Some(transitions) = number("/spec/leaseTransitions").filter(|s| *s < 0) {
         let field = "spec.leaseTransitions";
         causes.push(Cause::invalid(field, &json!(transitions), "must be greater than or equal to 0"));
-    }
-    if value.pointer("/spec/holderIdentity").and_then(Value::as_str) == Some("") {
-        causes.push(Cause::invalid("spec.holderIdentity", &Value::from(""), "must not be empty"));
     }
 }
 

@@ -2,11 +2,13 @@
 //! sigs.k8s.io/structured-merge-diff 6.3, whose words are used.
 
 mod apply;
+mod check;
 mod compare;
 mod merge;
 mod set;
 
 pub(crate) use apply::{Applied, apply};
+pub(crate) use check::check;
 
 use std::collections::BTreeMap;
 
@@ -141,8 +143,7 @@ pub(crate) fn update(
     manager: &str,
     now: Timestamp,
 ) {
-    let empty = Value::Object(Map::new());
-    let live = old.unwrap_or(&empty);
+    let live = old.unwrap_or(&resource.empty);
     let mut managers = choose(live, new, !subresource.is_empty());
     if managers.is_empty() && old.is_some() {
         store::set(new, "managedFields", Value::Null);

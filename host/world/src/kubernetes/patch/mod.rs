@@ -4,7 +4,7 @@ mod strategic;
 
 pub(crate) use strategic::strategic;
 
-use json_patch::PatchOperation;
+use json_patch::{AddOperation, PatchOperation};
 use serde_json::Value;
 
 /// Why a JSON patch came to nothing.
@@ -28,6 +28,16 @@ pub(crate) fn json(target: &mut Value, patch: Value) -> Result<(), JsonError> {
         {
             continue;
         }
+        let step = match step {
+            // so does replacing a field that is absent from an object
+            PatchOperation::Replace(replace)
+                if target.pointer(replace.path.as_str()).is_none()
+                    && replace.path.parent().and_then(|p| target.pointer(p.as_str())).is_some_and(Value::is_object) =>
+            {
+                PatchOperation::Add(AddOperation { path: replace.path, value: replace.value })
+            }
+            step => step,
+        };
         json_patch::patch(target, &[step]).map_err(|_| JsonError::Failed)?;
     }
     Ok(())

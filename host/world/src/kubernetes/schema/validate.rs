@@ -10,11 +10,34 @@ use crate::kubernetes::status::Cause;
 pub(crate) fn validate(schema: &Schema, value: &Value, old: Option<&Value>) -> Vec<Cause> {
     let mut causes = Vec::new();
     check(schema, value, "", &mut causes);
-    // As the real one: rules are not evaluated on what has the wrong shape.
-    if causes.is_empty() {
-        rules(schema, value, old, "", &mut causes);
+    let shape = |c: &Cause| c.reason != "FieldValueInvalid";
+    if causes.iter().any(shape) {
+        return blocked(schema, causes);
+    }
+    rules(schema, value, old, "", &mut causes);
+    causes
+}
+
+/// Rules are not evaluated on what has the wrong shape, which is said.
+fn blocked(schema: &Schema, mut causes: Vec<Cause>) -> Vec<Cause> {
+    if schema.has_rules() && causes.iter().any(|c| c.reason != "FieldValueInvalid") {
+        let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
+        causes.push(Cause::invalid("<nil>", &Value::Null, why));
     }
     causes
+}
+
+/// As [`validate`], of the status alone: the real server speaks of its fields as if it were the root.
+pub(crate) fn validate_status(schema: &Schema, value: &Value, old: Option<&Value>) -> Vec<Cause> {
+    let (Some(inner), Some(status)) = (schema.property("status"), value.get("status")) else {
+        return validate(schema, value, old);
+    };
+    let mut causes = Vec::new();
+    check(inner, status, "", &mut causes);
+    for cause in &mut causes {
+        cause.field = if cause.field.is_empty() { "status".to_owned() } else { format!("status.{}", cause.field) };
+    }
+    if causes.is_empty() { validate(schema, value, old) } else { blocked(schema, causes) }
 }
 
 fn check(schema: &Schema, value: &Value, path: &str, causes: &mut Vec<Cause>) {
@@ -160,11 +183,11 @@ fn bounds(rules: &Rules, number: f64, value: &Value, path: &str, causes: &mut Ve
 fn rules(schema: &Schema, value: &Value, old: Option<&Value>, path: &str, causes: &mut Vec<Cause>) {
     for rule in &schema.rules.cel {
         if cel::holds(&rule.rule, value, old) == Some(false) {
-            let shown = match value {
-                Value::Object(_) => Value::from("object"),
-                other => other.clone(),
+            let message = match value {
+                Value::Object(_) | Value::Array(_) => format!("Invalid value: {}", rule.message),
+                _ => Cause::invalid(path, value, &rule.message).message,
             };
-            causes.push(Cause::invalid(path, &shown, &rule.message));
+            causes.push(Cause { message, ..Cause::invalid(path, value, "") });
         }
     }
     match value {

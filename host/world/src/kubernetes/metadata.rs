@@ -233,8 +233,10 @@ pub(crate) fn check_update(resource: &Resource, subresource: &str, value: &Value
     let once = changed(value, old);
     let mut causes = once.clone();
     causes.extend(once);
+    causes.extend(common(value));
+    causes.extend(finalizers(value));
     causes.extend(kube_finalizers(resource, value));
-    let again = matches!(resource.behaviour, B::ConfigMap | B::Secret | B::Service | B::Namespace | B::Pod);
+    let again = matches!(resource.behaviour, B::ConfigMap | B::Secret | B::Namespace | B::Pod);
     if again && subresource.is_empty() {
         causes.extend(check(resource, value));
     }

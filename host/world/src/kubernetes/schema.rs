@@ -7,7 +7,7 @@ mod validate;
 
 pub(crate) use clean::{Unknown, clean};
 pub(crate) use parse::{Definitions, parse};
-pub(crate) use structural::{default, prune};
+pub(crate) use structural::{default, prune, prune_nulls};
 pub(crate) use validate::{validate, validate_status};
 
 use std::collections::BTreeMap;

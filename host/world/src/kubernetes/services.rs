@@ -14,7 +14,6 @@ impl Api {
     /// # Errors
     /// The address that it asks for is taken or out of range.
     pub(crate) fn allocate(&mut self, value: &mut Value, old: Option<&Value>, dry_run: bool) -> Result<(), Status> {
-        let _ = dry_run;
         let name = meta(value, "name").and_then(Value::as_str).unwrap_or_default().to_owned();
         let Some(service) = self.registry.by_kind("", "Service") else { return Ok(()) };
         let Some(spec) = value.get_mut("spec").and_then(Value::as_object_mut) else { return Ok(()) };
@@ -47,7 +46,8 @@ impl Api {
         }
         let given = text(spec, "clusterIP");
         if given.is_empty() {
-            let address = self.free_address();
+            // as the real one, which does not look for a free one in a dry run
+            let address = if dry_run { self.services.0 } else { self.free_address() };
             spec.insert("clusterIP".to_owned(), address.to_string().into());
         } else if old.is_none() && given != "None" {
             let refuse = |why: String| {
@@ -74,6 +74,10 @@ impl Api {
             // Who selects nothing may mean endpoints of any family.
             spec.entry("ipFamilies").or_insert_with(|| json!(["IPv4", "IPv6"]));
             spec.entry("ipFamilyPolicy").or_insert_with(|| "RequireDualStack".into());
+        }
+        let affinity = text(spec, "sessionAffinity");
+        if address == "None" && affinity == "ClientIP" {
+            self.warnings.push("spec.SessionAffinity is ignored for headless services".to_owned());
         }
         spec.entry("clusterIPs").or_insert_with(|| json!([address]));
         spec.entry("ipFamilies").or_insert_with(|| json!(["IPv4"]));

@@ -66,6 +66,11 @@ impl Cause {
         Self::new("FieldValueNotSupported", field, message)
     }
 
+    /// Whether the shape is wrong, so that rules on what is inside cannot be looked at.
+    pub(crate) fn blocks(&self) -> bool {
+        !matches!(self.reason, "FieldValueInvalid" | "FieldValueForbidden" | "FieldValueDuplicate")
+    }
+
     fn text(&self) -> String {
         format!("{}: {}", self.field, self.message)
     }

@@ -65,16 +65,16 @@ impl Requests {
         all
     }
 
-    /// Takes away what is not in the namespace, and the namespace.
-    pub fn end(&self) -> Vec<Ask> {
-        let mut all = Vec::new();
+    /// Takes away what is not in the namespace, and the namespace: finalizers first, then objects.
+    pub fn end(&self) -> [Vec<Ask>; 2] {
+        let (mut free_all, mut all) = (Vec::new(), Vec::new());
         let own = format!("/api/v1/namespaces/{}", self.own);
         for kind in Kind::ALL.into_iter().filter(|k| *k != Kind::Namespace) {
             for name in self.names(kind) {
                 let free = json!({"metadata": {"finalizers": null}});
                 let path = format!("{}/{name}", self.collection(kind));
                 let patch = Self::ask(Method::PATCH, path.clone(), Some(free));
-                all.push(Ask { content_type: "application/merge-patch+json", ..patch });
+                free_all.push(Ask { content_type: "application/merge-patch+json", ..patch });
                 if !kind.namespaced() {
                     all.push(Self::ask(Method::DELETE, path, None));
                 }
@@ -84,11 +84,11 @@ impl Requests {
             let free = json!({"metadata": {"finalizers": null}});
             let path = format!("/api/v1/namespaces/{name}");
             let patch = Self::ask(Method::PATCH, path.clone(), Some(free));
-            all.push(Ask { content_type: "application/merge-patch+json", ..patch });
+            free_all.push(Ask { content_type: "application/merge-patch+json", ..patch });
             all.push(Self::ask(Method::DELETE, path, None));
         }
         all.push(Self::ask(Method::DELETE, own, None));
-        all
+        [free_all, all]
     }
 
     /// Few, so that requests meet.
@@ -180,7 +180,10 @@ impl Requests {
             if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
                 // a namespace would be made that nobody takes away
                 // an address is given to a Service before its name is looked at
-                if (kind.namespaced() || pointer != "name") && (kind != Kind::Service || value != "") {
+                if (kind.namespaced() || pointer != "name") && (kind != Kind::Service || value != "")
+                    // a Pod's name with dots gives a warning, which the model does not
+                    && (kind != Kind::Pod || value != "a.b")
+                {
                     metadata.insert(pointer.to_owned(), value);
                 }
             }
@@ -289,6 +292,10 @@ impl Requests {
             if let Some(labels) = change.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
                 labels.remove("stream");
             }
+        }
+        // Whether something empty is a change of a custom resource hangs on the second that it is written in.
+        if let Some(metadata) = change.get_mut("metadata").and_then(Value::as_object_mut).filter(|_| kind.custom()) {
+            metadata.retain(|_, value| *value != json!({}) && *value != json!([]));
         }
         if kind == Kind::Pod {
             // what may not change is tried too, seldom

@@ -81,8 +81,8 @@ impl Api {
             managed::update(resource, &target.subresource, None, &mut value, manager, call.now);
         }
         self.first_state(target, &mut value, dry_run)?;
-        let mut causes = self.wrong(target, &value, None);
-        causes.extend(metadata::check(resource, &value));
+        let mut causes = metadata::check(resource, &value);
+        causes.extend(self.wrong(target, &value, None, &causes));
         if !causes.is_empty() {
             return Err(Status::invalid(&resource.group_kind(), &name, &causes));
         }
@@ -104,13 +104,16 @@ impl Api {
     }
 
     /// Everything that is wrong with an object beside its metadata.
-    pub(super) fn wrong(&self, target: &Target, value: &Value, old: Option<&Value>) -> Vec<Cause> {
+    pub(super) fn wrong(&self, target: &Target, value: &Value, old: Option<&Value>, metadata: &[Cause]) -> Vec<Cause> {
         let resource = &target.resource;
         match resource.behaviour {
             Behaviour::Custom if target.subresource == "status" => {
                 schema::validate_status(&resource.schema, value, old)
             }
-            Behaviour::Custom => schema::validate(&resource.schema, value, old),
+            Behaviour::Custom => {
+                let elsewhere = metadata.iter().any(Cause::blocks);
+                schema::validate(&resource.schema, value, old, elsewhere)
+            }
             behaviour => match old {
                 Some(old) => builtin::check_update(behaviour, value, old),
                 None => builtin::check_create(behaviour, value),

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Api, Call, Target};
 use crate::kubernetes::{builtin, protobuf};
-use crate::kubernetes::schema::{Unknown, clean, default, prune};
+use crate::kubernetes::schema::{Unknown, clean, default, prune, prune_nulls};
 use crate::kubernetes::status::{Cause, Status};
 
 const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
@@ -93,6 +93,10 @@ impl Api {
         if resource.is_custom() {
             clean_metadata(self, &mut value, &mut unknown).map_err(|e| self.cannot_handle(target, &e))?;
             prune(&resource.schema, &mut value, "", true, &mut unknown);
+            // An applied null was looked at as it is.
+            if call.content_type != "application/apply-patch+yaml" {
+                prune_nulls(&resource.schema, &mut value);
+            }
             default(&resource.schema, &mut value);
         } else {
             clean(&resource.schema, &mut value, "", &mut unknown).map_err(|e| self.cannot_handle(target, &e))?;

@@ -11,9 +11,8 @@ use crate::kubernetes::{convert, patch};
 
 impl Api {
     pub(super) fn patch(&mut self, call: &Call<'_>, target: &Target) -> Result<Reply, Status> {
-        let dry_run = call.dry_run()?;
         match call.content_type {
-            "application/apply-patch+yaml" => return self.apply(call, target, dry_run),
+            "application/apply-patch+yaml" => return self.apply(call, target, call.dry_run()?),
             "application/json-patch+json" | "application/merge-patch+json" => {}
             "application/strategic-merge-patch+json" if !target.resource.is_custom() => {}
             other => {
@@ -25,6 +24,7 @@ impl Api {
                 return Err(Status::unsupported_media_type(other, &accepted));
             }
         }
+        let dry_run = call.dry_run()?;
         let resource = target.resource.clone();
         let old = self.find(target)?;
         let mut live = old.value.clone();
@@ -154,7 +154,8 @@ impl Api {
     fn fits(target: &Target, applied: &Value) -> Result<(), Status> {
         let resource = &target.resource;
         managed::check(&resource.typed, applied).map_err(|why| {
-            let (version, kind) = (resource.api_version(), &resource.names.kind);
+            // as Go prints a kind: the core group is the empty one
+            let (version, kind) = (format!("{}/{}", resource.group, resource.version), &resource.names.kind);
             let text = |field| meta(applied, field).and_then(Value::as_str).unwrap_or_default();
             let object = format!("{}/{}; {version}, Kind={kind}", text("namespace"), text("name"));
             Status::internal_plain(&format!("failed to create typed patch object ({object}): {why}"))

@@ -34,8 +34,15 @@ impl Api {
             if !uid.is_empty() {
                 return Err(uid_mismatch(target, uid, "", dry_run));
             }
+            let version = meta(&value, "resourceVersion").cloned().unwrap_or_default();
             set(&mut value, "resourceVersion", Value::Null);
-            let object = self.insert(call, target, value, &call.manager(), dry_run)?;
+            let mut object = self.insert(call, target, value, &call.manager(), dry_run)?;
+            if dry_run {
+                // what was sent is shown
+                let mut value = object.value.clone();
+                set(&mut value, "resourceVersion", version);
+                object = Arc::new(Object::unstored(value));
+            }
             return Ok(self.shown(201, target, object));
         };
         let write = Write { call, target, manager: call.manager(), dry_run };
@@ -70,7 +77,7 @@ impl Api {
         }
         bump_generation(resource, &target.subresource, &mut value, &before);
         let mut causes = metadata::check_update(resource, &target.subresource, &value, &before);
-        causes.extend(self.wrong(target, &value, Some(&before)));
+        causes.extend(self.wrong(target, &value, Some(&before), &causes));
         if !causes.is_empty() {
             causes.sort_by_key(|c: &Cause| !c.field.starts_with("metadata"));
             return Err(Status::invalid(&resource.group_kind(), &target.name, &causes));

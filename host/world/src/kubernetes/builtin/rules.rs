@@ -120,6 +120,22 @@ fn pod_update(value: &Value, old: &Value, causes: &mut Vec<Cause>) {
         }
     }
     let (mut new, before) = (value.get("spec").cloned().unwrap_or_default(), old.get("spec").cloned().unwrap_or_default());
+    let deadline = |v: &Value| v.get("activeDeadlineSeconds").and_then(Value::as_i64);
+    if let Some(was) = deadline(&before) {
+        let field = "spec.activeDeadlineSeconds";
+        match deadline(&new) {
+            Some(now) if now > was => {
+                let why = "must be less than or equal to previous value";
+                causes.push(Cause::invalid(field, &json!(now), why));
+                return;
+            }
+            Some(_) => {}
+            None => {
+                let why = "must not update from a positive integer to nil value";
+                causes.push(Cause::invalid(field, &Value::Null, why));
+            }
+        }
+    }
     // What may change: images, the deadline, more tolerations, gates gone.
     for kind in ["containers", "initContainers"] {
         let images: Vec<Value> = list(&before, &format!("/{kind}")).iter().map(|c| c.get("image").cloned().unwrap_or_default()).collect();

@@ -18,6 +18,13 @@ pub(crate) fn check(schema: &Schema, value: &Value) -> Result<(), String> {
     }
 }
 
+/// Whether a value does not fit, an entry that is there twice aside.
+pub(super) fn unfit(schema: &Schema, value: &Value) -> bool {
+    let mut errors = Vec::new();
+    walk(schema, value, "", &mut errors);
+    errors.iter().any(|e| !e.contains("duplicate entries for key"))
+}
+
 fn walk(schema: &Schema, value: &Value, path: &str, errors: &mut Vec<String>) {
     let mut wrong = |text: String| {
         errors.push(if path.is_empty() { text } else { format!("{path}: {text}") });

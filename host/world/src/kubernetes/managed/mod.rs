@@ -150,6 +150,11 @@ pub(crate) fn update(
         return;
     }
     let schema = typed(resource);
+    if check::unfit(&schema, &without_managed(new)) {
+        // The real server tells of nobody then, and goes on.
+        store::set(new, "managedFields", Value::Null);
+        return;
+    }
     let comparison = compare::compare(&schema, &without_managed(live), &without_managed(new));
     let mut changed = comparison.modified.union(&comparison.added);
     let mut removed = comparison.removed.clone();

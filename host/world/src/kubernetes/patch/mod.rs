@@ -43,7 +43,34 @@ pub(crate) fn json(target: &mut Value, patch: Value) -> Result<(), JsonError> {
     Ok(())
 }
 
-/// RFC 7396.
+/// RFC 7396. As the real server does, null takes a field away inside of lists too.
 pub(crate) fn merge(target: &mut Value, patch: &Value) {
-    json_patch::merge(target, patch);
+    let (Some(into), Some(from)) = (target.as_object_mut(), patch.as_object()) else {
+        *target = patch.clone();
+        return without_nulls(target);
+    };
+    for (key, value) in from {
+        match into.get_mut(key) {
+            _ if value.is_null() => {
+                into.remove(key);
+            }
+            Some(below) if value.is_object() => merge(below, value),
+            _ => {
+                let mut value = value.clone();
+                without_nulls(&mut value);
+                into.insert(key.clone(), value);
+            }
+        }
+    }
+}
+
+fn without_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, value| !value.is_null());
+            map.values_mut().for_each(without_nulls);
+        }
+        Value::Array(list) => list.iter_mut().for_each(without_nulls),
+        _ => {}
+    }
 }

@@ -82,6 +82,10 @@ fn field(schema: Option<&Schema>, target: &mut Map<String, Value>, key: &str, va
                 target.remove(key);
                 return Ok(());
             }
+            // A directive for what is not there says nothing.
+            if patch.contains_key("$patch") && !target.contains_key(key) {
+                return Ok(());
+            }
             let any = Schema::default();
             let below = target.entry(key).or_insert_with(|| Value::Object(Map::new()));
             if !below.is_object() {

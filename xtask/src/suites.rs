@@ -104,7 +104,8 @@ pub(crate) fn host(workspace: &Workspace, with_lab: bool) -> (Report, Vec<TestBi
             return (report, Vec::new());
         }
     };
-    let (end_to_end, unit): (Vec<_>, _) = binaries.into_iter().partition(|b| IN_THE_LAB.iter().any(|name| b.suite.starts_with(name)));
+    let (end_to_end, unit): (Vec<_>, _) =
+        binaries.into_iter().partition(|b| IN_THE_LAB.iter().any(|name| b.suite.starts_with(name)));
     run_tests(workspace, &mut report, &unit, |binary| Command::new(&binary.executable));
     let mut doc = workspace.cargo(["test", "--workspace", "--doc", "--locked"]);
     doc.args(excluded());

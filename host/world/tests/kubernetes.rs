@@ -184,8 +184,10 @@ async fn dependents_go_with_their_owner() {
     let owner = maps.create(&PostParams::default(), &config_map("owner")).await.unwrap();
     let mut dependent = config_map("dependent");
     dependent.metadata.owner_references = Some(
-        serde_json::from_value(json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner.uid()}]))
-            .unwrap(),
+        serde_json::from_value(
+            json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner.uid()}]),
+        )
+        .unwrap(),
     );
     maps.create(&PostParams::default(), &dependent).await.unwrap();
     maps.delete("owner", &DeleteParams::default()).await.unwrap();

@@ -98,7 +98,8 @@ impl Names {
 
     fn object(&mut self, map: &mut Map<String, Value>) {
         if map.contains_key("columnDefinitions") {
-            for column in map.get_mut("columnDefinitions").and_then(Value::as_array_mut).into_iter().flatten() {
+            for column in map.get_mut("columnDefinitions").and_then(Value::as_array_mut).into_iter().flatten()
+            {
                 if let Some(column) = column.as_object_mut() {
                     column.remove("description");
                 }
@@ -117,7 +118,9 @@ impl Names {
 
     fn text(&mut self, text: &str, key: &str) -> String {
         match key {
-            "resourceVersion" if !text.is_empty() && !text.starts_with('<') => return self.of("version", text),
+            "resourceVersion" if !text.is_empty() && !text.starts_with('<') => {
+                return self.of("version", text);
+            }
             "continue" if !text.is_empty() => return "<continue>".to_owned(),
             "cells" if AGE.is_match(text) => return "<age>".to_owned(),
             _ => {}
@@ -128,10 +131,11 @@ impl Names {
         let mut text = text.to_owned();
         for (kind, pattern) in PATTERNS.iter() {
             if pattern.is_match(&text) {
-                text = pattern.replace_all(&text, |found: &regex::Captures<'_>| {
-                    self.of(kind, found.get(0).map_or("", |m| m.as_str()))
-                })
-                .into_owned();
+                text = pattern
+                    .replace_all(&text, |found: &regex::Captures<'_>| {
+                        self.of(kind, found.get(0).map_or("", |m| m.as_str()))
+                    })
+                    .into_owned();
             }
         }
         if key == "message" {
@@ -146,7 +150,9 @@ impl Names {
 
 /// Of several causes the real server has no order.
 fn sort_causes(body: &mut Value) {
-    let Some(causes) = body.pointer_mut("/details/causes").and_then(Value::as_array_mut).filter(|c| c.len() > 1) else {
+    let Some(causes) =
+        body.pointer_mut("/details/causes").and_then(Value::as_array_mut).filter(|c| c.len() > 1)
+    else {
         return;
     };
     causes.sort_by_key(Value::to_string);

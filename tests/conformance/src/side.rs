@@ -124,7 +124,8 @@ impl Side {
     }
 
     async fn send(&self, ask: &Ask) -> Result<Answer> {
-        let response = self.client.send(self.request(ask)?).await.with_context(|| format!("no answer to {ask}"))?;
+        let response =
+            self.client.send(self.request(ask)?).await.with_context(|| format!("no answer to {ask}"))?;
         let code = response.status().as_u16();
         let mut warnings: Vec<String> = response
             .headers()
@@ -151,7 +152,9 @@ impl Side {
             self.known.insert("<continue>".to_owned(), encoded);
         }
         let items = body.get("items").and_then(Value::as_array);
-        if let (Some(_), Some(version)) = (items, body.pointer("/metadata/resourceVersion").and_then(Value::as_str)) {
+        if let (Some(_), Some(version)) =
+            (items, body.pointer("/metadata/resourceVersion").and_then(Value::as_str))
+        {
             self.known.entry(format!("<start:{plural}>")).or_insert_with(|| version.to_owned());
         }
         for object in items.into_iter().flatten().chain([body]) {

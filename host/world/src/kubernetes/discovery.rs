@@ -25,7 +25,12 @@ pub(crate) enum Document {
 
 /// Reviews: resources that are only created.
 const REVIEWS: [(&str, &str, &str, &str); 4] = [
-    ("authorization.k8s.io", "selfsubjectaccessreviews", "SelfSubjectAccessReview", "selfsubjectaccessreview"),
+    (
+        "authorization.k8s.io",
+        "selfsubjectaccessreviews",
+        "SelfSubjectAccessReview",
+        "selfsubjectaccessreview",
+    ),
     ("authorization.k8s.io", "selfsubjectrulesreviews", "SelfSubjectRulesReview", "selfsubjectrulesreview"),
     ("authorization.k8s.io", "subjectaccessreviews", "SubjectAccessReview", "subjectaccessreview"),
     ("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview", "selfsubjectreview"),
@@ -124,10 +129,16 @@ fn group_body(group: &str, versions: &[String]) -> Value {
 
 fn verbs(resource: &Resource) -> Vec<&'static str> {
     let all = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
-    all.into_iter().filter(|v| resource.behaviour != Behaviour::Namespace || *v != "deletecollection").collect()
+    all.into_iter()
+        .filter(|v| resource.behaviour != Behaviour::Namespace || *v != "deletecollection")
+        .collect()
 }
 
-fn of_version<'a>(registry: &'a Registry, group: &'a str, version: &'a str) -> impl Iterator<Item = &'a Arc<Resource>> {
+fn of_version<'a>(
+    registry: &'a Registry,
+    group: &'a str,
+    version: &'a str,
+) -> impl Iterator<Item = &'a Arc<Resource>> {
     registry.all().filter(move |r| r.group == group && r.version == version)
 }
 
@@ -249,7 +260,8 @@ fn openapi_v3_index(registry: &Registry) -> Value {
 /// Schemas and the paths that `kubectl` looks for: whether a PATCH can be validated by the server.
 fn openapi_v3(registry: &Registry, group: &str, version: &str) -> Option<Value> {
     let resources: Vec<_> = of_version(registry, group, version).collect();
-    let prefix = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
+    let prefix =
+        if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
     let (mut schemas, mut paths) = (Map::new(), Map::new());
     for resource in &resources {
         let kind = json!({"group": group, "version": version, "kind": resource.names.kind});
@@ -318,7 +330,8 @@ fn openapi_v2(registry: &Registry) -> Value {
     let text = registry.definitions.to_string().replace("#/components/schemas/", "#/definitions/");
     let mut definitions: Value = serde_json::from_str(&text).unwrap_or_default();
     for resource in registry.all() {
-        let kind = json!([{"group": resource.group, "version": resource.version, "kind": resource.names.kind}]);
+        let kind =
+            json!([{"group": resource.group, "version": resource.version, "kind": resource.names.kind}]);
         if let Some(map) = definitions.get_mut(&resource.schema_name).and_then(Value::as_object_mut) {
             map.insert("x-kubernetes-group-version-kind".to_owned(), kind);
         }

@@ -65,7 +65,11 @@ fn path_segment(text: &str) -> Vec<String> {
 /// What is wrong with a name of that kind.
 fn name(resource: &Resource, text: &str, prefix: bool) -> Vec<String> {
     // a prefix may end with a dash, which what follows makes whole
-    let text = if prefix { text.strip_suffix('-').map(|t| format!("{t}a")).unwrap_or_else(|| text.to_owned()) } else { text.to_owned() };
+    let text = if prefix {
+        text.strip_suffix('-').map(|t| format!("{t}a")).unwrap_or_else(|| text.to_owned())
+    } else {
+        text.to_owned()
+    };
     match resource.behaviour {
         Behaviour::Namespace | Behaviour::Service => label_name(&text),
         Behaviour::Other => path_segment(&text),

@@ -44,7 +44,9 @@ pub(crate) fn message(schema: &Schema, bytes: &[u8]) -> Result<Value, String> {
     let mut map = Map::new();
     for (number, wire) in fields(bytes).ok_or_else(malformed)? {
         let found = schema.properties.iter().find(|(_, f)| f.number == number);
-        let Some((name, field)) = found else { return Err(format!("field {number} of a message in protobuf")) };
+        let Some((name, field)) = found else {
+            return Err(format!("field {number} of a message in protobuf"));
+        };
         let schema = &*field.schema;
         match (&schema.items, &schema.additional, wire) {
             (Some(items), _, wire) => {

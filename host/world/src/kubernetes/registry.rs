@@ -136,7 +136,8 @@ impl Registry {
             }
             resource.typed = Arc::new(typed);
         }
-        resource.empty = serde_json::json!({"apiVersion": resource.api_version(), "kind": resource.names.kind});
+        resource.empty =
+            serde_json::json!({"apiVersion": resource.api_version(), "kind": resource.names.kind});
         if !resource.is_custom() {
             // An empty object fits every type.
             let _fits = clean(&resource.schema, &mut resource.empty, "", &mut Vec::new());
@@ -193,7 +194,8 @@ impl Registry {
         let versions = crd.pointer("/spec/versions").and_then(Value::as_array).into_iter().flatten();
         let versions: Vec<_> = versions.collect();
         let is = |version: &Value, key: &str| version.get(key).and_then(Value::as_bool).unwrap_or(false);
-        let name = |version: &Value| version.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let name =
+            |version: &Value| version.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
         let storage = versions.iter().find(|v| is(v, "storage")).map(|v| name(v)).unwrap_or_default();
         for version in versions.iter().filter(|v| is(v, "served")) {
             let raw = version.pointer("/schema/openAPIV3Schema").cloned().unwrap_or_default();

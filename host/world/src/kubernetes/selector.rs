@@ -43,6 +43,11 @@ impl Selector {
         self.labels.is_empty() && self.fields.is_empty()
     }
 
+    /// Whether it means one object at most.
+    pub(crate) fn is_of_one_name(&self) -> bool {
+        self.fields.iter().any(|f| f.path == "metadata.name" && f.equal)
+    }
+
     pub(crate) fn matches(&self, object: &Value) -> bool {
         let labels = meta(object, "labels");
         let value_of = |key: &str| labels.and_then(|l| l.get(key)).and_then(Value::as_str);
@@ -125,28 +130,54 @@ fn field(resource: &Resource, text: &str) -> Result<FieldIs, Status> {
         })?;
     let own: &[&str] = match resource.behaviour {
         Behaviour::Pod => &[
-            "spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName",
-            "spec.hostNetwork", "status.phase", "status.podIP", "status.podIPs", "status.nominatedNodeName",
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "spec.hostNetwork",
+            "status.phase",
+            "status.podIP",
+            "status.podIPs",
+            "status.nominatedNodeName",
         ],
         Behaviour::Node => &["spec.unschedulable"],
         Behaviour::Namespace => &["status.phase"],
         Behaviour::Secret => &["type"],
         Behaviour::Service => &["spec.clusterIP", "spec.type"],
         Behaviour::Event | Behaviour::NewEvent => &[
-            "involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid",
-            "involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath",
-            "reason", "reportingComponent", "source", "type", "regarding.kind", "regarding.namespace",
-            "regarding.name", "regarding.uid", "reportingController",
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "involvedObject.apiVersion",
+            "involvedObject.resourceVersion",
+            "involvedObject.fieldPath",
+            "reason",
+            "reportingComponent",
+            "source",
+            "type",
+            "regarding.kind",
+            "regarding.namespace",
+            "regarding.name",
+            "regarding.uid",
+            "reportingController",
         ],
         _ => &[],
     };
     let meta = ["metadata.name", "metadata.namespace"];
     if !meta.contains(&path) && !own.contains(&path) {
         let message = match resource.behaviour {
-            Behaviour::Pod | Behaviour::Event | Behaviour::Node | Behaviour::Namespace | Behaviour::Secret
-            | Behaviour::Service | Behaviour::NewEvent => format!("field label not supported: {path}"),
+            Behaviour::Pod
+            | Behaviour::Event
+            | Behaviour::Node
+            | Behaviour::Namespace
+            | Behaviour::Secret
+            | Behaviour::Service
+            | Behaviour::NewEvent => format!("field label not supported: {path}"),
             Behaviour::Custom => format!("field label not supported: {path}"),
-            _ => format!("{path:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""),
+            _ => format!(
+                "{path:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+            ),
         };
         return Err(Status::bad_request(message));
     }

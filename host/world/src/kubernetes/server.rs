@@ -145,7 +145,9 @@ fn form(headers: &HeaderMap, path: &str) -> Result<Form, Status> {
             None | Some("" | "Status") => return Ok(Form::Json),
             Some("Table") => return Ok(Form::Table),
             Some("PartialObjectMetadata" | "PartialObjectMetadataList") => return Ok(Form::Metadata),
-            Some("APIGroupDiscoveryList") if wanted.contains("v=v2;") || wanted.trim_end().ends_with("v=v2") => {
+            Some("APIGroupDiscoveryList")
+                if wanted.contains("v=v2;") || wanted.trim_end().ends_with("v=v2") =>
+            {
                 if matches!(path.trim_end_matches('/'), "/api" | "/apis") {
                     return Ok(Form::Discovery);
                 }
@@ -172,11 +174,17 @@ fn render(shared: &Arc<Shared>, reply: Reply, form: Form, asked: &Asked) -> Resp
             };
             answer(code, kind, &body)
         }
-        Reply::Text(code, text) => respond(code, "text/plain; charset=utf-8", Bytes::from_static(text.as_bytes())),
+        Reply::Text(code, text) => {
+            respond(code, "text/plain; charset=utf-8", Bytes::from_static(text.as_bytes()))
+        }
         Reply::Object { code, resource, object } => match form {
             Form::Table => {
                 let table = table::of(&resource, &[&object.value], &asked.include, asked.now);
-                answer(code, JSON, &table::whole(table, json!({"resourceVersion": object.text("resourceVersion")})))
+                answer(
+                    code,
+                    JSON,
+                    &table::whole(table, json!({"resourceVersion": object.text("resourceVersion")})),
+                )
             }
             Form::Metadata => answer(code, JSON, &table::partial(&object.value)),
             _ => respond(code, JSON, object.json()),
@@ -227,7 +235,11 @@ fn render_list(list: &ListReply, form: Form, asked: &Asked) -> Response<Body> {
         Form::Table => {
             let values: Vec<Value> = list.items.iter().map(|o| converted(&o.value)).collect();
             let values: Vec<&Value> = values.iter().collect();
-            answer(200, JSON, &table::whole(table::of(resource, &values, &asked.include, asked.now), metadata))
+            answer(
+                200,
+                JSON,
+                &table::whole(table::of(resource, &values, &asked.include, asked.now), metadata),
+            )
         }
         Form::Metadata => {
             let items: Vec<Value> = list.items.iter().map(|o| table::partial(&o.value)).collect();

@@ -13,11 +13,18 @@ impl Api {
     ///
     /// # Errors
     /// The address that it asks for is taken or out of range.
-    pub(crate) fn allocate(&mut self, value: &mut Value, old: Option<&Value>, dry_run: bool) -> Result<(), Status> {
+    pub(crate) fn allocate(
+        &mut self,
+        value: &mut Value,
+        old: Option<&Value>,
+        dry_run: bool,
+    ) -> Result<(), Status> {
         let name = meta(value, "name").and_then(Value::as_str).unwrap_or_default().to_owned();
         let Some(service) = self.registry.by_kind("", "Service") else { return Ok(()) };
         let Some(spec) = value.get_mut("spec").and_then(Value::as_object_mut) else { return Ok(()) };
-        let text = |spec: &Map<String, Value>, key: &str| spec.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text = |spec: &Map<String, Value>, key: &str| {
+            spec.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
         if text(spec, "type") == "ExternalName" {
             for key in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"] {
                 spec.remove(key);
@@ -33,7 +40,10 @@ impl Api {
                 }
             }
             // An address that is changed is to be refused by what it was changed to.
-            if same && text(spec, "clusterIP") != text(old, "clusterIP") && spec.get("clusterIPs") == old.get("clusterIPs") {
+            if same
+                && text(spec, "clusterIP") != text(old, "clusterIP")
+                && spec.get("clusterIPs") == old.get("clusterIPs")
+            {
                 let address = text(spec, "clusterIP");
                 spec.insert("clusterIPs".to_owned(), json!([address]));
             }
@@ -63,7 +73,9 @@ impl Api {
                     .replace("the provided network does not match the current range ", "provided IP is not in the valid range. The range of valid IPs is "));
                 }
                 Ok(address) if self.is_taken(address) => {
-                    return refuse(format!("failed to allocate IP {given}: provided IP is already allocated"));
+                    return refuse(format!(
+                        "failed to allocate IP {given}: provided IP is already allocated"
+                    ));
                 }
                 Ok(_) | Err(_) => {}
             }
@@ -75,14 +87,18 @@ impl Api {
             spec.entry("ipFamilies").or_insert_with(|| json!(["IPv4", "IPv6"]));
             spec.entry("ipFamilyPolicy").or_insert_with(|| "RequireDualStack".into());
         }
-        let affinity = text(spec, "sessionAffinity");
-        if address == "None" && affinity == "ClientIP" {
-            self.warnings.push("spec.SessionAffinity is ignored for headless services".to_owned());
-        }
         spec.entry("clusterIPs").or_insert_with(|| json!([address]));
         spec.entry("ipFamilies").or_insert_with(|| json!(["IPv4"]));
         spec.entry("ipFamilyPolicy").or_insert_with(|| "SingleStack".into());
         Ok(())
+    }
+
+    /// Says what of a valid Service is of no use.
+    pub(crate) fn warn_of(&mut self, service: &Value) {
+        let text = |path: &str| service.pointer(path).and_then(Value::as_str).unwrap_or_default();
+        if text("/spec/clusterIP") == "None" && text("/spec/sessionAffinity") == "ClientIP" {
+            self.warnings.push("spec.SessionAffinity is ignored for headless services".to_owned());
+        }
     }
 
     fn in_range(&self, address: Ipv4Addr) -> bool {
@@ -95,7 +111,10 @@ impl Api {
         let services = super::status::GroupResource { group: String::new(), resource: "services".to_owned() };
         let address = address.to_string();
         self.store.existing(&services).is_some_and(|table| {
-            table.objects.values().any(|o| o.value.pointer("/spec/clusterIP").and_then(Value::as_str) == Some(&*address))
+            table
+                .objects
+                .values()
+                .any(|o| o.value.pointer("/spec/clusterIP").and_then(Value::as_str) == Some(&*address))
         })
     }
 
@@ -118,7 +137,9 @@ fn ports_keep(spec: &mut Map<String, Value>, old: &Map<String, Value>) {
     let was: Vec<Value> = old.get("ports").and_then(Value::as_array).cloned().unwrap_or_default();
     let nodes = matches!(spec.get("type").and_then(Value::as_str), Some("NodePort" | "LoadBalancer"));
     for port in spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
-        let same = was.iter().find(|w| w.get("port") == port.get("port") && w.get("protocol") == port.get("protocol"));
+        let same = was
+            .iter()
+            .find(|w| w.get("port") == port.get("port") && w.get("protocol") == port.get("protocol"));
         let number = same.and_then(|w| w.get("nodePort")).cloned();
         if let (true, Some(map), Some(number)) = (nodes, port.as_object_mut(), number) {
             map.entry("nodePort").or_insert(number);

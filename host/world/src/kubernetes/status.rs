@@ -187,11 +187,11 @@ impl Status {
         Self::new(410, "Expired", message)
     }
 
-    pub(crate) fn unsupported_media_type(found: &str, accepted: &[&str]) -> Self {
-        let _ = found;
+    pub(crate) fn unsupported_media_type(accepted: &[&str]) -> Self {
         let list = accepted.join(", ");
-        let message =
-            format!("the body of the request was in an unknown format - accepted media types include: {list}");
+        let message = format!(
+            "the body of the request was in an unknown format - accepted media types include: {list}"
+        );
         Self::new(415, "UnsupportedMediaType", message)
     }
 
@@ -201,7 +201,11 @@ impl Status {
     }
 
     pub(crate) fn method_not_allowed() -> Self {
-        let mut status = Self::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource");
+        let mut status = Self::new(
+            405,
+            "MethodNotAllowed",
+            "the server does not allow this method on the requested resource",
+        );
         status.details = Some(json!({}));
         status
     }

@@ -42,7 +42,8 @@ impl Object {
     pub(crate) fn item_json(&self) -> Bytes {
         let make = || {
             let fields = self.value.as_object().into_iter().flatten();
-            let fields: BTreeMap<_, _> = fields.filter(|(k, _)| !matches!(k.as_str(), "apiVersion" | "kind")).collect();
+            let fields: BTreeMap<_, _> =
+                fields.filter(|(k, _)| !matches!(k.as_str(), "apiVersion" | "kind")).collect();
             Bytes::from(serde_json::to_vec(&fields).unwrap_or_default())
         };
         self.item.get_or_init(make).clone()
@@ -108,7 +109,12 @@ pub(crate) struct Table {
 
 impl Table {
     fn new() -> Self {
-        Self { objects: BTreeMap::new(), history: VecDeque::new(), forgotten: 0, changed: watch::channel(0).0 }
+        Self {
+            objects: BTreeMap::new(),
+            history: VecDeque::new(),
+            forgotten: 0,
+            changed: watch::channel(0).0,
+        }
     }
 
     /// Told of the version of each change.
@@ -126,13 +132,20 @@ impl Table {
     }
 
     /// Of a namespace, or of all for an empty one; from a key on, without the key itself.
-    pub(crate) fn range<'a>(&'a self, namespace: &'a str, after: Option<&Key>) -> impl Iterator<Item = &'a Arc<Object>> {
+    pub(crate) fn range<'a>(
+        &'a self,
+        namespace: &'a str,
+        after: Option<&Key>,
+    ) -> impl Iterator<Item = &'a Arc<Object>> {
         let start = match after {
             Some(key) => Bound::Excluded(key.clone()),
             None => Bound::Included((namespace.to_owned(), String::new())),
         };
         let all = namespace.is_empty();
-        self.objects.range((start, Bound::Unbounded)).take_while(move |(k, _)| all || k.0 == namespace).map(|(_, o)| o)
+        self.objects
+            .range((start, Bound::Unbounded))
+            .take_while(move |(k, _)| all || k.0 == namespace)
+            .map(|(_, o)| o)
     }
 }
 
@@ -153,7 +166,14 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn new(history: usize) -> Self {
-        Self { version: 1, tables: BTreeMap::new(), history, dependents: BTreeMap::new(), uids: BTreeMap::new(), noted: None }
+        Self {
+            version: 1,
+            tables: BTreeMap::new(),
+            history,
+            dependents: BTreeMap::new(),
+            uids: BTreeMap::new(),
+            noted: None,
+        }
     }
 
     /// The version of the newest write.
@@ -210,7 +230,8 @@ impl Store {
         self.uids.remove(before.uid());
         self.version += 1;
         let object = Arc::new(Object::new(self.version, before.value.clone()));
-        let change = Change { version: self.version, object: object.clone(), before: Some(before), deleted: true };
+        let change =
+            Change { version: self.version, object: object.clone(), before: Some(before), deleted: true };
         self.record(of, change);
         Some(object)
     }

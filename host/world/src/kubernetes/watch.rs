@@ -84,7 +84,11 @@ impl Watching {
             };
             let Some(changes) = changes else {
                 self.ended = true;
-                let status = Status::expired(format!("too old resource version: {} ({})", self.version, self.forgotten()));
+                let status = Status::expired(format!(
+                    "too old resource version: {} ({})",
+                    self.version,
+                    self.forgotten()
+                ));
                 return Some(line("ERROR", &status.body()));
             };
             if let Some(last) = changes.last() {
@@ -149,7 +153,9 @@ impl Watching {
                 "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "columnDefinitions": [],
                 "rows": [{"cells": [], "object": {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}}],
             }),
-            Form::Metadata => json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}),
+            Form::Metadata => {
+                json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
+            }
             _ => {
                 // an empty object of its type
                 let mut object = resource.empty.clone();

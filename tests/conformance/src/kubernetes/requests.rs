@@ -10,7 +10,8 @@ use crate::side::Ask;
 const JSON: &str = "application/json";
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
 const METADATA: &str = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io,application/json";
-const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json";
+const METADATA_LIST: &str =
+    "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json";
 
 /// A stream: in a namespace of its own, and with names of its own for what has no namespace.
 pub struct Requests {
@@ -43,7 +44,11 @@ impl Requests {
 
     /// A list of each kind: where the watches at the end begin.
     pub fn lists(&self) -> Vec<Ask> {
-        Kind::ALL.map(|kind| Self::ask(Method::GET, format!("{}?{}", self.collection(kind), self.mine(kind)), None)).into()
+        Kind::ALL
+            .map(|kind| {
+                Self::ask(Method::GET, format!("{}?{}", self.collection(kind), self.mine(kind)), None)
+            })
+            .into()
     }
 
     /// What happened to each kind since.
@@ -52,7 +57,10 @@ impl Requests {
         for kind in Kind::ALL {
             let (_, _, plural) = kind.names();
             let mine = self.mine(kind);
-            let path = format!("{}?watch=1&timeoutSeconds=1&resourceVersion=<start:{plural}>", self.collection(kind));
+            let path = format!(
+                "{}?watch=1&timeoutSeconds=1&resourceVersion=<start:{plural}>",
+                self.collection(kind)
+            );
             let selected = if mine.is_empty() { "labelSelector=app%3Dx".to_owned() } else { mine };
             all.push(Self::ask(Method::GET, format!("{path}&{selected}"), None));
             if kind.namespaced() {
@@ -93,7 +101,9 @@ impl Requests {
 
     /// Few, so that requests meet.
     fn names(&self, kind: Kind) -> Vec<String> {
-        ["a", "b", "c"].map(|name| if kind.namespaced() { name.to_owned() } else { format!("{}-{name}", self.own) }).into()
+        ["a", "b", "c"]
+            .map(|name| if kind.namespaced() { name.to_owned() } else { format!("{}-{name}", self.own) })
+            .into()
     }
 
     fn name(&mut self, kind: Kind) -> String {
@@ -160,7 +170,11 @@ impl Requests {
             all.push(self.random.of(&["fieldManager=alice", "fieldManager=bob"]));
         }
         if self.random.one_in(6) {
-            all.push(self.random.of(&["fieldValidation=Strict", "fieldValidation=Ignore", "fieldValidation=Warn"]));
+            all.push(self.random.of(&[
+                "fieldValidation=Strict",
+                "fieldValidation=Ignore",
+                "fieldValidation=Warn",
+            ]));
         }
         if all.is_empty() { String::new() } else { format!("?{}", all.join("&")) }
     }
@@ -227,13 +241,29 @@ impl Requests {
     fn list(&mut self, kind: Kind) -> Ask {
         let mut query = vec![self.mine(kind)];
         if kind.namespaced() && self.random.one_in(2) {
-            query.push(format!("labelSelector={}", self.random.of(&[
-                "app%3Dx", "app%21%3Dx", "app", "%21app", "app+in+(x,y),tier", "app+notin+(x)", "tier%3E5", "tier%3C5", "app%3D%3Dy",
-            ])));
+            query.push(format!(
+                "labelSelector={}",
+                self.random.of(&[
+                    "app%3Dx",
+                    "app%21%3Dx",
+                    "app",
+                    "%21app",
+                    "app+in+(x,y),tier",
+                    "app+notin+(x)",
+                    "tier%3E5",
+                    "tier%3C5",
+                    "app%3D%3Dy",
+                ])
+            ));
         }
         if self.random.one_in(4) {
             let selector = match kind {
-                Kind::Pod => self.random.of(&["status.phase%3DPending", "spec.nodeName%3D", "metadata.name%3Da", "spec.restartPolicy%21%3DAlways"]),
+                Kind::Pod => self.random.of(&[
+                    "status.phase%3DPending",
+                    "spec.nodeName%3D",
+                    "metadata.name%3Da",
+                    "spec.restartPolicy%21%3DAlways",
+                ]),
                 Kind::Namespace => self.random.of(&["status.phase%3DActive", "metadata.name%21%3Dx"]),
                 _ => self.random.of(&["metadata.name%3Da", "metadata.name%21%3Db"]),
             };
@@ -244,7 +274,10 @@ impl Requests {
         }
         let accept = if self.random.one_in(5) { self.random.of(&[TABLE, METADATA_LIST]) } else { JSON };
         query.retain(|q| !q.is_empty());
-        Ask { accept, ..Self::ask(Method::GET, format!("{}?{}", self.collection(kind), query.join("&")), None) }
+        Ask {
+            accept,
+            ..Self::ask(Method::GET, format!("{}?{}", self.collection(kind), query.join("&")), None)
+        }
     }
 
     fn key(&self, kind: Kind, name: &str) -> String {
@@ -280,10 +313,17 @@ impl Requests {
     fn change(&mut self, kind: Kind) -> Value {
         let mut change = match self.random.below(4) {
             0 => json!({"metadata": {"labels": labels(&mut self.random)}}),
-            1 => json!({"metadata": {"labels": {"app": null}, "annotations": self.random.of(&[json!({"n": "1"}), Value::Null])}}),
+            1 => {
+                json!({"metadata": {"labels": {"app": null}, "annotations": self.random.of(&[json!({"n": "1"}), Value::Null])}})
+            }
             2 => kind.content(&mut self.random),
             _ => {
-                let list = self.random.of(&[Value::Null, json!([]), json!(["t.dev/a"]), json!(["t.dev/b", "t.dev/c"])]);
+                let list = self.random.of(&[
+                    Value::Null,
+                    json!([]),
+                    json!(["t.dev/a"]),
+                    json!(["t.dev/b", "t.dev/c"]),
+                ]);
                 json!({"metadata": {"finalizers": list}})
             }
         };
@@ -294,8 +334,14 @@ impl Requests {
             }
         }
         // Whether something empty is a change of a custom resource hangs on the second that it is written in.
-        if let Some(metadata) = change.get_mut("metadata").and_then(Value::as_object_mut).filter(|_| kind.custom()) {
+        if let Some(metadata) =
+            change.get_mut("metadata").and_then(Value::as_object_mut).filter(|_| kind.custom())
+        {
             metadata.retain(|_, value| *value != json!({}) && *value != json!([]));
+        }
+        if kind == Kind::Pod && change.pointer("/metadata/finalizers").is_some() {
+            // a controller tells of a Pod that goes and is on no node
+            change = json!({"metadata": {"labels": {"tier": "3"}}});
         }
         if kind == Kind::Pod {
             // what may not change is tried too, seldom
@@ -336,7 +382,10 @@ impl Requests {
             json!([{"op": "move", "from": "/metadata/labels/tier", "path": "/metadata/labels/app"}]),
         ]);
         let path = format!("{}{}", self.one(kind), self.parameters());
-        Ask { content_type: "application/json-patch+json", ..Self::ask(Method::PATCH, path, Some(operations)) }
+        Ask {
+            content_type: "application/json-patch+json",
+            ..Self::ask(Method::PATCH, path, Some(operations))
+        }
     }
 
     fn strategic(&mut self, kind: Kind) -> Ask {
@@ -350,9 +399,11 @@ impl Requests {
             Kind::Pod => self.random.of(&[
                 json!({"spec": {"containers": [{"name": "one", "image": "k"}]}}),
                 json!({"spec": {"$setElementOrder/containers": [{"name": "one"}], "containers": [{"name": "one", "image": "l"}]}}),
+                json!({"spec": {"activeDeadlineSeconds": 60}}),
+            ]),
+            Kind::Lease if self.random.one_in(2) => self.random.of(&[
                 json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["t.dev/a"]}}),
                 json!({"metadata": {"finalizers": ["t.dev/b"]}}),
-                json!({"spec": {"activeDeadlineSeconds": 60}}),
             ]),
             Kind::ConfigMap => self.random.of(&[
                 json!({"data": {"a": "9", "b": null}}),
@@ -362,13 +413,17 @@ impl Requests {
             _ => self.change(kind),
         };
         let path = format!("{}{}", self.one(kind), self.parameters());
-        Ask { content_type: "application/strategic-merge-patch+json", ..Self::ask(Method::PATCH, path, Some(patch)) }
+        Ask {
+            content_type: "application/strategic-merge-patch+json",
+            ..Self::ask(Method::PATCH, path, Some(patch))
+        }
     }
 
     fn apply(&mut self, kind: Kind) -> Ask {
         let name = self.name(kind);
         let mut object = self.object(kind, &name);
-        if kind == Kind::Pod && self.random.one_in(2)
+        if kind == Kind::Pod
+            && self.random.one_in(2)
             && let Some(map) = object.as_object_mut()
         {
             map.insert("spec".to_owned(), json!({"schedulerName": "nobody", "automountServiceAccountToken": false, "containers": [{"name": "one", "image": self.random.of(&["i", "m"])}]}));
@@ -434,7 +489,8 @@ impl Requests {
     }
 
     fn status(&mut self, kind: Kind) -> Ask {
-        let kind = if kind.status() { kind } else { self.random.of(&[Kind::Widget, Kind::CloudMapping, Kind::Pod]) };
+        let kind =
+            if kind.status() { kind } else { self.random.of(&[Kind::Widget, Kind::CloudMapping, Kind::Pod]) };
         let name = self.name(kind);
         let status = kind.status_content(&mut self.random);
         let path = format!("{}/{name}/status{}", self.collection(kind), self.parameters());
@@ -451,7 +507,10 @@ impl Requests {
                 }
                 Self::ask(Method::PUT, path, Some(object))
             }
-            _ => Ask { content_type: "application/merge-patch+json", ..Self::ask(Method::PATCH, path, Some(patch)) },
+            _ => Ask {
+                content_type: "application/merge-patch+json",
+                ..Self::ask(Method::PATCH, path, Some(patch))
+            },
         }
     }
 }

@@ -17,7 +17,7 @@ impl Api {
         }
         let dry_run = call.dry_run()?;
         let value = self.decode(call, target)?;
-        let mut value = self.prepare(call, target, value)?;
+        let mut value = self.prepare(target, value)?;
         // PUT and apply, which make objects too, leave these as they are.
         for field in ["deletionTimestamp", "deletionGracePeriodSeconds"] {
             set(&mut value, field, Value::Null);
@@ -27,8 +27,7 @@ impl Api {
     }
 
     /// Namespace and name, as the path has them.
-    pub(super) fn prepare(&mut self, call: &Call<'_>, target: &Target, mut value: Value) -> Result<Value, Status> {
-        let _ = call;
+    pub(super) fn prepare(&mut self, target: &Target, mut value: Value) -> Result<Value, Status> {
         if target.resource.namespaced {
             let found = meta(&value, "namespace").and_then(Value::as_str).unwrap_or_default();
             if !found.is_empty() && found != target.namespace {
@@ -86,6 +85,9 @@ impl Api {
         if !causes.is_empty() {
             return Err(Status::invalid(&resource.group_kind(), &name, &causes));
         }
+        if resource.behaviour == Behaviour::Service {
+            self.warn_of(&value);
+        }
         convert::to_storage(resource, &mut value);
         let table = resource.table();
         if let Some(there) = self.store.get(&table, &target.namespace, &name) {
@@ -104,7 +106,13 @@ impl Api {
     }
 
     /// Everything that is wrong with an object beside its metadata.
-    pub(super) fn wrong(&self, target: &Target, value: &Value, old: Option<&Value>, metadata: &[Cause]) -> Vec<Cause> {
+    pub(super) fn wrong(
+        &self,
+        target: &Target,
+        value: &Value,
+        old: Option<&Value>,
+        metadata: &[Cause],
+    ) -> Vec<Cause> {
         let resource = &target.resource;
         match resource.behaviour {
             Behaviour::Custom if target.subresource == "status" => {
@@ -160,7 +168,8 @@ impl Api {
                 let name = meta(value, "name").cloned().unwrap_or_default();
                 if let Some(map) = value.as_object_mut() {
                     let spec = map.entry("spec").or_insert_with(|| json!({}));
-                    let has = spec.pointer("/finalizers").and_then(Value::as_array).is_some_and(|f| !f.is_empty());
+                    let has =
+                        spec.pointer("/finalizers").and_then(Value::as_array).is_some_and(|f| !f.is_empty());
                     if !has {
                         *spec = json!({"finalizers": ["kubernetes"]});
                     }
@@ -197,7 +206,6 @@ impl Api {
     pub(super) fn after_write(&mut self, target: &Target, object: &Object) {
         if target.resource.behaviour == Behaviour::Crd {
             self.registry.define(&object.value);
-            self.kinds_changed += 1;
         }
     }
 

@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::{Api, Call, Target};
-use crate::kubernetes::{builtin, protobuf};
 use crate::kubernetes::schema::{Unknown, clean, default, prune, prune_nulls};
 use crate::kubernetes::status::{Cause, Status};
+use crate::kubernetes::{builtin, protobuf};
 
 const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
@@ -20,7 +20,8 @@ fn from_protobuf(call: &Call<'_>, target: &Target) -> Result<Value, Status> {
     let Some((version, kind, raw)) = protobuf::envelope(call.body) else {
         return Err(Status::bad_request("the body is no object in protobuf"));
     };
-    let mut value = protobuf::message(&target.resource.schema, raw).map_err(|what| Status::not_modelled(&what))?;
+    let mut value =
+        protobuf::message(&target.resource.schema, raw).map_err(|what| Status::not_modelled(&what))?;
     if let Some(map) = value.as_object_mut() {
         map.insert("apiVersion".to_owned(), version.into());
         map.insert("kind".to_owned(), kind.into());
@@ -40,7 +41,7 @@ impl Api {
                 true => &["application/json", "application/yaml"],
                 false => &["application/json", "application/yaml", PROTOBUF],
             };
-            return Err(Status::unsupported_media_type(call.content_type, accepted));
+            return Err(Status::unsupported_media_type(accepted));
         }
         let kind = &target.resource.names.kind;
         let value: Value = match protobuf {
@@ -83,7 +84,12 @@ impl Api {
     ///
     /// # Errors
     /// A value of the wrong type; with `fieldValidation=Strict` also an unknown field.
-    pub(super) fn settle(&mut self, call: &Call<'_>, target: &Target, mut value: Value) -> Result<Value, Status> {
+    pub(super) fn settle(
+        &mut self,
+        call: &Call<'_>,
+        target: &Target,
+        mut value: Value,
+    ) -> Result<Value, Status> {
         let resource = &target.resource;
         if let Some(map) = value.as_object_mut() {
             map.insert("apiVersion".to_owned(), resource.api_version().into());
@@ -99,7 +105,8 @@ impl Api {
             }
             default(&resource.schema, &mut value);
         } else {
-            clean(&resource.schema, &mut value, "", &mut unknown).map_err(|e| self.cannot_handle(target, &e))?;
+            clean(&resource.schema, &mut value, "", &mut unknown)
+                .map_err(|e| self.cannot_handle(target, &e))?;
             builtin::set_defaults(resource.behaviour, &mut value);
         }
         self.report_unknown(call, target, &unknown)?;
@@ -111,7 +118,12 @@ impl Api {
         Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
     }
 
-    pub(super) fn report_unknown(&mut self, call: &Call<'_>, target: &Target, unknown: &Unknown) -> Result<(), Status> {
+    pub(super) fn report_unknown(
+        &mut self,
+        call: &Call<'_>,
+        target: &Target,
+        unknown: &Unknown,
+    ) -> Result<(), Status> {
         if unknown.is_empty() {
             return Ok(());
         }

@@ -49,7 +49,11 @@ impl Options {
             let among = ["Foreground", "Background", "Orphan"];
             if !among.contains(&&**policy) {
                 let value = Value::from(policy.as_str());
-                let cause = Cause::not_supported("propagationPolicy", &value, &["Foreground", "Background", "Orphan", "nil"]);
+                let cause = Cause::not_supported(
+                    "propagationPolicy",
+                    &value,
+                    &["Foreground", "Background", "Orphan", "nil"],
+                );
                 return Err(Status::invalid(&options_kind("DeleteOptions"), "", &[cause]));
             }
             if options.orphan.is_some() {
@@ -112,7 +116,13 @@ impl Api {
             // as it was before
             items.push(object);
         }
-        Ok(Reply::List(ListReply { resource: target.resource.clone(), items, version, next: None, remaining: None }))
+        Ok(Reply::List(ListReply {
+            resource: target.resource.clone(),
+            items,
+            version,
+            next: None,
+            remaining: None,
+        }))
     }
 
     pub(super) fn delete_one(
@@ -132,7 +142,9 @@ impl Api {
                     Grace::Over => {}
                     Grace::Until(seconds) => {
                         set_finalizers(&mut value, options);
-                        let held = meta(&value, "finalizers").and_then(Value::as_array).is_some_and(|f| !f.is_empty());
+                        let held = meta(&value, "finalizers")
+                            .and_then(Value::as_array)
+                            .is_some_and(|f| !f.is_empty());
                         let kept = self.keep(target, object, value, options);
                         return Ok(match kept {
                             // It was told of as going, and goes.
@@ -201,7 +213,9 @@ fn check_preconditions(target: &Target, object: &Object, options: &Options) -> R
         Err(Status::conflict(&kind, &target.name, &why))
     };
     match (&options.uid, &options.version) {
-        (Some(uid), _) if uid != object.uid() => conflict("UID", uid, object.uid(), "deleted and then recreated"),
+        (Some(uid), _) if uid != object.uid() => {
+            conflict("UID", uid, object.uid(), "deleted and then recreated")
+        }
         (_, Some(version)) if version != object.text("resourceVersion") => {
             conflict("ResourceVersion", version, object.text("resourceVersion"), "modified")
         }

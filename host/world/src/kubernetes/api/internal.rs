@@ -49,10 +49,15 @@ impl Api {
     ///
     /// # Errors
     /// As for a client.
-    pub(crate) fn make_at(&mut self, target: &Target, value: Value, now: Timestamp) -> Result<Arc<Object>, Status> {
+    pub(crate) fn make_at(
+        &mut self,
+        target: &Target,
+        value: Value,
+        now: Timestamp,
+    ) -> Result<Arc<Object>, Status> {
         let call = call(now);
         let value = self.settle(&call, target, value)?;
-        let value = self.prepare(&call, target, value)?;
+        let value = self.prepare(target, value)?;
         self.insert(&call, target, value, MANAGER, false)
     }
 

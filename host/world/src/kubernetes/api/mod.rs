@@ -68,7 +68,8 @@ impl Call<'_> {
             "" => Ok(false),
             "All" => Ok(true),
             other => {
-                let cause = super::status::Cause::not_supported("dryRun", &serde_json::json!([other]), &["All"]);
+                let cause =
+                    super::status::Cause::not_supported("dryRun", &serde_json::json!([other]), &["All"]);
                 let kind = match *self.method {
                     Method::POST => "CreateOptions",
                     Method::PUT => "UpdateOptions",
@@ -93,9 +94,17 @@ pub(crate) enum Reply {
     Json(u16, Value),
     Text(u16, &'static str),
     /// An object, and of which kind.
-    Object { code: u16, resource: Arc<Resource>, object: Arc<Object> },
+    Object {
+        code: u16,
+        resource: Arc<Resource>,
+        object: Arc<Object>,
+    },
     /// An object that is not stored.
-    Shown { code: u16, resource: Arc<Resource>, value: Value },
+    Shown {
+        code: u16,
+        resource: Arc<Resource>,
+        value: Value,
+    },
     List(ListReply),
     Watch(WatchStart),
 }
@@ -128,8 +137,6 @@ pub(crate) struct Api {
     pub(crate) warnings: Vec<String>,
     /// Pods that wait for the end of their grace.
     pub(crate) ending: BTreeMap<super::store::Key, Timestamp>,
-    /// Counts changes of kinds, for discovery's cache.
-    pub(crate) kinds_changed: u64,
 }
 
 impl Api {
@@ -142,7 +149,6 @@ impl Api {
             services,
             warnings: Vec::new(),
             ending: BTreeMap::new(),
-            kinds_changed: 0,
         }
     }
 
@@ -167,7 +173,7 @@ impl Api {
         let named = !target.name.is_empty();
         match (call.method, named) {
             (&Method::GET, true) if call.flag("watch") => self.watch(call, &target),
-            (&Method::GET, true) => self.get(call, &target),
+            (&Method::GET, true) => self.get(&target),
             (&Method::GET, false) if call.flag("watch") => self.watch(call, &target),
             (&Method::GET, false) => self.list(call, &target),
             (&Method::POST, false) => self.create(call, &target),

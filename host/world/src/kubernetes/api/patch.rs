@@ -15,13 +15,13 @@ impl Api {
             "application/apply-patch+yaml" => return self.apply(call, target, call.dry_run()?),
             "application/json-patch+json" | "application/merge-patch+json" => {}
             "application/strategic-merge-patch+json" if !target.resource.is_custom() => {}
-            other => {
+            _ => {
                 let mut accepted = vec!["application/json-patch+json", "application/merge-patch+json"];
                 if !target.resource.is_custom() {
                     accepted.push("application/strategic-merge-patch+json");
                 }
                 accepted.push("application/apply-patch+yaml");
-                return Err(Status::unsupported_media_type(other, &accepted));
+                return Err(Status::unsupported_media_type(&accepted));
             }
         }
         let dry_run = call.dry_run()?;
@@ -66,12 +66,12 @@ impl Api {
     fn apply(&mut self, call: &Call<'_>, target: &Target, dry_run: bool) -> Result<Reply, Status> {
         let manager = call.parameter("fieldManager");
         if manager.is_empty() {
-            let cause = crate::kubernetes::status::Cause::required("fieldManager", "is required for apply patch");
+            let cause =
+                crate::kubernetes::status::Cause::required("fieldManager", "is required for apply patch");
             return Err(Status::invalid(&super::options_kind("PatchOptions"), "", &[cause]));
         }
-        let mut applied: Value = serde_json::from_slice(call.body).map_err(|_| {
-            Status::not_modelled("bodies of server-side apply in YAML that is not JSON too")
-        })?;
+        let mut applied: Value = serde_json::from_slice(call.body)
+            .map_err(|_| Status::not_modelled("bodies of server-side apply in YAML that is not JSON too"))?;
         let sent = applied.clone();
         self.check_applied(target, &mut applied)?;
         Self::fits(target, &sent)?;
@@ -87,7 +87,9 @@ impl Api {
         }
         let uid = meta(&applied, "uid").and_then(Value::as_str).unwrap_or_default();
         if live.is_none() && !uid.is_empty() {
-            let why = "uid mismatch: the provided object specified uid ".to_owned() + uid + ", and no existing object was found";
+            let why = "uid mismatch: the provided object specified uid ".to_owned()
+                + uid
+                + ", and no existing object was found";
             return Err(Status::conflict(&resource.group_resource(), &target.name, &why));
         }
         let of = Applied {

@@ -32,8 +32,7 @@ pub(crate) struct WatchStart {
 }
 
 impl Api {
-    pub(super) fn get(&mut self, call: &Call<'_>, target: &Target) -> Result<Reply, Status> {
-        let _ = call;
+    pub(super) fn get(&self, target: &Target) -> Result<Reply, Status> {
         let object = self.find(target)?;
         Ok(self.shown(200, target, object))
     }
@@ -66,14 +65,19 @@ impl Api {
         let mut items = Vec::new();
         let (mut next, mut remaining) = (None, None);
         if let Some(stored) = self.store.existing(&table) {
-            let mut matching = stored.range(&target.namespace, after.as_ref()).filter(|o| selector.matches(&o.value));
+            let mut matching =
+                stored.range(&target.namespace, after.as_ref()).filter(|o| selector.matches(&o.value));
             if limit == 0 {
                 items.extend(matching.cloned());
             } else {
                 items.extend(matching.by_ref().take(limit).cloned());
                 // There is more if there are objects at all, selected or not.
-                let last = items.last().map(|last: &Arc<Object>| last.key()).filter(|_| items.len() == limit);
-                let rest = last.as_ref().map_or(0, |last| stored.range(&target.namespace, Some(last)).count());
+                let last = items
+                    .last()
+                    .map(|last: &Arc<Object>| last.key())
+                    .filter(|_| items.len() == limit && !selector.is_of_one_name());
+                let rest =
+                    last.as_ref().map_or(0, |last| stored.range(&target.namespace, Some(last)).count());
                 if rest > 0 {
                     next = last.map(|last| token(version, &last));
                     remaining = selector.is_empty().then_some(rest);
@@ -133,7 +137,9 @@ impl Api {
             return Err(too_large(asked, now));
         }
         let initial = match from_start {
-            true => table.range(&target.namespace, None).filter(|o| selector.matches(&o.value)).cloned().collect(),
+            true => {
+                table.range(&target.namespace, None).filter(|o| selector.matches(&o.value)).cloned().collect()
+            }
             false => Vec::new(),
         };
         let version = if from_start || asked == 0 { now } else { asked };
@@ -203,7 +209,11 @@ fn refuse(causes: &[Cause]) -> Result<(), Status> {
 }
 
 fn invalid_version(text: &str) -> Status {
-    let cause = Cause::invalid("resourceVersion", &Value::from(text), &format!("strconv.ParseUint: parsing {text:?}: invalid syntax"));
+    let cause = Cause::invalid(
+        "resourceVersion",
+        &Value::from(text),
+        &format!("strconv.ParseUint: parsing {text:?}: invalid syntax"),
+    );
     let kind = GroupResource { group: String::new(), resource: String::new() };
     let mut status = Status::invalid(&kind, "", &[cause]);
     status.details = None;

@@ -23,7 +23,9 @@ pub(super) fn review(call: &Call<'_>, kind: &str) -> Result<Reply, Status> {
             "resourceRules": [{"verbs": everything, "apiGroups": everything, "resources": everything}],
             "nonResourceRules": [{"verbs": everything, "nonResourceURLs": everything}],
         }),
-        "SelfSubjectReview" => json!({"userInfo": {"username": "admin", "groups": ["system:masters", "system:authenticated"]}}),
+        "SelfSubjectReview" => {
+            json!({"userInfo": {"username": "admin", "groups": ["system:masters", "system:authenticated"]}})
+        }
         _ => json!({"allowed": true}),
     };
     if let Some(map) = body.as_object_mut() {

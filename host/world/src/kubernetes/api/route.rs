@@ -84,7 +84,9 @@ pub(crate) fn parse(registry: &Registry, path: &str) -> Route {
         ["apis"] => document(Document::Groups),
         ["openapi", "v2"] => document(Document::OpenApiV2),
         ["openapi", "v3"] => document(Document::OpenApiV3),
-        ["openapi", "v3", "api", version] => document(Document::OpenApiV3Of(String::new(), (*version).to_owned())),
+        ["openapi", "v3", "api", version] => {
+            document(Document::OpenApiV3Of(String::new(), (*version).to_owned()))
+        }
         ["openapi", "v3", "apis", group, version] => {
             document(Document::OpenApiV3Of((*group).to_owned(), (*version).to_owned()))
         }
@@ -119,7 +121,9 @@ fn object(registry: &Registry, group: &str, version: &str, rest: &[&str]) -> Rou
         }
         [] => return Route::Unknown,
     };
-    if let Some((_, _, kind)) = REVIEWS.iter().find(|(g, p, _)| *g == group && *p == plural && version == "v1") {
+    if let Some((_, _, kind)) =
+        REVIEWS.iter().find(|(g, p, _)| *g == group && *p == plural && version == "v1")
+    {
         return Route::Review(kind);
     }
     let Some(resource) = registry.get(group, version, plural) else {
@@ -129,7 +133,9 @@ fn object(registry: &Registry, group: &str, version: &str, rest: &[&str]) -> Rou
             false => Route::Unknown,
         };
     };
-    if !resource.namespaced && !namespace.is_empty() || resource.namespaced && namespace.is_empty() && !name.is_empty() {
+    if !resource.namespaced && !namespace.is_empty()
+        || resource.namespaced && namespace.is_empty() && !name.is_empty()
+    {
         return Route::Unknown;
     }
     let known = match subresource {

@@ -82,6 +82,9 @@ impl Api {
             causes.sort_by_key(|c: &Cause| !c.field.starts_with("metadata"));
             return Err(Status::invalid(&resource.group_kind(), &target.name, &causes));
         }
+        if resource.behaviour == Behaviour::Service && target.subresource.is_empty() {
+            self.warn_of(&value);
+        }
         set(&mut value, "resourceVersion", old.meta("resourceVersion").cloned().unwrap_or_default());
         convert::to_storage(resource, &mut value);
         let table = resource.table();
@@ -105,7 +108,13 @@ impl Api {
         Ok(object)
     }
 
-    fn check_version(&self, target: &Target, value: &Value, old: &Object, dry_run: bool) -> Result<(), Status> {
+    fn check_version(
+        &self,
+        target: &Target,
+        value: &Value,
+        old: &Object,
+        dry_run: bool,
+    ) -> Result<(), Status> {
         let resource = &target.resource;
         let text = |field: &str| meta(value, field).and_then(Value::as_str).unwrap_or_default();
         let uid = text("uid");
@@ -124,7 +133,8 @@ impl Api {
             }
             version if version == old.text("resourceVersion") => Ok(()),
             version if version.parse::<u64>().is_err() => {
-                let cause = Cause::invalid("metadata.resourceVersion", &Value::from(version), "must be numeric");
+                let cause =
+                    Cause::invalid("metadata.resourceVersion", &Value::from(version), "must be numeric");
                 Err(Status::invalid(&resource.group_kind(), &target.name, &[cause]))
             }
             _ => Err(Status::modified(&resource.group_resource(), &target.name)),
@@ -154,12 +164,12 @@ fn needs_version(resource: &Resource) -> bool {
 
 /// Name and namespace must be those of the path.
 fn place(target: &Target, value: &mut Value) -> Result<(), Status> {
-    let text = |value: &Value, field: &str| meta(value, field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text = |value: &Value, field: &str| {
+        meta(value, field).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
     let (name, namespace) = (text(value, "name"), text(value, "namespace"));
     if name.is_empty() {
-        return Err(Status::bad_request(
-            "name must be provided",
-        ));
+        return Err(Status::bad_request("name must be provided"));
     }
     if name != target.name {
         let url = &target.name;
@@ -231,7 +241,9 @@ fn carry_over(resource: &Resource, subresource: &str, value: &mut Value, old: &V
             keep(value, "spec");
             if resource.behaviour == Behaviour::Pod {
                 let quality = old.pointer("/status/qosClass").cloned();
-                if let (Some(status), Some(quality)) = (value.get_mut("status").and_then(Value::as_object_mut), quality) {
+                if let (Some(status), Some(quality)) =
+                    (value.get_mut("status").and_then(Value::as_object_mut), quality)
+                {
                     status.entry("qosClass").or_insert(quality);
                 }
                 for field in ["ownerReferences", "deletionTimestamp"] {
@@ -302,13 +314,10 @@ impl Api {
         key: &crate::kubernetes::store::Key,
     ) -> Option<Arc<Object>> {
         let gone = self.store.remove(table, key)?;
-        match resource.behaviour {
-            Behaviour::Crd => {
-                let text = |path: &str| gone.value.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
-                self.registry.forget(&text("/spec/group"), &text("/spec/names/plural"));
-                self.kinds_changed += 1;
-            }
-            _ => {}
+        if resource.behaviour == Behaviour::Crd {
+            let text =
+                |path: &str| gone.value.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+            self.registry.forget(&text("/spec/group"), &text("/spec/names/plural"));
         }
         Some(gone)
     }

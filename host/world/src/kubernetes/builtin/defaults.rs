@@ -12,7 +12,10 @@ fn fill(map: &mut Map<String, Value>, key: &str, value: impl Into<Value>) {
     }
 }
 
-fn list_mut<'a>(map: &'a mut Map<String, Value>, key: &str) -> impl Iterator<Item = &'a mut Map<String, Value>> {
+fn list_mut<'a>(
+    map: &'a mut Map<String, Value>,
+    key: &str,
+) -> impl Iterator<Item = &'a mut Map<String, Value>> {
     map.get_mut(key).and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut)
 }
 
@@ -142,7 +145,12 @@ fn container(container: &mut Map<String, Value>, host: bool) {
     }
     for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
         if let Some(probe) = container.get_mut(probe).and_then(Value::as_object_mut) {
-            for (key, value) in [("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1), ("failureThreshold", 3)] {
+            for (key, value) in [
+                ("timeoutSeconds", 1),
+                ("periodSeconds", 10),
+                ("successThreshold", 1),
+                ("failureThreshold", 3),
+            ] {
                 fill(probe, key, value);
             }
             if let Some(get) = probe.get_mut("httpGet").and_then(Value::as_object_mut) {
@@ -152,7 +160,9 @@ fn container(container: &mut Map<String, Value>, host: bool) {
         }
     }
     for variable in list_mut(container, "env") {
-        if let Some(field) = variable.get_mut("valueFrom").and_then(|v| v.get_mut("fieldRef")).and_then(Value::as_object_mut) {
+        if let Some(field) =
+            variable.get_mut("valueFrom").and_then(|v| v.get_mut("fieldRef")).and_then(Value::as_object_mut)
+        {
             fill(field, "apiVersion", "v1");
         }
     }
@@ -218,9 +228,9 @@ pub(crate) fn pod_status(spec: Option<&Value>) -> Value {
 
 /// Guaranteed, Burstable or BestEffort.
 fn quality(spec: Option<&Value>) -> &'static str {
-    let containers = ["containers", "initContainers"].into_iter().flat_map(|kind| {
-        spec.and_then(|s| s.get(kind)).and_then(Value::as_array).into_iter().flatten()
-    });
+    let containers = ["containers", "initContainers"]
+        .into_iter()
+        .flat_map(|kind| spec.and_then(|s| s.get(kind)).and_then(Value::as_array).into_iter().flatten());
     let (mut any, mut all) = (false, true);
     for container in containers {
         let of = |path: &str, name: &str| container.pointer(path).and_then(|m| m.get(name)).cloned();
@@ -251,9 +261,7 @@ pub(crate) fn node_status() -> Value {
 
 /// What the CRD controllers write within a moment: names are accepted, it is established.
 pub(crate) fn establish(value: &mut Value, now: &str) {
-    let condition = |kind: &str, reason: &str, message: &str| {
-        json!({"type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": now})
-    };
+    let condition = |kind: &str, reason: &str, message: &str| json!({"type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": now});
     let stored: Vec<Value> = value
         .pointer("/spec/versions")
         .and_then(Value::as_array)

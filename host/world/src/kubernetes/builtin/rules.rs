@@ -112,6 +112,12 @@ fn protocol(port: &Value, path: &str, causes: &mut Vec<Cause>) {
 fn pod_update(value: &Value, old: &Value, causes: &mut Vec<Cause>) {
     pod(value, causes);
     for kind in ["containers", "initContainers"] {
+        // looked at once more
+        for (i, container) in list(value, &format!("/spec/{kind}")).iter().enumerate() {
+            if text(container, "/image").is_empty() {
+                causes.push(Cause::required(&format!("spec.{kind}[{i}].image"), ""));
+            }
+        }
         let count = |v: &Value| list(v, &format!("/spec/{kind}")).len();
         if count(value) != count(old) {
             let field = format!("spec.{kind}");
@@ -119,7 +125,8 @@ fn pod_update(value: &Value, old: &Value, causes: &mut Vec<Cause>) {
             return;
         }
     }
-    let (mut new, before) = (value.get("spec").cloned().unwrap_or_default(), old.get("spec").cloned().unwrap_or_default());
+    let (mut new, before) =
+        (value.get("spec").cloned().unwrap_or_default(), old.get("spec").cloned().unwrap_or_default());
     let deadline = |v: &Value| v.get("activeDeadlineSeconds").and_then(Value::as_i64);
     if let Some(was) = deadline(&before) {
         let field = "spec.activeDeadlineSeconds";
@@ -138,7 +145,10 @@ fn pod_update(value: &Value, old: &Value, causes: &mut Vec<Cause>) {
     }
     // What may change: images, the deadline, more tolerations, gates gone.
     for kind in ["containers", "initContainers"] {
-        let images: Vec<Value> = list(&before, &format!("/{kind}")).iter().map(|c| c.get("image").cloned().unwrap_or_default()).collect();
+        let images: Vec<Value> = list(&before, &format!("/{kind}"))
+            .iter()
+            .map(|c| c.get("image").cloned().unwrap_or_default())
+            .collect();
         if let Some(containers) = new.get_mut(kind).and_then(Value::as_array_mut)
             && containers.len() == images.len()
         {
@@ -206,9 +216,7 @@ fn service(value: &Value, causes: &mut Vec<Cause>) {
         let key = (port.get("port").unwrap_or(&Value::Null), text(port, "/protocol"));
         if seen.contains(&key) {
             let path = format!("spec.ports[{i}]");
-            let shown = json!({"protocol": key.1, "port": key.0, "targetPort": 0});
-            let _ = shown;
-            let shown: Value = serde_json::from_str(&format!("{{\"port\":{},\"protocol\":{:?}}}", key.0, key.1)).unwrap_or_default();
+            let shown = json!({"port": key.0, "protocol": key.1});
             causes.push(Cause::duplicate(&path, &shown));
         }
         seen.push(key);
@@ -218,7 +226,11 @@ fn service(value: &Value, causes: &mut Vec<Cause>) {
     }
     let affinity = text(value, "/spec/sessionAffinity");
     if !["ClientIP", "None"].contains(&affinity) {
-        causes.push(Cause::not_supported("spec.sessionAffinity", &Value::from(affinity), &["ClientIP", "None"]));
+        causes.push(Cause::not_supported(
+            "spec.sessionAffinity",
+            &Value::from(affinity),
+            &["ClientIP", "None"],
+        ));
     }
     if !kinds.contains(&kind) {
         causes.push(Cause::not_supported("spec.type", &Value::from(kind), &kinds));
@@ -240,7 +252,11 @@ fn keys(value: &Value, causes: &mut Vec<Cause>) {
         for key in value.get(field).and_then(Value::as_object).into_iter().flat_map(|m| m.keys()) {
             let path = format!("{field}[{key}]");
             if key.len() > 253 {
-                causes.push(Cause::invalid(&path, &Value::from(key.as_str()), "must be no more than 253 bytes"));
+                causes.push(Cause::invalid(
+                    &path,
+                    &Value::from(key.as_str()),
+                    "must be no more than 253 bytes",
+                ));
             }
             if !key.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
                 let detail = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";

@@ -36,7 +36,9 @@ impl Api {
                     .map(|t| t.range(&namespace, None).cloned().collect())
                     .unwrap_or_default();
                 for service in services {
-                    if selects(&service, &change.object) || change.before.as_ref().is_some_and(|b| selects(&service, b)) {
+                    if selects(&service, &change.object)
+                        || change.before.as_ref().is_some_and(|b| selects(&service, b))
+                    {
                         self.slice(&namespace, &service.key().1, now);
                     }
                 }
@@ -62,7 +64,9 @@ impl Api {
             let labelled = |o: &Arc<Object>, key: &str, value: &str| {
                 o.meta("labels").and_then(|l| l.get(key)).and_then(Value::as_str) == Some(value)
             };
-            t.range(namespace, None).find(|o| labelled(o, SERVICE_NAME, name) && labelled(o, MANAGED_BY, MANAGER)).cloned()
+            t.range(namespace, None)
+                .find(|o| labelled(o, SERVICE_NAME, name) && labelled(o, MANAGED_BY, MANAGER))
+                .cloned()
         });
         match own {
             Some(own) => {
@@ -102,7 +106,8 @@ fn endpoint(pod: &Object) -> Option<Value> {
     }
     let conditions = pod.value.pointer("/status/conditions").and_then(Value::as_array);
     let is_ready = conditions.into_iter().flatten().any(|c| {
-        c.get("type").and_then(Value::as_str) == Some("Ready") && c.get("status").and_then(Value::as_str) == Some("True")
+        c.get("type").and_then(Value::as_str) == Some("Ready")
+            && c.get("status").and_then(Value::as_str) == Some("True")
     });
     let going = pod.is_deleting();
     let (namespace, name) = pod.key();
@@ -135,6 +140,7 @@ fn ports(service: &Object, pod: Option<&Object>) -> Vec<Value> {
 
 fn container_port(pod: &Object, name: &str) -> Option<Value> {
     let containers = pod.value.pointer("/spec/containers")?.as_array()?;
-    let mut ports = containers.iter().flat_map(|c| c.get("ports").and_then(Value::as_array).into_iter().flatten());
+    let mut ports =
+        containers.iter().flat_map(|c| c.get("ports").and_then(Value::as_array).into_iter().flatten());
     ports.find(|p| p.get("name").and_then(Value::as_str) == Some(name))?.get("containerPort").cloned()
 }

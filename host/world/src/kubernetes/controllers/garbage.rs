@@ -63,9 +63,12 @@ impl Api {
         for (table, key) in self.store.dependents(owner.uid()) {
             let Some(resource) = self.resource_of_table(&table) else { continue };
             let forget = |value: &mut Value| {
-                let list = meta(value, "ownerReferences").and_then(Value::as_array).cloned().unwrap_or_default();
-                let left: Vec<Value> =
-                    list.into_iter().filter(|o| o.get("uid").and_then(Value::as_str) != Some(owner.uid())).collect();
+                let list =
+                    meta(value, "ownerReferences").and_then(Value::as_array).cloned().unwrap_or_default();
+                let left: Vec<Value> = list
+                    .into_iter()
+                    .filter(|o| o.get("uid").and_then(Value::as_str) != Some(owner.uid()))
+                    .collect();
                 set(value, "ownerReferences", if left.is_empty() { Value::Null } else { left.into() });
             };
             let _forgotten = self.change(&resource, &key, "", forget, now);

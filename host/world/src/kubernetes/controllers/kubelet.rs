@@ -37,13 +37,14 @@ impl Api {
         if pod.value.pointer("/status/phase").and_then(Value::as_str) != Some("Pending") {
             return;
         }
-        let address = match meta(&pod.value, "annotations").and_then(|a| a.get(ADDRESS)).and_then(Value::as_str) {
-            Some(address) => address.to_owned(),
-            None => {
-                let n = self.ids.next();
-                format!("10.244.{}.{}", (n >> 8) & 0xff, 1 + (n % 254))
-            }
-        };
+        let address =
+            match meta(&pod.value, "annotations").and_then(|a| a.get(ADDRESS)).and_then(Value::as_str) {
+                Some(address) => address.to_owned(),
+                None => {
+                    let n = self.ids.next();
+                    format!("10.244.{}.{}", (n >> 8) & 0xff, 1 + (n % 254))
+                }
+            };
         let run = |value: &mut Value| {
             let status = running(value, &address, now);
             if let Some(map) = value.as_object_mut() {
@@ -87,7 +88,9 @@ fn running(pod: &Value, address: &str, now: Timestamp) -> Value {
     let mut status = pod.get("status").cloned().unwrap_or_else(|| json!({}));
     if let Some(map) = status.as_object_mut() {
         let conditions: Vec<_> =
-            ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"].map(condition).into();
+            ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"]
+                .map(condition)
+                .into();
         for (key, value) in [
             ("phase", json!("Running")),
             ("conditions", conditions.into()),

@@ -149,7 +149,11 @@ impl Api {
     fn account(&mut self, resource: &str, change: &Change, now: Timestamp) {
         if resource == "namespaces" && !change.deleted && !change.object.is_deleting() {
             let (_, name) = change.object.key();
-            if self.registry.by_kind("", "ServiceAccount").is_some_and(|r| self.store.get(&r.table(), &name, "default").is_none()) {
+            if self
+                .registry
+                .by_kind("", "ServiceAccount")
+                .is_some_and(|r| self.store.get(&r.table(), &name, "default").is_none())
+            {
                 // It may be there, or the namespace may be going: both are as they should be.
                 let _there_or_going =
                     self.make("", "ServiceAccount", &name, json!({"metadata": {"name": "default"}}), now);
@@ -161,11 +165,23 @@ impl Api {
     ///
     /// # Errors
     /// As for a client.
-    fn make(&mut self, group: &str, kind: &str, namespace: &str, value: Value, now: Timestamp) -> Result<Arc<Object>, Status> {
+    fn make(
+        &mut self,
+        group: &str,
+        kind: &str,
+        namespace: &str,
+        value: Value,
+        now: Timestamp,
+    ) -> Result<Arc<Object>, Status> {
         let Some(resource) = self.registry.by_kind(group, kind) else {
             return Err(Status::internal(format!("no kind {kind}")));
         };
-        let target = Target { resource, namespace: namespace.to_owned(), name: String::new(), subresource: String::new() };
+        let target = Target {
+            resource,
+            namespace: namespace.to_owned(),
+            name: String::new(),
+            subresource: String::new(),
+        };
         self.make_at(&target, value, now)
     }
 }

@@ -67,9 +67,12 @@ impl Api {
 
     /// Deletes the objects of a CRD, then the CRD.
     fn clean_up(&mut self, key: &Key, now: Timestamp) {
-        let Some(crds) = self.registry.by_kind("apiextensions.k8s.io", "CustomResourceDefinition") else { return };
+        let Some(crds) = self.registry.by_kind("apiextensions.k8s.io", "CustomResourceDefinition") else {
+            return;
+        };
         let Some(crd) = self.store.get(&crds.table(), &key.0, &key.1) else { return };
-        let text = |path: &str| crd.value.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text =
+            |path: &str| crd.value.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
         let table = GroupResource { group: text("/spec/group"), resource: text("/spec/names/plural") };
         if let Some(resource) = self.resource_of_table(&table) {
             let keys: Vec<Key> = self
@@ -83,8 +86,13 @@ impl Api {
         }
         if self.store.existing(&table).is_none_or(|t| t.objects.is_empty()) {
             let without = |value: &mut Value| {
-                let list = value.pointer("/metadata/finalizers").and_then(Value::as_array).cloned().unwrap_or_default();
-                let list: Vec<Value> = list.into_iter().filter(|f| f.as_str() != Some(CRD_FINALIZER)).collect();
+                let list = value
+                    .pointer("/metadata/finalizers")
+                    .and_then(Value::as_array)
+                    .cloned()
+                    .unwrap_or_default();
+                let list: Vec<Value> =
+                    list.into_iter().filter(|f| f.as_str() != Some(CRD_FINALIZER)).collect();
                 set(value, "finalizers", if list.is_empty() { Value::Null } else { list.into() });
             };
             let _gone = self.change(&crds, key, "", without, now);
@@ -93,7 +101,9 @@ impl Api {
 
     /// The last object of a CRD that goes may have gone.
     fn clean_up_of(&mut self, table: &GroupResource, now: Timestamp) {
-        let Some(crds) = self.registry.by_kind("apiextensions.k8s.io", "CustomResourceDefinition") else { return };
+        let Some(crds) = self.registry.by_kind("apiextensions.k8s.io", "CustomResourceDefinition") else {
+            return;
+        };
         let name = format!("{}.{}", table.resource, table.group);
         if self.store.get(&crds.table(), "", &name).is_some_and(|crd| crd.is_deleting()) {
             self.clean_up(&(String::new(), name), now);

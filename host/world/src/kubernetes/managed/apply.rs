@@ -79,7 +79,8 @@ fn prune(schema: &Schema, merged: &Value, managers: &Managers, last: Option<&Own
     let named = |value: &Value| fields(Some(schema), value).with_named(Some(schema));
     let all = named(merged);
     let pruned = remove(Some(schema), merged, &last);
-    let owned = managers.values().fold(Set::default(), |sum, m| sum.union(&m.fields)).with_named(Some(schema));
+    let owned =
+        managers.values().fold(Set::default(), |sum, m| sum.union(&m.fields)).with_named(Some(schema));
     let pruned = remove(Some(schema), merged, &all.difference(&named(&pruned).union(&owned)));
     remove(Some(schema), merged, &all.difference(&named(&pruned)).intersection(&last))
 }

@@ -14,7 +14,9 @@ pub(crate) fn check(schema: &Schema, value: &Value) -> Result<(), String> {
     match &*errors {
         [] => Ok(()),
         [one] => Err(one.clone()),
-        many => Err(format!("errors:\n{}", many.iter().map(|e| format!("  {e}")).collect::<Vec<_>>().join("\n"))),
+        many => {
+            Err(format!("errors:\n{}", many.iter().map(|e| format!("  {e}")).collect::<Vec<_>>().join("\n")))
+        }
     }
 }
 
@@ -35,7 +37,8 @@ fn walk(schema: &Schema, value: &Value, path: &str, errors: &mut Vec<String>) {
             for (key, value) in map {
                 match schema.property(key) {
                     Some(inner) => walk(inner, value, &format!("{path}.{key}"), errors),
-                    None if schema.preserve || path.is_empty() && matches!(&**key, "apiVersion" | "kind") => {}
+                    None if schema.preserve || path.is_empty() && matches!(&**key, "apiVersion" | "kind") => {
+                    }
                     None => {
                         errors.push(format!("{path}.{key}: field not declared in schema"));
                         return;

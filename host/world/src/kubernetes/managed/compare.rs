@@ -72,7 +72,8 @@ fn one(schema: Option<&Schema>, old: Option<&Value>, new: Option<&Value>, name: 
     if old == new {
         return;
     }
-    let leaf = |value: Option<&Value>| value.is_none_or(|v| v.is_null() || matches!(shape(schema, v), Shape::Leaf));
+    let leaf =
+        |value: Option<&Value>| value.is_none_or(|v| v.is_null() || matches!(shape(schema, v), Shape::Leaf));
     if (leaf(old) && leaf(new)) || (is_empty(old) && is_empty(new)) {
         match (old, new) {
             (None, _) => out.added.insert(name),
@@ -108,7 +109,9 @@ fn children(schema: Option<&Schema>, old: Option<&Value>, new: Option<&Value>, o
     let some = new.filter(|v| !v.is_null()).or(old);
     match some.map(|v| shape(schema, v)) {
         Some(Shape::Map) => {
-            let fields = |v: Option<&Value>| v.and_then(Value::as_object).map(|m| m.keys().cloned().collect::<BTreeSet<_>>());
+            let fields = |v: Option<&Value>| {
+                v.and_then(Value::as_object).map(|m| m.keys().cloned().collect::<BTreeSet<_>>())
+            };
             let mut names = fields(old).unwrap_or_default();
             names.extend(fields(new).unwrap_or_default());
             for name in names {
@@ -147,7 +150,11 @@ fn children(schema: Option<&Schema>, old: Option<&Value>, new: Option<&Value>, o
     }
 }
 
-fn grouped<'a>(list: &ListType, items: Option<&Schema>, value: Option<&'a Value>) -> BTreeMap<String, Vec<&'a Value>> {
+fn grouped<'a>(
+    list: &ListType,
+    items: Option<&Schema>,
+    value: Option<&'a Value>,
+) -> BTreeMap<String, Vec<&'a Value>> {
     let mut all: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
     for item in value.and_then(Value::as_array).into_iter().flatten() {
         all.entry(element(list, items, item)).or_default().push(item);

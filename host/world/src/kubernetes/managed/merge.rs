@@ -38,7 +38,8 @@ pub(super) fn merge(schema: Option<&Schema>, live: &Value, applied: &Value) -> V
 
 /// Takes the applied items in their order; an item that is only live stands before the shared one that it stood before.
 fn merge_lists(list: &ListType, items: Option<&Schema>, live: &[Value], applied: &[Value]) -> Vec<Value> {
-    let named = |values: &[Value]| -> Vec<String> { values.iter().map(|v| element(list, items, v)).collect() };
+    let named =
+        |values: &[Value]| -> Vec<String> { values.iter().map(|v| element(list, items, v)).collect() };
     let (left, right) = (named(live), named(applied));
     let by_name: BTreeMap<&String, &Value> = left.iter().zip(live).rev().collect();
     let theirs: BTreeMap<&String, &Value> = right.iter().zip(applied).rev().collect();

@@ -66,7 +66,13 @@ fn encode(value: &mut Value, managers: &Managers) {
     entries.sort_by_key(|(manager, owned)| {
         let time = owned.time.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
         // `Apply` is before `Update` in the alphabet too
-        (manager.operation.clone(), time, manager.name.clone(), manager.version.clone(), manager.subresource.clone())
+        (
+            manager.operation.clone(),
+            time,
+            manager.name.clone(),
+            manager.version.clone(),
+            manager.subresource.clone(),
+        )
     });
     let list: Vec<Value> = entries
         .into_iter()
@@ -95,9 +101,17 @@ fn strip(fields: &mut Set) {
         fields.remove(&[name]);
     }
     fields.remove_member(&["metadata"]);
-    for name in
-        ["name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation", "managedFields", "resourceVersion"]
-    {
+    for name in [
+        "name",
+        "namespace",
+        "creationTimestamp",
+        "selfLink",
+        "uid",
+        "clusterName",
+        "generation",
+        "managedFields",
+        "resourceVersion",
+    ] {
         fields.remove_member(&["metadata", name]);
     }
 }
@@ -202,17 +216,17 @@ fn cap(managers: &mut Managers) {
     if updaters.len() <= MOST_UPDATERS {
         return;
     }
-    updaters.sort_by_key(|(_, owned)| owned.time.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned());
+    updaters
+        .sort_by_key(|(_, owned)| owned.time.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned());
     let over = updaters.len() - MOST_UPDATERS;
     let oldest: Vec<Manager> = updaters.into_iter().take(over + 1).map(|(m, _)| m.clone()).collect();
     let mut merged: Option<(Manager, Owned)> = None;
     for manager in oldest {
         let Some(owned) = managers.remove(&manager) else { continue };
         merged = Some(match merged {
-            None => (
-                Manager { name: "ancient-changes".to_owned(), subresource: String::new(), ..manager },
-                owned,
-            ),
+            None => {
+                (Manager { name: "ancient-changes".to_owned(), subresource: String::new(), ..manager }, owned)
+            }
             Some((bucket, before)) => {
                 (bucket, Owned { fields: before.fields.union(&owned.fields), time: owned.time })
             }

@@ -181,7 +181,8 @@ pub(super) fn shown(element: &str) -> String {
         Some(("f", name)) => format!(".{name}"),
         Some(("k", keys)) => {
             let keys: Value = serde_json::from_str(keys).unwrap_or_default();
-            let parts: Vec<_> = keys.as_object().into_iter().flatten().map(|(k, v)| format!("{k}={v}")).collect();
+            let parts: Vec<_> =
+                keys.as_object().into_iter().flatten().map(|(k, v)| format!("{k}={v}")).collect();
             format!("[{}]", parts.join(","))
         }
         Some(("v", value)) => format!("[={value}]"),

@@ -18,8 +18,8 @@ pub(crate) enum JsonError {
 
 /// RFC 6902. As the real server does, a test for null holds for a field that is absent.
 pub(crate) fn json(target: &mut Value, patch: Value) -> Result<(), JsonError> {
-    let patch: json_patch::Patch =
-        serde_json::from_value(patch).map_err(|e| JsonError::Malformed(format!("error decoding patch: {e}")))?;
+    let patch: json_patch::Patch = serde_json::from_value(patch)
+        .map_err(|e| JsonError::Malformed(format!("error decoding patch: {e}")))?;
     for step in patch.0 {
         if let PatchOperation::Test(test) = &step
             && test.value.is_null()
@@ -32,7 +32,11 @@ pub(crate) fn json(target: &mut Value, patch: Value) -> Result<(), JsonError> {
             // so does replacing a field that is absent from an object
             PatchOperation::Replace(replace)
                 if target.pointer(replace.path.as_str()).is_none()
-                    && replace.path.parent().and_then(|p| target.pointer(p.as_str())).is_some_and(Value::is_object) =>
+                    && replace
+                        .path
+                        .parent()
+                        .and_then(|p| target.pointer(p.as_str()))
+                        .is_some_and(Value::is_object) =>
             {
                 PatchOperation::Add(AddOperation { path: replace.path, value: replace.value })
             }

@@ -21,10 +21,15 @@ pub(crate) fn strategic(schema: &Schema, target: &mut Value, patch: &Value) -> R
     }
 }
 
-fn object(schema: &Schema, target: &mut Map<String, Value>, patch: &Map<String, Value>) -> Result<(), String> {
+fn object(
+    schema: &Schema,
+    target: &mut Map<String, Value>,
+    patch: &Map<String, Value>,
+) -> Result<(), String> {
     match patch.get("$patch").and_then(Value::as_str) {
         Some("replace") => {
-            *target = patch.iter().filter(|(k, _)| *k != "$patch").map(|(k, v)| (k.clone(), v.clone())).collect();
+            *target =
+                patch.iter().filter(|(k, _)| *k != "$patch").map(|(k, v)| (k.clone(), v.clone())).collect();
             return Ok(());
         }
         Some("delete") => {
@@ -39,7 +44,9 @@ fn object(schema: &Schema, target: &mut Map<String, Value>, patch: &Map<String, 
     }
     for (key, value) in patch {
         if let Some(field) = key.strip_prefix("$deleteFromPrimitiveList/") {
-            if let (Some(list), Some(gone)) = (target.get_mut(field).and_then(Value::as_array_mut), value.as_array()) {
+            if let (Some(list), Some(gone)) =
+                (target.get_mut(field).and_then(Value::as_array_mut), value.as_array())
+            {
                 list.retain(|item| !gone.contains(item));
             }
         }
@@ -71,7 +78,12 @@ fn object(schema: &Schema, target: &mut Map<String, Value>, patch: &Map<String, 
     Ok(())
 }
 
-fn field(schema: Option<&Schema>, target: &mut Map<String, Value>, key: &str, value: &Value) -> Result<(), String> {
+fn field(
+    schema: Option<&Schema>,
+    target: &mut Map<String, Value>,
+    key: &str,
+    value: &Value,
+) -> Result<(), String> {
     match value {
         Value::Null => {
             target.remove(key);
@@ -205,7 +217,8 @@ mod tests {
     #[test]
     fn containers_merge_by_name() {
         let pod = json!({"spec": {"containers": [{"name": "a", "image": "x"}, {"name": "b", "image": "y"}]}});
-        let patch = json!({"spec": {"containers": [{"name": "b", "image": "z"}, {"name": "a", "$patch": "delete"}]}});
+        let patch =
+            json!({"spec": {"containers": [{"name": "b", "image": "z"}, {"name": "a", "$patch": "delete"}]}});
         assert_eq!(patched(pod, &patch), json!({"spec": {"containers": [{"name": "b", "image": "z"}]}}));
     }
 
@@ -219,7 +232,8 @@ mod tests {
     #[test]
     fn finalizers_are_added_and_deleted() {
         let pod = json!({"metadata": {"finalizers": ["a/x", "b/x"]}});
-        let patch = json!({"metadata": {"finalizers": ["c/x"], "$deleteFromPrimitiveList/finalizers": ["a/x"]}});
-        assert_eq!(patched(pod, &patch), json!({"metadata": {"finalizers": ["b/x", "c/x"]}}));
+        let patch =
+            json!({"metadata": {"finalizers": ["c/x"], "$deleteFromPrimitiveList/finalizers": ["a/x"]}});
+        assert_eq!(patched(pod, &patch), json!({"metadata": {"finalizers": ["c/x", "b/x"]}}));
     }
 }

@@ -12,7 +12,12 @@ pub(crate) type Unknown = Vec<String>;
 ///
 /// # Errors
 /// A value of the wrong type, in the words of Go's JSON decoder as far as they can be known.
-pub(crate) fn clean(schema: &Schema, value: &mut Value, path: &str, unknown: &mut Unknown) -> Result<(), String> {
+pub(crate) fn clean(
+    schema: &Schema,
+    value: &mut Value,
+    path: &str,
+    unknown: &mut Unknown,
+) -> Result<(), String> {
     if schema.preserve {
         return Ok(());
     }
@@ -58,7 +63,12 @@ fn wrong_type(kind: Type, found: &Value, path: &str) -> String {
     format!("json: cannot unmarshal {found} into Go struct field {path} of type {wanted}")
 }
 
-fn object(schema: &Schema, map: &mut Map<String, Value>, path: &str, unknown: &mut Unknown) -> Result<(), String> {
+fn object(
+    schema: &Schema,
+    map: &mut Map<String, Value>,
+    path: &str,
+    unknown: &mut Unknown,
+) -> Result<(), String> {
     let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
     if let Some(values) = &schema.additional {
         for (key, value) in map.iter_mut() {

@@ -61,8 +61,11 @@ pub(crate) fn parse(raw: &Value, mut definitions: Option<&mut Definitions<'_>>) 
     let strategy = text("x-kubernetes-patch-strategy");
     schema.merge |= strategy.contains("merge");
     schema.retain_keys |= strategy.contains("retainKeys");
-    schema.merge_key =
-        raw.get("x-kubernetes-patch-merge-key").and_then(Value::as_str).map(str::to_owned).or(schema.merge_key);
+    schema.merge_key = raw
+        .get("x-kubernetes-patch-merge-key")
+        .and_then(Value::as_str)
+        .map(str::to_owned)
+        .or(schema.merge_key);
     if let Some(list) = list_type(raw) {
         schema.list = list;
     }

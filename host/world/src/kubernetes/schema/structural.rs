@@ -42,9 +42,9 @@ pub(crate) fn prune_nulls(schema: &Schema, value: &mut Value) {
         Value::Object(map) => {
             map.retain(|key, value| {
                 !value.is_null()
-                    || schema
-                        .property(key)
-                        .is_none_or(|inner| inner.nullable || inner.kind == Type::Any || inner.default.is_some())
+                    || schema.property(key).is_none_or(|inner| {
+                        inner.nullable || inner.kind == Type::Any || inner.default.is_some()
+                    })
             });
             for (key, value) in map.iter_mut() {
                 if let Some(inner) = schema.property(key) {

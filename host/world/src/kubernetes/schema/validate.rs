@@ -34,7 +34,8 @@ pub(crate) fn validate_status(schema: &Schema, value: &Value, old: Option<&Value
     let mut causes = Vec::new();
     check(inner, status, "", &mut causes);
     for cause in &mut causes {
-        cause.field = if cause.field.is_empty() { "status".to_owned() } else { format!("status.{}", cause.field) };
+        cause.field =
+            if cause.field.is_empty() { "status".to_owned() } else { format!("status.{}", cause.field) };
     }
     if causes.is_empty() { validate(schema, value, old, false) } else { blocked(schema, causes, false) }
 }
@@ -62,11 +63,8 @@ fn check(schema: &Schema, value: &Value, path: &str, causes: &mut Vec<Cause>) {
         _ => {}
     }
     if !rules.any_of.is_empty() && !rules.any_of.contains(value) {
-        let among: Vec<String> = rules
-            .any_of
-            .iter()
-            .map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned))
-            .collect();
+        let among: Vec<String> =
+            rules.any_of.iter().map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).collect();
         let among: Vec<&str> = among.iter().map(String::as_str).collect();
         causes.push(Cause::not_supported(path, value, &among));
     }

@@ -14,24 +14,51 @@ const S: &str = "string";
 pub(super) fn columns(behaviour: Behaviour, kind: &str) -> &'static [Definition] {
     match behaviour {
         Behaviour::Pod => &[
-            ("Name", S, 0), ("Ready", S, 0), ("Status", S, 0), ("Restarts", S, 0), ("Age", S, 0), ("IP", S, 1),
-            ("Node", S, 1), ("Nominated Node", S, 1), ("Readiness Gates", S, 1),
+            ("Name", S, 0),
+            ("Ready", S, 0),
+            ("Status", S, 0),
+            ("Restarts", S, 0),
+            ("Age", S, 0),
+            ("IP", S, 1),
+            ("Node", S, 1),
+            ("Nominated Node", S, 1),
+            ("Readiness Gates", S, 1),
         ],
         Behaviour::Service => &[
-            ("Name", S, 0), ("Type", S, 0), ("Cluster-IP", S, 0), ("External-IP", S, 0), ("Port(s)", S, 0),
-            ("Age", S, 0), ("Selector", S, 1),
+            ("Name", S, 0),
+            ("Type", S, 0),
+            ("Cluster-IP", S, 0),
+            ("External-IP", S, 0),
+            ("Port(s)", S, 0),
+            ("Age", S, 0),
+            ("Selector", S, 1),
         ],
         Behaviour::Node => &[
-            ("Name", S, 0), ("Status", S, 0), ("Roles", S, 0), ("Age", S, 0), ("Version", S, 0),
-            ("Internal-IP", S, 1), ("External-IP", S, 1), ("OS-Image", S, 1), ("Kernel-Version", S, 1),
+            ("Name", S, 0),
+            ("Status", S, 0),
+            ("Roles", S, 0),
+            ("Age", S, 0),
+            ("Version", S, 0),
+            ("Internal-IP", S, 1),
+            ("External-IP", S, 1),
+            ("OS-Image", S, 1),
+            ("Kernel-Version", S, 1),
             ("Container-Runtime", S, 1),
         ],
         Behaviour::Namespace => &[("Name", S, 0), ("Status", S, 0), ("Age", S, 0)],
         Behaviour::ConfigMap => &[("Name", S, 0), ("Data", S, 0), ("Age", S, 0)],
         Behaviour::Secret => &[("Name", S, 0), ("Type", S, 0), ("Data", S, 0), ("Age", S, 0)],
         Behaviour::Event | Behaviour::NewEvent => &[
-            ("Last Seen", S, 0), ("Type", S, 0), ("Reason", S, 0), ("Object", S, 0), ("Subobject", S, 1),
-            ("Source", S, 1), ("Message", S, 0), ("First Seen", S, 1), ("Count", S, 1), ("Name", S, 1),
+            ("Last Seen", S, 0),
+            ("Type", S, 0),
+            ("Reason", S, 0),
+            ("Object", S, 0),
+            ("Subobject", S, 1),
+            ("Source", S, 1),
+            ("Message", S, 0),
+            ("First Seen", S, 1),
+            ("Count", S, 1),
+            ("Name", S, 1),
         ],
         Behaviour::Lease => &[("Name", S, 0), ("Holder", S, 0), ("Age", S, 0)],
         Behaviour::EndpointSlice => {
@@ -279,7 +306,13 @@ fn slice(object: &Value, name: Value, age: Value) -> Vec<Value> {
         .flat_map(|e| list(e, "/addresses"))
         .filter_map(|a| a.as_str().map(str::to_owned))
         .collect();
-    vec![name, text(object, "/addressType").into(), with_more(&ports).into(), with_more(&addresses).into(), age]
+    vec![
+        name,
+        text(object, "/addressType").into(),
+        with_more(&ports).into(),
+        with_more(&addresses).into(),
+        age,
+    ]
 }
 
 /// The first three, and how many more there are.

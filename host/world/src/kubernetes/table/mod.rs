@@ -68,7 +68,11 @@ impl Columns {
             if let Some(map) = shown.as_object_mut() {
                 map.insert("format".to_owned(), text("format").into());
             }
-            Column { definition: shown, kind: text("type").to_owned(), path: JsonPath::parse(text("jsonPath")) }
+            Column {
+                definition: shown,
+                kind: text("type").to_owned(),
+                path: JsonPath::parse(text("jsonPath")),
+            }
         };
         Self::Printer(columns.iter().map(column).collect())
     }
@@ -135,7 +139,13 @@ fn printed(columns: &[Column], object: &Value, now: Timestamp) -> Vec<Value> {
             ([value, ..], "number" | "boolean") => (*value).clone(),
             ([value, ..], "date") => value.as_str().map_or(Value::Null, |t| since(t, now).into()),
             // of several values the first
-            ([value, ..], _) => if value.is_null() { Value::Null } else { text(value).into() },
+            ([value, ..], _) => {
+                if value.is_null() {
+                    Value::Null
+                } else {
+                    text(value).into()
+                }
+            }
         };
         cells.push(cell);
     }

@@ -137,6 +137,8 @@ fn printed(columns: &[Column], object: &Value, now: Timestamp) -> Vec<Value> {
             ([], _) => Value::Null,
             ([value, ..], "integer") => value.as_f64().map_or(Value::Null, |_| (*value).clone()),
             ([value, ..], "number" | "boolean") => (*value).clone(),
+            // as Go prints nil
+            ([Value::Null, ..], "string") => "<no value>".into(),
             ([value, ..], "date") => value.as_str().map_or(Value::Null, |t| since(t, now).into()),
             // of several values the first
             ([value, ..], _) => {

@@ -4,8 +4,10 @@
 //! (uids, versions, times, made-up names and addresses) is replaced by the order in which it appeared ([`normal`]). The first
 //! difference of a stream ends it: what comes after would differ too.
 //!
-//! What the model leaves out (it answers 501) is not generated. Left out of the comparison: the version of a list, for others write
-//! into the real server too; descriptions of table columns; the ConfigMap `kube-root-ca.crt`, which a controller of the real one makes.
+//! What the model leaves out is not generated: see the page of `isthmus_world::kubernetes`. Nor is what the real server answers one
+//! way now and another way then: two things at once that do not fit a type, empty labels of a custom resource, whatever its controllers have a
+//! hand in. Left out of the comparison: the version of a list, for others write into the real server too; descriptions of table columns;
+//! the order of several causes; the ConfigMap `kube-root-ca.crt`, which a controller of the real one makes.
 #![warn(missing_docs)]
 
 pub mod kubernetes;

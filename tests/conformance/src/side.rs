@@ -105,6 +105,25 @@ impl Side {
     /// # Errors
     /// There was none.
     pub async fn ask(&mut self, ask: &Ask) -> Result<Answer> {
+        let answer = self.send(ask).await?;
+        Ok(self.taken(ask, answer))
+    }
+
+    /// Sends requests that change nothing, all at once, and takes the answers down in their order.
+    ///
+    /// # Errors
+    /// There was none to one of them.
+    pub async fn ask_at_once(&mut self, asks: &[Ask]) -> Result<Vec<Answer>> {
+        let answers = futures::future::try_join_all(asks.iter().map(|ask| self.send(ask))).await?;
+        Ok(asks.iter().zip(answers).map(|(ask, answer)| self.taken(ask, answer)).collect())
+    }
+
+    fn taken(&mut self, ask: &Ask, answer: Answer) -> Answer {
+        self.learn(&ask.path, &answer.body);
+        Answer { body: self.names.normal(answer.body), ..answer }
+    }
+
+    async fn send(&self, ask: &Ask) -> Result<Answer> {
         let response =
             self.client.send(self.request(ask)?).await.with_context(|| format!("no answer to {ask}"))?;
         let code = response.status().as_u16();
@@ -122,8 +141,7 @@ impl Side {
             _ if ask.path.contains("watch=") => events(&text),
             _ => Value::from(text.into_owned()),
         };
-        self.learn(&ask.path, &body);
-        Ok(Answer { code, warnings, body: self.names.normal(body) })
+        Ok(Answer { code, warnings, body })
     }
 
     /// Remembers versions and uids of an object, or of a list's.

@@ -6,8 +6,8 @@ use isthmus_kubernetes::crd;
 use isthmus_world::kubernetes::{ApiServer, Controllers, Options};
 
 /// Streams, and requests of each beside the watches.
-const STREAMS: u64 = 32;
-const LENGTH: usize = 500;
+const STREAMS: u64 = 64;
+const LENGTH: usize = 220;
 /// How many streams run at a time.
 const AT_ONCE: usize = 8;
 /// What a run compares at least.

@@ -8,7 +8,6 @@ use super::store::meta;
 
 const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
-const LABEL_1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 const QUALIFIED: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 const LABEL_VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 
@@ -30,19 +29,10 @@ pub(crate) fn label_name(text: &str) -> Vec<String> {
     if text.len() > 63 {
         wrong.push("must be no more than 63 bytes".to_owned());
     }
-    if !is_label(text) {
+    if !is_label(text) && is_subdomain(text) {
+        wrong.push("must not contain dots".to_owned());
+    } else if !is_label(text) {
         wrong.push(LABEL.to_owned());
-    }
-    wrong
-}
-
-fn label_1035(text: &str) -> Vec<String> {
-    let mut wrong = Vec::new();
-    if text.len() > 63 {
-        wrong.push("must be no more than 63 bytes".to_owned());
-    }
-    if !is_label(text) || !text.starts_with(|c: char| c.is_ascii_lowercase()) {
-        wrong.push(LABEL_1035.to_owned());
     }
     wrong
 }
@@ -81,8 +71,7 @@ fn name(resource: &Resource, text: &str, prefix: bool) -> Vec<String> {
         text.to_owned()
     };
     match resource.behaviour {
-        Behaviour::Namespace => label_name(&text),
-        Behaviour::Service => label_1035(&text),
+        Behaviour::Namespace | Behaviour::Service => label_name(&text),
         Behaviour::Other => path_segment(&text),
         _ => subdomain_name(&text),
     }
@@ -106,9 +95,12 @@ pub(crate) fn check(resource: &Resource, value: &Value) -> Vec<Cause> {
         }
     }
     causes.extend(common(value));
+    causes.extend(finalizers(value));
+    causes.extend(kube_finalizers(resource, value));
     causes
 }
 
+/// What new and changed objects are looked at for.
 fn common(value: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
     if let Some(labels) = meta(value, "labels").and_then(Value::as_object) {
@@ -126,7 +118,6 @@ fn common(value: &Value) -> Vec<Cause> {
         }
     }
     causes.extend(owners(value));
-    causes.extend(finalizers(value));
     causes
 }
 
@@ -134,7 +125,7 @@ fn common(value: &Value) -> Vec<Cause> {
 pub(crate) fn check_labels(labels: &Map<String, Value>, path: &str) -> Vec<Cause> {
     let mut causes = Vec::new();
     for (key, value) in labels {
-        for wrong in qualified_name(key) {
+        for wrong in label_key(key) {
             causes.push(Cause::invalid(path, &Value::from(key.as_str()), &wrong));
         }
         let text = value.as_str().unwrap_or_default();
@@ -156,7 +147,13 @@ fn is_name_part(text: &str) -> bool {
         && text.ends_with(plain)
 }
 
-/// What is wrong with a key of labels, annotations or finalizers.
+/// What is wrong with a key of labels.
+fn label_key(key: &str) -> Vec<String> {
+    let told = |w: String| w.replace("a qualified name must", "a valid label key must");
+    qualified_name(key).into_iter().map(told).collect()
+}
+
+/// What is wrong with a key of annotations or finalizers.
 fn qualified_name(key: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     let parts: Vec<&str> = key.split('/').collect();
@@ -206,29 +203,57 @@ fn owners(value: &Value) -> Vec<Cause> {
     causes
 }
 
+fn names_of_finalizers(value: &Value) -> impl Iterator<Item = &str> {
+    let list = meta(value, "finalizers").and_then(Value::as_array);
+    list.into_iter().flatten().map(|f| f.as_str().unwrap_or_default())
+}
+
 fn finalizers(value: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
-    let list = meta(value, "finalizers").and_then(Value::as_array);
-    for finalizer in list.into_iter().flatten() {
-        let text = finalizer.as_str().unwrap_or_default();
-        for wrong in qualified_name(text) {
-            causes.push(Cause::invalid("metadata.finalizers", finalizer, &wrong));
+    for name in names_of_finalizers(value) {
+        for wrong in qualified_name(name) {
+            causes.push(Cause::invalid("metadata.finalizers", &Value::from(name), &wrong));
         }
     }
     causes
 }
 
-/// What is wrong with the metadata of a changed object.
-pub(crate) fn check_update(_resource: &Resource, value: &Value, old: &Value) -> Vec<Cause> {
+/// Objects of the core group have finalizers with a domain.
+fn kube_finalizers(resource: &Resource, value: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
-    let list = |v: &Value| -> Vec<String> {
-        let list = meta(v, "finalizers").and_then(Value::as_array).into_iter().flatten();
-        list.filter_map(Value::as_str).map(str::to_owned).collect()
-    };
+    for (i, name) in names_of_finalizers(value).enumerate().filter(|_| resource.group.is_empty()) {
+        let standard = matches!(name, "kubernetes" | "orphan" | "foregroundDeletion");
+        if !name.contains('/') && !standard {
+            let why = "name is neither a standard finalizer name nor is it fully qualified";
+            causes.push(Cause::invalid(&format!("metadata.finalizers[{i}]"), &Value::from(name), why));
+        }
+    }
+    causes
+}
+
+/// What is wrong with the metadata of a changed object. The real server looks at most of it twice, and says so.
+pub(crate) fn check_update(resource: &Resource, subresource: &str, value: &Value, old: &Value) -> Vec<Cause> {
+    use Behaviour as B;
+    let once = changed(value, old);
+    let mut causes = once.clone();
+    causes.extend(once);
+    causes.extend(common(value));
+    causes.extend(finalizers(value));
+    causes.extend(kube_finalizers(resource, value));
+    let again = matches!(resource.behaviour, B::ConfigMap | B::Secret | B::Namespace | B::Pod);
+    if again && subresource.is_empty() {
+        causes.extend(check(resource, value));
+    }
+    causes
+}
+
+fn changed(value: &Value, old: &Value) -> Vec<Cause> {
+    let mut causes = Vec::new();
     if meta(old, "deletionTimestamp").is_some() {
-        let before = list(old);
-        let mut added: Vec<_> = list(value).into_iter().filter(|f| !before.contains(f)).collect();
-        added.sort();
+        let before: Vec<_> = names_of_finalizers(old).collect();
+        let mut added: Vec<_> = names_of_finalizers(value).filter(|f| !before.contains(f)).collect();
+        added.sort_unstable();
+        added.dedup();
         if !added.is_empty() {
             let quoted: Vec<_> = added.iter().map(|f| format!("{f:?}")).collect();
             let why = format!(
@@ -238,10 +263,11 @@ pub(crate) fn check_update(_resource: &Resource, value: &Value, old: &Value) -> 
             causes.push(Cause::forbidden("metadata.finalizers", &why));
         }
     }
-    for field in ["name", "namespace"] {
+    for field in ["name", "namespace", "deletionTimestamp", "deletionGracePeriodSeconds"] {
         let (new, before) = (meta(value, field), meta(old, field));
         if new != before {
-            let new = new.cloned().unwrap_or_else(|| Value::from(""));
+            let text = matches!(field, "name" | "namespace");
+            let new = new.cloned().unwrap_or_else(|| if text { Value::from("") } else { Value::Null });
             causes.push(Cause::invalid(&format!("metadata.{field}"), &new, "field is immutable"));
         }
     }

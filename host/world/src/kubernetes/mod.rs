@@ -10,12 +10,16 @@
 //! `default`, EndpointSlices of Services with a selector, and something like a kubelet ([`Options::kubelet`]). See [`Controllers`].
 //!
 //! # What it does not
+//! Warnings on Pods and Services; the dump of internal types in the refusal of a Pod's update; a Service of two address families.
 //! Nobody is refused anything: RBAC objects are stored and mean nothing. Other kinds and subresources, YAML, and answers in
 //! protobuf: 501, 415 or 406. CEL rules of CRDs: the small part that `cel` says, others are accepted unread. Validation of built-in kinds: the
 //! common rules (`builtin/rules.rs`). Conversion of CRD versions: `None` only. Quantities keep the form that they were
 //! written in. A page of a list is of the present state.
 //!
 //! It must not know OpenStack or the operator.
+//!
+//! # How it is held to the real one
+//! `tests/conformance` sends the same random requests to it and to a real kube-apiserver; every difference fails.
 
 mod api;
 mod builtin;

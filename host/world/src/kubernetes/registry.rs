@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::builtin;
-use super::schema::{Field, Schema, parse};
+use super::schema::{Field, Schema, clean, parse};
 use super::status::GroupResource;
 use super::table::Columns;
 
@@ -56,6 +56,8 @@ pub(crate) struct Resource {
     pub(crate) schema: Arc<Schema>,
     /// The schema with `metadata`, which that of a custom resource does not describe.
     pub(crate) typed: Arc<Schema>,
+    /// What an object without any content is like.
+    pub(crate) empty: Value,
     pub(crate) schema_name: String,
     pub(crate) columns: Arc<Columns>,
     pub(crate) behaviour: Behaviour,
@@ -86,6 +88,19 @@ impl Resource {
 
     pub(crate) fn is_custom(&self) -> bool {
         self.behaviour == Behaviour::Custom
+    }
+
+    /// Where the real server stores an object, as its messages say.
+    pub(crate) fn storage_key(&self, namespace: &str, name: &str, dry_run: bool) -> String {
+        let root = if dry_run { "" } else { "/registry" };
+        let place = match self.behaviour {
+            Behaviour::Custom => format!("{}/{}", self.group, self.names.plural),
+            Behaviour::Service => "services/specs".to_owned(),
+            Behaviour::Node => "minions".to_owned(),
+            _ => self.names.plural.clone(),
+        };
+        let namespace = if namespace.is_empty() { String::new() } else { format!("/{namespace}") };
+        format!("{root}/{place}{namespace}/{name}")
     }
 
     /// Whether a change of the spec is a new generation.
@@ -120,6 +135,12 @@ impl Registry {
                 typed.properties.insert("metadata".to_owned(), metadata);
             }
             resource.typed = Arc::new(typed);
+        }
+        resource.empty =
+            serde_json::json!({"apiVersion": resource.api_version(), "kind": resource.names.kind});
+        if !resource.is_custom() {
+            // An empty object fits every type.
+            let _fits = clean(&resource.schema, &mut resource.empty, "", &mut Vec::new());
         }
         let key = (resource.group.clone(), resource.version.clone(), resource.names.plural.clone());
         self.resources.insert(key, Arc::new(resource));
@@ -189,6 +210,7 @@ impl Registry {
                 status: version.pointer("/subresources/status").is_some(),
                 schema: Arc::new(parse(&raw, None)),
                 typed: Arc::default(),
+                empty: Value::Null,
                 schema_name: schema_name.clone(),
                 columns: Arc::new(Columns::of_version(version)),
                 behaviour: Behaviour::Custom,

@@ -7,8 +7,8 @@ mod validate;
 
 pub(crate) use clean::{Unknown, clean};
 pub(crate) use parse::{Definitions, parse};
-pub(crate) use structural::{default, prune};
-pub(crate) use validate::validate;
+pub(crate) use structural::{default, prune, prune_nulls};
+pub(crate) use validate::{validate, validate_status};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -117,6 +117,12 @@ impl Schema {
     /// The type of a property or of a map's value. `None`: it is not known.
     pub(crate) fn property(&self, name: &str) -> Option<&Arc<Schema>> {
         self.properties.get(name).map(|f| &f.schema).or(self.additional.as_ref())
+    }
+
+    /// Whether it or anything below it has rules in CEL.
+    pub(crate) fn has_rules(&self) -> bool {
+        let below = self.properties.values().map(|f| &f.schema).chain(&self.additional).chain(&self.items);
+        !self.rules.cel.is_empty() || below.into_iter().any(|s| s.has_rules())
     }
 
     /// Whether the property is a named one, as opposed to a map's key.

@@ -43,6 +43,11 @@ impl Selector {
         self.labels.is_empty() && self.fields.is_empty()
     }
 
+    /// Whether it means one object at most.
+    pub(crate) fn is_of_one_name(&self) -> bool {
+        self.fields.iter().any(|f| f.path == "metadata.name" && f.equal)
+    }
+
     pub(crate) fn matches(&self, object: &Value) -> bool {
         let labels = meta(object, "labels");
         let value_of = |key: &str| labels.and_then(|l| l.get(key)).and_then(Value::as_str);

@@ -102,7 +102,7 @@ fn ask(shared: &Shared, parts: &Parts, body: &Bytes, form: Form) -> Result<(Answ
     if !call.method.is_safe() {
         shared.written.notify_one();
     }
-    Ok((answer?, asked))
+    Ok((answer, asked))
 }
 
 /// `%2F` and the like.
@@ -212,8 +212,15 @@ fn render_list(list: &ListReply, form: Form, asked: &Asked) -> Response<Body> {
     let resource = &list.resource;
     let mut metadata = json!({"resourceVersion": list.version.to_string()});
     if let Some(map) = metadata.as_object_mut() {
-        if let Some(next) = &list.next {
-            map.insert("continue".to_owned(), next.clone().into());
+        match &list.next {
+            Some(next) => {
+                map.insert("continue".to_owned(), next.clone().into());
+            }
+            // as that of a dynamic client writes it
+            None if resource.is_custom() && form == Form::Json => {
+                map.insert("continue".to_owned(), "".into());
+            }
+            None => {}
         }
         if let Some(remaining) = list.remaining {
             map.insert("remainingItemCount".to_owned(), remaining.into());
@@ -237,7 +244,8 @@ fn render_list(list: &ListReply, form: Form, asked: &Asked) -> Response<Body> {
         Form::Metadata => {
             let items: Vec<Value> = list.items.iter().map(|o| table::partial(&o.value)).collect();
             let body = json!({
-                "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "items": items,
+                "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
+                "items": if items.is_empty() { Value::Null } else { items.into() },
             });
             answer(200, JSON, &body)
         }

@@ -19,7 +19,6 @@ impl Api {
         old: Option<&Value>,
         dry_run: bool,
     ) -> Result<(), Status> {
-        let _ = dry_run;
         let name = meta(value, "name").and_then(Value::as_str).unwrap_or_default().to_owned();
         let Some(service) = self.registry.by_kind("", "Service") else { return Ok(()) };
         let Some(spec) = value.get_mut("spec").and_then(Value::as_object_mut) else { return Ok(()) };
@@ -40,6 +39,14 @@ impl Api {
                     spec.insert(key.to_owned(), was.clone());
                 }
             }
+            // An address that is changed is to be refused by what it was changed to.
+            if same
+                && text(spec, "clusterIP") != text(old, "clusterIP")
+                && spec.get("clusterIPs") == old.get("clusterIPs")
+            {
+                let address = text(spec, "clusterIP");
+                spec.insert("clusterIPs".to_owned(), json!([address]));
+            }
             ports_keep(spec, old);
         }
         if text(spec, "clusterIP").is_empty()
@@ -49,7 +56,8 @@ impl Api {
         }
         let given = text(spec, "clusterIP");
         if given.is_empty() {
-            let address = self.free_address();
+            // as the real one, which does not look for a free one in a dry run
+            let address = if dry_run { self.services.0 } else { self.free_address() };
             spec.insert("clusterIP".to_owned(), address.to_string().into());
         } else if old.is_none() && given != "None" {
             let refuse = |why: String| {
@@ -73,10 +81,24 @@ impl Api {
             }
         }
         let address = text(spec, "clusterIP");
+        let selects = spec.get("selector").and_then(Value::as_object).is_some_and(|s| !s.is_empty());
+        if address == "None" && !selects {
+            // Who selects nothing may mean endpoints of any family.
+            spec.entry("ipFamilies").or_insert_with(|| json!(["IPv4", "IPv6"]));
+            spec.entry("ipFamilyPolicy").or_insert_with(|| "RequireDualStack".into());
+        }
         spec.entry("clusterIPs").or_insert_with(|| json!([address]));
         spec.entry("ipFamilies").or_insert_with(|| json!(["IPv4"]));
         spec.entry("ipFamilyPolicy").or_insert_with(|| "SingleStack".into());
         Ok(())
+    }
+
+    /// Says what of a valid Service is of no use.
+    pub(crate) fn warn_of(&mut self, service: &Value) {
+        let text = |path: &str| service.pointer(path).and_then(Value::as_str).unwrap_or_default();
+        if text("/spec/clusterIP") == "None" && text("/spec/sessionAffinity") == "ClientIP" {
+            self.warnings.push("spec.SessionAffinity is ignored for headless services".to_owned());
+        }
     }
 
     fn in_range(&self, address: Ipv4Addr) -> bool {

@@ -66,6 +66,11 @@ impl Cause {
         Self::new("FieldValueNotSupported", field, message)
     }
 
+    /// Whether the shape is wrong, so that rules on what is inside cannot be looked at.
+    pub(crate) fn blocks(&self) -> bool {
+        !matches!(self.reason, "FieldValueInvalid" | "FieldValueForbidden" | "FieldValueDuplicate")
+    }
+
     fn text(&self) -> String {
         format!("{}: {}", self.field, self.message)
     }
@@ -182,8 +187,7 @@ impl Status {
         Self::new(410, "Expired", message)
     }
 
-    pub(crate) fn unsupported_media_type(found: &str, accepted: &[&str]) -> Self {
-        let _ = found;
+    pub(crate) fn unsupported_media_type(accepted: &[&str]) -> Self {
         let list = accepted.join(", ");
         let message = format!(
             "the body of the request was in an unknown format - accepted media types include: {list}"

@@ -108,8 +108,13 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    fn new(forgotten: u64) -> Self {
-        Self { objects: BTreeMap::new(), history: VecDeque::new(), forgotten, changed: watch::channel(0).0 }
+    fn new() -> Self {
+        Self {
+            objects: BTreeMap::new(),
+            history: VecDeque::new(),
+            forgotten: 0,
+            changed: watch::channel(0).0,
+        }
     }
 
     /// Told of the version of each change.
@@ -177,11 +182,10 @@ impl Store {
     }
 
     pub(crate) fn table(&mut self, of: &GroupResource) -> &mut Table {
-        let version = self.version;
         if !self.tables.contains_key(of) {
-            self.tables.insert(of.clone(), Table::new(version));
+            self.tables.insert(of.clone(), Table::new());
         }
-        self.tables.entry(of.clone()).or_insert_with(|| Table::new(version))
+        self.tables.entry(of.clone()).or_insert_with(Table::new)
     }
 
     pub(crate) fn existing(&self, of: &GroupResource) -> Option<&Table> {

@@ -146,7 +146,6 @@ impl Watching {
             if initial {
                 map.insert("annotations".to_owned(), json!({"k8s.io/initial-events-end": "true"}));
             }
-            map.insert("creationTimestamp".to_owned(), Value::Null);
         }
         let resource = &self.start.resource;
         let object = match self.form {
@@ -158,7 +157,12 @@ impl Watching {
                 json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
             }
             _ => {
-                json!({"kind": resource.names.kind, "apiVersion": resource.api_version(), "metadata": metadata})
+                // an empty object of its type
+                let mut object = resource.empty.clone();
+                if let Some(map) = object.as_object_mut() {
+                    map.insert("metadata".to_owned(), metadata);
+                }
+                object
             }
         };
         line("BOOKMARK", &object)

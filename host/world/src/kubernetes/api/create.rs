@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::{Api, Call, Reply, Target, time};
-use crate::kubernetes::registry::{Behaviour, Resource};
+use crate::kubernetes::registry::Behaviour;
 use crate::kubernetes::status::{Cause, Status};
 use crate::kubernetes::store::{Object, meta, set};
 use crate::kubernetes::{builtin, convert, managed, metadata, schema};
@@ -17,19 +17,17 @@ impl Api {
         }
         let dry_run = call.dry_run()?;
         let value = self.decode(call, target)?;
-        let value = self.prepare(call, target, value)?;
+        let mut value = self.prepare(target, value)?;
+        // PUT and apply, which make objects too, leave these as they are.
+        for field in ["deletionTimestamp", "deletionGracePeriodSeconds"] {
+            set(&mut value, field, Value::Null);
+        }
         let stored = self.insert(call, target, value, &call.manager(), dry_run)?;
         Ok(self.shown(201, target, stored))
     }
 
     /// Namespace and name, as the path has them.
-    pub(super) fn prepare(
-        &mut self,
-        call: &Call<'_>,
-        target: &Target,
-        mut value: Value,
-    ) -> Result<Value, Status> {
-        let _ = call;
+    pub(super) fn prepare(&mut self, target: &Target, mut value: Value) -> Result<Value, Status> {
         if target.resource.namespaced {
             let found = meta(&value, "namespace").and_then(Value::as_str).unwrap_or_default();
             if !found.is_empty() && found != target.namespace {
@@ -69,27 +67,35 @@ impl Api {
         if !matches!(version, "" | "0") {
             return Err(version_set());
         }
-        for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"] {
-            set(&mut value, field, Value::Null);
-        }
+        set(&mut value, "selfLink", Value::Null);
+        set(&mut value, "resourceVersion", Value::Null);
         let uid = self.ids.uid();
         set(&mut value, "uid", uid.into());
         set(&mut value, "creationTimestamp", time(call.now));
-        set(&mut value, "generation", if resource.has_generation() { json!(1) } else { Value::Null });
+        if resource.has_generation() {
+            set(&mut value, "generation", json!(1));
+        }
         // Before the server adds what is its own. An applied one has been told of by who applied it.
         if !manager.is_empty() {
             managed::update(resource, &target.subresource, None, &mut value, manager, call.now);
         }
         self.first_state(target, &mut value, dry_run)?;
-        let mut causes = self.wrong(resource, &value, None);
-        causes.extend(metadata::check(resource, &value));
+        let mut causes = metadata::check(resource, &value);
+        causes.extend(self.wrong(target, &value, None, &causes));
         if !causes.is_empty() {
             return Err(Status::invalid(&resource.group_kind(), &name, &causes));
         }
+        if resource.behaviour == Behaviour::Service {
+            self.warn_of(&value);
+        }
         convert::to_storage(resource, &mut value);
         let table = resource.table();
-        if self.store.get(&table, &target.namespace, &name).is_some() {
-            return Err(Status::already_exists(&resource.group_resource(), &name));
+        if let Some(there) = self.store.get(&table, &target.namespace, &name) {
+            let mut status = Status::already_exists(&resource.group_resource(), &name);
+            if there.is_deleting() {
+                status.message = format!("object is being deleted: {}", status.message);
+            }
+            return Err(status);
         }
         if dry_run {
             return Ok(Arc::new(Object::unstored(value)));
@@ -100,9 +106,22 @@ impl Api {
     }
 
     /// Everything that is wrong with an object beside its metadata.
-    pub(super) fn wrong(&self, resource: &Resource, value: &Value, old: Option<&Value>) -> Vec<Cause> {
+    pub(super) fn wrong(
+        &self,
+        target: &Target,
+        value: &Value,
+        old: Option<&Value>,
+        metadata: &[Cause],
+    ) -> Vec<Cause> {
+        let resource = &target.resource;
         match resource.behaviour {
-            Behaviour::Custom => schema::validate(&resource.schema, value, old),
+            Behaviour::Custom if target.subresource == "status" => {
+                schema::validate_status(&resource.schema, value, old)
+            }
+            Behaviour::Custom => {
+                let elsewhere = metadata.iter().any(Cause::blocks);
+                schema::validate(&resource.schema, value, old, elsewhere)
+            }
             behaviour => match old {
                 Some(old) => builtin::check_update(behaviour, value, old),
                 None => builtin::check_create(behaviour, value),
@@ -187,7 +206,6 @@ impl Api {
     pub(super) fn after_write(&mut self, target: &Target, object: &Object) {
         if target.resource.behaviour == Behaviour::Crd {
             self.registry.define(&object.value);
-            self.kinds_changed += 1;
         }
     }
 

@@ -3,11 +3,18 @@
 use serde_json::Value;
 
 use super::{Api, Call, Target};
-use crate::kubernetes::schema::{Unknown, clean, default, prune};
-use crate::kubernetes::status::Status;
+use crate::kubernetes::schema::{Unknown, clean, default, prune, prune_nulls};
+use crate::kubernetes::status::{Cause, Status};
 use crate::kubernetes::{builtin, protobuf};
 
 const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+
+fn unregistered(kind: &str, found: &str, version: &str) -> String {
+    let short = version.rsplit('/').next().unwrap_or_default();
+    format!(
+        "{found} in version {short:?} cannot be handled as a {kind}: no kind {found:?} is registered for version {version:?} in scheme \"pkg/runtime/scheme.go:111\""
+    )
+}
 
 fn from_protobuf(call: &Call<'_>, target: &Target) -> Result<Value, Status> {
     let Some((version, kind, raw)) = protobuf::envelope(call.body) else {
@@ -34,7 +41,7 @@ impl Api {
                 true => &["application/json", "application/yaml"],
                 false => &["application/json", "application/yaml", PROTOBUF],
             };
-            return Err(Status::unsupported_media_type(call.content_type, accepted));
+            return Err(Status::unsupported_media_type(accepted));
         }
         let kind = &target.resource.names.kind;
         let value: Value = match protobuf {
@@ -52,14 +59,19 @@ impl Api {
             return Err(Status::bad_request(format!("Object 'Kind' is missing in '{body}'")));
         }
         if !found.is_empty() && found != kind {
-            let (group, v) = version.rsplit_once('/').unwrap_or(("", version));
-            let message = format!(
-                "{found} in version {v:?} cannot be handled as a {kind}: no kind {found:?} is registered for version {version:?}"
-            );
-            let _ = group;
-            return Err(Status::bad_request(message));
+            if target.resource.is_custom() && version == expected {
+                let mut sent = target.resource.group_kind();
+                sent.resource = found.to_owned();
+                let name = value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+                let cause = Cause::invalid("kind", &Value::from(found), &format!("must be {kind}"));
+                return Err(Status::invalid(&sent, name, &[cause]));
+            }
+            return Err(Status::bad_request(unregistered(kind, found, version)));
         }
         if !version.is_empty() && version != expected {
+            if !target.resource.is_custom() {
+                return Err(Status::bad_request(unregistered(kind, found, version)));
+            }
             let message = format!(
                 "the API version in the data ({version}) does not match the expected API version ({expected})"
             );
@@ -87,6 +99,10 @@ impl Api {
         if resource.is_custom() {
             clean_metadata(self, &mut value, &mut unknown).map_err(|e| self.cannot_handle(target, &e))?;
             prune(&resource.schema, &mut value, "", true, &mut unknown);
+            // An applied null was looked at as it is.
+            if call.content_type != "application/apply-patch+yaml" {
+                prune_nulls(&resource.schema, &mut value);
+            }
             default(&resource.schema, &mut value);
         } else {
             clean(&resource.schema, &mut value, "", &mut unknown)

@@ -52,7 +52,7 @@ impl Options {
                 let cause = Cause::not_supported(
                     "propagationPolicy",
                     &value,
-                    &["Background", "Foreground", "Orphan"],
+                    &["Foreground", "Background", "Orphan", "nil"],
                 );
                 return Err(Status::invalid(&options_kind("DeleteOptions"), "", &[cause]));
             }
@@ -112,10 +112,9 @@ impl Api {
         let version = self.store.version();
         let mut items = Vec::new();
         for object in all {
-            match self.delete_one(target, &object, &options, call.now)? {
-                Outcome::Gone(_) => items.push(object),
-                Outcome::Left(object) => items.push(object),
-            }
+            self.delete_one(target, &object, &options, call.now)?;
+            // as it was before
+            items.push(object);
         }
         Ok(Reply::List(ListReply {
             resource: target.resource.clone(),
@@ -138,13 +137,21 @@ impl Api {
         match target.resource.behaviour {
             Behaviour::Namespace => mark_namespace(&mut value, now),
             Behaviour::Pod => {
-                if let Some(waits) = mark_pod(&mut value, object, options, now) {
-                    set_finalizers(&mut value, options);
-                    return Ok(if waits {
-                        self.keep(target, object, value, options)
-                    } else {
-                        Outcome::Left(object.clone())
-                    });
+                match mark_pod(&mut value, object, options, now) {
+                    Grace::Unchanged => return Ok(Outcome::Left(object.clone())),
+                    Grace::Over => {}
+                    Grace::Until(seconds) => {
+                        set_finalizers(&mut value, options);
+                        let held = meta(&value, "finalizers")
+                            .and_then(Value::as_array)
+                            .is_some_and(|f| !f.is_empty());
+                        let kept = self.keep(target, object, value, options);
+                        return Ok(match kept {
+                            // It was told of as going, and goes.
+                            Outcome::Left(last) if seconds == 0 && !held => self.end(target, last, options),
+                            kept => kept,
+                        });
+                    }
                 }
             }
             _ => {}
@@ -165,11 +172,15 @@ impl Api {
             }
             return Ok(self.keep(target, object, value, options));
         }
+        Ok(self.end(target, object.clone(), options))
+    }
+
+    fn end(&mut self, target: &Target, object: Arc<Object>, options: &Options) -> Outcome {
         if options.dry_run {
-            return Ok(Outcome::Gone(object.clone()));
+            return Outcome::Gone(object);
         }
         let gone = self.take_away(target.resource.clone(), &target.resource.table(), &object.key());
-        Ok(Outcome::Gone(gone.unwrap_or_else(|| object.clone())))
+        Outcome::Gone(gone.unwrap_or(object))
     }
 
     /// Stores an object that is marked as deleted, unless it was so already.
@@ -241,15 +252,25 @@ fn mark_namespace(value: &mut Value, now: Timestamp) {
     }
 }
 
-/// Whether a Pod is to wait for its node: `Some(true)` newly or for less long than before, `Some(false)` as before.
-fn mark_pod(value: &mut Value, object: &Object, options: &Options, now: Timestamp) -> Option<bool> {
+/// How long a Pod has.
+enum Grace {
+    /// As long as before.
+    Unchanged,
+    /// It was none already.
+    Over,
+    /// Newly, or less than before; in seconds.
+    Until(i64),
+}
+
+/// Marks a Pod as going when its node has ended it.
+fn mark_pod(value: &mut Value, object: &Object, options: &Options, now: Timestamp) -> Grace {
     let current = object.meta("deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or_default();
     let wanted = options.grace.map(|g| if g < 0 { 1 } else { g });
     if object.is_deleting() {
         if current == 0 {
-            return None;
+            return Grace::Over;
         }
-        let Some(period) = wanted.filter(|p| *p < current) else { return Some(false) };
+        let Some(period) = wanted.filter(|p| *p < current) else { return Grace::Unchanged };
         let at = object.text("deletionTimestamp").parse::<Timestamp>().unwrap_or(now);
         let moved = at.saturating_add(SignedDuration::from_secs(period - current)).unwrap_or(now);
         let (at, period) = match moved < now {
@@ -258,7 +279,7 @@ fn mark_pod(value: &mut Value, object: &Object, options: &Options, now: Timestam
         };
         set(value, "deletionTimestamp", time(at));
         set(value, "deletionGracePeriodSeconds", json!(period));
-        return if period == 0 { None } else { Some(true) };
+        return Grace::Until(period);
     }
     let text = |path: &str| object.value.pointer(path).and_then(Value::as_str).unwrap_or_default();
     let own = object.value.pointer("/spec/terminationGracePeriodSeconds").and_then(Value::as_i64);
@@ -275,5 +296,5 @@ fn mark_pod(value: &mut Value, object: &Object, options: &Options, now: Timestam
     if let Some(generation) = object.meta("generation").and_then(Value::as_u64) {
         set(value, "generation", json!(generation + 1));
     }
-    if period == 0 { None } else { Some(true) }
+    Grace::Until(period)
 }

@@ -57,7 +57,7 @@ impl Api {
     ) -> Result<Arc<Object>, Status> {
         let call = call(now);
         let value = self.settle(&call, target, value)?;
-        let value = self.prepare(&call, target, value)?;
+        let value = self.prepare(target, value)?;
         self.insert(&call, target, value, MANAGER, false)
     }
 

@@ -68,7 +68,8 @@ impl Call<'_> {
             "" => Ok(false),
             "All" => Ok(true),
             other => {
-                let cause = super::status::Cause::not_supported("dryRun", &Value::from(other), &["All"]);
+                let cause =
+                    super::status::Cause::not_supported("dryRun", &serde_json::json!([other]), &["All"]);
                 let kind = match *self.method {
                     Method::POST => "CreateOptions",
                     Method::PUT => "UpdateOptions",
@@ -136,8 +137,6 @@ pub(crate) struct Api {
     pub(crate) warnings: Vec<String>,
     /// Pods that wait for the end of their grace.
     pub(crate) ending: BTreeMap<super::store::Key, Timestamp>,
-    /// Counts changes of kinds, for discovery's cache.
-    pub(crate) kinds_changed: u64,
 }
 
 impl Api {
@@ -150,18 +149,14 @@ impl Api {
             services,
             warnings: Vec::new(),
             ending: BTreeMap::new(),
-            kinds_changed: 0,
         }
     }
 
     /// Answers a request.
-    ///
-    /// # Errors
-    /// What it is refused with.
-    pub(crate) fn handle(&mut self, call: &Call<'_>) -> Result<Answer, Status> {
+    pub(crate) fn handle(&mut self, call: &Call<'_>) -> Answer {
         self.warnings.clear();
-        let reply = self.reply(call)?;
-        Ok(Answer { reply, warnings: std::mem::take(&mut self.warnings) })
+        let reply = self.reply(call).unwrap_or_else(|status| Reply::Json(status.code, status.body()));
+        Answer { reply, warnings: std::mem::take(&mut self.warnings) }
     }
 
     fn reply(&mut self, call: &Call<'_>) -> Result<Reply, Status> {
@@ -178,7 +173,7 @@ impl Api {
         let named = !target.name.is_empty();
         match (call.method, named) {
             (&Method::GET, true) if call.flag("watch") => self.watch(call, &target),
-            (&Method::GET, true) => self.get(call, &target),
+            (&Method::GET, true) => self.get(&target),
             (&Method::GET, false) if call.flag("watch") => self.watch(call, &target),
             (&Method::GET, false) => self.list(call, &target),
             (&Method::POST, false) => self.create(call, &target),

@@ -11,20 +11,20 @@ use crate::kubernetes::{convert, patch};
 
 impl Api {
     pub(super) fn patch(&mut self, call: &Call<'_>, target: &Target) -> Result<Reply, Status> {
-        let dry_run = call.dry_run()?;
         match call.content_type {
-            "application/apply-patch+yaml" => return self.apply(call, target, dry_run),
+            "application/apply-patch+yaml" => return self.apply(call, target, call.dry_run()?),
             "application/json-patch+json" | "application/merge-patch+json" => {}
             "application/strategic-merge-patch+json" if !target.resource.is_custom() => {}
-            other => {
+            _ => {
                 let mut accepted = vec!["application/json-patch+json", "application/merge-patch+json"];
                 if !target.resource.is_custom() {
                     accepted.push("application/strategic-merge-patch+json");
                 }
                 accepted.push("application/apply-patch+yaml");
-                return Err(Status::unsupported_media_type(other, &accepted));
+                return Err(Status::unsupported_media_type(&accepted));
             }
         }
+        let dry_run = call.dry_run()?;
         let resource = target.resource.clone();
         let old = self.find(target)?;
         let mut live = old.value.clone();
@@ -72,9 +72,9 @@ impl Api {
         }
         let mut applied: Value = serde_json::from_slice(call.body)
             .map_err(|_| Status::not_modelled("bodies of server-side apply in YAML that is not JSON too"))?;
+        let sent = applied.clone();
         self.check_applied(target, &mut applied)?;
-        // What the client says, in the form that the server stores: unknown fields go, nothing is defaulted.
-        let applied = self.known(call, target, applied)?;
+        Self::fits(target, &sent)?;
         let resource = target.resource.clone();
         let old = self.store.get(&resource.table(), &target.namespace, &target.name);
         let live = old.as_ref().map(|old| {
@@ -153,46 +153,14 @@ impl Api {
         Ok(())
     }
 
-    /// Drops what the kind does not know, or refuses it.
-    fn known(&mut self, call: &Call<'_>, target: &Target, applied: Value) -> Result<Value, Status> {
-        if target.resource.is_custom() {
-            let mut pruned = applied;
-            let mut unknown = Vec::new();
-            crate::kubernetes::schema::prune(&target.resource.schema, &mut pruned, "", true, &mut unknown);
-            self.report_unknown(call, target, &unknown)?;
-            return Ok(pruned);
-        }
-        if let Some(path) = unknown_path(&target.resource.schema, &applied, "") {
-            let kind = format!(
-                "{}/{}; {}, Kind={}",
-                target.namespace,
-                target.name,
-                target.resource.api_version(),
-                target.resource.names.kind
-            );
-            return Err(Status::internal_plain(&format!(
-                "failed to create typed patch object ({kind}): {path}: field not declared in schema"
-            )));
-        }
-        Ok(applied)
-    }
-}
-
-/// The first field that a type does not have.
-fn unknown_path(schema: &crate::kubernetes::schema::Schema, value: &Value, path: &str) -> Option<String> {
-    match value {
-        Value::Object(map) => map.iter().find_map(|(key, value): (&String, &Value)| {
-            let below = format!("{path}.{key}");
-            match schema.property(key) {
-                Some(inner) => unknown_path(inner, value, &below),
-                None if schema.preserve => None,
-                None => Some(below),
-            }
-        }),
-        Value::Array(list) => {
-            let items = schema.items.as_ref()?;
-            list.iter().enumerate().find_map(|(i, item)| unknown_path(items, item, &format!("{path}[{i}]")))
-        }
-        _ => None,
+    fn fits(target: &Target, applied: &Value) -> Result<(), Status> {
+        let resource = &target.resource;
+        managed::check(&resource.typed, applied).map_err(|why| {
+            // as Go prints a kind: the core group is the empty one
+            let (version, kind) = (format!("{}/{}", resource.group, resource.version), &resource.names.kind);
+            let text = |field| meta(applied, field).and_then(Value::as_str).unwrap_or_default();
+            let object = format!("{}/{}; {version}, Kind={kind}", text("namespace"), text("name"));
+            Status::internal_plain(&format!("failed to create typed patch object ({object}): {why}"))
+        })
     }
 }

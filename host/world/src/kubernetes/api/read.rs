@@ -32,8 +32,7 @@ pub(crate) struct WatchStart {
 }
 
 impl Api {
-    pub(super) fn get(&mut self, call: &Call<'_>, target: &Target) -> Result<Reply, Status> {
-        let _ = call;
+    pub(super) fn get(&self, target: &Target) -> Result<Reply, Status> {
         let object = self.find(target)?;
         Ok(self.shown(200, target, object))
     }
@@ -72,9 +71,15 @@ impl Api {
                 items.extend(matching.cloned());
             } else {
                 items.extend(matching.by_ref().take(limit).cloned());
-                let rest = matching.count();
+                // There is more if there are objects at all, selected or not.
+                let last = items
+                    .last()
+                    .map(|last: &Arc<Object>| last.key())
+                    .filter(|_| items.len() == limit && !selector.is_of_one_name());
+                let rest =
+                    last.as_ref().map_or(0, |last| stored.range(&target.namespace, Some(last)).count());
                 if rest > 0 {
-                    next = items.last().map(|last| token(version, &last.key()));
+                    next = last.map(|last| token(version, &last));
                     remaining = selector.is_empty().then_some(rest);
                 }
             }

@@ -32,10 +32,17 @@ impl Api {
             }
             let uid = meta(&value, "uid").and_then(Value::as_str).unwrap_or_default();
             if !uid.is_empty() {
-                let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: ");
-                return Err(Status::conflict(&resource.group_resource(), &target.name, &why));
+                return Err(uid_mismatch(target, uid, "", dry_run));
             }
-            let object = self.insert(call, target, value, &call.manager(), dry_run)?;
+            let version = meta(&value, "resourceVersion").cloned().unwrap_or_default();
+            set(&mut value, "resourceVersion", Value::Null);
+            let mut object = self.insert(call, target, value, &call.manager(), dry_run)?;
+            if dry_run {
+                // what was sent is shown
+                let mut value = object.value.clone();
+                set(&mut value, "resourceVersion", version);
+                object = Arc::new(Object::unstored(value));
+            }
             return Ok(self.shown(201, target, object));
         };
         let write = Write { call, target, manager: call.manager(), dry_run };
@@ -58,7 +65,7 @@ impl Api {
         if convert::differs(resource, &before) {
             convert::from_storage(resource, &mut before);
         }
-        self.check_version(target, &value, old)?;
+        self.check_version(target, &value, old, write.dry_run)?;
         // An applied one has been told of by who applied it.
         if !write.manager.is_empty() {
             let now = write.call.now;
@@ -69,11 +76,14 @@ impl Api {
             self.allocate(&mut value, Some(&before), write.dry_run)?;
         }
         bump_generation(resource, &target.subresource, &mut value, &before);
-        let mut causes = metadata::check_update(resource, &value, &before);
-        causes.extend(self.wrong(resource, &value, Some(&before)));
+        let mut causes = metadata::check_update(resource, &target.subresource, &value, &before);
+        causes.extend(self.wrong(target, &value, Some(&before), &causes));
         if !causes.is_empty() {
             causes.sort_by_key(|c: &Cause| !c.field.starts_with("metadata"));
             return Err(Status::invalid(&resource.group_kind(), &target.name, &causes));
+        }
+        if resource.behaviour == Behaviour::Service && target.subresource.is_empty() {
+            self.warn_of(&value);
         }
         set(&mut value, "resourceVersion", old.meta("resourceVersion").cloned().unwrap_or_default());
         convert::to_storage(resource, &mut value);
@@ -98,21 +108,26 @@ impl Api {
         Ok(object)
     }
 
-    fn check_version(&self, target: &Target, value: &Value, old: &Object) -> Result<(), Status> {
+    fn check_version(
+        &self,
+        target: &Target,
+        value: &Value,
+        old: &Object,
+        dry_run: bool,
+    ) -> Result<(), Status> {
         let resource = &target.resource;
         let text = |field: &str| meta(value, field).and_then(Value::as_str).unwrap_or_default();
         let uid = text("uid");
         if !uid.is_empty() && uid != old.uid() {
-            let why =
-                format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", old.uid());
-            return Err(Status::conflict(&resource.group_resource(), &target.name, &why));
+            return Err(uid_mismatch(target, uid, old.uid(), dry_run));
         }
         match text("resourceVersion") {
             "" | "0" => {
                 if needs_version(resource) && target.subresource != "finalize" {
                     let field = "metadata.resourceVersion";
                     let cause = Cause::invalid(field, &Value::from(0), "must be specified for an update");
-                    return Err(Status::invalid(&resource.group_kind(), &target.name, &[cause]));
+                    // The real server names the resource in place of the kind.
+                    return Err(Status::invalid(&resource.group_resource(), &target.name, &[cause]));
                 }
                 Ok(())
             }
@@ -125,6 +140,14 @@ impl Api {
             _ => Err(Status::modified(&resource.group_resource(), &target.name)),
         }
     }
+}
+
+fn uid_mismatch(target: &Target, wanted: &str, found: &str, dry_run: bool) -> Status {
+    let key = target.resource.storage_key(&target.namespace, &target.name, dry_run);
+    let why = format!(
+        "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"
+    );
+    Status::conflict(&target.resource.group_resource(), &target.name, &why)
 }
 
 /// Whether a PUT makes what is not there.
@@ -179,10 +202,7 @@ fn carry_over(resource: &Resource, subresource: &str, value: &mut Value, old: &V
                 set(value, "deletionGracePeriodSeconds", seconds);
             }
         }
-        None => {
-            set(value, "deletionTimestamp", Value::Null);
-            set(value, "deletionGracePeriodSeconds", Value::Null);
-        }
+        None => {}
     }
     if !resource.status {
         return;
@@ -220,6 +240,12 @@ fn carry_over(resource: &Resource, subresource: &str, value: &mut Value, old: &V
         _ => {
             keep(value, "spec");
             if resource.behaviour == Behaviour::Pod {
+                let quality = old.pointer("/status/qosClass").cloned();
+                if let (Some(status), Some(quality)) =
+                    (value.get_mut("status").and_then(Value::as_object_mut), quality)
+                {
+                    status.entry("qosClass").or_insert(quality);
+                }
                 for field in ["ownerReferences", "deletionTimestamp"] {
                     set(value, field, meta(old, field).cloned().unwrap_or_default());
                 }
@@ -288,15 +314,10 @@ impl Api {
         key: &crate::kubernetes::store::Key,
     ) -> Option<Arc<Object>> {
         let gone = self.store.remove(table, key)?;
-        match resource.behaviour {
-            Behaviour::Crd => {
-                let text = |path: &str| {
-                    gone.value.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned()
-                };
-                self.registry.forget(&text("/spec/group"), &text("/spec/names/plural"));
-                self.kinds_changed += 1;
-            }
-            _ => {}
+        if resource.behaviour == Behaviour::Crd {
+            let text =
+                |path: &str| gone.value.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+            self.registry.forget(&text("/spec/group"), &text("/spec/names/plural"));
         }
         Some(gone)
     }

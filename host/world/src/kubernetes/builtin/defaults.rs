@@ -173,6 +173,8 @@ fn service(spec: &mut Map<String, Value>) {
     fill(spec, "type", "ClusterIP");
     if spec.get("sessionAffinity").and_then(Value::as_str) == Some("ClientIP") {
         fill(spec, "sessionAffinityConfig", json!({"clientIP": {"timeoutSeconds": 10800}}));
+    } else {
+        spec.remove("sessionAffinityConfig");
     }
     let kind = spec.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
     if matches!(&*kind, "NodePort" | "LoadBalancer") {

@@ -129,6 +129,7 @@ pub(crate) fn resources() -> Vec<Resource> {
         status: row.status,
         schema: definitions.get(row.schema),
         typed: definitions.get(row.schema),
+        empty: Value::Null,
         schema_name: row.schema.to_owned(),
         columns: Arc::new(Columns::BuiltIn(row.behaviour)),
         behaviour: row.behaviour,

@@ -81,7 +81,7 @@ fn pod(value: &Value, causes: &mut Vec<Cause>) {
     }
     let policy = text(value, "/spec/restartPolicy");
     if !["Always", "OnFailure", "Never"].contains(&policy) {
-        let among = ["Always", "Never", "OnFailure"];
+        let among = ["Always", "OnFailure", "Never"];
         causes.push(Cause::not_supported("spec.restartPolicy", &Value::from(policy), &among));
     }
 }
@@ -111,8 +111,38 @@ fn protocol(port: &Value, path: &str, causes: &mut Vec<Cause>) {
 
 fn pod_update(value: &Value, old: &Value, causes: &mut Vec<Cause>) {
     pod(value, causes);
+    for kind in ["containers", "initContainers"] {
+        // looked at once more
+        for (i, container) in list(value, &format!("/spec/{kind}")).iter().enumerate() {
+            if text(container, "/image").is_empty() {
+                causes.push(Cause::required(&format!("spec.{kind}[{i}].image"), ""));
+            }
+        }
+        let count = |v: &Value| list(v, &format!("/spec/{kind}")).len();
+        if count(value) != count(old) {
+            let field = format!("spec.{kind}");
+            causes.push(Cause::forbidden(&field, "pod updates may not add or remove containers"));
+            return;
+        }
+    }
     let (mut new, before) =
         (value.get("spec").cloned().unwrap_or_default(), old.get("spec").cloned().unwrap_or_default());
+    let deadline = |v: &Value| v.get("activeDeadlineSeconds").and_then(Value::as_i64);
+    if let Some(was) = deadline(&before) {
+        let field = "spec.activeDeadlineSeconds";
+        match deadline(&new) {
+            Some(now) if now > was => {
+                let why = "must be less than or equal to previous value";
+                causes.push(Cause::invalid(field, &json!(now), why));
+                return;
+            }
+            Some(_) => {}
+            None => {
+                let why = "must not update from a positive integer to nil value";
+                causes.push(Cause::invalid(field, &Value::Null, why));
+            }
+        }
+    }
     // What may change: images, the deadline, more tolerations, gates gone.
     for kind in ["containers", "initContainers"] {
         let images: Vec<Value> = list(&before, &format!("/{kind}"))
@@ -186,11 +216,7 @@ fn service(value: &Value, causes: &mut Vec<Cause>) {
         let key = (port.get("port").unwrap_or(&Value::Null), text(port, "/protocol"));
         if seen.contains(&key) {
             let path = format!("spec.ports[{i}]");
-            let shown = json!({"protocol": key.1, "port": key.0, "targetPort": 0});
-            let _ = shown;
-            let shown: Value =
-                serde_json::from_str(&format!("{{\"port\":{},\"protocol\":{:?}}}", key.0, key.1))
-                    .unwrap_or_default();
+            let shown = json!({"port": key.0, "protocol": key.1});
             causes.push(Cause::duplicate(&path, &shown));
         }
         seen.push(key);
@@ -263,9 +289,6 @@ fn lease(value: &Value, causes: &mut Vec<Cause>) {
     if let Some(transitions) = number("/spec/leaseTransitions").filter(|s| *s < 0) {
         let field = "spec.leaseTransitions";
         causes.push(Cause::invalid(field, &json!(transitions), "must be greater than or equal to 0"));
-    }
-    if value.pointer("/spec/holderIdentity").and_then(Value::as_str) == Some("") {
-        causes.push(Cause::invalid("spec.holderIdentity", &Value::from(""), "must not be empty"));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Server-side apply.
 
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::compare::{compare, fields};
 use super::merge::{merge, remove};
@@ -27,12 +27,12 @@ pub(crate) struct Applied<'a> {
 pub(crate) fn apply(of: &Applied<'_>, live: Option<&Value>, applied: &Value) -> Result<Value, Status> {
     let schema = typed(of.resource);
     let schema: &Schema = &schema;
-    let empty = Value::Object(Map::new());
+    let empty = &of.resource.empty;
     let mut managers = live.map(decode).unwrap_or_default();
-    let live = without_managed(live.unwrap_or(&empty));
-    if managers.is_empty() && live != empty {
+    let live = without_managed(live.unwrap_or(empty));
+    if managers.is_empty() && live != *empty {
         // What was there before anybody was told of.
-        let mut all = compare(schema, &empty, &live).added;
+        let mut all = compare(schema, empty, &live).added;
         reset(of.resource, of.subresource, &mut all);
         strip(&mut all);
         let before = Manager {
@@ -61,8 +61,9 @@ pub(crate) fn apply(of: &Applied<'_>, live: Option<&Value>, applied: &Value) -> 
     let same = live == new;
     if let Some(owned) = managers.get_mut(&me) {
         strip(&mut owned.fields);
+        // Who changes nothing has no time, or keeps it.
         let before = last.as_ref().and_then(|l| l.time.clone());
-        owned.time = if same { before } else { None }.or_else(|| Some(crate::kubernetes::api::time(of.now)));
+        owned.time = if same { before } else { Some(crate::kubernetes::api::time(of.now)) };
     }
     managers.retain(|_, owned| !owned.fields.is_empty());
     let mut new = new;
@@ -115,7 +116,7 @@ fn conflict(conflicts: &[(Manager, Set)]) -> Status {
             causes.push((named(manager), path));
         }
     }
-    causes.sort();
+    causes.sort_by(|(a, _), (b, _)| a.cmp(b));
     let count = causes.len();
     let message = match &*causes {
         [(manager, path)] => format!("Apply failed with 1 conflict: conflict with {manager}: {path}"),

@@ -83,6 +83,17 @@ fn one(schema: Option<&Schema>, old: Option<&Value>, new: Option<&Value>, name: 
         return;
     }
     let mut below = Comparison::default();
+    if let (Some(a), Some(b)) = (old.filter(|v| !v.is_null()), new.filter(|v| !v.is_null()))
+        && matches!(shape(schema, a), Shape::Leaf) != matches!(shape(schema, b), Shape::Leaf)
+    {
+        // Of another shape than before: changed itself, and with all that is below it gone or new.
+        out.modified.insert(name);
+        children(schema, old.filter(|v| !matches!(shape(schema, v), Shape::Leaf)), None, &mut below);
+        children(schema, None, new.filter(|v| !matches!(shape(schema, v), Shape::Leaf)), &mut below);
+        out.added.put(name, below.added);
+        out.removed.put(name, below.removed);
+        return;
+    }
     children(schema, old, new, &mut below);
     out.added.put(name, below.added);
     out.modified.put(name, below.modified);

@@ -2,11 +2,13 @@
 //! sigs.k8s.io/structured-merge-diff 6.3, whose words are used.
 
 mod apply;
+mod check;
 mod compare;
 mod merge;
 mod set;
 
 pub(crate) use apply::{Applied, apply};
+pub(crate) use check::check;
 
 use std::collections::BTreeMap;
 
@@ -155,14 +157,18 @@ pub(crate) fn update(
     manager: &str,
     now: Timestamp,
 ) {
-    let empty = Value::Object(Map::new());
-    let live = old.unwrap_or(&empty);
+    let live = old.unwrap_or(&resource.empty);
     let mut managers = choose(live, new, !subresource.is_empty());
     if managers.is_empty() && old.is_some() {
         store::set(new, "managedFields", Value::Null);
         return;
     }
     let schema = typed(resource);
+    if check::unfit(&schema, &without_managed(new)) {
+        // The real server tells of nobody then, and goes on.
+        store::set(new, "managedFields", Value::Null);
+        return;
+    }
     let comparison = compare::compare(&schema, &without_managed(live), &without_managed(new));
     let mut changed = comparison.modified.union(&comparison.added);
     let mut removed = comparison.removed.clone();

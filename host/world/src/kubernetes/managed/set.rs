@@ -166,7 +166,7 @@ impl Set {
     }
 
     fn collect(&self, prefix: &str, all: &mut Vec<String>) {
-        let shown = |element: &str| format!("{prefix}{}", shown(element));
+        let shown = |element: &str| format!("{prefix}{}", self::shown(element));
         for (element, _) in self.0.iter().filter(|(_, node)| node.member) {
             all.push(shown(element));
         }
@@ -176,7 +176,7 @@ impl Set {
     }
 }
 
-fn shown(element: &str) -> String {
+pub(super) fn shown(element: &str) -> String {
     match element.split_once(':') {
         Some(("f", name)) => format!(".{name}"),
         Some(("k", keys)) => {

@@ -4,7 +4,7 @@ mod strategic;
 
 pub(crate) use strategic::strategic;
 
-use json_patch::PatchOperation;
+use json_patch::{AddOperation, PatchOperation};
 use serde_json::Value;
 
 /// Why a JSON patch came to nothing.
@@ -28,12 +28,53 @@ pub(crate) fn json(target: &mut Value, patch: Value) -> Result<(), JsonError> {
         {
             continue;
         }
+        let step = match step {
+            // so does replacing a field that is absent from an object
+            PatchOperation::Replace(replace)
+                if target.pointer(replace.path.as_str()).is_none()
+                    && replace
+                        .path
+                        .parent()
+                        .and_then(|p| target.pointer(p.as_str()))
+                        .is_some_and(Value::is_object) =>
+            {
+                PatchOperation::Add(AddOperation { path: replace.path, value: replace.value })
+            }
+            step => step,
+        };
         json_patch::patch(target, &[step]).map_err(|_| JsonError::Failed)?;
     }
     Ok(())
 }
 
-/// RFC 7396.
+/// RFC 7396. As the real server does, null takes a field away inside of lists too.
 pub(crate) fn merge(target: &mut Value, patch: &Value) {
-    json_patch::merge(target, patch);
+    let (Some(into), Some(from)) = (target.as_object_mut(), patch.as_object()) else {
+        *target = patch.clone();
+        return without_nulls(target);
+    };
+    for (key, value) in from {
+        match into.get_mut(key) {
+            _ if value.is_null() => {
+                into.remove(key);
+            }
+            Some(below) if value.is_object() => merge(below, value),
+            _ => {
+                let mut value = value.clone();
+                without_nulls(&mut value);
+                into.insert(key.clone(), value);
+            }
+        }
+    }
+}
+
+fn without_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, value| !value.is_null());
+            map.values_mut().for_each(without_nulls);
+        }
+        Value::Array(list) => list.iter_mut().for_each(without_nulls),
+        _ => {}
+    }
 }

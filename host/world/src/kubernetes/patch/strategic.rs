@@ -56,11 +56,13 @@ fn object(
             continue;
         }
         let inner = schema.property(key).map(|s| &**s);
+        let before = target.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
         field(inner, target, key, value)?;
-        if let (Some(order), Some(inner)) = (patch.get(&format!("$setElementOrder/{key}")), inner)
+        if let (Some(inner), Some(items)) = (inner.filter(|s| s.merge), value.as_array())
             && let Some(list) = target.get_mut(key).and_then(Value::as_array_mut)
         {
-            reorder(inner, list, order);
+            let order = patch.get(&format!("$setElementOrder/{key}")).and_then(Value::as_array);
+            reorder(inner, list, order.unwrap_or(items), &before);
         }
     }
     for (key, order) in patch {
@@ -69,7 +71,8 @@ fn object(
             && let Some(inner) = schema.property(field)
             && let Some(list) = target.get_mut(field).and_then(Value::as_array_mut)
         {
-            reorder(inner, list, order);
+            let before = list.clone();
+            reorder(inner, list, order.as_array().map_or(&[], Vec::as_slice), &before);
         }
     }
     Ok(())
@@ -89,6 +92,10 @@ fn field(
             let deleted = patch.get("$patch").and_then(Value::as_str) == Some("delete");
             if deleted {
                 target.remove(key);
+                return Ok(());
+            }
+            // A directive for what is not there says nothing.
+            if patch.contains_key("$patch") && !target.contains_key(key) {
                 return Ok(());
             }
             let any = Schema::default();
@@ -167,34 +174,29 @@ fn go_map(value: &Value) -> String {
     }
 }
 
-/// Puts the items that `order` names into its order; the others stay before what they stood before.
-fn reorder(schema: &Schema, list: &mut Vec<Value>, order: &Value) {
-    let Some(order) = order.as_array() else { return };
+/// Puts the items that `order` names into its order; each other one goes before the first of them that it stood before.
+fn reorder(schema: &Schema, list: &mut Vec<Value>, order: &[Value], before: &[Value]) {
     let id = |item: &Value| match &schema.merge_key {
         Some(key) => item.get(key).cloned().unwrap_or_default(),
         None => item.clone(),
     };
-    let wanted: Vec<Value> = order.iter().map(id).collect();
-    let place = |item: &Value| wanted.iter().position(|w| *w == id(item));
-    let mut named: Vec<Value> = list.iter().filter(|i| place(i).is_some()).cloned().collect();
-    named.sort_by_key(|i| place(i));
-    let mut named = named.into_iter().peekable();
-    let mut out = Vec::new();
-    let old = std::mem::take(list);
-    let position = |item: &Value| old.iter().position(|o| id(o) == id(item));
-    // As the real one merges: an unnamed item goes first if it stood before the next named one.
-    let mut others = old.iter().enumerate().filter(|(_, i)| place(i).is_none()).peekable();
+    let place = |among: &[Value], item: &Value| among.iter().position(|w| id(w) == id(item));
+    let (mut named, mut others): (Vec<Value>, Vec<Value>) =
+        std::mem::take(list).into_iter().partition(|i| place(order, i).is_some());
+    named.sort_by_key(|i| place(order, i));
+    others.sort_by_key(|i| place(before, i));
+    let (mut named, mut others) = (named.into_iter().peekable(), others.into_iter().peekable());
     loop {
-        match (others.peek(), named.peek()) {
-            (Some((at, _)), Some(next)) if position(next).is_none_or(|p| *at < p) => {
-                out.extend(others.next().map(|(_, i)| i.clone()));
+        let other_first = match (others.peek(), named.peek()) {
+            (None, None) => return,
+            (Some(_), None) => true,
+            (None, Some(_)) => false,
+            (Some(other), Some(next)) => {
+                matches!((place(before, other), place(before, next)), (Some(a), Some(b)) if a < b)
             }
-            (_, Some(_)) => out.extend(named.next()),
-            (Some(_), None) => out.extend(others.next().map(|(_, i)| i.clone())),
-            (None, None) => break,
-        }
+        };
+        list.extend(if other_first { others.next() } else { named.next() });
     }
-    *list = out;
 }
 
 #[cfg(test)]
@@ -232,6 +234,6 @@ mod tests {
         let pod = json!({"metadata": {"finalizers": ["a/x", "b/x"]}});
         let patch =
             json!({"metadata": {"finalizers": ["c/x"], "$deleteFromPrimitiveList/finalizers": ["a/x"]}});
-        assert_eq!(patched(pod, &patch), json!({"metadata": {"finalizers": ["b/x", "c/x"]}}));
+        assert_eq!(patched(pod, &patch), json!({"metadata": {"finalizers": ["c/x", "b/x"]}}));
     }
 }

@@ -36,6 +36,33 @@ pub(crate) fn prune(schema: &Schema, value: &mut Value, path: &str, root: bool, 
     }
 }
 
+/// Takes away nulls where the schema allows none, and has no default in their place.
+pub(crate) fn prune_nulls(schema: &Schema, value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|key, value| {
+                !value.is_null()
+                    || schema.property(key).is_none_or(|inner| {
+                        inner.nullable || inner.kind == Type::Any || inner.default.is_some()
+                    })
+            });
+            for (key, value) in map.iter_mut() {
+                if let Some(inner) = schema.property(key) {
+                    prune_nulls(inner, value);
+                }
+            }
+        }
+        Value::Array(list) => {
+            for item in list {
+                if let Some(items) = &schema.items {
+                    prune_nulls(items, item);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
 /// Puts in the defaults; a null where the schema allows none counts as absent.
 pub(crate) fn default(schema: &Schema, value: &mut Value) {
     match value {
@@ -59,12 +86,6 @@ pub(crate) fn default(schema: &Schema, value: &mut Value) {
 }
 
 fn fill(schema: &Schema, map: &mut Map<String, Value>) {
-    map.retain(|key, value| {
-        !value.is_null()
-            || schema
-                .property(key)
-                .is_none_or(|inner| inner.nullable || inner.kind == Type::Any || inner.default.is_some())
-    });
     for (name, field) in &schema.properties {
         let Some(wanted) = &field.schema.default else { continue };
         let absent = map.get(name).is_none_or(|v| v.is_null() && !field.schema.nullable);

@@ -6,15 +6,38 @@ use super::{Rules, Schema, Type};
 use crate::kubernetes::cel;
 use crate::kubernetes::status::Cause;
 
-/// Everything that is wrong. `old`: the value before, for rules of transitions.
-pub(crate) fn validate(schema: &Schema, value: &Value, old: Option<&Value>) -> Vec<Cause> {
+/// Everything that is wrong. `old`: the value before, for rules of transitions. `elsewhere`: whether the metadata has the wrong shape.
+pub(crate) fn validate(schema: &Schema, value: &Value, old: Option<&Value>, elsewhere: bool) -> Vec<Cause> {
     let mut causes = Vec::new();
     check(schema, value, "", &mut causes);
-    // As the real one: rules are not evaluated on what has the wrong shape.
-    if causes.is_empty() {
-        rules(schema, value, old, "", &mut causes);
+    if elsewhere || causes.iter().any(Cause::blocks) {
+        return blocked(schema, causes, elsewhere);
+    }
+    rules(schema, value, old, "", &mut causes);
+    causes
+}
+
+/// Rules are not evaluated on what has the wrong shape, which is said.
+fn blocked(schema: &Schema, mut causes: Vec<Cause>, elsewhere: bool) -> Vec<Cause> {
+    if schema.has_rules() && (elsewhere || causes.iter().any(Cause::blocks)) {
+        let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
+        causes.push(Cause::invalid("<nil>", &Value::Null, why));
     }
     causes
+}
+
+/// As [`validate`], of the status alone: the real server speaks of its fields as if it were the root.
+pub(crate) fn validate_status(schema: &Schema, value: &Value, old: Option<&Value>) -> Vec<Cause> {
+    let (Some(inner), Some(status)) = (schema.property("status"), value.get("status")) else {
+        return validate(schema, value, old, false);
+    };
+    let mut causes = Vec::new();
+    check(inner, status, "", &mut causes);
+    for cause in &mut causes {
+        cause.field =
+            if cause.field.is_empty() { "status".to_owned() } else { format!("status.{}", cause.field) };
+    }
+    if causes.is_empty() { validate(schema, value, old, false) } else { blocked(schema, causes, false) }
 }
 
 fn check(schema: &Schema, value: &Value, path: &str, causes: &mut Vec<Cause>) {
@@ -116,15 +139,14 @@ fn array(schema: &Schema, list: &[Value], path: &str, causes: &mut Vec<Cause>) {
 }
 
 fn string(rules: &Rules, text: &str, value: &Value, path: &str, causes: &mut Vec<Cause>) {
+    // One thing is said of a text, the first.
     let length = text.chars().count() as u64;
     if let Some(most) = rules.max_length.filter(|m| length > *m) {
         causes.push(Cause::too_long(path, usize::try_from(most).unwrap_or(usize::MAX)));
-    }
-    if let Some(least) = rules.min_length.filter(|m| length < *m) {
+    } else if let Some(least) = rules.min_length.filter(|m| length < *m) {
         let detail = format!("{path} in body should be at least {least} chars long");
         causes.push(Cause::invalid(path, value, &detail));
-    }
-    if let Some((pattern, regex)) = &rules.pattern
+    } else if let Some((pattern, regex)) = &rules.pattern
         && !regex.is_match(text)
     {
         let detail = format!("{path} in body should match '{pattern}'");
@@ -157,11 +179,11 @@ fn bounds(rules: &Rules, number: f64, value: &Value, path: &str, causes: &mut Ve
 fn rules(schema: &Schema, value: &Value, old: Option<&Value>, path: &str, causes: &mut Vec<Cause>) {
     for rule in &schema.rules.cel {
         if cel::holds(&rule.rule, value, old) == Some(false) {
-            let shown = match value {
-                Value::Object(_) => Value::from("object"),
-                other => other.clone(),
+            let message = match value {
+                Value::Object(_) | Value::Array(_) => format!("Invalid value: {}", rule.message),
+                _ => Cause::invalid(path, value, &rule.message).message,
             };
-            causes.push(Cause::invalid(path, &shown, &rule.message));
+            causes.push(Cause { message, ..Cause::invalid(path, value, "") });
         }
     }
     match value {

@@ -137,10 +137,16 @@ fn printed(columns: &[Column], object: &Value, now: Timestamp) -> Vec<Value> {
             ([], _) => Value::Null,
             ([value, ..], "integer") => value.as_f64().map_or(Value::Null, |_| (*value).clone()),
             ([value, ..], "number" | "boolean") => (*value).clone(),
+            // as Go prints nil
+            ([Value::Null, ..], "string") => "<no value>".into(),
             ([value, ..], "date") => value.as_str().map_or(Value::Null, |t| since(t, now).into()),
-            (values, _) => {
-                let shown: Vec<_> = values.iter().filter(|v| !v.is_null()).map(|v| text(v)).collect();
-                if shown.is_empty() { Value::Null } else { shown.join(" ").into() }
+            // of several values the first
+            ([value, ..], _) => {
+                if value.is_null() {
+                    Value::Null
+                } else {
+                    text(value).into()
+                }
             }
         };
         cells.push(cell);

@@ -27,7 +27,11 @@ pub(crate) fn write(workspace: &Workspace) -> Result<()> {
 fn contract(folder: &Path) -> Result<String> {
     for entry in fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
         let name = entry?.file_name();
-        ensure!(FILES.iter().any(|file| name == *file), "{} is not on the page: add it to FILES", name.display());
+        ensure!(
+            FILES.iter().any(|file| name == *file),
+            "{} is not on the page: add it to FILES",
+            name.display()
+        );
     }
     let mut parsed = Parsed::default();
     for file in FILES {
@@ -126,9 +130,14 @@ impl Parsed {
         let docs = self.docs();
         // All on one line.
         if let Some((head, cases)) = line.strip_suffix('}').and_then(|line| line.split_once('{')) {
-            let (kind, name) = opened(&format!("{head}{{")).context("expected a record, a variant or an enum")?;
+            let (kind, name) =
+                opened(&format!("{head}{{")).context("expected a record, a variant or an enum")?;
             self.item = Some(Item { kind, name, docs, rows: Vec::new() });
-            cases.split(',').map(str::trim).filter(|case| !case.is_empty()).try_for_each(|case| self.row(case))?;
+            cases
+                .split(',')
+                .map(str::trim)
+                .filter(|case| !case.is_empty())
+                .try_for_each(|case| self.row(case))?;
             return self.close();
         }
         if let Some((kind, name)) = opened(line) {
@@ -136,7 +145,10 @@ impl Parsed {
             return Ok(());
         }
         let line = line.strip_suffix(';').context("expected `{` or `;` at the end of the line")?;
-        let row = match (line.strip_prefix("import "), line.strip_prefix("export ").unwrap_or(line).split_once(": ")) {
+        let row = match (
+            line.strip_prefix("import "),
+            line.strip_prefix("export ").unwrap_or(line).split_once(": "),
+        ) {
             (Some(import), _) => Row { name: plain(import), of: "import".into(), docs },
             (None, Some((name, of))) => Row { name: plain(name), of: of.into(), docs },
             (None, None) => bail!("expected a function"),
@@ -183,7 +195,9 @@ impl Parsed {
 /// Kind and name of `KIND NAME {`.
 fn opened(line: &str) -> Option<(String, String)> {
     let (kind, name) = line.strip_suffix('{')?.trim().split_once(' ')?;
-    ["interface", "world", "record", "variant", "enum"].contains(&kind).then(|| (kind.to_owned(), plain(name)))
+    ["interface", "world", "record", "variant", "enum"]
+        .contains(&kind)
+        .then(|| (kind.to_owned(), plain(name)))
 }
 
 /// A name without the `%` in front of those that are words of WIT.

@@ -23,13 +23,15 @@ fn policy_modules_of_the_pages_are_whole() {
     let mut seen = 0;
     for page in ["module-author.md", "operator.md"] {
         for (place, text) in snippets::objects(page) {
-            let object: Value = serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{place}: {error}"));
+            let object: Value =
+                serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{place}: {error}"));
             if object["kind"] == "PolicyModule" {
                 let module: PolicyModule =
                     serde_json::from_value(object.clone()).unwrap_or_else(|error| panic!("{place}: {error}"));
                 let known = serde_json::to_value(&module.spec).unwrap();
                 let fields = object["spec"].as_object().unwrap();
-                let unknown: Vec<&String> = fields.keys().filter(|field| known.get(field.as_str()).is_none()).collect();
+                let unknown: Vec<&String> =
+                    fields.keys().filter(|field| known.get(field.as_str()).is_none()).collect();
                 assert!(unknown.is_empty(), "{place}: spec has no {unknown:?}");
                 seen += 1;
             }

@@ -13,7 +13,8 @@ async fn follow(lab: &Lab, page: &str) -> Result<()> {
     let _operator = lab.operator(&[]).await?;
     let isthmus = std::env::var("ISTHMUS_BIN")?;
     let words = ["run", "lab"];
-    let followed = snippets::follow(page, &words, Path::new(&isthmus), &snippets::modules()).map_err(Error::msg);
+    let followed =
+        snippets::follow(page, &words, Path::new(&isthmus), &snippets::modules()).map_err(Error::msg);
     let cleared = clear(lab).await;
     followed.and(cleared)
 }

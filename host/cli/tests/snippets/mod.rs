@@ -32,7 +32,11 @@ fn script(page: &str, words: &[&str]) -> String {
             (Some(_), _) => line,
             (None, ["sh", word, more @ ..]) if words.contains(word) => {
                 let fails = more.contains(&"fails");
-                end = Some(if fails { ") >\"$0.said\" 2>&1; then echo 'this was to fail' >&2; false; fi; cat \"$0.said\"" } else { "" });
+                end = Some(if fails {
+                    ") >\"$0.said\" 2>&1; then echo 'this was to fail' >&2; false; fi; cat \"$0.said\""
+                } else {
+                    ""
+                });
                 if fails { "if (" } else { "" }
             }
             _ => "",
@@ -69,7 +73,11 @@ pub(crate) fn follow(page: &str, words: &[&str], isthmus: &Path, modules: &Path)
         .output()
         .map_err(|error| error.to_string())?;
     let said = [done.stdout, done.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    if done.status.success() { Ok(()) } else { Err(format!("docs/{page}: {}\n{}", done.status, said.join("\n"))) }
+    if done.status.success() {
+        Ok(())
+    } else {
+        Err(format!("docs/{page}: {}\n{}", done.status, said.join("\n")))
+    }
 }
 
 /// The whole objects of a page: its blocks `yaml` that begin with an apiVersion, each with the place where it begins.

@@ -1,7 +1,8 @@
 //! The blocks of `docs/*.md` that tests run and read.
 //!
 //! A fenced block whose first words are `sh run` needs nothing but this clone; one of `sh lab` needs the lab, and follows the blocks
-//! above it. A third word `fails` says that its command is to fail. Other blocks are for readers alone.
+//! above it. A third word `fails` says that its command is to fail. Each line of a block `console run` or `console lab` has to be printed by
+//! one of them. Other blocks are for readers alone.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -73,11 +74,27 @@ pub(crate) fn follow(page: &str, words: &[&str], isthmus: &Path, modules: &Path)
         .output()
         .map_err(|error| error.to_string())?;
     let said = [done.stdout, done.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    if done.status.success() {
-        Ok(())
-    } else {
-        Err(format!("docs/{page}: {}\n{}", done.status, said.join("\n")))
+    let unseen = |line: &&String| !said.iter().any(|all| all.contains(line.as_str()));
+    match (done.status.success(), shown(page, words).iter().find(unseen)) {
+        (true, None) => Ok(()),
+        (true, Some(line)) => {
+            Err(format!("docs/{page} shows what was not printed: {line}\n{}", said.join("\n")))
+        }
+        (false, _) => Err(format!("docs/{page}: {}\n{}", done.status, said.join("\n"))),
     }
+}
+
+/// The lines that a page says are printed by its blocks of these words.
+fn shown(page: &str, words: &[&str]) -> Vec<String> {
+    let (mut lines, mut open) = (Vec::new(), false);
+    for line in text(page).lines() {
+        match line.strip_prefix("```") {
+            Some(info) => open = !open && words.iter().any(|word| info == format!("console {word}")),
+            None if open => lines.push(line.to_owned()),
+            None => {}
+        }
+    }
+    lines
 }
 
 /// The whole objects of a page: its blocks `yaml` that begin with an apiVersion, each with the place where it begins.

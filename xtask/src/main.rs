@@ -45,8 +45,14 @@ enum Task {
     /// namespaces of their own
     #[command(subcommand)]
     Lab(lab::LabTask),
-    /// Run the main job on the lab and narrate it: Pods become Neutron ports through a module from a ConfigMap
-    Demo,
+    /// Run the main job and narrate it: Pods become Neutron ports, a Route an L7 policy, by modules from ConfigMaps
+    ///
+    /// In one process, by `isthmus dev`: no cluster, no cloud, no root.
+    Demo {
+        /// On the lab's real Kubernetes and real OpenStack instead (root)
+        #[arg(long)]
+        lab: bool,
+    },
     /// Measure what the design promises, and print a table: target, measured. Nothing fails because it is slow
     Bench(bench::BenchArguments),
     /// Build every guest module (a member with a cdylib target) into target/modules/NAME.wasm
@@ -74,7 +80,7 @@ fn run(task: Task) -> Result<ExitCode> {
     match task {
         Task::Test { quick } => test::run(&workspace, quick),
         Task::Lab(task) => lab::run(&workspace, task),
-        Task::Demo => demo::run(&workspace),
+        Task::Demo { lab } => demo::run(&workspace, lab),
         Task::Bench(arguments) => {
             bench::run(&workspace, &arguments)?;
             Ok(ExitCode::SUCCESS)

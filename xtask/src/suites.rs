@@ -13,10 +13,15 @@ use crate::test::Report;
 use crate::workspace::{Workspace, cache};
 use crate::{lab, plugins};
 
-/// The crate whose tests run in the lab and nowhere else.
-const END_TO_END: &str = "isthmus-e2e";
+/// The crates whose tests run in the lab and nowhere else.
+const IN_THE_LAB: [&str; 2] = ["isthmus-conformance", "isthmus-e2e"];
 /// cargo-deny, built once into the cache.
 const DENY_VERSION: &str = "0.20.2";
+
+/// Arguments that leave them out.
+fn excluded() -> impl Iterator<Item = &'static str> {
+    IN_THE_LAB.into_iter().flat_map(|name| ["--exclude", name])
+}
 
 /// Tests by how they ended.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
@@ -99,9 +104,11 @@ pub(crate) fn host(workspace: &Workspace, with_lab: bool) -> (Report, Vec<TestBi
             return (report, Vec::new());
         }
     };
-    let (end_to_end, unit): (Vec<_>, _) = binaries.into_iter().partition(|b| b.suite.starts_with(END_TO_END));
+    let (end_to_end, unit): (Vec<_>, _) =
+        binaries.into_iter().partition(|b| IN_THE_LAB.iter().any(|name| b.suite.starts_with(name)));
     run_tests(workspace, &mut report, &unit, |binary| Command::new(&binary.executable));
-    let doc = workspace.cargo(["test", "--workspace", "--exclude", END_TO_END, "--doc", "--locked"]);
+    let mut doc = workspace.cargo(["test", "--workspace", "--doc", "--locked"]);
+    doc.args(excluded());
     match Step::new("documentation", "compiling and running the examples in the documentation")
         .run(workspace, doc)
     {
@@ -152,7 +159,7 @@ fn build(workspace: &Workspace, with_lab: bool) -> Result<Vec<TestBinary>> {
     let mut command = workspace.cargo(["test", "--workspace", "--no-run", "--locked"]);
     command.arg("--message-format=json-render-diagnostics");
     if !with_lab {
-        command.args(["--exclude", END_TO_END]);
+        command.args(excluded());
     }
     let done = Step { limit, ..Step::new("build tests", "compiling the tests") }
         .run(workspace, command)?
@@ -193,6 +200,9 @@ fn run_tests(
         match step.run(workspace, command) {
             Ok(done) => {
                 done.complain(&binary.suite);
+                for line in done.stdout.lines().filter(|line| line.contains("requests compared")) {
+                    report.notes.push(format!("{}: {line}", binary.suite));
+                }
                 let counts = Counts::of(&done);
                 // a crate without tests has no row
                 if counts != Counts::default() {
@@ -280,7 +290,7 @@ pub(crate) fn end_to_end(workspace: &Workspace, binaries: &[TestBinary]) -> Repo
     let mut report = Report::default();
     run_tests(workspace, &mut report, binaries, |binary| {
         let mut command = lab::inside(&binary.executable);
-        command.arg("--test-threads=1");
+        command.args(["--test-threads=1", "--show-output"]);
         command.env("ISTHMUS_LAB", "1");
         command.env("ISTHMUS_BIN", workspace.target.join("debug/isthmus"));
         // not current_exe: the build may have replaced the file since this process began

@@ -33,6 +33,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ),
     // natively, for the test harness of guest authors; in Wasm nothing: see below
     ("isthmus-sdk", &["isthmus-model"]),
+    ("isthmus-conformance", &["isthmus-world"]),
     ("isthmus-e2e", &["isthmus-model", "isthmus-openstack", "isthmus-kubernetes"]),
     ("isthmus-bench", &["isthmus-kubernetes", "isthmus-openstack", "isthmus-world"]),
     ("xtask", &[]),

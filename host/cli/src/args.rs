@@ -97,6 +97,13 @@ pub(crate) enum Command {
     /// check failed.
     Doctor(DoctorArgs),
 
+    /// Run a Kubernetes API, an OpenStack and the operator with its modules in this one process, to try things out.
+    ///
+    /// No cluster, no cloud and no root are needed: both are small models behind real HTTP, for kubectl and the openstack client as
+    /// they are. What they do not model they refuse with 501 and its name. Nothing is kept. With a COMMAND, that is run once all is
+    /// ready, with KUBECONFIG and OS_* set, and all ends with it.
+    Dev(Box<DevArgs>),
+
     /// Print a script that completes commands and options, for a shell: `source <(isthmus completion bash)`.
     Completion(CompletionArgs),
 }
@@ -253,6 +260,33 @@ pub(crate) struct DoctorArgs {
     /// Name of the cloud in clouds.yaml; default: OS_CLOUD, or the OS_* variables.
     #[arg(long)]
     pub(crate) os_cloud: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DevArgs {
+    /// Begin with modules, networks and nothing else; default: with a small shop of Pods, Services and Routes.
+    #[arg(long)]
+    pub(crate) empty: bool,
+
+    /// Folder of pod-port.wasm and route-l7policy.wasm; default: `modules` beside this executable or its folder.
+    #[arg(long)]
+    pub(crate) modules: Option<PathBuf>,
+
+    /// Folder for kubeconfig, clouds.yaml and env, made with mode 0700; default: ~/.cache/isthmus/dev.
+    #[arg(long)]
+    pub(crate) folder: Option<PathBuf>,
+
+    /// Address of the Kubernetes API; port 0 takes any.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    pub(crate) kubernetes: SocketAddr,
+
+    /// Address of the operator's /healthz, /readyz and /metrics.
+    #[arg(long, default_value = "127.0.0.1:9440")]
+    pub(crate) http: SocketAddr,
+
+    /// Run this once all is ready, and end with it.
+    #[arg(last = true)]
+    pub(crate) command: Vec<String>,
 }
 
 #[derive(Debug, Args)]

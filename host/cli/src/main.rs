@@ -6,6 +6,7 @@ mod args;
 mod build;
 mod cluster;
 mod crds;
+mod dev;
 mod doctor;
 mod logs;
 mod module;
@@ -51,6 +52,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Tree(args) => tree::run(&cli.kube, &args, cli.output).await,
         Command::Why(args) => why::run(&cli.kube, &args, cli.output).await,
         Command::Doctor(args) => doctor::run(&cli.kube, &args, cli.output).await,
+        Command::Dev(args) => dev::run(&cli.kube, &args, cli.output).await,
         Command::Completion(args) => completion(&args),
     }
 }

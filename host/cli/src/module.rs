@@ -145,6 +145,20 @@ fn told(loaded: &Loaded<'_>) -> String {
     text + &format!("kubectl get policymodule {name} shows whether it serves\n")
 }
 
+/// Writes the ConfigMaps of a module from a file. `name`: of the PolicyModule; default: the module's.
+pub(crate) async fn put(
+    client: &Client,
+    namespace: &str,
+    name: Option<&str>,
+    file: &Path,
+) -> anyhow::Result<()> {
+    let (module, bytes) = open(&engine()?, file)?;
+    let name = name.unwrap_or(&module.manifest().name);
+    let mut maps = source::write(name, &packed(&bytes), module.digest());
+    maps.iter_mut().for_each(|map| map.metadata.namespace = Some(namespace.into()));
+    write(client, namespace, name, &maps).await.map(drop)
+}
+
 /// Writes the ConfigMaps, and removes parts of an earlier version that had more; the names of those.
 async fn write(
     client: &Client,

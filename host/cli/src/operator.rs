@@ -38,7 +38,7 @@ pub(crate) async fn run(kube: &Kube, args: OperatorArgs) -> anyhow::Result<()> {
 
 /// The renew deadline is half of the lease, so that a request that began just before it ends before the lease does
 /// (invariant 4): requests to the cloud may take less than the other half.
-fn timing(seconds: u64, cloud: &mut CloudConfig) -> anyhow::Result<Timing> {
+pub(crate) fn timing(seconds: u64, cloud: &mut CloudConfig) -> anyhow::Result<Timing> {
     let duration = Duration::from_secs(seconds);
     let deadline = duration / 2;
     let most = deadline.saturating_sub(Duration::from_secs(1));
@@ -59,7 +59,7 @@ fn identity() -> anyhow::Result<String> {
 }
 
 /// Says so on SIGTERM and SIGINT; a second one ends the process at once.
-fn stop() -> anyhow::Result<watch::Receiver<bool>> {
+pub(crate) fn stop() -> anyhow::Result<watch::Receiver<bool>> {
     let (sender, receiver) = watch::channel(false);
     let mut terminate = signal(SignalKind::terminate()).context("handling SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("handling SIGINT")?;

@@ -1,9 +1,13 @@
 //! What the API server calls a kind: its plural, and whether its objects have namespaces.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use isthmus_model::object::Gvk;
 use kube::api::ApiResource;
 use kube::core::GroupVersionKind;
 use kube::discovery::pinned_kind;
+use parking_lot::Mutex;
 
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
@@ -24,6 +28,32 @@ pub struct Discovered {
     pub resource: ApiResource,
     /// Where its objects live.
     pub scope: Scope,
+}
+
+/// What was asked for once. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Discoveries {
+    client: Client,
+    known: Arc<Mutex<HashMap<Gvk, Discovered>>>,
+}
+
+impl Discoveries {
+    pub(crate) fn new(client: Client) -> Self {
+        Self { client, known: Arc::default() }
+    }
+
+    /// As [`discover`]. That there is no such kind is not kept.
+    pub(crate) async fn get(&self, kind: &Gvk) -> Result<Option<Discovered>, Error> {
+        let known = self.known.lock().get(kind).cloned();
+        if known.is_some() {
+            return Ok(known);
+        }
+        let found = discover(&self.client, kind).await?;
+        if let Some(found) = &found {
+            self.known.lock().insert(kind.clone(), found.clone());
+        }
+        Ok(found)
+    }
 }
 
 /// Asks the API server for a kind. `None`: it has no such kind (yet).

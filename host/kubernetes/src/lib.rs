@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`crd`], [`names`] | the custom resources; labels, annotations and the finalizer |
 //! | [`client`], [`error`] | the connection with its timeouts and its count of writes; failures with their retry class |
+//! | [`named`] | single objects by name: content that no module may see |
 //! | [`read`] | the objects of a kind as a module sees them, once |
 //! | [`report`] | what we write to objects of others |
 //! | [`discovery`] | what the API server calls a kind |
@@ -26,6 +27,7 @@ pub mod error;
 pub mod events;
 pub mod lease;
 pub mod mapping;
+pub mod named;
 pub mod names;
 pub mod read;
 pub mod report;

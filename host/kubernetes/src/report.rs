@@ -111,30 +111,51 @@ fn status_to_write(live: &DynamicObject, wanted: Option<&Value>) -> Option<Optio
         Some(wanted) => {
             let dated = dated(wanted, current, &Timestamp::now().to_string());
             // Without the times of new conditions, which are of this moment.
-            let there = current.is_some_and(|current| says(current, &dated)) && is_ours(live, Some("status"));
+            let whole =
+                ours(live, Some("status")).is_some_and(|ours| !says_more(ours.get("f:status"), &dated));
+            let there = current.is_some_and(|current| says(current, &dated)) && whole;
             (!there).then_some(Some(dated))
         }
-        None => is_ours(live, Some("status")).then_some(None),
+        None => ours(live, Some("status")).map(|_| None),
     }
 }
 
 fn annotations_differ(live: &DynamicObject, wanted: &[(String, String)]) -> bool {
-    match wanted {
-        [] => is_ours(live, None),
-        wanted => wanted.iter().any(|(name, value)| live.annotations().get(name) != Some(value)),
-    }
+    let owned = ours(live, None).and_then(|ours| ours.get("f:metadata")?.get("f:annotations"));
+    let wanted_map = Value::Object(wanted.iter().map(|(name, value)| (name.clone(), json!(value))).collect());
+    says_more(owned, &wanted_map)
+        || wanted.iter().any(|(name, value)| live.annotations().get(name) != Some(value))
 }
 
-/// Whether we have applied anything to it.
-fn is_ours(live: &DynamicObject, subresource: Option<&str>) -> bool {
-    live.managed_fields().iter().any(|entry| {
+/// The fields that we have applied to it, as the API server keeps them (`fieldsV1`); `None`: none.
+fn ours<'a>(live: &'a DynamicObject, subresource: Option<&str>) -> Option<&'a Value> {
+    let entry = live.managed_fields().iter().find(|entry| {
         entry.manager.as_deref() == Some(FIELD_MANAGER)
             && entry.operation.as_deref() == Some("Apply")
             && entry.subresource.as_deref() == subresource
-            && entry
-                .fields_v1
-                .as_ref()
-                .is_some_and(|fields| fields.0.as_object().is_none_or(|f| !f.is_empty()))
+    })?;
+    let fields = &entry.fields_v1.as_ref()?.0;
+    fields.as_object().is_some_and(|fields| !fields.is_empty()).then_some(fields)
+}
+
+/// Whether we own a field that is not wanted any more: only another apply takes it back.
+fn says_more(owned: Option<&Value>, wanted: &Value) -> bool {
+    let Some(Value::Object(owned)) = owned else { return false };
+    owned.iter().any(|(path, below)| {
+        let element = |key: &str| serde_json::from_str::<Value>(key).ok();
+        let found = match (path.split_once(':'), wanted) {
+            (Some(("f", name)), Value::Object(fields)) => fields.get(name),
+            // An element of a list by its keys, or of a set by its value.
+            (Some(("k", keys)), Value::Array(items)) => {
+                element(keys).and_then(|keys| items.iter().find(|item| says(item, &keys)))
+            }
+            (Some(("v", value)), Value::Array(items)) => {
+                element(value).and_then(|value| items.iter().find(|item| **item == value))
+            }
+            // "." is the field itself.
+            _ => return false,
+        };
+        found.is_none_or(|found| says_more(Some(below), found))
     })
 }
 
@@ -204,6 +225,36 @@ mod tests {
         }
         let object = json!({"apiVersion": "v1", "kind": "Route", "metadata": metadata, "status": status});
         serde_json::from_value(object).unwrap()
+    }
+
+    #[test]
+    fn what_we_no_longer_say_is_taken_back() {
+        let owned = json!({"f:metadata": {"f:annotations": {".": {}, "f:a": {}, "f:b": {}}}});
+        let entry = json!({"manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": owned});
+        let annotations = json!({"a": "1", "b": "2", "other": "3"});
+        let live: DynamicObject = serde_json::from_value(json!({
+            "apiVersion": "v1", "kind": "Route",
+            "metadata": {"name": "r", "annotations": annotations, "managedFields": [entry]},
+        }))
+        .unwrap();
+        let wanted = |names: &[(&str, &str)]| -> Vec<(String, String)> {
+            names.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+        };
+        assert!(!annotations_differ(&live, &wanted(&[("a", "1"), ("b", "2")])));
+        assert!(annotations_differ(&live, &wanted(&[("a", "1")])), "b goes");
+        assert!(annotations_differ(&live, &wanted(&[("a", "1"), ("b", "3")])));
+        assert!(annotations_differ(&live, &[]));
+
+        let owned = json!({"f:host": {}, "f:ports": {"k:{\"port\":80}": {"f:port": {}, "f:name": {}}}});
+        let table = [
+            (json!({"host": "a", "ports": [{"port": 80, "name": "x"}]}), false),
+            (json!({"host": "a", "ports": [{"port": 80}]}), true),
+            (json!({"host": "a", "ports": [{"port": 81, "name": "x"}]}), true),
+            (json!({"ports": [{"port": 80, "name": "x"}]}), true),
+        ];
+        for (wanted, expected) in table {
+            assert_eq!(says_more(Some(&owned), &wanted), expected, "{wanted}");
+        }
     }
 
     #[test]

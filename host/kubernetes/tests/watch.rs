@@ -137,6 +137,7 @@ impl Lab {
         match event {
             WatchEvent::Changed(changes) => changes.iter().map(shown).collect(),
             WatchEvent::Synced(gvk) => vec![format!("synced {gvk}")],
+            WatchEvent::Touched(key) => vec![format!("touched {key}")],
             WatchEvent::Unavailable { reason, .. } => vec![format!("unavailable: {reason}")],
         }
     }

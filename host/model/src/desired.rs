@@ -43,6 +43,11 @@ pub struct Entry {
     pub tags: BTreeSet<String>,
 }
 
+/// What the name in the cloud is called among the names of fields.
+pub const DISPLAY_NAME: &str = "display_name";
+/// What the description in the cloud is called among the names of fields.
+pub const DESCRIPTION: &str = "description";
+
 impl Entry {
     /// An entry with all defaults.
     pub fn new(name: &str, kind: Kind, fields: Fields) -> Self {
@@ -58,6 +63,13 @@ impl Entry {
             project: None,
             tags: BTreeSet::new(),
         }
+    }
+
+    /// Names of what is set, for the record: the fields, and of name and description in the cloud those that it has.
+    pub fn set(&self) -> BTreeSet<String> {
+        let name = self.display_name.as_ref().map(|_| DISPLAY_NAME);
+        let description = self.description.as_ref().map(|_| DESCRIPTION);
+        self.fields.keys().cloned().chain(name.into_iter().chain(description).map(Into::into)).collect()
     }
 
     /// Every resource that this one refers to, with the field that does, in a stable order. That of `after` is `after`.
@@ -126,6 +138,11 @@ pub enum ListError {
         "entry {0:?} names a project: resources in other projects are not supported in this version, leave `project` unset"
     )]
     Project(String),
+    /// A resource that is to be made when something refers to it.
+    #[error(
+        "entry {0:?} has `create: when-referenced`, which is not supported in this version: leave it at `always`"
+    )]
+    WhenReferenced(String),
     /// A text that is longer than the cloud takes.
     #[error("entry {entry:?} has a {what} of {found} bytes; at most {limit} are allowed")]
     TooLong {

@@ -103,7 +103,8 @@ const SECURITY_GROUP: &[FieldSpec] = &[field("rules", Separate, Set), field("sta
 const ADDRESS_GROUP: &[FieldSpec] = &[field("addresses", Late, Set)];
 const PORT: &[FieldSpec] = &[
     field("network", Replace, Equal),
-    field("fixed_ips", InPlace, Covers),
+    // A running pod would not learn of other addresses, so these are of another port.
+    field("fixed_ips", Replace, Covers),
     field("security_groups", InPlace, Set),
     field("port_security", InPlace, Equal),
     field("mac_address", Replace, Equal),
@@ -128,9 +129,11 @@ const FLOATING_IP: &[FieldSpec] = &[
 ];
 const FLOATING_IP_ASSOCIATION: &[FieldSpec] =
     &[field("floating_ip", Replace, Equal), field("target", Late, Equal)];
-const CERTIFICATE: &[FieldSpec] = &[field("source", Replace, Equal)];
+/// `content` is the host's: what it read from the source, as a digest. The cloud can tell that, and not the source.
+const CERTIFICATE: &[FieldSpec] = &[field("source", Replace, Equal), field("content", Replace, Equal)];
+/// Another certificate takes the place of the one before in one write: clients are shown the one or the other.
 const LISTENER_CERTIFICATE: &[FieldSpec] =
-    &[field("listener", Replace, Equal), field("certificate", Replace, Equal)];
+    &[field("listener", Replace, Equal), field("certificate", InPlace, Equal)];
 const LOAD_BALANCER: &[FieldSpec] = &[
     field("vip", Replace, Equal),
     field("vip_security_groups", InPlace, Set),
@@ -148,7 +151,8 @@ const LISTENER: &[FieldSpec] = &[
     field("timeouts", InPlace, Equal),
     field("allowed_cidrs", InPlace, Set),
     field("insert_headers", InPlace, Set),
-    field("tls", Late, Equal),
+    // A listener of TERMINATED_HTTPS can't be made without its certificate, which never refers to a listener.
+    field("tls", InPlace, Equal),
 ];
 const POOL: &[FieldSpec] = &[
     field("load_balancer", Replace, Equal),
@@ -215,6 +219,17 @@ impl Kind {
     /// Whether there is a resource of this kind in the cloud. A VIF is only recorded.
     pub fn in_cloud(self) -> bool {
         self != Self::Vif
+    }
+
+    /// Whether it is no resource of its own but a part of another one, known by what it attaches and by nothing else: where
+    /// its record is lost, its name is too.
+    pub fn is_attachment(self) -> bool {
+        self == Self::ListenerCertificate
+    }
+
+    /// Whether the mark of a resource can be changed. That of a certificate is the name of a secret, which is as it was made.
+    pub fn can_be_remarked(self) -> bool {
+        !matches!(self, Self::Certificate | Self::ListenerCertificate)
     }
 
     /// Its name in the contract, as `security-group`.

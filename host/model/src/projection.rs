@@ -24,6 +24,16 @@ enum Step {
     Each,
 }
 
+impl FieldPath {
+    /// The value there; `None` where there is none, and where the path is of many values.
+    pub fn of<'v>(&self, whole: &'v Value) -> Option<&'v Value> {
+        self.0.iter().try_fold(whole, |value, step| match step {
+            Step::Field(name) => value.get(name),
+            Step::Each => None,
+        })
+    }
+}
+
 /// Text that is no field path.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error(
@@ -194,6 +204,15 @@ mod tests {
             json!({"metadata": {"name": "a", "namespace": "b", "uid": "u", "annotations": {"isthmus.dev/network": "n"}},
                    "spec": {"containers": [{"name": "c"}, {}]}})
         );
+    }
+
+    #[test]
+    fn a_path_is_of_one_value() {
+        let at = |path: &str| path.parse::<FieldPath>().unwrap().of(&pod()).cloned();
+        assert_eq!(at("metadata.annotations[\"isthmus.dev/network\"]"), Some("n".into()));
+        for none in ["spec.absent.name", "spec.containers[*].name", "spec.nodeName.x"] {
+            assert_eq!(at(none), None);
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::desired::{Entry, ListError};
+use crate::desired::{Creation, Entry, ListError, Removal};
 use crate::kinds::Kind;
 use crate::mark::{DESCRIPTION_ROOM, Mark, TAG_ROOM};
 use crate::text::{is_dns_label, quoted};
@@ -23,6 +23,9 @@ pub(crate) fn check(entry: &Entry) -> Result<(), ListError> {
     if entry.project.is_some() {
         return Err(ListError::Project(entry.name.clone()));
     }
+    if entry.create == Creation::WhenReferenced {
+        return Err(ListError::WhenReferenced(entry.name.clone()));
+    }
     let too_long = |what, text: &Option<String>, limit| match text.as_ref().map_or(0, String::len) {
         found if found > limit => Err(ListError::TooLong { entry: entry.name.clone(), what, found, limit }),
         _ => Ok(()),
@@ -39,7 +42,25 @@ pub(crate) fn check(entry: &Entry) -> Result<(), ListError> {
     if let Some((field, why)) = bad {
         return Err(ListError::BadReference { entry: entry.name.clone(), field: quoted(field), why });
     }
+    certificates(entry)?;
     tags(entry)
+}
+
+/// Whose a certificate of a listener is, is told by the mark of its secret: that is of the same list. A secret's mark is its
+/// name, which can't be taken off.
+fn certificates(entry: &Entry) -> Result<(), ListError> {
+    let wrong = match (entry.kind, entry.fields.get("certificate")) {
+        (Kind::ListenerCertificate, Some(Value::Ref(Reference::Local(_))) | None) => None,
+        (Kind::ListenerCertificate, Some(_)) => {
+            Some(("certificate", "a certificate of a listener is an entry of the same list"))
+        }
+        _ => None,
+    };
+    let kept = !entry.kind.can_be_remarked() && entry.on_removal == Removal::Retain;
+    let wrong = wrong.or(kept.then_some(("on-removal", "it can't be retained: use `delete`")));
+    wrong.map_or(Ok(()), |(field, why)| {
+        Err(ListError::BadReference { entry: entry.name.clone(), field: field.into(), why })
+    })
 }
 
 /// References are recorded, and asked of the cloud: what nothing can be called is refused before.
@@ -161,6 +182,24 @@ mod tests {
         good.description = Some("of isthmus, 64 bytes at most".into());
         good.tags = (0..46).map(|n| n.to_string()).chain(["x".repeat(255)]).collect();
         assert!(DesiredList::new(vec![good]).is_ok());
+    }
+
+    #[test]
+    fn a_listeners_certificate_is_of_the_same_list() {
+        let sni = |certificate: Reference| {
+            let listener = Value::Ref(Reference::Existing("l".into()));
+            let fields: Fields =
+                [("listener".to_owned(), listener), ("certificate".to_owned(), Value::Ref(certificate))]
+                    .into();
+            Entry::new("sni", Kind::ListenerCertificate, fields)
+        };
+        for other in [Reference::Existing("c".into()), of_pod("web")] {
+            assert!(refused(vec![sni(other)]).contains("an entry of the same list"));
+        }
+        let mut own = Entry::new("c", Kind::Certificate, Fields::new());
+        assert!(DesiredList::new(vec![own.clone(), sni(Reference::Local("c".into()))]).is_ok());
+        own.on_removal = Removal::Retain;
+        assert!(refused(vec![own]).contains("`on-removal`"));
     }
 
     #[test]

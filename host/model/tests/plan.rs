@@ -9,7 +9,7 @@ use isthmus_model::mark::Mark;
 use isthmus_model::observed::{Observed, State, Target};
 use isthmus_model::plan::{Act, External, Input, Plan, Targets, Wait, applied_hash, conclude, plan, resolve};
 use isthmus_model::record::{Record, Recorded};
-use isthmus_model::value::{Fields, Reference, Value};
+use isthmus_model::value::{AddressSource, Fields, IpVersion, Reference, Value};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
@@ -65,7 +65,8 @@ impl World {
             let lost = lose_last_answer && at + 1 == steps;
             let entry = desired.get(&operation.name);
             match &operation.act {
-                Act::Create => self.create(desired, entry.unwrap(), lost),
+                Act::Create if operation.with.is_empty() => self.create(desired, entry.unwrap(), lost),
+                Act::Create => self.create_tree(desired, entry.unwrap(), &operation.with, lost),
                 Act::Update { id, fields } => {
                     let own = self.record.get(&operation.name).and_then(|r| r.id.clone());
                     let id = id.clone().or(own).expect("an update has an id by now");
@@ -136,6 +137,39 @@ impl World {
         }
     }
 
+    /// All at once: what is in it can name the rest of it, and what resolves is part of it.
+    fn create_tree(&mut self, desired: &DesiredList, root: &Entry, below: &[String], lost: bool) {
+        let before = self.record.clone();
+        let mut made = Vec::new();
+        for entry in std::iter::once(root).chain(below.iter().map(|name| desired.get(name).unwrap())) {
+            self.next += 1;
+            let id = format!("id-{}", self.next);
+            let mark = Mark { cluster: CLUSTER.into(), subject: SUBJECT.into(), name: entry.name.clone() };
+            let mut found = observed(&id, entry.kind, Some(mark), BTreeMap::new(), self.next);
+            found.tags.clone_from(&entry.tags);
+            self.cloud.insert(id.clone(), found);
+            self.note(desired, entry, &id, false);
+            made.push((entry, id));
+        }
+        let targets = self.targets(desired);
+        for (entry, id) in &made {
+            let fields =
+                entry.fields.iter().filter_map(|(f, v)| Some((f.clone(), resolve(f, v, &targets).ok()?)));
+            let fields: BTreeMap<_, _> = fields.collect();
+            for (name, _) in entry.fields.iter().filter(|(name, _)| !fields.contains_key(*name)) {
+                assert!(
+                    entry.kind.field(name).unwrap().change.is_late(),
+                    "{name} of {} can't wait",
+                    entry.name
+                );
+            }
+            self.cloud.get_mut(id).unwrap().fields = fields;
+        }
+        if lost {
+            self.record = before;
+        }
+    }
+
     fn update(&mut self, desired: &DesiredList, entry: &Entry, id: &str, fields: &BTreeSet<String>) {
         let targets = self.targets(desired);
         let found = self.cloud.get_mut(id).expect("updates what exists");
@@ -196,11 +230,27 @@ type Seed = (u8, u8, u8, u8, BTreeSet<u8>);
 
 /// A list in which entries refer to any others that make sense; late fields also to later ones.
 fn list(seeds: &BTreeMap<u8, Seed>) -> DesiredList {
-    let kinds = [Kind::Network, Kind::Subnet, Kind::SecurityGroup, Kind::Port];
+    let kinds = [
+        Kind::Network,
+        Kind::Subnet,
+        Kind::SecurityGroup,
+        Kind::Port,
+        Kind::LoadBalancer,
+        Kind::Listener,
+        Kind::Pool,
+        Kind::L7Policy,
+    ];
     let kind_of = |seed: &Seed| kinds[seed.0 as usize % kinds.len()];
     let of_kind = |kind: Kind, pick: u8| {
+        // What has nothing to be in is left out.
+        let needed = match kind {
+            Kind::Subnet | Kind::Port => Some(Kind::Network),
+            Kind::Listener | Kind::Pool => Some(Kind::LoadBalancer),
+            _ => None,
+        };
+        let there = needed.is_none_or(|needed| seeds.values().any(|seed| kind_of(seed) == needed));
         let names: Vec<_> =
-            seeds.iter().filter(|(_, s)| kind_of(s) == kind).map(|(n, _)| format!("e{n}")).collect();
+            seeds.iter().filter(|(_, s)| there && kind_of(s) == kind).map(|(n, _)| format!("e{n}")).collect();
         (!names.is_empty()).then(|| Value::Ref(Reference::Local(names[pick as usize % names.len()].clone())))
     };
     let mut entries = Vec::new();
@@ -221,6 +271,39 @@ fn list(seeds: &BTreeMap<u8, Seed>) -> DesiredList {
                 let rule = Fields::from([("remote".into(), group), ("port".into(), i64::from(b % 3).into())]);
                 fields.insert("rules".into(), Value::List(vec![Value::Map(rule)]));
             }
+            Kind::LoadBalancer => {
+                fields.insert("provider".into(), format!("p{}", b % 2).into());
+                let vip = match of_kind(Kind::Port, *a) {
+                    Some(port) => ("port".to_owned(), port),
+                    None => ("subnet".to_owned(), "existing".into()),
+                };
+                fields.insert("vip".into(), Value::Map([vip].into()));
+            }
+            Kind::Listener => {
+                let Some(balancer) = of_kind(Kind::LoadBalancer, *a) else { continue };
+                fields.insert("load_balancer".into(), balancer);
+                fields.insert("port".into(), i64::from(*name).into());
+                fields.insert("connection_limit".into(), i64::from(b % 3).into());
+                if let Some(pool) = of_kind(Kind::Pool, *c) {
+                    fields.insert("default_pool".into(), pool);
+                }
+            }
+            Kind::Pool => {
+                let Some(balancer) = of_kind(Kind::LoadBalancer, *a) else { continue };
+                fields.insert("load_balancer".into(), balancer);
+                let mut member = Fields::from([("port".into(), i64::from(b % 3).into())]);
+                member.extend(of_kind(Kind::Subnet, *c).map(|subnet| ("subnet".into(), subnet)));
+                fields.insert("members".into(), Value::List(vec![Value::Map(member)]));
+            }
+            Kind::L7Policy => {
+                let (Some(listener), Some(pool)) = (of_kind(Kind::Listener, *a), of_kind(Kind::Pool, *b))
+                else {
+                    continue;
+                };
+                fields.insert("listener".into(), listener);
+                fields.insert("action".into(), Value::Map([("pool".to_owned(), pool)].into()));
+                fields.insert("rules".into(), Value::List(vec![i64::from(c % 3).into()]));
+            }
             _ => {
                 let Some(network) = of_kind(Kind::Network, *a) else { continue };
                 fields.insert("network".into(), network);
@@ -238,8 +321,8 @@ fn list(seeds: &BTreeMap<u8, Seed>) -> DesiredList {
 }
 
 fn lists() -> impl Strategy<Value = DesiredList> {
-    let seed = (0u8..4, any::<u8>(), any::<u8>(), any::<u8>(), proptest::collection::btree_set(0u8..3, 0..2));
-    btree_map(0u8..8, seed, 0..7).prop_map(|seeds| list(&seeds))
+    let seed = (0u8..8, any::<u8>(), any::<u8>(), any::<u8>(), proptest::collection::btree_set(0u8..3, 0..2));
+    btree_map(0u8..12, seed, 0..11).prop_map(|seeds| list(&seeds))
 }
 
 /// Others' resources: no mark, another cluster's mark, another subject's, and ours in somebody else's project.
@@ -316,7 +399,11 @@ proptest! {
         let first = world.plan(&desired);
         world.apply(&desired, &first, usize::MAX, false);
         // Somebody may delete only what nothing uses: ports.
-        let ids: Vec<String> = world.cloud.values().filter(|o| o.kind == Kind::Port).map(|o| o.id.clone()).collect();
+        let used = |id: &str| {
+            world.cloud.values().any(|o| o.fields.values().any(|v| v.to_string().contains(&format!("\"{id}\""))))
+        };
+        let ports = world.cloud.values().filter(|o| o.kind == Kind::Port && !used(&o.id));
+        let ids: Vec<String> = ports.map(|o| o.id.clone()).collect();
         if ids.is_empty() {
             return Ok(());
         }
@@ -524,4 +611,67 @@ fn what_can_not_go_yet_keeps_what_it_refers_to() {
     assert!(plan.operations.is_empty(), "{plan:?}");
     let blocked: Vec<_> = plan.blocked.iter().map(|b| (b.name.as_str(), &b.on)).collect();
     assert_eq!(blocked, [("lb", &Wait::InUse), ("vip", &Wait::InUse)]);
+}
+
+fn named(name: &str) -> Value {
+    Value::Ref(Reference::Local(name.into()))
+}
+
+fn entry(name: &str, kind: Kind, fields: &[(&str, Value)]) -> Entry {
+    Entry::new(name, kind, fields.iter().map(|(f, v)| ((*f).to_owned(), v.clone())).collect())
+}
+
+/// A load balancer with all below it is one call, after what any part of it needs; what has to wait for it waits.
+#[test]
+fn a_load_balancer_is_made_with_all_below_it() {
+    let member = |address: Value| Value::List(vec![Value::Map([("address".to_owned(), address)].into())]);
+    let vip = |of: &str| {
+        let of = Reference::Local(of.into());
+        Value::Late(AddressSource::AddressOf { of, version: IpVersion::V4 })
+    };
+    let entries = vec![
+        entry("lb", Kind::LoadBalancer, &[("vip", Value::Map([("port".to_owned(), named("vip"))].into()))]),
+        entry("http", Kind::Listener, &[("load_balancer", named("lb")), ("default_pool", named("pool"))]),
+        entry(
+            "https",
+            Kind::Listener,
+            &[
+                ("load_balancer", named("lb")),
+                ("tls", Value::Map([("default".to_owned(), named("cert"))].into())),
+            ],
+        ),
+        entry("pool", Kind::Pool, &[("load_balancer", named("lb")), ("members", member("10.0.0.1".into()))]),
+        entry("self", Kind::Pool, &[("load_balancer", named("lb")), ("members", member(vip("lb")))]),
+        entry(
+            "policy",
+            Kind::L7Policy,
+            &[
+                ("listener", named("http")),
+                ("action", Value::Map([("pool".to_owned(), named("pool"))].into())),
+                ("rules", Value::List(vec!["a".into()])),
+            ],
+        ),
+        entry("cert", Kind::Certificate, &[("source", "pem".into())]),
+        entry("vip", Kind::Port, &[]),
+    ];
+    let plan = World::default().plan(&DesiredList::new(entries).unwrap());
+    let told: Vec<(&str, &Act, &[String], Vec<usize>)> = plan
+        .operations
+        .iter()
+        .map(|o| (o.name.as_str(), &o.act, o.with.as_slice(), o.after.iter().copied().collect()))
+        .collect();
+    let with: Vec<String> = ["http", "https", "pool", "policy", "self"].map(Into::into).to_vec();
+    let members = Act::Update { id: None, fields: BTreeSet::from(["members".to_owned()]) };
+    let mut sorted = with.clone();
+    sorted.sort();
+    assert_eq!(told.len(), 4, "{told:?}");
+    let tree = told.iter().find(|(name, ..)| *name == "lb").unwrap();
+    let mut in_tree = tree.2.to_vec();
+    in_tree.sort();
+    assert_eq!(in_tree, sorted);
+    let needs: BTreeSet<&str> = tree.3.iter().map(|at| told[*at].0).collect();
+    assert_eq!(needs, BTreeSet::from(["cert", "vip"]));
+    let (name, act, _, after) = told.last().unwrap();
+    assert_eq!((*name, *act, after.len()), ("self", &members, 1), "its address is known only then");
+    assert_eq!(plan.summary().added, 8);
 }

@@ -11,6 +11,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+/// How often one that waits asks whether it still may.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+
 /// Bounds of a budget.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bounds {
@@ -126,6 +129,19 @@ impl Budget {
         let state = State { aimd: Aimd::new(bounds), issued: bounds.start, in_flight: 0 };
         let semaphore = Semaphore::new(bounds.start as usize);
         Self { shared: Arc::new(Shared { semaphore, state: Mutex::new(state), gauge }) }
+    }
+
+    /// Waits for room and for the end of a pause; `None`, where `may` came to say that there is nothing to wait for any more:
+    /// a service may ask for minutes.
+    pub async fn acquire_while(&self, may: impl Fn() -> bool) -> Option<Permit> {
+        let mut acquire = std::pin::pin!(self.acquire());
+        loop {
+            match tokio::time::timeout(ASK_AGAIN, &mut acquire).await {
+                Ok(permit) => return Some(permit),
+                Err(_) if may() => {}
+                Err(_) => return None,
+            }
+        }
     }
 
     /// Waits for room and for the end of a pause.
@@ -273,6 +289,18 @@ mod tests {
         assert!(tokio::time::timeout(MS, budget.acquire()).await.is_err(), "left");
         drop(budget.acquire().await);
         assert_eq!(start.elapsed().as_secs(), 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_may_no_longer_does_not_wait_for_the_end_of_a_pause() {
+        let budget = Budget::new(Bounds { min: 1, start: 2, max: 2 }, Gauge::default());
+        budget.acquire().await.end(Signal::Overloaded(Some(Duration::from_secs(300))));
+        let start = Instant::now();
+        let may = || start.elapsed() < Duration::from_secs(2);
+        assert!(budget.acquire_while(may).await.is_none());
+        assert!(start.elapsed() < Duration::from_secs(3));
+        assert!(budget.acquire_while(|| true).await.is_some());
+        assert_eq!(start.elapsed().as_secs(), 300);
     }
 
     #[tokio::test(start_paused = true)]

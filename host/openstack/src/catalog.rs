@@ -16,6 +16,8 @@ pub const IDENTITY: &str = "identity";
 pub const NETWORK: &str = "network";
 /// Service type of Octavia.
 pub const LOAD_BALANCER: &str = "load-balancer";
+/// Service type of Barbican.
+pub const KEY_MANAGER: &str = "key-manager";
 
 /// Which of a service's endpoints to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -151,7 +153,8 @@ impl Catalog {
 /// carry it themselves.
 fn base(url: &str) -> &str {
     let url = url.trim_end_matches('/');
-    url.strip_suffix("/v2.0").or_else(|| url.strip_suffix("/v2")).unwrap_or(url)
+    let versions = ["/v2.0", "/v2", "/v1"];
+    versions.into_iter().find_map(|version| url.strip_suffix(version)).unwrap_or(url)
 }
 
 #[cfg(test)]

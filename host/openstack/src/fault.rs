@@ -12,7 +12,7 @@ use crate::error::ErrorKind;
 /// A pause longer than this is cut: a proxy that answers with a date in the far future must not stop us for good.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
-/// What an error body says. Neutron, Keystone and Octavia each have a shape of their own.
+/// What an error body says. Neutron, Keystone, Octavia and Barbican each have a shape of their own.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fault {
     /// Exception name, where the service gives one.
@@ -30,6 +30,9 @@ impl Fault {
                 {
                     Some(inner @ Value::Object(_)) => (inner.clone(), "type", "message"),
                     Some(Value::String(text)) => return Self { kind: None, message: text.clone() },
+                    _ if object.contains_key("description") => {
+                        (Value::Object(object), "title", "description")
+                    }
                     _ => (Value::Object(object), "faultcode", "faultstring"),
                 };
                 let text = |key| inner.get(key).and_then(Value::as_str).filter(|s| !s.is_empty());
@@ -45,6 +48,13 @@ impl Fault {
     }
 }
 
+/// A message without what looks like data: a service may repeat what it refuses.
+pub(crate) fn without_data(message: &str) -> String {
+    const LONGEST: usize = 48;
+    let word = |word: &'_ str| if word.len() > LONGEST { "[left out]".to_owned() } else { word.to_owned() };
+    message.split_whitespace().map(word).collect::<Vec<_>>().join(" ")
+}
+
 fn excerpt(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let text: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(200).collect();
@@ -54,7 +64,7 @@ fn excerpt(body: &[u8]) -> String {
 /// The retry class of an error status.
 ///
 /// `OverQuota` is a 409 in Neutron; `IpAddressGenerationFailure` (no address left in the subnets) is a 409, in older
-/// releases a 503. A quota of Octavia is a 403 that the message alone tells from a missing right. A 5xx of a `POST` may
+/// releases a 503. A quota of Octavia or Barbican is a 403 that the message alone tells from a missing right. A 5xx of a `POST` may
 /// come from a proxy that gave up while the service went on: unless the service itself refused (503 with `Retry-After`, or
 /// Octavia's that could not lock the project's quotas), the resource may exist. A 404 without a fault is not the service's:
 /// a proxy or a wrong endpoint must not make everything look deleted.
@@ -68,6 +78,7 @@ pub(crate) fn class(method: &Method, status: u16, fault: &Fault, retry_after: bo
     match status {
         401 => RetryClass::Unauthorized,
         403 if message.starts_with("Quota has been met") => RetryClass::Quota,
+        403 if message.contains("quota has been reached") => RetryClass::Quota,
         403 => RetryClass::Forbidden,
         404 if kind.is_some() => RetryClass::NotFound,
         404 => RetryClass::Transient,
@@ -148,6 +159,11 @@ mod tests {
                 r#"{"faultcode": "Server", "faultstring": "pool is immutable"}"#,
                 Some("Server"),
                 "pool is immutable",
+            ),
+            (
+                r#"{"code": 404, "title": "Not Found", "description": "Secret not found."}"#,
+                Some("Not Found"),
+                "Secret not found.",
             ),
             ("<html>\n  Bad   Gateway</html>", None, "<html> Bad Gateway</html>"),
             (

@@ -1,7 +1,7 @@
-//! The client of OpenStack: Keystone sign-in, the service catalog, and Neutron and Octavia in typed form.
+//! The client of OpenStack: Keystone sign-in, the service catalog, and Neutron, Octavia and Barbican in typed form.
 //!
 //! ```text
-//! CloudConfig (clouds.yaml, OS_*) -> Session -> Neutron, Octavia
+//! CloudConfig (clouds.yaml, OS_*) -> Session -> Neutron, Octavia, Barbican
 //!                                      |-- TokenCache (one renewal at a time)
 //!                                      |-- Catalog    (service -> endpoint)
 //!                                      |-- Budget     (requests in flight per service)
@@ -30,6 +30,7 @@
 #![warn(missing_docs)]
 
 pub mod auth;
+pub mod barbican;
 pub mod budget;
 pub mod catalog;
 pub mod config;
@@ -45,6 +46,7 @@ pub mod session;
 pub mod tls;
 
 pub use auth::Token;
+pub use barbican::Barbican;
 pub use config::{CloudConfig, ConfigError, Sources};
 pub use error::{Error, ErrorKind};
 pub use isthmus_model::retry::RetryClass;

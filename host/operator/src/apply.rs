@@ -6,16 +6,16 @@ use std::sync::Arc;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use isthmus_model::desired::{DesiredList, Entry, Removal};
+use isthmus_model::desired::{DESCRIPTION, DISPLAY_NAME, DesiredList, Entry, Removal};
 use isthmus_model::kinds::Change;
 use isthmus_model::mark::Mark;
 use isthmus_model::object::Subject;
-use isthmus_model::observed::Observed;
+use isthmus_model::observed::{Observed, Target};
 use isthmus_model::plan::{Act, External, Operation, Plan, Targets, conclude, resolve};
 use isthmus_model::record::{Record, Recorded};
 use isthmus_model::retry::RetryClass;
 
-use crate::cloud::{CloudError, Create, Fields, Update};
+use crate::cloud::{CloudError, Create, Fields, Update, within};
 use crate::error::ReconcileError;
 use crate::session::Session;
 
@@ -77,7 +77,7 @@ pub async fn apply(
         let held: Vec<usize> =
             todo.iter().filter(|(_, o)| !o.after.is_disjoint(&failed)).map(|(at, _)| *at).collect();
         for at in held {
-            work.undone.extend(todo.remove(&at).map(|operation| operation.name.clone()));
+            work.undone.extend(todo.remove(&at).into_iter().flat_map(names).cloned());
             failed.insert(at);
         }
         let started: BTreeSet<usize> = todo.keys().copied().collect();
@@ -103,9 +103,16 @@ pub async fn apply(
     work.conclude()
 }
 
+/// The entries that an operation is about.
+fn names(operation: &Operation) -> impl Iterator<Item = &String> {
+    std::iter::once(&operation.name).chain(&operation.with)
+}
+
 /// What an operation answered.
 enum Done {
     Changed(Box<Observed>),
+    /// A resource with all below it.
+    Tree(Vec<Observed>),
     Adopted(Box<Observed>),
     Gone(String),
 }
@@ -180,25 +187,19 @@ impl<'a> Work<'a> {
             })
         };
         match (&operation.act, entry) {
-            (Act::Create, Some(entry)) => {
-                let fields = self.creatable_fields(entry)?;
-                Ok(Step::Create(Create {
-                    entry,
-                    mark: self.mark(&entry.name),
-                    fields,
-                    name: self.display_name(entry),
-                }))
+            (Act::Create, Some(entry)) if operation.with.is_empty() => {
+                Ok(Step::Create(self.creation(entry, &self.targets, false)?))
             }
+            (Act::Create, Some(entry)) => self.tree(operation, entry),
             (Act::Update { id, fields }, Some(entry)) => {
                 let own = self.record.get(&entry.name).and_then(|r| r.id.clone());
                 let observed = id.clone().or(own).and_then(|id| observed(&id)).ok_or_else(lost)?;
-                Ok(Step::Update(
-                    entry,
-                    self.mark(&entry.name),
-                    Box::new(observed),
-                    self.fields(entry, fields)?,
-                    fields,
-                ))
+                let set = Set {
+                    names: fields,
+                    fields: self.fields(entry, fields)?,
+                    name: self.display_name(entry),
+                };
+                Ok(Step::Update(entry, self.mark(&entry.name), Box::new(observed), set))
             }
             (Act::Rename { id, .. }, Some(entry)) => {
                 let observed = observed(id).ok_or_else(lost)?;
@@ -211,19 +212,36 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Fields of a create: all that resolve by now and that the service takes in that call.
-    fn creatable_fields(&self, entry: &Entry) -> Result<Fields, ReconcileError> {
+    /// A create with all fields that resolve by now. `whole`: also those that are otherwise written in calls of their own.
+    fn creation(
+        &self,
+        entry: &'a Entry,
+        targets: &Targets,
+        whole: bool,
+    ) -> Result<Create<'a>, ReconcileError> {
         let spec = |name: &String| entry.kind.field(name).map(|f| f.change);
-        let now = entry.fields.iter().filter(|(name, _)| spec(name) != Some(Change::Separate));
+        let now = entry.fields.iter().filter(|(name, _)| whole || spec(name) != Some(Change::Separate));
         let mut fields = Fields::new();
         for (name, value) in now {
-            match resolve(name, value, &self.targets) {
+            match resolve(name, value, targets) {
                 Ok(value) => drop(fields.insert(name.clone(), value)),
                 Err(_) if spec(name).is_some_and(Change::is_late) => {}
                 Err(reference) => return Err(unresolved(entry, name, &reference)),
             }
         }
-        Ok(fields)
+        Ok(Create { entry, mark: self.mark(&entry.name), fields, name: self.display_name(entry) })
+    }
+
+    /// A create with all below it: within the call, they name each other by their local names.
+    fn tree(&self, operation: &'a Operation, root: &'a Entry) -> Result<Step<'a>, ReconcileError> {
+        let mut targets = self.targets.clone();
+        for name in names(operation) {
+            let target = Target { id: within(name), addresses: Vec::new(), cidr: None };
+            targets.local.insert(name.clone(), target);
+        }
+        let below = operation.with.iter().filter_map(|name| self.desired.get(name));
+        let below = below.map(|entry| self.creation(entry, &targets, true)).collect::<Result<_, _>>()?;
+        Ok(Step::CreateTree(self.creation(root, &targets, true)?, below))
     }
 
     /// The named fields; one that the entry does not have is cleared. Tags, name and description are no fields.
@@ -248,7 +266,7 @@ impl<'a> Work<'a> {
             let namespace = key.namespace.as_deref().map(|n| format!("{n}/")).unwrap_or_default();
             let mut name = format!("{}/{namespace}{}/{}", key.kind.kind.to_lowercase(), key.name, entry.name);
             // Neutron's limit of a name.
-            name.truncate(255);
+            name.truncate(name.floor_char_boundary(255));
             name
         })
     }
@@ -259,12 +277,21 @@ impl<'a> Work<'a> {
         let uid = &self.subject.uid;
         match result {
             Ok(Done::Changed(observed) | Done::Adopted(observed)) => {
-                if let Act::Rename { from, .. } = &operation.act {
-                    self.record.remove(from);
+                match &operation.act {
+                    Act::Rename { from, .. } => drop(self.record.remove(from)),
+                    // An attachment is known by what it attaches: changed, it has another id.
+                    Act::Update { id: Some(old), .. } if *old != observed.id => {
+                        self.session.inventory.lock().remove(uid, old);
+                    }
+                    _ => {}
                 }
                 self.targets.local.insert(name.clone(), observed.target());
                 self.note(name, &observed);
                 self.session.inventory.lock().put(uid, *observed);
+                true
+            }
+            Ok(Done::Tree(made)) => {
+                self.take_in(made);
                 true
             }
             Ok(Done::Gone(id)) => {
@@ -274,10 +301,23 @@ impl<'a> Work<'a> {
             }
             Err(error) => {
                 self.note_failure(operation, &error);
-                self.undone.insert(name.clone());
+                self.undone.extend(names(operation).cloned());
                 self.errors.entry(name.clone()).or_insert(error);
                 false
             }
+        }
+    }
+
+    /// First what each is, then what refers to it.
+    fn take_in(&mut self, made: Vec<Observed>) {
+        let name_of =
+            |found: &Observed| found.mark.as_ref().map(|mark| mark.name.clone()).unwrap_or_default();
+        for found in &made {
+            self.targets.local.insert(name_of(found), found.target());
+        }
+        for found in made {
+            self.note(&name_of(&found), &found);
+            self.session.inventory.lock().put(&self.subject.uid, found);
         }
     }
 
@@ -286,7 +326,7 @@ impl<'a> Work<'a> {
         let known = self.record.get(name).filter(|r| r.id.as_deref() == Some(&observed.id));
         let hash = known.map(|r| r.hash.clone()).unwrap_or_default();
         let fields =
-            entry.fields.keys().cloned().chain(known.into_iter().flat_map(|r| r.fields.clone())).collect();
+            entry.set().into_iter().chain(known.into_iter().flat_map(|r| r.fields.clone())).collect();
         let recorded = Recorded {
             kind: entry.kind,
             id: Some(observed.id.clone()),
@@ -301,7 +341,10 @@ impl<'a> Work<'a> {
     fn note_failure(&mut self, operation: &Operation, error: &ReconcileError) {
         let class = error.class();
         match &operation.act {
-            Act::Create if class == RetryClass::Unknown => drop(self.unknown.insert(operation.name.clone())),
+            Act::Create if class == RetryClass::Unknown => {
+                self.unknown.extend(names(operation).cloned());
+                self.session.answer_lost.notify_one();
+            }
             Act::Update { id: Some(id), .. } | Act::Rename { id, .. }
                 if matches!(error, ReconcileError::Cloud(CloudError::Gone(_))) =>
             {
@@ -322,7 +365,7 @@ impl<'a> Work<'a> {
 }
 
 /// What an update may name beside fields.
-const META: [&str; 3] = ["tags", "display_name", "description"];
+const META: [&str; 3] = ["tags", DISPLAY_NAME, DESCRIPTION];
 
 fn unresolved(entry: &Entry, field: &str, reference: &isthmus_model::value::Reference) -> ReconcileError {
     let message = format!("{field} refers to {reference:?}, which does not exist yet");
@@ -332,11 +375,21 @@ fn unresolved(entry: &Entry, field: &str, reference: &isthmus_model::value::Refe
 /// An operation with everything that it needs.
 enum Step<'a> {
     Create(Create<'a>),
-    Update(&'a Entry, Mark, Box<Observed>, Fields, &'a BTreeSet<String>),
+    CreateTree(Create<'a>, Vec<Create<'a>>),
+    Update(&'a Entry, Mark, Box<Observed>, Set<'a>),
     Remark(&'a Entry, Mark, Box<Observed>),
     Adopt(Box<Observed>),
     Delete(&'a Operation, String),
     Retain(&'a Operation, Box<Observed>),
+}
+
+/// What an update sets.
+struct Set<'a> {
+    /// Names of all that changes.
+    names: &'a BTreeSet<String>,
+    fields: Fields,
+    /// The name in the cloud, should that change.
+    name: String,
 }
 
 impl Session {
@@ -346,17 +399,21 @@ impl Session {
                 let driver = self.cloud.driver(create.entry.kind)?;
                 Ok(Done::Changed(Box::new(driver.create(create).await?)))
             }
-            Step::Update(entry, mark, observed, fields, names) => {
-                let named = |name: &str| names.contains(name);
+            Step::CreateTree(root, below) => {
+                Ok(Done::Tree(self.cloud.create_tree(&self.cluster, root, below).await?))
+            }
+            Step::Update(entry, mark, observed, set) => {
+                let named = |name: &str| set.names.contains(name);
+                let (tags, description) = (named("tags"), named(DESCRIPTION));
                 let update = Update {
                     entry,
                     mark,
                     observed: &observed,
-                    fields,
-                    tags: named("tags"),
+                    tags,
                     remark: false,
-                    name: named("display_name").then(|| entry.display_name.clone()).flatten(),
-                    description: named("description").then(|| entry.description.clone()).flatten(),
+                    name: named(DISPLAY_NAME).then_some(set.name),
+                    description: description.then(|| entry.description.clone().unwrap_or_default()),
+                    fields: set.fields,
                 };
                 let driver = self.cloud.driver(entry.kind)?;
                 Ok(Done::Changed(Box::new(driver.update(update).await?)))

@@ -23,7 +23,7 @@ impl Session {
         let facts = CloudFacts {
             network_extensions: self.cloud.extensions().await?,
             load_balancer_providers: providers,
-            has_key_manager: before.has_key_manager,
+            has_key_manager: self.cloud.has_key_manager(),
         };
         if self.store.write().set_cloud(facts) {
             let readers = self.deps.lock().touched_by_cloud().clone();

@@ -6,7 +6,7 @@ use isthmus_kubernetes::crd::CloudMapping;
 use isthmus_kubernetes::names::FINALIZER;
 use isthmus_kubernetes::store::{Change, Stored};
 use isthmus_kubernetes::watch::{Event, WatchEvent};
-use isthmus_model::object::Subject;
+use isthmus_model::object::{ObjectKey, Subject};
 use kube::ResourceExt;
 use tokio::sync::mpsc;
 
@@ -18,11 +18,26 @@ pub(crate) async fn objects(session: Arc<Session>, mut events: mpsc::Receiver<Wa
     while let Some(event) = events.recv().await {
         match event {
             WatchEvent::Changed(changes) => changes.iter().for_each(|change| session.changed(change)),
-            WatchEvent::Synced(kind) => session.enqueue_kind(&kind),
+            WatchEvent::Synced(kind) => {
+                session.enqueue_kind(&kind);
+                session.known_now(&kind);
+            }
+            WatchEvent::Touched(key) => session.touched(&key),
             WatchEvent::Unavailable { gvk, reason } => {
-                tracing::warn!(kind = %gvk, %reason, "can't be watched yet")
+                tracing::warn!(kind = %gvk, %reason, "can't be watched yet");
+                // That there is no such kind is knowledge too.
+                if session.all_known(&[gvk.clone()].into()).is_ok() {
+                    session.known_now(&gvk);
+                }
             }
         }
+    }
+}
+
+/// Single objects, by name.
+pub(crate) async fn named(session: Arc<Session>, mut touched: mpsc::UnboundedReceiver<ObjectKey>) {
+    while let Some(key) = touched.recv().await {
+        session.touched(&key);
     }
 }
 
@@ -117,6 +132,7 @@ impl Session {
             }
             self.queue.now(subject);
         }
+        self.touched(&change.key);
         if **kind == node_kind() && change.new.is_none() {
             self.wake_those_on(&change.key.name);
         }

@@ -80,7 +80,11 @@ impl Session {
     /// Another subject that claims this one's uid, and that is not known to be gone. What is marked with the uid may be its.
     fn rival(&self, subject: &Subject, snapshot: &StoreSnapshot) -> Option<Subject> {
         let rivals = self.records.lock().rivals(subject);
-        rivals.into_iter().find(|rival| !matches!(self.presence(rival, snapshot), Presence::Gone))
+        rivals.into_iter().find(|rival| match self.presence(rival, snapshot) {
+            Presence::Live(_) => true,
+            Presence::Gone => false,
+            Presence::Unknown => self.may_own(rival),
+        })
     }
 
     /// Says that the port is kept for the agent.

@@ -11,6 +11,7 @@
 //! | [`run`], [`session`] | election; what is known during one term of leadership |
 //! | [`feed`], [`queue`] | from watch events to subjects to be looked at |
 //! | [`reconcile`], [`mapped`], [`refs`], [`apply`], [`status`], `settle`, `gone` | one subject |
+//! | [`certificates`] | what certificates hold, read where no module may look |
 //! | [`cloud`], [`inventory`], [`records`] | drivers; what the cloud has; what the CloudMappings say |
 //! | [`modules`] | loading, judging and swapping modules |
 //! | [`resync`] | drift and orphans |
@@ -19,6 +20,7 @@
 
 pub mod apply;
 mod backoff;
+pub mod certificates;
 pub mod cloud;
 pub mod error;
 mod facts;

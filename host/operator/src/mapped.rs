@@ -33,6 +33,8 @@ pub struct Mapping {
     pub cause: Option<String>,
     /// It may be better at the next call, although nothing that was read changes.
     pub passing: bool,
+    /// What to tell people by an Event where it is new: reason and note.
+    pub warning: Option<(&'static str, String)>,
     /// The versions that said it.
     pub versions: Versions,
 }
@@ -63,7 +65,8 @@ impl Mapping {
     }
 
     fn new(verdict: Verdict, condition: Condition, versions: Versions) -> Self {
-        Self { verdict, condition, quiet: false, outcome: None, cause: None, passing: false, versions }
+        let (outcome, cause, warning) = Default::default();
+        Self { verdict, condition, quiet: false, outcome, cause, passing: false, warning, versions }
     }
 }
 
@@ -99,6 +102,10 @@ impl Session {
                 );
             }
         };
+        if let Err(why) = self.all_known(&serving.reads) {
+            let condition = Condition::no(MAPPED, "WaitingForCache", why);
+            return Mapping { passing: true, ..Mapping::frozen(condition, !known, Versions::default()) };
+        }
         let view = Arc::new(snapshot);
         let (text, seen, run) = (stored.text.clone(), view.clone(), serving.clone());
         let begun = std::time::Instant::now();
@@ -126,7 +133,7 @@ impl Session {
         ));
         let versions = serving.versions(&mapped, input);
         let outcome = mapped.result.as_ref().err().and_then(outcome_of);
-        Mapping { outcome, ..self.judge(subject, mapped, versions) }
+        Mapping { outcome, ..Self::judge(mapped, versions) }
     }
 
     /// Every call that was made, also a failed one whose fallback answered.
@@ -144,11 +151,11 @@ impl Session {
         }
     }
 
-    fn judge(&self, subject: &Subject, mapped: Mapped, versions: Versions) -> Mapping {
-        if let Some(fell) = mapped.fell_back.first() {
+    fn judge(mapped: Mapped, versions: Versions) -> Mapping {
+        let fell_back = mapped.fell_back.first().map(|fell| {
             let note = format!("{}: the version before was called in its place: {}", fell.stage, fell.error);
-            self.tell(subject, Severity::Warning, fell.error.reason(), note);
-        }
+            (fell.error.reason(), note)
+        });
         match mapped.result {
             Ok(list) => {
                 let condition = match mapped.fell_back.first() {
@@ -164,7 +171,7 @@ impl Session {
                     ),
                     None => Condition::yes(MAPPED, "Mapped", format!("{} entries", list.entries().len())),
                 };
-                Mapping::new(Verdict::List(list), condition, versions)
+                Mapping { warning: fell_back, ..Mapping::new(Verdict::List(list), condition, versions) }
             }
             Err(Stop::Outcome { outcome: Outcome::NotMapped(why), .. }) => {
                 let condition = Condition::yes(MAPPED, "NotMapped", why);
@@ -176,16 +183,16 @@ impl Session {
             Err(Stop::Outcome { stage, outcome: Outcome::Invalid { message, field } }) => {
                 let at = field.map(|f| format!(" (at {f})")).unwrap_or_default();
                 let note = format!("{stage}: {message}{at}");
-                self.tell(subject, Severity::Warning, "Invalid", note.clone());
-                Mapping::frozen(Condition::no(MAPPED, "Invalid", note), false, versions)
+                let frozen = Mapping::frozen(Condition::no(MAPPED, "Invalid", note.clone()), false, versions);
+                Mapping { warning: Some(("Invalid", note)), ..frozen }
             }
             Err(Stop::Failed { stage, error }) => {
                 let note = format!("{stage}: {error}");
-                self.tell(subject, Severity::Warning, error.reason(), note.clone());
                 // A call may be slow because the machine is: the same one ends in time later.
                 let passing = matches!(error, CallError::Deadline(_));
-                let frozen = Mapping::frozen(Condition::no(MAPPED, error.reason(), note), false, versions);
-                Mapping { passing, ..frozen }
+                let condition = Condition::no(MAPPED, error.reason(), note.clone());
+                let frozen = Mapping::frozen(condition, false, versions);
+                Mapping { passing, warning: Some((error.reason(), note)), ..frozen }
             }
         }
     }

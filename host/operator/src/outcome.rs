@@ -70,6 +70,9 @@ impl Session {
 
 fn blocked_condition(name: &str, on: &Wait, resolved: &Resolved) -> Condition {
     let (reason, message) = match on {
+        Wait::Reference(reference) if resolved.unusable.contains_key(reference) => {
+            ("CertificateUnusable", resolved.unusable.get(reference).cloned().unwrap_or_default())
+        }
         Wait::Reference(reference) => {
             let why = resolved.missing.get(reference).cloned();
             ("WaitingForReference", why.unwrap_or_else(|| format!("{reference:?} stands for nothing yet")))

@@ -177,8 +177,13 @@ impl Session {
         desired: &DesiredList,
         mapping: &Mapping,
     ) -> Result<Next, ReconcileError> {
+        let sealed = match self.seal(subject, desired).await {
+            Ok(sealed) => sealed,
+            Err(error) => return self.cloud_is_away(subject, known, mapping, error).await,
+        };
+        let desired = &*sealed.list;
         let resolved = match refs::resolve(self, desired).await {
-            Ok(resolved) => resolved,
+            Ok(resolved) => Resolved { unusable: sealed.unusable.clone(), ..resolved },
             Err(error) => return self.cloud_is_away(subject, known, mapping, error.into()).await,
         };
         self.wait_for(subject, &resolved);
@@ -257,7 +262,7 @@ impl Session {
         known: Option<&Known>,
     ) -> Plan {
         let observed = self.inventory.lock().of(&subject.uid);
-        let held = self.records.lock().held(subject);
+        let held = self.records.lock().held(subject, |user| self.may_own(user));
         let attached = known.is_some_and(|known| is_attached(&known.status));
         let pinned: BTreeSet<String> = match (attached, known) {
             (true, Some(known)) => known.status.vifs.iter().map(|v| v.port_id.clone()).collect(),

@@ -131,14 +131,15 @@ impl Records {
         self.users.get(&(key.clone(), entry.to_owned())).into_iter().flatten().cloned().collect()
     }
 
-    /// Local names of a subject's entries that other mappings refer to.
-    pub fn held(&self, subject: &Subject) -> BTreeSet<String> {
+    /// Local names of a subject's entries that other mappings refer to. `counts`: whether such a one does; what somebody made up
+    /// must not hold anything.
+    pub fn held(&self, subject: &Subject, counts: impl Fn(&Subject) -> bool) -> BTreeSet<String> {
         let Some(known) = self.slim(subject).filter(|_| !self.users.is_empty()) else {
             return BTreeSet::new();
         };
         let used = |name: &String| {
             let users = self.users.get(&(subject.key.clone(), name.clone()));
-            users.is_some_and(|users| users.iter().any(|user| user != subject))
+            users.is_some_and(|users| users.iter().any(|user| user != subject && counts(user)))
         };
         known.whole().status.resources.iter().map(|r| r.name.clone()).filter(used).collect()
     }

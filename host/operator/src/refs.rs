@@ -18,6 +18,8 @@ pub struct Resolved {
     pub external: External,
     /// The others, with what to tell people.
     pub missing: BTreeMap<Reference, String>,
+    /// Those of them that are certificates, with what is wrong with their sources.
+    pub unusable: BTreeMap<Reference, String>,
 }
 
 /// Looks up everything that a list refers to outside of itself.

@@ -13,6 +13,7 @@ use isthmus_model::outcome::Outcome;
 use isthmus_policy::{Property, Realized, RealizedState, SubjectReport};
 use serde_json::Value;
 
+use crate::certificates::Problem;
 use crate::error::ReconcileError;
 use crate::mapped::Mapping;
 use crate::metrics::Call;
@@ -86,13 +87,21 @@ impl Session {
     fn realized(&self, subject: &Subject) -> Vec<Realized> {
         let Some(known) = self.records.lock().get(subject) else { return Vec::new() };
         let observed = self.inventory.lock().of(&subject.uid);
-        known
-            .status
-            .resources
-            .iter()
-            .map(|r| realized(r, r.id.as_ref().and_then(|id| observed.get(id))))
-            .collect()
+        let resources = known.status.resources.iter();
+        let mut all: Vec<Realized> =
+            resources.map(|r| realized(r, r.id.as_ref().and_then(|id| observed.get(id)))).collect();
+        let problems = self.sources.problems(subject);
+        all.retain(|entry| !problems.contains_key(&entry.name));
+        all.extend(problems.into_iter().map(|(name, problem)| unusable(name, problem)));
+        all
     }
+}
+
+/// A certificate whose source can't be used.
+fn unusable(name: String, problem: Problem) -> Realized {
+    let state = if problem.wrong { RealizedState::Failed } else { RealizedState::Pending };
+    let (id, addresses, properties) = Default::default();
+    Realized { name, id, addresses, state, operating: None, properties, message: Some(problem.why) }
 }
 
 fn realized(resource: &ResourceStatus, observed: Option<&Observed>) -> Realized {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use isthmus_model::mark::Mark;
-use isthmus_model::object::Subject;
+use isthmus_model::object::{Gvk, Subject};
 use isthmus_model::observed::Observed;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::backoff::jittered;
 use crate::records::{Known, Records};
@@ -22,8 +23,9 @@ pub struct ResyncOptions {
     pub max_orphans: usize,
 }
 
-/// The first one comes this soon at the latest: a create of the leader before us that was under way when it died may have
-/// come through after we listed what there is, and a service may take longer over a request than its client waits for it.
+/// The first one comes this soon at the latest, and one after an answer was lost: a create of ours, or of the leader before us
+/// that was under way when it died, may come through after it was looked for. A service may take longer over a request than its
+/// client waits for it.
 const FIRST: Duration = Duration::from_secs(20);
 
 /// The next one comes this soon at the latest where one lacked something that was known, or a service did not answer yet.
@@ -32,21 +34,26 @@ const CONFIRM: Duration = Duration::from_secs(10);
 /// Resyncs until `stop` says so.
 pub async fn run(session: Arc<Session>, options: ResyncOptions, mut stop: watch::Receiver<bool>) {
     let mut suspects = BTreeSet::new();
-    let mut round = 0;
+    let (mut round, mut failed) = (0, false);
     loop {
         round += 1;
         let soon = match round {
             1 => FIRST,
-            _ if session.inventory.lock().has_missing() || !session.cloud.is_listed() => CONFIRM,
+            _ if failed || session.inventory.lock().has_missing() || !session.cloud.is_listed() => CONFIRM,
             _ => options.every,
         };
         let every = options.every.min(soon);
-        let delay = jittered(every, &session.cluster, round);
-        tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return,
-            () = tokio::time::sleep(delay) => {}
+        let mut due = Instant::now() + jittered(every, &session.cluster, round);
+        loop {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                () = tokio::time::sleep_until(due) => break,
+                () = session.answer_lost.notified() => due = due.min(Instant::now() + FIRST),
+            }
         }
-        match session.list_ours().await {
+        let listed = session.list_ours().await;
+        failed = listed.is_err();
+        match listed {
             Ok(differing) => {
                 tracing::debug!(differing = differing.len(), "resync");
                 session.enqueue_all();
@@ -111,7 +118,7 @@ impl Session {
     async fn collect_orphans(&self, before: BTreeSet<String>, most: usize) -> BTreeSet<String> {
         let orphans = self.orphans();
         let seen: BTreeSet<String> = orphans.keys().cloned().collect();
-        let twice: Vec<&Observed> =
+        let mut twice: Vec<&Observed> =
             orphans.iter().filter(|(id, _)| before.contains(*id)).map(|(_, o)| o).collect();
         if twice.len() > most {
             tracing::warn!(
@@ -121,6 +128,8 @@ impl Session {
             );
             return seen;
         }
+        // What refers to others goes before them.
+        twice.sort_by_key(|orphan| std::cmp::Reverse(orphan.kind));
         for orphan in twice {
             self.collect(orphan).await;
         }
@@ -148,25 +157,43 @@ impl Session {
     /// What is ours and has neither a CloudMapping nor a live subject. Nothing at all while that can't be told.
     fn orphans(&self) -> BTreeMap<String, Observed> {
         let records = self.records.lock();
-        // Without any CloudMapping it is the record that is lost (an etcd that was restored), not the owners.
-        if records.is_empty() || !self.owners_are_known(&records) {
-            return BTreeMap::new();
-        }
         let snapshot = self.snapshot();
         let kinds = self.watches.kinds();
         let live: BTreeSet<Arc<str>> =
             kinds.iter().flat_map(|kind| snapshot.iter(kind).map(|s| s.uid.clone())).collect();
         let inventory = self.inventory.lock();
         let ownerless = inventory.subjects().filter(|uid| !records.has_uid(uid) && !live.contains(*uid));
-        ownerless.flat_map(|uid| inventory.of(uid)).collect()
+        let orphans: BTreeMap<String, Observed> = ownerless.flat_map(|uid| inventory.of(uid)).collect();
+        match self.owners_are_known(&records) {
+            Err(why) if !orphans.is_empty() => {
+                tracing::warn!(resources = orphans.len(), %why, "what seems to be nobody's is not deleted");
+                BTreeMap::new()
+            }
+            _ => orphans,
+        }
     }
 
-    /// Whether every subject that could own something would be seen: one of a kind that can't be listed, or whose module is
-    /// not there, may live without a CloudMapping.
-    fn owners_are_known(&self, records: &Records) -> bool {
+    /// Whether every subject that could own something would be seen.
+    ///
+    /// # Errors
+    /// Why not, for people.
+    fn owners_are_known(&self, records: &Records) -> Result<(), String> {
+        if records.is_empty() {
+            return Err(
+                "there is no CloudMapping at all: the records may be lost (an etcd that was restored)".into(),
+            );
+        }
         let pipelines = self.pipelines.load();
-        pipelines.failed().is_empty()
-            && records.subjects().all(|subject| pipelines.lane(&subject.key.kind).is_some())
-            && self.watches.kinds().iter().all(|kind| self.synced(kind))
+        if let Some((name, _)) = pipelines.failed().iter().find(|(_, failed)| !failed.owns_nothing) {
+            return Err(format!("PolicyModule {name} has no version that serves"));
+        }
+        let served = pipelines.kinds().cloned();
+        let mapped =
+            records.subjects().filter(|subject| self.may_own(subject)).map(|s| (*s.key.kind).clone());
+        let kinds: BTreeSet<Gvk> = served.chain(mapped).collect();
+        match kinds.iter().find(|kind| !self.synced(kind) && !self.is_absent(kind)) {
+            Some(kind) => Err(format!("{kind} can't be listed")),
+            None => Ok(()),
+        }
     }
 }

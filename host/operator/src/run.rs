@@ -12,18 +12,20 @@ use isthmus_kubernetes::Client;
 use isthmus_kubernetes::events::Events;
 use isthmus_kubernetes::lease::{Candidate, Leadership, Timing};
 use isthmus_kubernetes::mapping::Mappings;
+use isthmus_kubernetes::named::NamedObjects;
 use isthmus_kubernetes::report::Reports;
 use isthmus_kubernetes::store::Store;
 use isthmus_kubernetes::watch::{self, Watches};
 use isthmus_model::deps::DependencyIndex;
-use isthmus_openstack::catalog::LOAD_BALANCER;
-use isthmus_openstack::{CloudConfig, Gate, Neutron, Octavia, Session as CloudSession};
+use isthmus_openstack::catalog::{KEY_MANAGER, LOAD_BALANCER};
+use isthmus_openstack::{Barbican, CloudConfig, Gate, Neutron, Octavia, Session as CloudSession};
 use isthmus_policy::{Engine, EngineOptions};
 use parking_lot::{Mutex, RwLock};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch as signal;
 use tokio::task::JoinSet;
 
+use crate::certificates::Sources;
 use crate::cloud::Cloud;
 use crate::http::{self, Readiness};
 use crate::inventory::Inventory;
@@ -207,10 +209,13 @@ impl Operator {
         let gated = self.cloud.gated(gate);
         let balances = token.catalog.endpoint(LOAD_BALANCER, self.cloud.config()).is_ok();
         let octavia = balances.then(|| Octavia::new(gated.clone()));
+        let keeps = token.catalog.endpoint(KEY_MANAGER, self.cloud.config()).is_ok();
+        let barbican = keeps.then(|| Barbican::new(gated.clone()));
         let (project, parking) = (token.project_id.clone(), Parking::default());
-        let cloud = Cloud::new(Neutron::new(gated), octavia, project, &parking);
+        let cloud = Cloud::new(Neutron::new(gated), octavia, barbican, project, &parking);
         let (queue, requests) = queue::queue();
         let store = Arc::new(RwLock::new(Store::new()));
+        let (named, touched) = NamedObjects::start(self.client.clone());
         let (watches, objects) = Watches::start(self.client.clone(), store.clone());
         let session = Arc::new(Session {
             cluster,
@@ -225,10 +230,13 @@ impl Operator {
             reports: Reports::new(self.client.clone()),
             events: Events::start(self.client.clone(), &self.options.identity),
             queue,
+            awaited: Mutex::default(),
+            sources: Sources::new(named),
             waiters: Mutex::default(),
             causes: Mutex::default(),
             metrics: self.metrics.clone(),
             leadership: self.leadership.clone(),
+            answer_lost: tokio::sync::Notify::new(),
             progress: Mutex::default(),
         });
         self.persist("asking the cloud what it can do", || session.refresh_facts()).await;
@@ -241,6 +249,7 @@ impl Operator {
         let _ = synced.await;
         self.persist("listing what is ours in the cloud once more", || session.confirm_missing()).await;
         tasks.spawn(feed::objects(session.clone(), objects));
+        tasks.spawn(feed::named(session.clone(), touched));
         self.readiness.not("loading modules");
         let mut manager = Manager::start(
             session.clone(),

@@ -11,17 +11,18 @@ use isthmus_kubernetes::lease::Leadership;
 use isthmus_kubernetes::mapping::Mappings;
 use isthmus_kubernetes::report::Reports;
 use isthmus_kubernetes::store::{Store, StoreSnapshot, Stored};
-use isthmus_kubernetes::watch::{Phase, Watches};
+use isthmus_kubernetes::watch::{Phase, WatchState, Watches};
 use isthmus_model::deps::DependencyIndex;
 use isthmus_model::object::{Gvk, ObjectKey, Subject};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::certificates::Sources;
 use crate::cloud::Cloud;
 use crate::inventory::Inventory;
 use crate::metrics::Metrics;
-use crate::modules::Pipelines;
+use crate::modules::{Lane, Pipelines};
 use crate::queue::Queue;
 use crate::records::Records;
 
@@ -51,6 +52,10 @@ pub struct Session {
     pub events: Events,
     /// Subjects to be looked at.
     pub queue: Queue<Arc<Subject>>,
+    /// Kinds that are not known, and for which subjects wait.
+    pub awaited: Mutex<BTreeSet<Gvk>>,
+    /// What certificates are made of.
+    pub sources: Sources,
     /// Who waits for something of another mapping, by that mapping's subject.
     pub waiters: Mutex<BTreeMap<ObjectKey, BTreeSet<Arc<Subject>>>>,
     /// What changed last of what a subject reads, by its uid, until it is mapped.
@@ -59,6 +64,8 @@ pub struct Session {
     pub metrics: Arc<Metrics>,
     /// Whether we may write.
     pub leadership: watch::Receiver<Leadership>,
+    /// An answer to a create was lost: the resync comes soon.
+    pub answer_lost: tokio::sync::Notify,
     /// Progress of subjects that are not done.
     pub progress: Mutex<HashMap<Arc<str>, Progress>>,
 }
@@ -117,6 +124,39 @@ impl Session {
         self.watches.state(kind).is_some_and(|state| state.phase == Phase::Synced)
     }
 
+    /// Whether the API server says that it has no such kind.
+    pub fn is_absent(&self, kind: &Gvk) -> bool {
+        self.watches.state(kind).is_some_and(|state| state.phase == Phase::Absent)
+    }
+
+    /// Whether all of these kinds are known: a module that read an empty list of one that can't be listed would have
+    /// everything deleted (design, section 10).
+    ///
+    /// # Errors
+    /// The first that is not, and why, for people.
+    pub fn all_known(&self, kinds: &BTreeSet<Gvk>) -> Result<(), String> {
+        for kind in kinds {
+            let state = self.watches.state(kind);
+            let known = state.as_ref().map_or(Err("it is not watched yet"), WatchState::known);
+            if let Err(why) = known {
+                self.awaited.lock().insert(kind.clone());
+                return Err(format!("{kind} could not be listed yet: {why}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Queues those that waited for a kind to be known.
+    pub fn known_now(&self, kind: &Gvk) {
+        if !self.awaited.lock().remove(kind) {
+            return;
+        }
+        let pipelines = self.pipelines.load_full();
+        let reads =
+            |of: &&Gvk| matches!(pipelines.lane(of), Some(Lane::Serving(s)) if s.reads.contains(kind));
+        pipelines.kinds().filter(reads).for_each(|of| self.enqueue_kind(of));
+    }
+
     /// Whether the subject's object is there. That it is not is believed only of a kind that is listed.
     pub fn presence(&self, subject: &Subject, snapshot: &StoreSnapshot) -> Presence {
         match snapshot.subject(&subject.key) {
@@ -124,6 +164,13 @@ impl Session {
             _ if self.synced(&subject.key.kind) => Presence::Gone,
             _ => Presence::Unknown,
         }
+    }
+
+    /// Whether a subject may be one that we mapped: its kind is served, was served, or can be listed. A CloudMapping of any other
+    /// kind is one that somebody made up.
+    pub fn may_own(&self, subject: &Subject) -> bool {
+        let kind = &subject.key.kind;
+        self.pipelines.load().lane(kind).is_some() || self.synced(kind)
     }
 
     /// Whether a namespace is being deleted.
@@ -189,7 +236,12 @@ impl Session {
     pub fn forget(&self, subject: &Arc<Subject>) {
         self.progress.lock().remove(&subject.uid);
         self.causes.lock().remove(&subject.uid);
+        self.waiters.lock().retain(|_, waiting| {
+            waiting.remove(subject);
+            !waiting.is_empty()
+        });
         self.deps.lock().remove(subject);
+        self.sources.forget(&self.watches, subject);
     }
 
     /// Queues everything that could have work: every live subject of a mapped kind, and every CloudMapping.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use isthmus_kubernetes::crd::CloudMappingStatus;
 use isthmus_kubernetes::error::ErrorKind;
 use isthmus_kubernetes::events::Severity;
-use isthmus_model::condition::{ATTACHED, Condition, READY, REALIZED};
+use isthmus_model::condition::{ATTACHED, Condition, MAPPED, READY, REALIZED};
 use isthmus_model::desired::DesiredList;
 use isthmus_model::object::Subject;
 use isthmus_model::record::Record;
@@ -58,6 +58,7 @@ impl Session {
         };
         let node = status.node.clone().filter(|_| !known.on_node);
         self.patch(subject, known, status).await?;
+        self.tell_mapped(subject, known, mapping);
         match node {
             Some(node) => self.label_node(subject, known, &node).await,
             None => Ok(()),
@@ -114,6 +115,19 @@ impl Session {
         let Some((reason, message)) = held_up(status) else { return };
         if held_up(&before.status).is_none_or(|(old, _)| old != reason) {
             self.tell(subject, Severity::Warning, &reason, message);
+        }
+    }
+
+    /// An Event where the module says something else than before that people have to know.
+    fn tell_mapped(&self, subject: &Subject, before: &Known, mapping: &Mapping) {
+        let Some((reason, note)) = &mapping.warning else { return };
+        let said = |c: &meta::Condition| {
+            c.type_ == MAPPED
+                && c.reason == mapping.condition.reason
+                && c.message == mapping.condition.message
+        };
+        if !before.status.conditions.iter().any(said) {
+            self.tell(subject, Severity::Warning, reason, note.clone());
         }
     }
 
@@ -184,6 +198,7 @@ impl Session {
         let ready = Condition { kind: READY.into(), ..condition.clone() };
         let all = std::iter::once(condition.clone()).chain(kept).chain([ready]).collect();
         self.patch_conditions(subject, &known, all).await?;
+        self.tell_mapped(subject, &known, mapping);
         if mapping.passing {
             return Ok(Next::Retry(RetryClass::Transient));
         }

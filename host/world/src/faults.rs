@@ -14,6 +14,18 @@ struct Planned {
     failing: u64,
     status: u16,
     losing: u64,
+    breaking: u64,
+    sticking: u64,
+}
+
+/// How the provider's work on a write of Octavia ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Ending {
+    #[default]
+    Active,
+    Error,
+    /// It does not: what is pending stays so.
+    Never,
 }
 
 /// What happens to one request.
@@ -42,6 +54,31 @@ impl Faults {
     /// The next `writes` take effect, but the connection is closed in place of their answers.
     pub fn lose_next_writes(&self, writes: u64) {
         self.0.lock().losing = writes;
+    }
+
+    /// The provider fails at the next `writes` of load balancers and what is below them: they end in `ERROR`.
+    pub fn break_next_load_balancers(&self, writes: u64) {
+        self.0.lock().breaking = writes;
+    }
+
+    /// The provider dies in the middle of the next `writes` of load balancers and what is below them: they stay `PENDING_*`.
+    pub fn stick_next_load_balancers(&self, writes: u64) {
+        self.0.lock().sticking = writes;
+    }
+
+    /// How the next write of Octavia ends.
+    pub(crate) fn ending(&self, write: bool) -> Ending {
+        let mut planned = self.0.lock();
+        if !write {
+            return Ending::Active;
+        }
+        if planned.breaking > 0 {
+            planned.breaking -= 1;
+            return Ending::Error;
+        }
+        let sticks = planned.sticking > 0;
+        planned.sticking -= u64::from(sticks);
+        if sticks { Ending::Never } else { Ending::Active }
     }
 
     /// What happens to the next request.

@@ -104,6 +104,7 @@ impl Lab {
     /// Every load balancer, every port that has our device owner, in whatever project, and the quota.
     pub(crate) async fn clear_cloud(&self) -> Result<()> {
         self.clear_balancers().await?;
+        self.clear_secrets().await?;
         self.clear_peers().await?;
         // A create that Neutron was at when its operator was killed may come through after the first list.
         until("no port is left", async || {

@@ -23,6 +23,8 @@ use crate::wait::LIMIT;
 pub const OPERATOR_NAMESPACE: &str = "isthmus-system";
 /// The node that Pods are bound to: its name is that of the lab's chassis.
 pub const NODE: &str = "node1";
+/// The manifests that clusters are given.
+pub const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy");
 /// Label of the namespaces that tests make.
 const OURS: &str = "isthmus.dev/e2e";
 /// Where etcd serves its JSON gateway.
@@ -193,7 +195,27 @@ impl Lab {
     /// # Errors
     /// The process can't be started.
     pub fn operator_as(&self, identity: &str, flags: &[&str]) -> Result<Operator> {
-        Operator::spawn(identity, flags, self.log.clone())
+        Operator::spawn(identity, flags, self.log.clone(), None)
+    }
+
+    /// Starts an operator with the rights that `deploy/rbac.yaml` gives it, and waits until it leads.
+    ///
+    /// # Errors
+    /// The manifests are refused, or it does not lead.
+    pub async fn operator_with_its_rights(&self) -> Result<Operator> {
+        let (rights, account) = (format!("{DEPLOY}/rbac.yaml"), "isthmus");
+        self.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &rights]).await?;
+        let token = self.kubectl(&["create", "token", account, "-n", OPERATOR_NAMESPACE]).await?;
+        let view = self.kubectl(&["config", "view", "--raw", "--minify", "-o", "json"]).await?;
+        let mut config: serde_json::Value = serde_json::from_str(&view)?;
+        let user = config.pointer_mut("/users/0/user").context("the kubeconfig has a user")?;
+        *user = json!({"token": token.trim()});
+        let path = self.log.with_extension("kubeconfig");
+        std::fs::write(&path, config.to_string())?;
+        let identity = format!("e2e-{}", std::process::id());
+        let mut operator = Operator::spawn(&identity, &[], self.log.clone(), Some(&path))?;
+        operator.leads().await?;
+        Ok(operator)
     }
 
     /// Runs `isthmus` with these arguments; its standard output.
@@ -246,6 +268,11 @@ impl Lab {
     /// The database's.
     pub async fn octavia_sql(&self, statement: &str) -> Result<()> {
         run(Command::new("mysql").args(["-S", DATABASE, "octavia", "-e", statement])).await.map(drop)
+    }
+
+    /// A folder for what a test needs in files.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.log.with_extension("files")
     }
 
     /// Whether the operator's log has this text.

@@ -14,15 +14,17 @@ mod metrics;
 mod modules;
 mod operator;
 mod pods;
+mod tls;
 mod wait;
 
 pub use balancing::{Balanced, routes_config};
 pub use cloud::{mark, marked_for};
 pub use cluster::{condition, port_id, ready, recorded};
 pub use judged::{faults_config, module_condition};
-pub use lab::{Lab, NODE, OPERATOR_NAMESPACE, on_lab};
+pub use lab::{DEPLOY, Lab, NODE, OPERATOR_NAMESPACE, on_lab};
 pub use metrics::Sample;
 pub use modules::pods_config;
 pub use operator::Operator;
 pub use pods::{Answer, Peer};
+pub use tls::Identity;
 pub use wait::{LIMIT, until, until_within};

@@ -58,6 +58,12 @@ impl Sample {
         ["POST", "PUT", "PATCH", "DELETE"].into_iter().map(of).sum()
     }
 
+    /// Requests to Barbican of this method, whatever was answered.
+    pub fn key_manager_calls(&self, method: &str) -> u64 {
+        let labels = [("service", "key-manager"), ("method", method)];
+        self.sum("isthmus_openstack_requests_total", &labels)
+    }
+
     /// Reconciles that ended in this way (`done`, `waiting`, or the reason of a failure).
     pub fn reconciles(&self, result: &str) -> u64 {
         self.sum("isthmus_reconciles_total", &[("result", result)])

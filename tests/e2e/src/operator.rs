@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -25,8 +25,14 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Starts one under this identity, with further flags, and returns at once. Its log is appended to `log`.
-    pub(crate) fn spawn(identity: &str, flags: &[&str], log: PathBuf) -> Result<Self> {
+    /// Starts one under this identity, with further flags, and returns at once. Its log is appended to `log`. `kubeconfig`: of
+    /// another account than the administrator's.
+    pub(crate) fn spawn(
+        identity: &str,
+        flags: &[&str],
+        log: PathBuf,
+        kubeconfig: Option<&Path>,
+    ) -> Result<Self> {
         // The kernel gives a free port; between this and the operator's own bind somebody else could take it.
         let http = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let out = File::options().create(true).append(true).open(&log)?;
@@ -38,6 +44,7 @@ impl Operator {
             .args(flags)
             .env("ISTHMUS_LOG", "info,isthmus_operator=debug")
             .env("NO_COLOR", "1")
+            .envs(kubeconfig.map(|path| ("KUBECONFIG", path)))
             .stdin(Stdio::null())
             .stdout(out.try_clone()?)
             .stderr(out)

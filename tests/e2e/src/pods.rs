@@ -1,5 +1,7 @@
 //! Servers and clients on the tenant network: namespaces on Neutron ports, as the lab's command `pod` makes them.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, ensure};
 use isthmus_openstack::Neutron;
 use isthmus_openstack::neutron::{
@@ -68,6 +70,16 @@ impl Lab {
         Ok(peer)
     }
 
+    /// As [`Lab::server`], over TLS, with the certificate and the key in a file.
+    ///
+    /// # Errors
+    /// As of [`Lab::peer`].
+    pub async fn tls_server(&self, name: &str, identity: &Path) -> Result<Peer> {
+        let peer = self.peer(name).await?;
+        run(Command::new("pod").args(["serve", name, "8080"]).arg(identity)).await?;
+        Ok(peer)
+    }
+
     /// Takes away all of them.
     pub(crate) async fn clear_peers(&self) -> Result<()> {
         for line in run(Command::new("pod").arg("list")).await?.lines() {
@@ -95,10 +107,23 @@ impl Peer {
     /// # Errors
     /// No answer.
     pub async fn ask(&self, address: &str, host: &str, path: &str) -> Result<Answer> {
-        let (header, url) = (format!("Host: {host}"), format!("http://{address}{path}"));
-        let format = "\n%{http_code} %{redirect_url}";
-        let curl = ["exec", &self.name, "curl", "-sm", "5", "-w", format, "-H", &header, &url];
-        let said = run(Command::new("pod").args(curl)).await?;
+        self.curl(&["-H", &format!("Host: {host}"), &format!("http://{address}{path}")]).await
+    }
+
+    /// Asks `address` for a path of a host over TLS. The certificate that is shown must be this one, or one that it signed, and
+    /// be for that host.
+    ///
+    /// # Errors
+    /// No answer, or another certificate.
+    pub async fn ask_tls(&self, address: &str, host: &str, path: &str, trusted: &Path) -> Result<Answer> {
+        let (resolve, url) = (format!("{host}:443:{address}"), format!("https://{host}{path}"));
+        let trusted = trusted.to_str().context("a path of text")?;
+        self.curl(&["--resolve", &resolve, "--cacert", trusted, &url]).await
+    }
+
+    async fn curl(&self, arguments: &[&str]) -> Result<Answer> {
+        let curl = ["exec", &self.name, "curl", "-sSm", "5", "-w", "\n%{http_code} %{redirect_url}"];
+        let said = run(Command::new("pod").args(curl).args(arguments)).await?;
         let (body, tail) = said.rsplit_once('\n').context("no status")?;
         let (status, location) = tail.split_once(' ').context("no status")?;
         let status = status.parse().context("a number")?;

@@ -7,7 +7,9 @@ set -euo pipefail
 usage() {
   cat >&2 <<'U'
 pod up NAME PORT        namespace NAME on the Neutron port PORT (id): its MAC, addresses and router; nothing to do where it is so
-pod serve NAME TCP_PORT HTTP server in NAME: answers with JSON: name (NAME), path, headers (names in lower case)
+pod serve NAME TCP_PORT [FILE]
+                        HTTP server in NAME: answers with JSON: name (NAME), path, headers (names in lower case);
+                        with FILE (certificate and key, PEM) over TLS
 pod exec NAME COMMAND.. run a command in NAME
 pod down NAME           end what runs in NAME and delete it; its port stays, as DOWN
 pod list                what there is: name, chassis, port
@@ -86,9 +88,9 @@ inside() { # NAME COMMAND...
 case ${1-} in
 up) [ $# -eq 3 ] || usage; up "$2" "$3" ;;
 serve)
-  [ $# -eq 3 ] || usage
-  alive "pod-$2" || spawn "pod-$2" "tcp:$3" nsenter --net="/run/netns/$NETNS.$2" "$PY" -SE "$CONF/web.py" "$2" "$3"
-  until_up "pod-$2" 20 inside "$2" curl -sm 3 "http://127.0.0.1:$3"
+  [ $# -eq 3 ] || [ $# -eq 4 ] || usage
+  alive "pod-$2" || spawn "pod-$2" "tcp:$3" nsenter --net="/run/netns/$NETNS.$2" "$PY" -SE "$CONF/web.py" "${@:2}"
+  until_up "pod-$2" 20 inside "$2" curl -skm 3 "http${4:+s}://127.0.0.1:$3"
   ;;
 exec) [ $# -ge 3 ] || usage; shift; inside "$@" ;;
 down) [ $# -eq 2 ] || usage; down "$2" ;;

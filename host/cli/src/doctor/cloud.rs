@@ -1,8 +1,8 @@
 //! The cloud's part.
 
 use isthmus_openstack::auth::Token;
-use isthmus_openstack::catalog::{LOAD_BALANCER, NETWORK};
-use isthmus_openstack::{CloudConfig, Metrics, Neutron, Octavia, Session, Sources};
+use isthmus_openstack::catalog::{KEY_MANAGER, LOAD_BALANCER, NETWORK};
+use isthmus_openstack::{Barbican, CloudConfig, Metrics, Neutron, Octavia, Session, Sources};
 
 use super::Check;
 
@@ -34,6 +34,7 @@ pub(super) async fn checks(os_cloud: Option<&str>) -> Vec<Check> {
             all.push(roles(&token.roles));
             all.extend(network(&session, &token).await);
             all.push(balancing(&session, &token).await);
+            all.push(keeping(&session, &token).await);
         }
         Err(error) => all.push(Check::failed(
             "Keystone",
@@ -136,5 +137,25 @@ async fn balancing(session: &Session, token: &Token) -> Check {
             error.to_string(),
             "give the operator's user the role `load-balancer_member`",
         ),
+    }
+}
+
+async fn keeping(session: &Session, token: &Token) -> Check {
+    const NAME: &str = "Barbican";
+    const CREATOR: &str =
+        "give the operator's user the role `creator`, which makes secrets and deletes its own";
+    if token.catalog.endpoint(KEY_MANAGER, session.config()).is_err() {
+        return Check::warning(
+            NAME,
+            "the cloud has none",
+            "no certificates at load balancers: Routes with TLS are refused",
+        );
+    }
+    match Barbican::new(session.clone()).list("isthmus:").await {
+        Ok(_) if !token.roles.iter().any(|role| role == "creator" || role == "admin") => {
+            Check::warning(NAME, "it answers; the role `creator` is missing", CREATOR)
+        }
+        Ok(found) => Check::ok(NAME, format!("{} secrets of Isthmus", found.len())),
+        Err(error) => Check::warning(NAME, error.to_string(), CREATOR),
     }
 }

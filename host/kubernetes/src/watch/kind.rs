@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::relist::{Relist, Trouble, config, objects};
-use super::{Phase, States, WatchEvent};
+use super::{Heeded, Phase, States, WatchEvent};
 use crate::backoff::Backoff;
 use crate::client::Client;
 use crate::discovery::{Discovered, discover};
@@ -34,6 +34,7 @@ pub(super) struct KindWatch {
     pub(super) gvk: Arc<Gvk>,
     pub(super) store: Arc<RwLock<Store>>,
     pub(super) states: States,
+    pub(super) heeded: Heeded,
     pub(super) events: mpsc::Sender<WatchEvent>,
     pub(super) definitions: watch::Receiver<u64>,
     /// What to keep; `None`: the kind is not wanted now. Closed: the end.
@@ -102,15 +103,21 @@ impl KindWatch {
                 Ok(Event::InitDone) => {
                     let changes = self.store.write().replace_all(&self.gvk, std::mem::take(&mut listed));
                     self.tell(changes).await?;
+                    self.touch_all().await?;
                     debug!(kind = %self.gvk, "listed");
                     if self.set_state(mask, Some(Phase::Synced), None) {
                         self.send(WatchEvent::Synced(Gvk::clone(&self.gvk))).await?;
                     }
                 }
                 Ok(Event::Apply(object)) => {
+                    let key = self.key(&object);
                     let change =
                         self.project(mask, object).and_then(|o| self.store.write().apply(&self.gvk, o));
+                    let touched = key.filter(|key| change.is_none() && self.heeded.read().contains(key));
                     self.tell(change.into_iter().collect()).await?;
+                    if let Some(key) = touched {
+                        self.send(WatchEvent::Touched(key)).await?;
+                    }
                 }
                 Ok(Event::Delete(object)) => {
                     let change = self.key(&object).and_then(|key| self.store.write().remove(&key));
@@ -133,12 +140,14 @@ impl KindWatch {
         let mut follow_until = Instant::now();
         loop {
             self.definitions.borrow_and_update();
-            let reason = match discover(&self.client, &self.gvk).await {
+            match discover(&self.client, &self.gvk).await {
                 Ok(Some(found)) => return Ok(Some(found)),
-                Ok(None) => format!("the API server has no kind {}", self.gvk),
-                Err(error) => error.to_string(),
-            };
-            self.unavailable(mask, reason).await?;
+                Ok(None) => {
+                    let reason = format!("the API server has no kind {}", self.gvk);
+                    self.not_listed(mask, Phase::Absent, reason).await?;
+                }
+                Err(error) => self.unavailable(mask, error.to_string()).await?,
+            }
             let following = Instant::now() < follow_until;
             tokio::select! {
                 changed = self.masks.changed() => return changed.map(|()| None).map_err(|_| Closed),
@@ -154,7 +163,11 @@ impl KindWatch {
     }
 
     async fn unavailable(&self, mask: &Arc<Mask>, reason: String) -> Result<(), Closed> {
-        if !self.set_state(mask, Some(Phase::Unavailable(reason.clone())), None) {
+        self.not_listed(mask, Phase::Unavailable(reason.clone()), reason).await
+    }
+
+    async fn not_listed(&self, mask: &Arc<Mask>, phase: Phase, reason: String) -> Result<(), Closed> {
+        if !self.set_state(mask, Some(phase), None) {
             return Ok(());
         }
         warn!(kind = %self.gvk, reason, "kind cannot be watched");
@@ -179,12 +192,23 @@ impl KindWatch {
         let Some(phase) = phase else { return true };
         // Every list is told, a repeated failure is not.
         let news = phase == Phase::Synced || state.phase != phase;
+        state.listed |= phase == Phase::Synced;
         state.phase = phase;
         news
     }
 
     async fn tell(&self, changes: Vec<Change>) -> Result<(), Closed> {
         if changes.is_empty() { Ok(()) } else { self.send(WatchEvent::Changed(changes)).await }
+    }
+
+    /// What of the heeded objects changed before the list can't be told from what did not.
+    async fn touch_all(&self) -> Result<(), Closed> {
+        let own = |key: &&ObjectKey| key.kind == self.gvk;
+        let heeded: Vec<ObjectKey> = self.heeded.read().iter().filter(own).cloned().collect();
+        for key in heeded {
+            self.send(WatchEvent::Touched(key)).await?;
+        }
+        Ok(())
     }
 
     async fn send(&self, event: WatchEvent) -> Result<(), Closed> {

@@ -10,13 +10,14 @@
 
 mod crds;
 mod kind;
+mod one;
 mod relist;
 mod typed;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use isthmus_model::object::Gvk;
+use isthmus_model::object::{Gvk, ObjectKey};
 use isthmus_model::projection::Mask;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, watch};
@@ -27,6 +28,7 @@ use crate::discovery::Scope;
 use crate::store::{Change, Store};
 
 pub(crate) use kind::project;
+pub(crate) use one::follow;
 pub use typed::{Event, Named, mappings, module_sources, modules, nodes};
 
 /// How many events may wait for the receiver.
@@ -37,6 +39,8 @@ const WAITING: usize = 1024;
 pub enum WatchEvent {
     /// Objects changed, and the store has it.
     Changed(Vec<Change>),
+    /// An object of those of [`Watches::heed`] may have changed, outside of what is kept of it.
+    Touched(ObjectKey),
     /// All objects of a kind are in the store, by the mask that [`Watches::state`] names. Said after each list.
     Synced(Gvk),
     /// A kind cannot be listed: there is no such kind yet, or we may not read it. What is stored of it stays as it is. It
@@ -56,6 +60,8 @@ pub enum Phase {
     Starting,
     /// All its objects are in the store.
     Synced,
+    /// The API server says that it has no such kind: there is no object of it.
+    Absent,
     /// It cannot be listed; why, for people.
     Unavailable(String),
 }
@@ -67,6 +73,8 @@ pub struct WatchState {
     pub mask: Arc<Mask>,
     /// How far it is.
     pub phase: Phase,
+    /// Whether all its objects came into the store with this mask, at whatever time.
+    pub listed: bool,
     /// Where its objects live; `None` before it was discovered.
     pub scope: Option<Scope>,
 }
@@ -78,12 +86,29 @@ pub struct Watches {
     events: mpsc::Sender<WatchEvent>,
     definitions: watch::Receiver<u64>,
     states: States,
+    heeded: Heeded,
     /// A kind's task is kept for as long as the watches are: an old and a new one of a kind must never write by turns.
     kinds: Mutex<BTreeMap<Gvk, watch::Sender<Option<Arc<Mask>>>>>,
     tasks: Mutex<JoinSet<()>>,
 }
 
+type Heeded = Arc<RwLock<BTreeSet<ObjectKey>>>;
 type States = Arc<RwLock<BTreeMap<Gvk, WatchState>>>;
+
+impl WatchState {
+    /// Whether what the store has of it is what there is, or was: an empty store of a kind that was never listed is neither.
+    ///
+    /// # Errors
+    /// Why not, for people.
+    pub fn known(&self) -> Result<(), &str> {
+        match &self.phase {
+            Phase::Synced | Phase::Absent => Ok(()),
+            _ if self.listed => Ok(()),
+            Phase::Starting => Err("it is being listed"),
+            Phase::Unavailable(why) => Err(why),
+        }
+    }
+}
 
 impl Watches {
     /// Begins with no kind at all. Must be called inside a tokio runtime.
@@ -98,6 +123,7 @@ impl Watches {
             events,
             definitions,
             states: States::default(),
+            heeded: Heeded::default(),
             kinds: Mutex::default(),
             tasks: Mutex::new(tasks),
         };
@@ -122,7 +148,10 @@ impl Watches {
             }
             let mask = Arc::new(mask);
             let scope = states.get(&gvk).and_then(|state| state.scope);
-            states.insert(gvk.clone(), WatchState { mask: mask.clone(), phase: Phase::Starting, scope });
+            states.insert(
+                gvk.clone(),
+                WatchState { mask: mask.clone(), phase: Phase::Starting, listed: false, scope },
+            );
             match kinds.get(&gvk) {
                 Some(sender) => {
                     sender.send_replace(Some(mask));
@@ -133,6 +162,11 @@ impl Watches {
                 }
             }
         }
+    }
+
+    /// Makes these the objects of watched kinds of which every change is told, also one of what is not kept.
+    pub fn heed(&self, keys: BTreeSet<ObjectKey>) {
+        *self.heeded.write() = keys;
     }
 
     /// How far a kind is. `None`: it is not watched.
@@ -157,6 +191,7 @@ impl Watches {
             gvk: Arc::new(gvk.clone()),
             store: self.store.clone(),
             states: self.states.clone(),
+            heeded: self.heeded.clone(),
             events: self.events.clone(),
             definitions: self.definitions.clone(),
             masks,

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::order::{in_order, mentions, referrers_first};
-use super::{Act, Blocked, Input, Operation, Plan, Targets, Wait, applied_hash, compare, resolve};
-use crate::desired::{Entry, local};
+use super::order::{in_order, mentions, referrers_first, renumbered};
+use super::{Act, Blocked, Input, Operation, Plan, Targets, Wait, applied_hash, compare, resolve, whole};
+use crate::desired::{DESCRIPTION, DISPLAY_NAME, Entry, local};
 use crate::kinds::{Change, Kind, needed_locals};
 use crate::observed::Observed;
 use crate::value::{Reference, Value};
@@ -38,6 +38,8 @@ struct Builder<'a> {
     waiting: BTreeSet<&'a str>,
     /// Resources to be removed: id and the position of the operation to be waited for.
     replaced: Vec<(&'a Observed, Option<usize>)>,
+    /// Resources that are deleted before others are made in their places: id and position of the deletion.
+    first: BTreeMap<&'a str, usize>,
     /// Entries whose late fields are looked at when the fate of all is known; `None`: they are made by this plan.
     late: Vec<(&'a Entry, Option<&'a Observed>)>,
 }
@@ -55,13 +57,15 @@ impl<'a> Builder<'a> {
             updates: BTreeMap::new(),
             waiting: BTreeSet::new(),
             replaced: Vec::new(),
+            first: BTreeMap::new(),
             late: Vec::new(),
         }
     }
 
     /// Until shown otherwise, every entry keeps the resource that it has.
     fn presume(&mut self) {
-        for entry in self.input.desired.entries() {
+        // An attachment is told by what it attaches: that comes first.
+        for entry in in_order(self.input.desired.entries()) {
             if let Some(found) = self.current(entry) {
                 self.targets.local.insert(entry.name.clone(), found.target());
             }
@@ -69,7 +73,7 @@ impl<'a> Builder<'a> {
     }
 
     fn push(&mut self, name: &str, kind: Kind, act: Act, after: BTreeSet<usize>) -> usize {
-        self.plan.operations.push(Operation { name: name.into(), kind, act, after });
+        self.plan.operations.push(Operation { name: name.into(), kind, act, with: Vec::new(), after });
         self.plan.operations.len() - 1
     }
 
@@ -141,24 +145,44 @@ impl<'a> Builder<'a> {
         entry.references().into_iter().find(missing).map(|(_, r)| Wait::Reference(r.clone()))
     }
 
-    /// The resource of this entry: the recorded one, else the oldest with its mark.
+    /// The resource of this entry: the recorded one, else the oldest with its mark. One that took the place of the recorded
+    /// one, before that could be recorded, is the one.
     fn current(&self, entry: &Entry) -> Option<&'a Observed> {
         let fits = |o: &&Observed| o.kind == entry.kind && self.ours(o) && self.in_project(o, Some(entry));
         let recorded = self.input.record.get(&entry.name).and_then(|r| r.id.as_ref());
-        if let Some(found) = recorded.and_then(|id| self.input.observed.get(id)).filter(fits) {
-            return Some(found);
+        let recorded = recorded.and_then(|id| self.input.observed.get(id)).filter(fits);
+        if recorded.is_some_and(|found| entry.kind != Kind::Certificate || !self.is_replaced(entry, found)) {
+            return recorded;
         }
-        let named = |o: &&Observed| o.mark.as_ref().is_some_and(|m| m.name == entry.name);
-        self.input
-            .observed
-            .values()
-            .filter(fits)
-            .filter(named)
-            .min_by(|a, b| (&a.created, &a.id).cmp(&(&b.created, &b.id)))
+        let named = |o: &&Observed| match entry.kind.is_attachment() {
+            true => self.differences(entry, o, |_| true).is_empty(),
+            false => o.mark.as_ref().is_some_and(|m| m.name == entry.name),
+        };
+        let usable = |o: &&Observed| recorded.is_none() || !self.is_replaced(entry, o);
+        let marked = self.input.observed.values().filter(fits).filter(named).filter(usable);
+        marked.min_by(|a, b| (&a.created, &a.id).cmp(&(&b.created, &b.id))).or(recorded)
+    }
+
+    /// Whether the entry asks for what only another resource can have.
+    fn is_replaced(&self, entry: &Entry, found: &Observed) -> bool {
+        !self.differences(entry, found, |change| change == Change::Replace).is_empty()
+    }
+
+    /// The name of an entry that a resource is or was of.
+    fn name_of(&self, found: &'a Observed) -> &'a str {
+        let marked = found.mark.as_ref().map_or("", |m| m.name.as_str());
+        if !found.kind.is_attachment() {
+            return marked;
+        }
+        let mut recorded = self.input.record.iter().filter(|(_, r)| r.id.as_deref() == Some(&found.id));
+        recorded.next().map_or(marked, |(name, _)| name)
     }
 
     /// A recorded resource whose own entry is gone and which was applied with equal content.
     fn renamed(&self, entry: &Entry) -> Option<&'a Observed> {
+        if !entry.kind.can_be_remarked() {
+            return None;
+        }
         let hash = applied_hash(entry, &self.targets)?;
         self.input.record.iter().find_map(|(name, recorded)| {
             let free = self.input.desired.get(name).is_none()
@@ -176,11 +200,15 @@ impl<'a> Builder<'a> {
     fn existing(&mut self, entry: &'a Entry, found: &'a Observed) {
         let recorded = self.input.record.get(&entry.name);
         let known = recorded.is_some_and(|r| r.id.as_deref() == Some(&found.id));
-        let differing = self.differences(entry, found, |change| !change.is_late());
-        let replaces = |f: &String| entry.kind.field(f).is_some_and(|spec| spec.change == Change::Replace);
-        if differing.iter().any(replaces) {
-            return self.replace(entry, found);
+        let differing = self.differences(entry, found, |change| change == Change::Replace);
+        if !differing.is_empty() {
+            if !self.input.pinned.contains(&found.id) && !self.input.held.contains(&entry.name) {
+                return self.replace(entry, found);
+            }
+            // What can change in place does so all the same.
+            self.block(entry, Wait::ReplacePending);
         }
+        let differing = self.differences(entry, found, |change| change == Change::InPlace);
         let mut after = BTreeSet::new();
         if !known {
             let at = self.push(&entry.name, entry.kind, Act::Adopt { id: found.id.clone() }, BTreeSet::new());
@@ -225,7 +253,10 @@ impl<'a> Builder<'a> {
         let applied = self.input.record.get(&entry.name).map(|r| &r.fields).into_iter().flatten();
         let changeable = |f: &&String| entry.kind.field(f).is_some_and(|spec| spec.change != Change::Replace);
         let there = |f: &&String| found.fields.get(*f).is_some_and(|v| !is_empty(v));
-        applied.filter(|f| !entry.fields.contains_key(*f)).filter(changeable).filter(there).cloned().collect()
+        let named = |f: &&String| [DISPLAY_NAME, DESCRIPTION].contains(&f.as_str());
+        let set = entry.set();
+        let unset = applied.filter(|f| !set.contains(*f));
+        unset.filter(|f| named(f) || changeable(f) && there(f)).cloned().collect()
     }
 
     /// The fields that differ, of those that may change so.
@@ -246,13 +277,15 @@ impl<'a> Builder<'a> {
     }
 
     fn replace(&mut self, entry: &'a Entry, found: &'a Observed) {
-        if self.input.pinned.contains(&found.id) || self.input.held.contains(&entry.name) {
-            return self.block(entry, Wait::ReplacePending);
-        }
+        // What refers to one that is deleted first goes before it.
+        let follows = found.fields.values().any(|v| self.first.keys().any(|id| mentions(v, id)));
+        let first = follows || collides(entry, found) || self.keeps_its_port(entry, found);
         self.targets.local.remove(&entry.name);
-        if collides(entry, found) {
+        if first {
             let act = Act::Delete { id: found.id.clone(), replaced: true };
             let at = self.push(&entry.name, entry.kind, act, BTreeSet::new());
+            self.before(found, at);
+            self.first.insert(&found.id, at);
             self.create(entry, BTreeSet::from([at]));
         } else {
             self.create(entry, BTreeSet::new());
@@ -261,8 +294,28 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// What is deleted first waits until this one, which goes too, is gone.
+    fn before(&mut self, going: &Observed, at: usize) {
+        for (id, first) in &self.first {
+            if going.fields.values().any(|value| mentions(value, id)) {
+                self.plan.operations.get_mut(*first).into_iter().for_each(|o| o.after.extend([at]));
+            }
+        }
+    }
+
+    /// A load balancer on the port of the one that it replaces: a port has one at a time.
+    fn keeps_its_port(&self, entry: &Entry, found: &Observed) -> bool {
+        let port = |vip: &serde_json::Value| vip.get("port").and_then(|p| p.as_str()).map(str::to_owned);
+        let wanted = entry.fields.get("vip").and_then(|vip| resolve("vip", vip, &self.targets).ok());
+        let wanted = wanted.as_ref().and_then(port);
+        wanted.is_some() && wanted == found.fields.get("vip").and_then(port)
+    }
+
     fn create(&mut self, entry: &'a Entry, mut after: BTreeSet<usize>) {
         after.extend(needed_locals(entry).into_iter().filter_map(|n| self.made_by.get(n)));
+        // What a late field names is part of the create where it is made before: then it is waited for.
+        let late = entry.fields.keys().filter(|f| change_of(entry, f) == Some(Change::Late));
+        after.extend(late.flat_map(|f| locals_of(entry, f)).filter_map(|n| self.created_by.get(n)));
         let at = self.push(&entry.name, entry.kind, Act::Create, after);
         self.made_by.insert(&entry.name, at);
         self.created_by.insert(&entry.name, at);
@@ -331,7 +384,7 @@ impl<'a> Builder<'a> {
     fn unresolved_at_creation(&self, entry: &Entry) -> BTreeSet<String> {
         let own = self.created_by.get(entry.name.as_str());
         let ahead = |n: &str| !self.targets.local.contains_key(n) && self.created_by.get(n) >= own;
-        let separate = |f: &str| entry.kind.field(f).is_some_and(|spec| spec.change == Change::Separate);
+        let separate = |f: &str| change_of(entry, f) == Some(Change::Separate);
         let late = |f: &&String| separate(f) || locals_of(entry, f).into_iter().any(ahead);
         entry.fields.keys().filter(late).cloned().collect()
     }
@@ -343,7 +396,7 @@ impl<'a> Builder<'a> {
         let mut going: Vec<(&Observed, Option<usize>, bool)> =
             replaced.into_iter().map(|(o, at)| (o, at, true)).collect();
         for found in input.observed.values() {
-            let name = found.mark.as_ref().map_or("", |m| m.name.as_str());
+            let name = self.name_of(found);
             let entry = input.desired.get(name);
             if self.ours(found) && self.in_project(found, entry) && !self.taken.contains(found.id.as_str()) {
                 going.push((found, None, false));
@@ -353,7 +406,7 @@ impl<'a> Builder<'a> {
         // What can't go yet keeps what it refers to.
         let mut kept: BTreeSet<&str> = BTreeSet::new();
         for (found, after, replaced) in referrers_first(input, going) {
-            let name = found.mark.as_ref().map_or("", |m| m.name.as_str());
+            let name = self.name_of(found);
             let duplicate =
                 input.record.get(name).is_some_and(|r| r.id.as_deref() != Some(found.id.as_str()));
             let users = self.users_of(&found.id);
@@ -371,6 +424,7 @@ impl<'a> Builder<'a> {
                 false => Act::Delete { id: found.id.clone(), replaced },
             };
             let at = self.push(name, found.kind, act, waits);
+            self.before(found, at);
             at_of.insert(&found.id, at);
         }
     }
@@ -384,9 +438,14 @@ impl<'a> Builder<'a> {
         users.filter(|user| *user != id).collect()
     }
 
-    fn done(self) -> Plan {
-        self.plan
+    fn done(mut self) -> Plan {
+        self.plan.operations = renumbered(self.plan.operations.into_iter().enumerate().collect());
+        whole::fold(self.plan, self.input.desired)
     }
+}
+
+fn change_of(entry: &Entry, field: &str) -> Option<Change> {
+    entry.kind.field(field).map(|spec| spec.change)
 }
 
 /// Local names that a field of an entry refers to.
@@ -403,8 +462,8 @@ fn meta_differences(entry: &Entry, found: &Observed, exact: bool) -> Vec<String>
     let tags_differ = if exact { entry.tags != found.tags } else { !entry.tags.is_subset(&found.tags) };
     let differs = [
         ("tags", tags_differ),
-        ("display_name", entry.display_name.as_ref().is_some_and(|n| *n != found.display_name)),
-        ("description", entry.description.as_ref().is_some_and(|d| *d != found.description)),
+        (DISPLAY_NAME, entry.display_name.as_ref().is_some_and(|n| *n != found.display_name)),
+        (DESCRIPTION, entry.description.as_ref().is_some_and(|d| *d != found.description)),
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name.to_owned()).collect()
 }

@@ -33,7 +33,7 @@ fn as_applied(entry: &Entry, id: Option<String>, targets: &Targets) -> Recorded 
         kind: entry.kind,
         id,
         hash: applied_hash(entry, targets).unwrap_or_default(),
-        fields: entry.fields.keys().cloned().collect(),
+        fields: entry.set(),
         references: targets.recorded(entry),
         retain: entry.kind.in_cloud() && entry.on_removal == Removal::Retain,
     }

@@ -10,6 +10,7 @@ mod compare;
 mod conclude;
 mod order;
 mod resolve;
+mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -67,6 +68,9 @@ pub struct Operation {
     pub kind: Kind,
     /// What to do.
     pub act: Act,
+    /// Of a create: entries below it that are made in the same call, those first that others are below of.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub with: Vec<String>,
     /// Positions of the operations to wait for.
     pub after: BTreeSet<usize>,
 }
@@ -161,7 +165,7 @@ impl Plan {
         let mut changed = BTreeSet::new();
         for operation in &self.operations {
             match operation.act {
-                Act::Create => summary.added += 1,
+                Act::Create => summary.added += 1 + operation.with.len(),
                 Act::Update { id: Some(_), .. } | Act::Rename { .. } => {
                     changed.insert(&operation.name);
                 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
-use super::Input;
+use super::{Input, Operation};
 use crate::desired::Entry;
 use crate::observed::Observed;
 use crate::order;
@@ -62,6 +62,33 @@ fn uses(input: &Input<'_>, going: &[Going<'_>]) -> Vec<BTreeSet<usize>> {
         used
     };
     going.iter().enumerate().map(of).collect()
+}
+
+/// Operations by their positions: each after what it waits for, else in the order that they have; renumbered.
+pub(super) fn renumbered(mut left: BTreeMap<usize, Operation>) -> Vec<Operation> {
+    let mut users: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    let mut waits: BTreeMap<usize, usize> = BTreeMap::new();
+    for (at, operation) in &left {
+        waits.insert(*at, operation.after.len());
+        operation.after.iter().for_each(|before| users.entry(*before).or_default().push(*at));
+    }
+    let mut free: BTreeSet<usize> = waits.iter().filter(|(_, n)| **n == 0).map(|(at, _)| *at).collect();
+    let (mut ordered, mut numbers) = (Vec::with_capacity(left.len()), BTreeMap::new());
+    while let Some(at) = free.pop_first() {
+        let Some(mut operation) = left.remove(&at) else { continue };
+        operation.after = operation.after.iter().filter_map(|before| numbers.get(before).copied()).collect();
+        numbers.insert(at, ordered.len());
+        ordered.push(operation);
+        for user in users.remove(&at).into_iter().flatten() {
+            if let Some(n) = waits.get_mut(&user) {
+                *n = n.saturating_sub(1);
+                if *n == 0 {
+                    free.insert(user);
+                }
+            }
+        }
+    }
+    ordered
 }
 
 /// Whether a value holds this id.

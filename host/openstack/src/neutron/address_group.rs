@@ -25,6 +25,9 @@ pub struct AddressGroup {
     /// Project that owns it.
     #[serde(default, deserialize_with = "or_default")]
     pub project_id: String,
+    /// Whether another project's is shared with ours (RBAC).
+    #[serde(default)]
+    pub shared: Option<bool>,
     /// Grows with every change.
     #[serde(default)]
     pub revision_number: Option<u64>,

@@ -23,6 +23,9 @@ pub struct SecurityGroup {
     /// Tags, in no order.
     #[serde(default, deserialize_with = "or_default")]
     pub tags: Vec<String>,
+    /// Whether another project's is shared with ours (RBAC).
+    #[serde(default)]
+    pub shared: Option<bool>,
     /// Grows with every change.
     #[serde(default)]
     pub revision_number: Option<u64>,

@@ -151,6 +151,7 @@ fn explain(request: &Request, answer: Answer) -> Result<Response> {
     let fault = Fault::parse(&response.body);
     let class = fault::class(&request.method, status, &fault, retry_after.is_some());
     let Fault { kind, message } = fault;
+    let message = if request.sensitive { fault::without_data(&message) } else { message };
     let mut error = request.error(class, ErrorKind::Status, message);
     error.context.status = Some(status);
     error.context.fault = kind;

@@ -80,6 +80,8 @@ pub struct Request {
     pub body: Option<Vec<u8>>,
     /// Revision that the resource must still have, sent as `If-Match: revision_number=N`; 412 if it has another.
     pub revision: Option<u64>,
+    /// Whether the body holds what no error may repeat.
+    pub sensitive: bool,
 }
 
 /// Without the body and the query: that of a sign-in is the credential, and neither is for logs.
@@ -99,7 +101,8 @@ impl std::fmt::Debug for Request {
 impl Request {
     /// A request without query, body and guard.
     pub fn new(service: &'static str, resource: &'static str, method: Method, path: String) -> Self {
-        Self { service, resource, method, path, query: Vec::new(), body: None, revision: None }
+        let (query, body, revision, sensitive) = (Vec::new(), None, None, false);
+        Self { service, resource, method, path, query, body, revision, sensitive }
     }
 
     pub(crate) fn error(&self, class: RetryClass, kind: ErrorKind, message: impl ToString) -> Error {
@@ -204,7 +207,8 @@ impl Session {
     /// # Errors
     /// See [`Error::class`]: every failure says what it means for a retry.
     pub async fn send(&self, request: &Request) -> Result<Response> {
-        let permit = self.budget(request.service).acquire().await;
+        let permit = self.budget(request.service).acquire_while(|| self.may()).await;
+        let Some(permit) = permit else { return Err(withheld(request)) };
         let token = self.token().await?;
         let (result, signal) = self.attempt(request, &token).await;
         let refused = matches!(&result, Err(e) if e.status() == Some(401));
@@ -220,11 +224,14 @@ impl Session {
         result
     }
 
+    /// Whether the gate is open.
+    fn may(&self) -> bool {
+        self.gate.as_ref().is_none_or(|gate| (gate.0)())
+    }
+
     async fn attempt(&self, request: &Request, token: &Token) -> (Result<Response>, Signal) {
-        if self.gate.as_ref().is_some_and(|gate| !(gate.0)()) {
-            let error =
-                request.error(RetryClass::Transient, ErrorKind::Withheld, "not sent: no longer allowed");
-            return (Err(error), Signal::Nothing);
+        if !self.may() {
+            return (Err(withheld(request)), Signal::Nothing);
         }
         match token.catalog.endpoint(request.service, &self.inner.config) {
             Ok(base) => self.inner.http.send(request, &base, Some(&token.secret)).await,
@@ -235,6 +242,10 @@ impl Session {
             }
         }
     }
+}
+
+fn withheld(request: &Request) -> Error {
+    request.error(RetryClass::Transient, ErrorKind::Withheld, "not sent: no longer allowed")
 }
 
 /// `id` as one segment of a path.

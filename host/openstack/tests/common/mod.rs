@@ -15,7 +15,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use isthmus_openstack::config::{AuthConfig, AuthMethod, CloudConfig, Domain, Project, Scope, User};
-use isthmus_openstack::{Metrics, Neutron, Octavia, Secret, Session};
+use isthmus_openstack::{Barbican, Metrics, Neutron, Octavia, Secret, Session};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -123,6 +123,10 @@ impl Cloud {
         Octavia::new(self.session())
     }
 
+    pub fn barbican(&self) -> Barbican {
+        Barbican::new(self.session())
+    }
+
     /// Requests that reached the service, sign-ins not among them.
     pub fn seen(&self) -> Vec<Seen> {
         self.shared.state.lock().seen.clone()
@@ -210,7 +214,7 @@ impl Shared {
         let body = json!({"token": {
             "methods": ["password"], "issued_at": issued.to_string(), "expires_at": expires.to_string(),
             "project": {"id": "p1", "name": "demo"}, "user": {"id": "u1"}, "roles": [{"name": "member"}],
-            "catalog": [endpoint("identity"), endpoint("network"), endpoint("load-balancer")]}});
+            "catalog": [endpoint("identity"), endpoint("network"), endpoint("load-balancer"), endpoint("key-manager")]}});
         let response = Response::builder()
             .status(201)
             .header("x-subject-token", format!("token-{}", state.sign_ins))

@@ -14,12 +14,16 @@ use isthmus_openstack::{Neutron, Octavia};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::{CloudError, Result};
+use super::Result;
 
 /// How long a look-up is believed. What refers to a resource that is gone gets a 404 from the service before that.
 const FRESH: Duration = Duration::from_secs(300);
 /// How long a look-up that found nothing is believed.
 const MISSING: Duration = Duration::from_secs(5);
+/// How long a service that gave no answer is not asked the same again: those who wait for it share its error.
+const FAILED: Duration = Duration::from_secs(1);
+/// So many answers are kept at most: what is looked up, users of namespaces may choose.
+const MOST: usize = 10_000;
 
 /// What a look-up found.
 #[derive(Clone, Debug)]
@@ -42,8 +46,9 @@ pub struct Found {
 }
 
 type Key = (&'static str, String);
-/// When it was asked, and what was found.
-type Slot = Arc<Mutex<Option<(Instant, Lookup)>>>;
+/// When it was asked, and what was answered.
+type Slot = Arc<Mutex<Option<(Instant, Answer)>>>;
+type Answer = Result<Lookup, isthmus_openstack::Error>;
 
 /// The cache.
 #[derive(Debug)]
@@ -111,27 +116,59 @@ impl Existing {
     }
 
     async fn find<S: Asked, R: Known + Resource<In = S>>(&self, service: &S, text: &str) -> Result<Lookup> {
-        let slot = self.known.lock().entry((R::PATH, text.to_owned())).or_default().clone();
-        let mut slot = slot.lock().await;
-        if let Some((at, lookup)) = &*slot {
-            let valid = if matches!(lookup, Lookup::Found(_)) { FRESH } else { MISSING };
-            if at.elapsed() < valid {
-                return Ok(lookup.clone());
-            }
-        }
-        let lookup = self.ask::<S, R>(service, text).await?;
-        *slot = Some((Instant::now(), lookup.clone()));
-        Ok(lookup)
+        Ok(self.answer::<S, R>(service, text).await?)
     }
 
-    async fn ask<S: Asked, R: Known + Resource<In = S>>(&self, service: &S, text: &str) -> Result<Lookup> {
+    async fn answer<S: Asked, R: Known + Resource<In = S>>(&self, service: &S, text: &str) -> Answer {
+        let slot = {
+            let mut known = self.known.lock();
+            if known.len() >= MOST {
+                known.clear();
+            }
+            known.entry((R::PATH, text.to_owned())).or_default().clone()
+        };
+        let mut slot = slot.lock().await;
+        if let Some((at, answer)) = &*slot {
+            let valid = match answer {
+                Ok(Lookup::Found(_)) => FRESH,
+                Ok(Lookup::Not(_)) => MISSING,
+                Err(_) => FAILED,
+            };
+            if at.elapsed() < valid {
+                return answer.clone();
+            }
+        }
+        let answer = self.ask::<S, R>(service, text).await;
+        *slot = Some((Instant::now(), answer.clone()));
+        answer
+    }
+
+    /// Whether it is the operator's project's, or shared with it.
+    async fn may_use<R: Known>(&self, found: &R) -> Result<bool, isthmus_openstack::Error> {
+        match (&self.project, found.network()) {
+            (None, _) => Ok(true),
+            (Some(project), _) if found.project() == project || found.shared() => Ok(true),
+            (Some(_), None) => Ok(false),
+            (Some(_), Some(network)) => {
+                let network = Box::pin(self.answer::<_, Network>(&self.neutron, network)).await?;
+                Ok(matches!(network, Lookup::Found(_)))
+            }
+        }
+    }
+
+    async fn ask<S: Asked, R: Known + Resource<In = S>>(&self, service: &S, text: &str) -> Answer {
         if is_uuid(text) {
             return match service.one::<R>(text).await {
-                Ok(found) => Ok(Lookup::Found(Arc::new(found.found()))),
+                Ok(found) if self.may_use(&found).await? => Ok(Lookup::Found(Arc::new(found.found()))),
+                // As for one that is not there: a credential may see more than its project may use.
+                Ok(_) => Ok(Lookup::Not(format!(
+                    "{} {text} is of another project and not shared with the operator's",
+                    R::SINGULAR
+                ))),
                 Err(e) if e.class == RetryClass::NotFound => {
                     Ok(Lookup::Not(format!("there is no {} {text}", R::SINGULAR)))
                 }
-                Err(e) => Err(CloudError::Service(e)),
+                Err(e) => Err(e),
             };
         }
         let mut named: Vec<R> = service.named(text).await?;
@@ -140,7 +177,13 @@ impl Existing {
             if named.iter().any(|r| r.project() == project) {
                 named.retain(|r| r.project() == project);
             } else {
-                named.retain(Known::shared);
+                let mut shared = Vec::new();
+                for found in named {
+                    if self.may_use(&found).await? {
+                        shared.push(found);
+                    }
+                }
+                named = shared;
             }
         }
         Ok(match named.as_slice() {
@@ -194,6 +237,10 @@ trait Known: Resource {
     fn shared(&self) -> bool {
         false
     }
+    /// The network that it is shared with, if it is.
+    fn network(&self) -> Option<&str> {
+        None
+    }
 }
 
 fn plain(id: &str) -> Found {
@@ -221,15 +268,17 @@ impl Known for Subnet {
     fn project(&self) -> &str {
         &self.project_id
     }
-    /// A subnet does not say so itself; of another project only those of shared networks are visible to a member.
-    fn shared(&self) -> bool {
-        true
+    fn network(&self) -> Option<&str> {
+        Some(&self.network_id)
     }
 }
 
 impl Known for SecurityGroup {
     fn found(&self) -> Found {
         plain(&self.id)
+    }
+    fn shared(&self) -> bool {
+        self.shared == Some(true)
     }
     fn project(&self) -> &str {
         &self.project_id
@@ -239,6 +288,9 @@ impl Known for SecurityGroup {
 impl Known for AddressGroup {
     fn found(&self) -> Found {
         plain(&self.id)
+    }
+    fn shared(&self) -> bool {
+        self.shared == Some(true)
     }
     fn project(&self) -> &str {
         &self.project_id

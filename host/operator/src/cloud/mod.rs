@@ -2,6 +2,7 @@
 //!
 //! A new kind is a file here, a line in [`Cloud::new`], and its table in `isthmus_model::kinds`.
 
+pub(crate) mod certificate;
 mod existing;
 mod octavia;
 mod port;
@@ -17,13 +18,14 @@ use isthmus_model::observed::Observed;
 use isthmus_model::retry::RetryClass;
 use isthmus_model::snapshot::Provider;
 use isthmus_openstack::neutron::Quotas;
-use isthmus_openstack::{Neutron, Octavia};
+use isthmus_openstack::{Barbican, Neutron, Octavia};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use thiserror::Error;
 use tokio::time::Instant;
 
+pub use certificate::{Contents, Held};
 pub use existing::{Existing, Lookup};
 
 use crate::queue::Parking;
@@ -63,6 +65,20 @@ pub enum CloudError {
         /// Its id.
         load_balancer: String,
     },
+    /// What was made with a load balancer is not known yet.
+    #[error("load balancer {load_balancer} was made, and what was made with it could not be listed: {why}")]
+    Unseen {
+        /// Its id.
+        load_balancer: String,
+        /// What the list said.
+        why: String,
+    },
+    /// What a certificate holds is not at hand: it was read for a plan that is no more.
+    #[error("certificate {name:?}: what it holds has to be read anew")]
+    Unread {
+        /// Local name of the entry.
+        name: String,
+    },
     /// Nothing of the kind is made before it is known what there is (invariant 4).
     #[error("what there is of kind {0} could not be listed yet: nothing of it is made or changed before")]
     NotListed(Kind),
@@ -79,7 +95,10 @@ impl CloudError {
     pub fn class(&self) -> RetryClass {
         match self {
             Self::Service(error) | Self::Gone(error) => error.class,
-            Self::Busy { .. } | Self::Failed { .. } | Self::NotListed(_) => RetryClass::Transient,
+            Self::Unseen { .. } => RetryClass::Unknown,
+            Self::Busy { .. } | Self::Failed { .. } | Self::NotListed(_) | Self::Unread { .. } => {
+                RetryClass::Transient
+            }
             Self::Field { .. } | Self::Unsupported(_) | Self::NoService(_) => RetryClass::Invalid,
         }
     }
@@ -90,6 +109,18 @@ pub type Result<T, E = CloudError> = std::result::Result<T, E>;
 
 /// The fields of an entry with ids in place of references.
 pub type Fields = BTreeMap<String, Json>;
+
+/// What stands for the id of an entry that is made in the same call.
+pub fn within(name: &str) -> String {
+    format!("{WITHIN}{name}")
+}
+
+/// The entry of the same call that an id stands for.
+pub(crate) fn named_within(id: &str) -> Option<&str> {
+    id.strip_prefix(WITHIN)
+}
+
+const WITHIN: &str = "local:";
 
 /// A resource to be made.
 #[derive(Debug)]
@@ -135,6 +166,14 @@ pub trait Driver: Send + Sync {
     }
     /// Makes one, marked in the same call.
     fn create<'a>(&'a self, create: Create<'a>) -> BoxFuture<'a, Result<Observed>>;
+    /// Makes one with all below it in one call. In the fields, what is of the same call is named by [`within`].
+    fn create_tree<'a>(
+        &'a self,
+        root: Create<'a>,
+        _below: Vec<Create<'a>>,
+    ) -> BoxFuture<'a, Result<Observed>> {
+        async move { Err(CloudError::Unsupported(root.entry.kind)) }.boxed()
+    }
     /// Changes one that was seen with our mark.
     ///
     /// # Errors
@@ -155,8 +194,11 @@ pub struct Cloud {
     drivers: BTreeMap<Kind, Box<dyn Driver>>,
     /// Look-ups of what is not ours.
     pub existing: Existing,
+    /// What certificates hold, while they are made.
+    pub contents: Contents,
     neutron: Neutron,
     octavia: Option<Octavia>,
+    has_key_manager: bool,
     project: Option<String>,
     /// Kinds of which everything was listed at least once.
     listed: parking_lot::Mutex<BTreeSet<Kind>>,
@@ -182,10 +224,11 @@ impl std::fmt::Debug for Cloud {
 }
 
 impl Cloud {
-    /// Drivers for everything that this version makes, in one project. `octavia`: `None` where the cloud has none.
+    /// Drivers for everything that this version makes, in one project. `octavia`, `barbican`: `None` where the cloud has none.
     pub fn new(
         neutron: Neutron,
         octavia: Option<Octavia>,
+        barbican: Option<Barbican>,
         project: Option<String>,
         parking: &Parking,
     ) -> Self {
@@ -193,11 +236,18 @@ impl Cloud {
         let mut drivers: BTreeMap<Kind, Box<dyn Driver>> = BTreeMap::new();
         drivers.insert(Kind::Port, Box::new(port::Ports(scope)));
         let existing = Existing::new(neutron.clone(), octavia.clone(), project.clone());
+        let (contents, marks) = (Contents::default(), certificate::Marks::default());
+        let has_key_manager = barbican.is_some();
         if let Some(octavia) = octavia.clone() {
-            drivers.extend(octavia::drivers(octavia, project.clone(), parking));
+            let certificates = has_key_manager.then(|| marks.clone());
+            drivers.extend(octavia::drivers(octavia, project.clone(), parking, certificates));
+        }
+        if let Some(barbican) = barbican {
+            let certificates = certificate::Certificates::new(barbican, contents.clone(), marks);
+            drivers.insert(Kind::Certificate, Box::new(certificates));
         }
         let (listed, quotas) = (parking_lot::Mutex::default(), tokio::sync::Mutex::default());
-        Self { drivers, existing, neutron, octavia, project, listed, quotas }
+        Self { drivers, existing, contents, neutron, octavia, has_key_manager, project, listed, quotas }
     }
 
     /// The driver of a kind.
@@ -205,7 +255,7 @@ impl Cloud {
     /// # Errors
     /// [`CloudError::Unsupported`], [`CloudError::NoService`], [`CloudError::NotListed`].
     pub fn driver(&self, kind: Kind) -> Result<&dyn Driver> {
-        let driver = self.drivers.get(&kind).ok_or(match octavia::KINDS.contains(&kind) {
+        let driver = self.drivers.get(&kind).ok_or(match may_be_absent(kind) {
             true => CloudError::NoService(kind),
             false => CloudError::Unsupported(kind),
         })?;
@@ -232,7 +282,7 @@ impl Cloud {
                     all.resources.extend(found);
                     self.listed.lock().insert(*kind);
                 }
-                Err(error) if octavia::KINDS.contains(kind) => {
+                Err(error) if may_be_absent(*kind) => {
                     tracing::warn!(%kind, %error, "can't be listed: what is known of it stays as it is");
                     all.unlisted.insert(*kind);
                 }
@@ -254,6 +304,43 @@ impl Cloud {
         Ok(all)
     }
 
+    /// Makes a resource with all below it. The answer says little of what is below: it is listed.
+    ///
+    /// # Errors
+    /// The service's; [`CloudError::Unseen`] where all was made and the list failed.
+    pub async fn create_tree(
+        &self,
+        cluster: &str,
+        root: Create<'_>,
+        below: Vec<Create<'_>>,
+    ) -> Result<Vec<Observed>> {
+        let (kind, subject, count) = (root.entry.kind, root.mark.subject.clone(), below.len());
+        let kinds: BTreeSet<Kind> = below.iter().map(|create| create.entry.kind).collect();
+        let driver = self.driver(kind)?;
+        for kind in &kinds {
+            self.driver(*kind)?;
+        }
+        let mut tree = vec![driver.create_tree(root, below).await?];
+        let load_balancer = tree.first().map(|made| made.id.clone()).unwrap_or_default();
+        let unseen = |why: String| CloudError::Unseen { load_balancer: load_balancer.clone(), why };
+        let mut all = self
+            .list_of(&Mark::cluster_tag(cluster), &subject, &kinds)
+            .await
+            .map_err(|error| unseen(error.to_string()))?;
+        all.retain(|o| o.mark.as_ref().is_some_and(|m| m.cluster == cluster && m.subject == subject));
+        // Listeners come before their policies. What is of another load balancer may be going still.
+        all.sort_by_key(|found| found.kind);
+        for found in all {
+            if tree.iter().any(|above| found.fields.values().any(|field| *field == *above.id)) {
+                tree.push(found);
+            }
+        }
+        match tree.len() - 1 == count {
+            true => Ok(tree),
+            false => Err(unseen(format!("{} of {count} are there", tree.len() - 1))),
+        }
+    }
+
     /// Aliases of Neutron's extensions, sorted.
     ///
     /// # Errors
@@ -273,6 +360,11 @@ impl Cloud {
         }
     }
 
+    /// Whether the cloud has a key manager.
+    pub fn has_key_manager(&self) -> bool {
+        self.has_key_manager
+    }
+
     /// The project that everything is made in.
     pub fn project(&self) -> Option<&str> {
         self.project.as_deref()
@@ -289,6 +381,11 @@ impl Cloud {
         let quota = quotas.get(resource)?;
         Some(format!("{resource} quota {}, used {}", quota.limit, quota.used))
     }
+}
+
+/// Whether a kind is of a service that a cloud can do without.
+fn may_be_absent(kind: Kind) -> bool {
+    octavia::KINDS.contains(&kind) || certificate::KINDS.contains(&kind)
 }
 
 /// What every driver needs.

@@ -9,7 +9,9 @@ use isthmus_model::kinds::Kind;
 use isthmus_model::mark::Mark;
 use isthmus_model::observed::{Observed, State};
 use isthmus_model::retry::RetryClass;
-use isthmus_openstack::neutron::{AllowedAddressPair, FixedIpRequest, Port, PortCreate, PortUpdate};
+use isthmus_openstack::neutron::{
+    AllowedAddressPair, FixedIpRequest, Network, Port, PortCreate, PortUpdate, SecurityGroup,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{CloudError, Create, Driver, Result, Scope, Update, typed, untyped};
@@ -153,7 +155,7 @@ impl Ports {
 
     fn change(&self, update: &Update<'_>) -> Result<PortUpdate> {
         // A list or text that is cleared is an empty one; a policy is none.
-        let cleared = |name: &str| update.fields.get(name).is_some_and(serde_json::Value::is_null);
+        let cleared = |name: &str| is_cleared(update, name);
         let set =
             update.fields.iter().filter(|(_, value)| !value.is_null()).map(|(n, v)| (n.clone(), v.clone()));
         let fields: Fields = typed(update.entry, set.collect())?;
@@ -161,8 +163,7 @@ impl Ports {
         Ok(PortUpdate {
             name: update.name.clone(),
             description: described.then(|| update.mark.described(update.entry.description.as_deref())),
-            fixed_ips: fields.fixed_ips.map(fixed_ips).or(cleared("fixed_ips").then(Vec::new)),
-            security_groups: fields.security_groups.or(cleared("security_groups").then(Vec::new)),
+            security_groups: fields.security_groups,
             allowed_address_pairs: fields
                 .allowed_address_pairs
                 .map(pairs)
@@ -174,6 +175,28 @@ impl Ports {
             ..PortUpdate::default()
         })
     }
+}
+
+impl Ports {
+    /// What a port has without groups and port security of its own, as at its creation: the project's group `default`, and
+    /// the network's setting.
+    async fn with_defaults(&self, update: &Update<'_>, mut body: PortUpdate) -> Result<PortUpdate> {
+        let neutron = &self.0.neutron;
+        if is_cleared(update, "security_groups") {
+            let groups: Vec<SecurityGroup> = neutron.list(&self.0.query(&[("name", "default")])).await?;
+            body.security_groups = Some(groups.into_iter().take(1).map(|group| group.id).collect());
+        }
+        if is_cleared(update, "port_security") {
+            let network = update.observed.fields.get("network").and_then(serde_json::Value::as_str);
+            let network: Network = neutron.get(network.unwrap_or_default()).await?;
+            body.port_security_enabled = network.port_security_enabled;
+        }
+        Ok(body)
+    }
+}
+
+fn is_cleared(update: &Update<'_>, name: &str) -> bool {
+    update.fields.get(name).is_some_and(serde_json::Value::is_null)
 }
 
 impl Driver for Ports {
@@ -214,7 +237,7 @@ impl Driver for Ports {
 
     fn update<'a>(&'a self, update: Update<'a>) -> BoxFuture<'a, Result<Observed>> {
         async move {
-            let body = self.change(&update)?;
+            let body = self.with_defaults(&update, self.change(&update)?).await?;
             let id = &update.observed.id;
             let mut changed = update.observed.clone();
             if body != PortUpdate::default() {

@@ -130,12 +130,14 @@ impl Manager {
             return Ok(());
         }
         let served = Served::of(&version.module);
-        let kinds = served.all();
+        // Also what it serves no longer changes: what is mapped without it from now on.
+        let leaving = [&*name].into_iter().chain(module.spec.replaces.as_deref());
+        let left = leaving.filter_map(|name| old.version(name)).flat_map(|v| Served::of(&v.module).all());
+        let kinds: BTreeSet<Gvk> = served.all().into_iter().chain(left).collect();
         let with_kinds = |problem: Problem| Problem { served: Some(served.clone()), ..problem };
         let new = self.with(&old, module, &version).map_err(with_kinds)?;
         let read = version.module.manifest().projections().map(|p| p.kind.clone()).collect();
-        if !self.watch(&new, Some(&read)).await {
-            let why = "its kinds could not be listed within 30 s";
+        if let Err(why) = self.watch(&new, Some(&read)).await {
             return Err(with_kinds(Problem { retry: true, ..Problem::new("WatchesNotReady", why) }));
         }
         self.judge(module, &version, &old, &new, &kinds).await.map_err(with_kinds)?;

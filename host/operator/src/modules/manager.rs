@@ -27,6 +27,8 @@ use crate::session::{Session, namespace_kind, node_kind};
 
 /// Changes that come together (the parts of a module) are looked at together.
 const TOGETHER: Duration = Duration::from_millis(30);
+/// A kind that is not listed by then is not waited for.
+const LISTED_WITHIN: Duration = Duration::from_secs(30);
 /// How often what waits for others is looked at again.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -41,6 +43,10 @@ pub struct Manager {
     /// What was compiled last, by PolicyModule: it is looked at again when its config or an approval changes.
     pub(super) compiled: BTreeMap<String, Arc<Module>>,
     problems: BTreeMap<String, Problem>,
+    /// PolicyModules of which a write failed: they are looked at again although nothing about them changed.
+    unwritten: BTreeSet<String>,
+    /// Versions that serve and are not kept yet, with their bytes.
+    unkept: BTreeMap<Arc<str>, (Version, Vec<u8>)>,
     unmapping: BTreeMap<Gvk, String>,
     wakes: mpsc::Receiver<Wake>,
 }
@@ -69,6 +75,8 @@ impl Manager {
             sources: BTreeMap::new(),
             compiled: BTreeMap::new(),
             problems: BTreeMap::new(),
+            unwritten: BTreeSet::new(),
+            unkept: BTreeMap::new(),
             unmapping: BTreeMap::new(),
             wakes,
         };
@@ -91,7 +99,9 @@ impl Manager {
         for name in &names {
             self.restore(name).await;
         }
-        self.watch(&self.session.pipelines.load_full(), None).await;
+        if let Err(why) = self.watch(&self.session.pipelines.load_full(), None).await {
+            tracing::warn!(%why, "subjects whose modules read it are left as they are until it is listed");
+        }
         self.adopt_sources().await;
         let names: BTreeSet<String> = self.modules.keys().cloned().collect();
         self.evaluate_all(names).await;
@@ -110,6 +120,9 @@ impl Manager {
                 },
                 _ = again.tick() => names.extend(self.waiting()),
                 _ = stop.wait_for(|stop| *stop) => return,
+            }
+            for (version, bytes) in std::mem::take(&mut self.unkept).into_values() {
+                self.keep(&version, bytes).await;
             }
             let until = Instant::now() + TOGETHER;
             while let Ok(Some(wake)) = timeout_at(until, self.wakes.recv()).await {
@@ -181,7 +194,7 @@ impl Manager {
             .iter()
             .filter(|(_, m)| m.metadata.deletion_timestamp.is_some())
             .map(|(n, _)| n.clone());
-        retried.chain(replaced).chain(going).collect()
+        retried.chain(replaced).chain(going).chain(self.unwritten.iter().cloned()).collect()
     }
 
     /// Puts the version in place that served before this session.
@@ -222,6 +235,7 @@ impl Manager {
 
     /// Looks at one PolicyModule: what it wants, what it has, and what it is told.
     async fn evaluate(&mut self, name: &str) {
+        self.unwritten.remove(name);
         let Some(module) = self.modules.get(name).cloned() else { return self.drop_version(name).await };
         if module.metadata.deletion_timestamp.is_some() {
             return self.end(&module).await;
@@ -247,7 +261,8 @@ impl Manager {
         };
         let status = told::status(&module, &told);
         if let Err(error) = told::write(&self.client, &module, &status).await {
-            tracing::warn!(module = name, %error, "its status is not written");
+            tracing::warn!(module = name, %error, "its status is not written yet");
+            self.unwritten.insert(name.into());
         } else if let Some(module) = self.modules.get_mut(name) {
             module.status = Some(status);
         }
@@ -261,7 +276,8 @@ impl Manager {
     fn freeze(&mut self, module: &PolicyModule, problem: &Problem) {
         let pipelines = self.session.pipelines.load_full();
         let served = problem.served.clone().unwrap_or_else(|| Served::said(module));
-        let kinds: BTreeSet<Gvk> = match problem.is_second() || problem.waits_for_approval() {
+        let owns_nothing = problem.is_second() || problem.waits_for_approval();
+        let kinds: BTreeSet<Gvk> = match owns_nothing {
             // What is there was made without it.
             true => BTreeSet::new(),
             // What another module maps, it maps without this one; what this one would refine is not mapped without it.
@@ -271,7 +287,7 @@ impl Manager {
             }
         };
         let mut failed = pipelines.failed().clone();
-        let now = Failed { why: problem.message.clone(), kinds: kinds.clone() };
+        let now = Failed { why: problem.message.clone(), kinds: kinds.clone(), owns_nothing };
         let before = failed.insert(module.name_any().into(), now).map(|failed| failed.kinds);
         self.install(pipelines.versions().clone(), failed);
         let before = before.unwrap_or_default();
@@ -361,13 +377,23 @@ impl Manager {
         {
             Ok(patched) if on => drop(self.modules.insert(name, patched)),
             Ok(_) => {}
-            Err(error) => tracing::warn!(module = %name, %error, "its finalizer is not set yet"),
+            Err(error) => {
+                tracing::warn!(module = %name, %error, "its finalizer is not set yet");
+                self.unwritten.insert(name);
+            }
         }
     }
 
     /// What has to be watched: what modules ask for, the kinds that there are CloudMappings of, namespaces and nodes.
     /// Returns when all of it is known, or known to be unavailable; `awaited` names the kinds that matter, else all do.
-    pub(super) async fn watch(&self, pipelines: &Pipelines, awaited: Option<&BTreeSet<Gvk>>) -> bool {
+    ///
+    /// # Errors
+    /// A kind that is not known, and why, for people.
+    pub(super) async fn watch(
+        &self,
+        pipelines: &Pipelines,
+        awaited: Option<&BTreeSet<Gvk>>,
+    ) -> Result<(), String> {
         let mut masks = pipelines.masks();
         let recorded: BTreeSet<Gvk> =
             self.session.records.lock().subjects().map(|s| (*s.key.kind).clone()).collect();
@@ -376,25 +402,29 @@ impl Manager {
             masks.entry(kind).or_default().merge(&name_and_life);
         }
         let matters = |kind: &&Gvk| awaited.is_none_or(|awaited| awaited.contains(*kind));
-        let kinds: Vec<Gvk> = masks.keys().filter(matters).cloned().collect();
+        let kinds: BTreeSet<Gvk> = masks.keys().filter(matters).cloned().collect();
         self.session.watches.ensure(masks);
-        let known = |kind: &Gvk| self.session.watches.state(kind).is_some_and(|s| s.phase != Phase::Starting);
-        let until = Instant::now() + Duration::from_secs(30);
-        while !kinds.iter().all(known) {
-            if Instant::now() > until {
-                return false;
-            }
+        let starting =
+            |kind: &Gvk| self.session.watches.state(kind).is_none_or(|state| state.phase == Phase::Starting);
+        let until = Instant::now() + LISTED_WITHIN;
+        while kinds.iter().any(starting) && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        true
+        self.session.all_known(&kinds)
     }
 
-    /// Keeps a version, and the one before it.
-    pub(super) async fn keep(&self, version: &Version, bytes: Vec<u8>) {
+    /// Keeps a version, and the one before it; later, where that fails now.
+    pub(super) async fn keep(&mut self, version: &Version, bytes: Vec<u8>) {
+        // Another one may serve by now.
+        let serves = self.session.pipelines.load().version(&version.name).map(Version::revision);
+        if serves != Some(version.revision()) {
+            return;
+        }
         let digest = version.module.digest().to_string();
         let kept = keep::Kept { bytes, digest, config: version.config.to_string() };
         if let Err(error) = self.keep_both(&version.name, &kept).await {
-            tracing::warn!(module = %version.name, %error, "the version that serves is not kept: a new leader loads it from its source");
+            tracing::warn!(module = %version.name, %error, "the version that serves is not kept yet: until it is, a new leader loads it from its source");
+            self.unkept.insert(version.name.clone(), (version.clone(), kept.bytes));
         }
     }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use isthmus_kubernetes::crd::{FailurePolicy, PolicyModule};
 use isthmus_model::hash;
-use isthmus_model::manifest::Projection;
+use isthmus_model::manifest::{Manifest, Projection};
 use isthmus_model::object::Gvk;
 use isthmus_model::projection::Mask;
 use isthmus_policy::{Fallback, Limits, Module, Pipeline, PipelineError, Stage};
@@ -74,6 +74,12 @@ impl Version {
         revision(self.module.digest(), &self.config)
     }
 
+    /// Its manifest, and that of the version before: it is called on the same snapshot, and sees what it asked for.
+    fn manifests(&self) -> impl Iterator<Item = &Manifest> {
+        let fallback = self.fallback.as_ref().map(|fallback| fallback.module.manifest());
+        std::iter::once(self.module.manifest()).chain(fallback)
+    }
+
     /// Its stage in the pipeline of a kind. The version before stands in for it only where that served the kind too.
     fn stage(&self, kind: &Gvk) -> Stage {
         let served = |fallback: &Fallback| {
@@ -109,6 +115,8 @@ pub struct Serving {
     pub pipeline: Pipeline,
     /// Of all versions in it.
     pub revision: Arc<str>,
+    /// Every kind that any of them reads: none is called before these are known.
+    pub reads: BTreeSet<Gvk>,
     versions: BTreeMap<Arc<str>, String>,
 }
 
@@ -146,6 +154,8 @@ pub struct Failed {
     pub why: String,
     /// Kinds that it is known to map or refine: they are frozen rather than mapped without it.
     pub kinds: BTreeSet<Gvk>,
+    /// Nothing that there is was made by it: another one serves its kinds, or it never served.
+    pub owns_nothing: bool,
 }
 
 impl Pipelines {
@@ -210,9 +220,7 @@ impl Pipelines {
     pub fn masks(&self) -> BTreeMap<Gvk, Mask> {
         let mut masks: BTreeMap<Gvk, Mask> = BTreeMap::new();
         for version in self.versions.values() {
-            // The version before is called on the same snapshot: it sees what it asked for.
-            let fallback = version.fallback.as_ref().map(|fallback| fallback.module.manifest());
-            for manifest in std::iter::once(version.module.manifest()).chain(fallback) {
+            for manifest in version.manifests() {
                 for projection in manifest.projections() {
                     masks.entry(projection.kind.clone()).or_default().merge(&mask_of(projection));
                 }
@@ -241,8 +249,10 @@ fn serving(
         |v: &'_ Version| [Some(&v.module), v.fallback.as_ref().map(|f| &f.module)].map(|m| m.map(named));
     let names = all().flat_map(modules).flatten().collect();
     let revision = all().map(Version::revision).collect::<Vec<_>>().join("+");
+    let manifests = all().flat_map(Version::manifests);
+    let reads = manifests.flat_map(|m| m.projections().map(|p| p.kind.clone()).collect::<Vec<_>>()).collect();
     let pipeline = Pipeline::new(mapper.stage(kind), refiners.iter().map(|v| v.stage(kind)).collect())?;
-    Ok(Serving { pipeline, revision: revision.into(), versions: names })
+    Ok(Serving { pipeline, revision: revision.into(), reads, versions: names })
 }
 
 #[cfg(test)]

@@ -164,6 +164,7 @@ impl Session {
         subject: &Subject,
         list: &DesiredList,
     ) -> crate::cloud::Result<(Summary, Option<String>)> {
+        let list = &self.sealed_as_made(subject, list);
         let resolved = refs::resolve(self, list).await?;
         let known = self.records.lock().get(subject);
         let record = known.as_ref().map(crate::records::Known::record).unwrap_or_default();

@@ -1,57 +1,87 @@
-//! Neutron, as far as Pods need it: networks, subnets, ports, security groups and their rules; tags, revisions, filters,
-//! pages, quotas, addresses.
+//! Neutron with ML2/OVN: networks, subnets, ports, security groups and rules, address groups, routers, floating IPs, trunks,
+//! subnet pools; tags, revisions, filters, pages, quotas, addresses. <https://docs.openstack.org/api-ref/network/v2/>, with the
+//! extensions that `GET /v2.0/extensions` lists.
 //!
-//! Modelled: <https://docs.openstack.org/api-ref/network/v2/>, with the extensions that `GET /v2.0/extensions` lists.
-//! Left out on purpose: a port never becomes `ACTIVE` (nobody plugs it), a change of a port or subnet does not raise its
-//! network's revision, and the credential may do everything in its project and see no other.
+//! Left out on purpose: agents, QoS, DNS, RBAC, segments and provider networks, port forwarding, SLAAC addresses, metering. A
+//! port is `ACTIVE` once it is plugged (`World::plug`, or an option of the world).
 
+mod access;
+mod address_group;
 mod attributes;
 mod fault;
+mod fixed_ip;
+mod floating_ip;
 mod group;
 mod network;
 mod pool;
 mod port;
 mod query;
+mod quota;
+mod router;
+mod rule;
+mod shown;
+mod store;
+mod subnet;
+mod subnet_pool;
+mod tags;
+mod trunk;
+mod valid;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use axum::http::{Method, StatusCode};
-use jiff::Timestamp;
+use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
+use crate::call::{Call, Caller, Reply};
+use crate::ids::Ids;
+pub(crate) use access::sees;
 pub(crate) use fault::Fault;
 use fault::Result;
 use pool::Pool;
 use query::Query;
+use store::Index;
 
 /// Extensions that are modelled, by alias.
 const EXTENSIONS: &[&str] = &[
+    "address-group",
     "allowed-address-pairs",
     "binding",
+    "empty-string-filtering",
+    "external-net",
+    "extraroute",
+    "filter-validation",
+    "fip-port-details",
+    "net-mtu",
+    "net-mtu-writable",
     "pagination",
+    "port-mac-address-regenerate",
     "port-security",
+    "project-id",
     "quota_details",
     "quotas",
     "revision-if-match",
+    "router",
     "security-group",
+    "security-groups-normalized-cidr",
+    "security-groups-remote-address-group",
     "sorting",
     "standard-attr-description",
     "standard-attr-revisions",
     "standard-attr-tag",
     "standard-attr-timestamp",
     "stateful-security-group",
+    "subnet_allocation",
     "tag-creation",
     "tag-ports-during-bulk-creation",
+    "trunk",
+    "trunk-details",
 ];
-
-/// Most characters of a tag.
-const LONGEST_TAG: usize = 255;
 
 /// A resource as Neutron stores it.
 type Object = Map<String, Value>;
 
 /// A kind of resource.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// A network.
     Network,
@@ -63,11 +93,31 @@ pub enum Kind {
     SecurityGroup,
     /// A rule of a security group.
     SecurityGroupRule,
+    /// An address group.
+    AddressGroup,
+    /// A router.
+    Router,
+    /// A floating IP.
+    FloatingIp,
+    /// A trunk.
+    Trunk,
+    /// A subnet pool.
+    SubnetPool,
 }
 
 impl Kind {
-    const ALL: [Self; 5] =
-        [Self::Network, Self::Subnet, Self::Port, Self::SecurityGroup, Self::SecurityGroupRule];
+    const ALL: [Self; 10] = [
+        Self::Network,
+        Self::Subnet,
+        Self::Port,
+        Self::SecurityGroup,
+        Self::SecurityGroupRule,
+        Self::AddressGroup,
+        Self::Router,
+        Self::FloatingIp,
+        Self::Trunk,
+        Self::SubnetPool,
+    ];
 
     /// Key of one in a body, and its name among the quotas.
     fn singular(self) -> &'static str {
@@ -77,6 +127,11 @@ impl Kind {
             Self::Port => "port",
             Self::SecurityGroup => "security_group",
             Self::SecurityGroupRule => "security_group_rule",
+            Self::AddressGroup => "address_group",
+            Self::Router => "router",
+            Self::FloatingIp => "floatingip",
+            Self::Trunk => "trunk",
+            Self::SubnetPool => "subnetpool",
         }
     }
 
@@ -86,258 +141,287 @@ impl Kind {
     }
 
     fn of_path(collection: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.plural().replace('_', "-") == collection)
+        let singular = collection.strip_suffix('s')?.replace('-', "_");
+        Self::ALL.into_iter().find(|kind| kind.singular() == singular)
     }
-}
 
-/// A request.
-#[derive(Debug)]
-pub(crate) struct Call<'a> {
-    pub(crate) method: &'a Method,
-    pub(crate) path: &'a str,
-    pub(crate) query: Vec<(String, String)>,
-    /// Null if there is none.
-    pub(crate) body: Value,
-    /// The revision that the resource must have.
-    pub(crate) revision: Option<u64>,
+    /// Whether its objects have tags.
+    fn tagged(self) -> bool {
+        !matches!(self, Self::AddressGroup)
+    }
 }
 
 /// What is in the cloud.
 #[derive(Debug)]
 pub(crate) struct Neutron {
-    project: &'static str,
     objects: BTreeMap<Kind, BTreeMap<String, Object>>,
+    index: Index,
     /// By subnet.
-    pools: BTreeMap<String, Pool>,
-    quotas: BTreeMap<Kind, i64>,
-    /// Counts ids and MAC addresses.
-    made: u64,
+    pools: HashMap<String, Pool>,
+    quotas: HashMap<(String, String), i64>,
+    ids: Ids,
+    /// Whether a port that is bound is plugged at once.
+    plugs: bool,
 }
 
-type Answer = Result<(StatusCode, Value)>;
-
 impl Neutron {
-    /// Nothing but the project's default security group, which Neutron makes at the first question.
-    pub(crate) fn new(project: &'static str) -> Self {
-        let mut neutron = Self {
-            project,
+    /// Nothing. A project's default security group is made at its first question. `plugs`: whether a port that is bound to a host
+    /// is plugged at once.
+    pub(crate) fn new(plugs: bool) -> Self {
+        Self {
             objects: BTreeMap::new(),
-            pools: BTreeMap::new(),
-            quotas: BTreeMap::new(),
-            made: 0,
-        };
-        neutron.make_default_group();
-        neutron
+            index: Index::default(),
+            pools: HashMap::new(),
+            quotas: HashMap::new(),
+            ids: Ids::new(0x0e),
+            plugs,
+        }
     }
 
-    pub(crate) fn set_quota(&mut self, kind: Kind, limit: i64) {
-        self.quotas.insert(kind, limit);
+    pub(crate) fn set_quota(&mut self, project: &str, kind: Kind, limit: i64) {
+        self.quotas.insert((project.to_owned(), kind.singular().to_owned()), limit);
     }
 
     pub(crate) fn count(&self, kind: Kind) -> usize {
-        self.all(kind).count()
+        self.objects.get(&kind).map_or(0, BTreeMap::len)
+    }
+
+    /// An object, whosoever it is.
+    pub(crate) fn find(&self, kind: Kind, id: &str) -> Option<&Object> {
+        self.objects.get(&kind).and_then(|all| all.get(id))
+    }
+
+    /// Makes a port for another service: what it says of its project and owner counts.
+    pub(crate) fn make_port(&mut self, asked: &Value) -> std::result::Result<Object, Reply> {
+        let service = Caller { user: String::new(), project: String::new(), admin: true, service: true };
+        let made = self.create_one(Kind::Port, asked, &service).map_err(|fault| fault.reply())?;
+        Ok(self.find(Kind::Port, &made).cloned().unwrap_or_default())
+    }
+
+    /// Deletes a port for another service.
+    pub(crate) fn drop_port(&mut self, id: &str) {
+        // One that is gone already is what is asked for.
+        let _gone = self.free_port(id);
+        self.remove(Kind::Port, id);
     }
 
     /// Does what is asked for.
-    pub(crate) fn call(&mut self, call: &Call<'_>) -> Answer {
-        let path = call.path.strip_prefix("/v2.0/").unwrap_or(call.path);
-        let segments: Vec<&str> = path.split('/').collect();
-        let kind = segments.first().and_then(|first| Kind::of_path(first));
-        let (status, body) = match (call.method.as_str(), kind, segments.as_slice()) {
-            ("GET", None, ["extensions"]) => (StatusCode::OK, extensions()),
-            ("GET", None, ["quotas", project, "details"]) if *project == self.project => {
-                (StatusCode::OK, self.quota_details())
+    pub(crate) fn call(&mut self, call: &Call<'_>) -> Reply {
+        self.ensure_default_group(&call.caller.project);
+        self.answer(call).unwrap_or_else(|fault| fault.reply())
+    }
+
+    fn answer(&mut self, call: &Call<'_>) -> Result<Reply> {
+        let segments = call.segments();
+        let Some((&"v2.0", rest)) = segments.split_first() else { return Err(not_modelled(call)) };
+        match (call.method.as_str(), rest) {
+            ("GET", ["extensions"]) => Ok(Reply::ok(extensions())),
+            ("GET", ["extensions", alias]) => extension(alias),
+            (_, ["quotas", rest @ ..]) => self.quotas(call, rest),
+            (_, [collection, rest @ ..]) => match Kind::of_path(collection) {
+                Some(kind) => self.resource(call, kind, rest),
+                None => Err(not_modelled(call)),
+            },
+            _ => Err(not_modelled(call)),
+        }
+    }
+
+    fn resource(&mut self, call: &Call<'_>, kind: Kind, rest: &[&str]) -> Result<Reply> {
+        match (call.method.as_str(), rest) {
+            ("GET", []) => self.list(kind, call),
+            ("POST", []) => self.create(kind, call),
+            ("GET", [id]) => {
+                let query = Query::parse(kind, &call.query)?;
+                let object = self.visible(kind, id, &call.caller)?;
+                let shown = query.shown(self.shown(kind, object, &call.caller));
+                Ok(Reply::ok(json!({kind.singular(): shown})))
             }
-            ("GET", Some(kind), [collection]) => (StatusCode::OK, self.list(kind, collection, &call.query)?),
-            ("POST", Some(kind), [_]) => (StatusCode::CREATED, self.create(kind, &call.body)?),
-            ("GET", Some(kind), [_, id]) => {
-                (StatusCode::OK, json!({kind.singular(): self.shown(kind, self.get(kind, id)?)}))
-            }
-            ("PUT", Some(kind), [_, id]) => (StatusCode::OK, self.update(kind, id, call)?),
-            ("DELETE", Some(kind), [_, id]) => {
+            ("PUT", [id]) => self.update(kind, id, call),
+            ("DELETE", [id]) => {
+                self.writable(kind, id, &call.caller, "delete")?;
                 self.guard(kind, id, call.revision)?;
-                self.delete(kind, id)?;
-                (StatusCode::NO_CONTENT, Value::Null)
+                self.free(kind, id)?;
+                self.remove(kind, id);
+                Ok(Reply::empty())
             }
-            // Rules are the one kind here without tags.
-            ("PUT", Some(kind), [_, id, "tags"]) if kind != Kind::SecurityGroupRule => {
-                (StatusCode::OK, self.set_tags(kind, id, &call.body)?)
+            (_, [id, "tags", rest @ ..]) if kind.tagged() => self.tags(call, kind, id, rest),
+            ("PUT", [id, action]) => self.act(call, kind, id, action),
+            ("GET", [id, "get_subports"]) if kind == Kind::Trunk => {
+                let trunk = self.visible(kind, id, &call.caller)?;
+                Ok(Reply::ok(json!({"sub_ports": trunk.get("sub_ports")})))
             }
-            _ => return Err(Fault::not_modelled(format_args!("{} {}", call.method, call.path))),
+            _ => Err(not_modelled(call)),
+        }
+    }
+
+    fn act(&mut self, call: &Call<'_>, kind: Kind, id: &str, action: &str) -> Result<Reply> {
+        self.writable(kind, id, &call.caller, action)?;
+        match (kind, action) {
+            (Kind::Router, "add_router_interface") => self.add_interface(id, call),
+            (Kind::Router, "remove_router_interface") => self.remove_interface(id, call),
+            (Kind::Trunk, "add_subports") => self.add_subports(id, call),
+            (Kind::Trunk, "remove_subports") => self.remove_subports(id, call),
+            (Kind::AddressGroup, "add_addresses") => self.add_addresses(id, call),
+            (Kind::AddressGroup, "remove_addresses") => self.remove_addresses(id, call),
+            _ => Err(not_modelled(call)),
+        }
+    }
+
+    fn list(&self, kind: Kind, call: &Call<'_>) -> Result<Reply> {
+        let query = Query::parse(kind, &call.query)?;
+        let asked = |object: &&Object| query.matches(object) && self.shows(kind, object, &call.caller);
+        let page = query.page(kind, self.all(kind).filter(asked).collect())?;
+        let shown: Value =
+            page.iter().map(|object| query.shown(self.listed(kind, object, &call.caller))).collect();
+        let mut body = Object::new();
+        body.insert(kind.plural(), shown);
+        if let Some(links) = query.links(call.path, &page) {
+            body.insert(format!("{}_links", kind.plural()), links);
+        }
+        Ok(Reply::ok(Value::Object(body)))
+    }
+
+    fn create(&mut self, kind: Kind, call: &Call<'_>) -> Result<Reply> {
+        if let Some(all) = call.body.get(kind.plural()).and_then(Value::as_array) {
+            return self.create_all(kind, all, call);
+        }
+        let asked = part(&call.body, kind.singular())?;
+        let id = self.create_one(kind, asked, &call.caller)?;
+        let made = self.get(kind, &id)?;
+        let shown = self.made(kind, made, &call.caller);
+        Ok(Reply::new(StatusCode::CREATED, json!({kind.singular(): shown})))
+    }
+
+    /// Several at once: all or none.
+    fn create_all(&mut self, kind: Kind, all: &[Value], call: &Call<'_>) -> Result<Reply> {
+        let mut ids: Vec<String> = Vec::new();
+        for asked in all {
+            match self.create_one(kind, asked, &call.caller) {
+                Ok(id) => ids.push(id),
+                Err(refused) => {
+                    for id in ids {
+                        self.free(kind, &id)?;
+                        self.remove(kind, &id);
+                    }
+                    return Err(refused);
+                }
+            }
+        }
+        let made = ids.iter().filter_map(|id| self.find(kind, id));
+        let shown: Value = made.map(|object| Value::Object(self.made(kind, object, &call.caller))).collect();
+        Ok(Reply::new(StatusCode::CREATED, json!({kind.plural(): shown})))
+    }
+
+    fn create_one(&mut self, kind: Kind, asked: &Value, caller: &Caller) -> Result<String> {
+        let Some(asked) = asked.as_object() else {
+            return Err(Fault::bad_request(format!("Object '{}' contains invalid data", kind.singular())));
         };
-        Ok((status, body))
+        let project = owner(kind, asked, caller)?;
+        let mut object = attributes::create(kind, asked, caller)?;
+        object.remove("tenant_id");
+        object.insert("project_id".to_owned(), json!(project));
+        if kind.tagged() && kind != Kind::Port {
+            object.insert("tags".to_owned(), json!([]));
+        }
+        self.check_quota(kind, &project)?;
+        match kind {
+            Kind::Network => Ok(self.new_network(object)),
+            Kind::Subnet => self.new_subnet(object, caller),
+            Kind::Port => self.new_port(object, caller),
+            Kind::SecurityGroup => Ok(self.new_group(object)),
+            Kind::SecurityGroupRule => self.new_rule(object, caller),
+            Kind::AddressGroup => self.new_address_group(object),
+            Kind::Router => self.new_router(object, caller),
+            Kind::FloatingIp => self.new_floating_ip(object, caller),
+            Kind::Trunk => self.new_trunk(object, caller),
+            Kind::SubnetPool => self.new_subnet_pool(object),
+        }
     }
 
-    fn all(&self, kind: Kind) -> impl Iterator<Item = &Object> {
-        self.objects.get(&kind).into_iter().flat_map(BTreeMap::values)
+    fn update(&mut self, kind: Kind, id: &str, call: &Call<'_>) -> Result<Reply> {
+        let asked = part(&call.body, kind.singular())?;
+        let Some(asked) = asked.as_object() else {
+            return Err(Fault::bad_request(format!("Object '{}' contains invalid data", kind.singular())));
+        };
+        let changes = attributes::update(kind, asked)?;
+        self.writable(kind, id, &call.caller, "update")?;
+        attributes::may_change(kind, &changes, &call.caller)?;
+        self.guard(kind, id, call.revision)?;
+        match kind {
+            Kind::Port => self.change_port(id, changes)?,
+            Kind::Subnet => self.change_subnet(id, changes)?,
+            Kind::Router => self.change_router(id, changes, &call.caller)?,
+            Kind::FloatingIp => self.change_floating_ip(id, changes, &call.caller)?,
+            Kind::SecurityGroup => self.change_group(id, changes)?,
+            _ => self.change(kind, id, changes)?,
+        }
+        let shown = self.shown(kind, self.get(kind, id)?, &call.caller);
+        Ok(Reply::ok(json!({kind.singular(): shown})))
     }
 
-    fn get(&self, kind: Kind, id: &str) -> Result<&Object> {
-        self.objects.get(&kind).and_then(|all| all.get(id)).ok_or_else(|| Fault::not_found(kind, id))
-    }
-
-    fn get_mut(&mut self, kind: Kind, id: &str) -> Result<&mut Object> {
-        let found = self.objects.get_mut(&kind).and_then(|all| all.get_mut(id));
-        found.ok_or_else(|| Fault::not_found(kind, id))
+    /// Gives back what an object has, unless it is in use.
+    fn free(&mut self, kind: Kind, id: &str) -> Result<()> {
+        match kind {
+            Kind::Network => self.free_network(id),
+            Kind::Subnet => self.free_subnet(id),
+            Kind::Port => self.free_port_of_user(id),
+            Kind::SecurityGroup => self.free_group(id),
+            Kind::AddressGroup => self.free_address_group(id),
+            Kind::Router => self.free_router(id),
+            Kind::FloatingIp => self.free_floating_ip(id),
+            Kind::Trunk => self.free_trunk(id),
+            Kind::SubnetPool => self.free_subnet_pool(id),
+            Kind::SecurityGroupRule => Ok(()),
+        }
     }
 
     fn guard(&self, kind: Kind, id: &str, revision: Option<u64>) -> Result<()> {
-        let current = self.get(kind, id)?.get("revision_number").and_then(Value::as_u64);
+        let current = self.get(kind, id)?.get("revision_number").and_then(Value::as_u64).unwrap_or_default();
         match revision {
-            Some(expected) if current != Some(expected) => Err(Fault::revision(expected)),
+            Some(expected) if current != expected => Err(Fault::revision(expected, current)),
             _ => Ok(()),
         }
     }
+}
 
-    fn list(&self, kind: Kind, collection: &str, pairs: &[(String, String)]) -> Result<Value> {
-        let query = Query::parse(pairs)?;
-        let matching = self.all(kind).filter(|object| query.matches(object)).collect();
-        let (page, full) = query.page(kind, matching)?;
-        let shown: Vec<Value> = page.iter().map(|o| query.shown(self.shown(kind, o))).collect();
-        let mut body = json!({kind.plural(): shown});
-        if let (true, Some(object)) = (full, body.as_object_mut()) {
-            object.insert(format!("{}_links", kind.plural()), Query::links(collection, &page));
-        }
-        Ok(body)
-    }
-
-    fn create(&mut self, kind: Kind, body: &Value) -> Result<Value> {
-        if body.get(kind.plural()).is_some() {
-            return Err(Fault::not_modelled(format_args!(
-                "the creation of several {} at once",
-                kind.plural()
-            )));
-        }
-        let asked = part(body, kind.singular())?;
-        if kind == Kind::Subnet && asked.get("gateway_ip").is_some_and(Value::is_null) {
-            return Err(Fault::not_modelled("a subnet without a gateway"));
-        }
-        let mut object = attributes::create(kind, asked)?;
-        match text(&object, "project_id") {
-            "" => drop(object.insert("project_id".to_owned(), json!(self.project))),
-            project if project == self.project => {}
-            project => return Err(Fault::not_modelled(format_args!("the project {project}"))),
-        }
-        if kind != Kind::SecurityGroupRule {
-            object.insert("tags".to_owned(), tags(asked.get("tags").unwrap_or(&json!([])))?);
-        }
-        let limit = self.quotas.get(&kind).copied().filter(|limit| *limit >= 0);
-        if limit.is_some_and(|limit| self.count(kind) >= usize::try_from(limit).unwrap_or(usize::MAX)) {
-            return Err(Fault::over_quota(kind));
-        }
-        let id = match kind {
-            Kind::Network => self.new_network(object),
-            Kind::Subnet => self.new_subnet(object)?,
-            Kind::Port => self.new_port(object)?,
-            Kind::SecurityGroup => self.new_group(object)?,
-            Kind::SecurityGroupRule => self.new_rule(object)?,
-        };
-        let made = self.get(kind, &id)?;
-        Ok(json!({kind.singular(): self.shown(kind, made)}))
-    }
-
-    fn update(&mut self, kind: Kind, id: &str, call: &Call<'_>) -> Result<Value> {
-        self.guard(kind, id, call.revision)?;
-        let mut changes = attributes::update(kind, part(&call.body, kind.singular())?)?;
-        match kind {
-            Kind::Port => self.change_port(id, &mut changes)?,
-            Kind::Subnet if changes.contains_key("gateway_ip") => {
-                return Err(Fault::not_modelled("a change of a subnet's gateway_ip"));
+/// Whose a new object is to be.
+fn owner(kind: Kind, asked: &Object, caller: &Caller) -> Result<String> {
+    let named = ["project_id", "tenant_id"].iter().find_map(|name| asked.get(*name).and_then(Value::as_str));
+    match named {
+        Some(other) if other != caller.project && !caller.admin => {
+            if caller.service {
+                return Err(Fault::forbidden(format_args!("rule:create_{}", kind.singular())));
             }
-            _ => {}
+            let message = "Specifying 'project_id' other than the authenticated project in request is not allowed for the current user.";
+            Err(Fault::bad_request(message))
         }
-        let object = self.get_mut(kind, id)?;
-        object.extend(changes);
-        touch(object);
-        Ok(json!({kind.singular(): self.shown(kind, self.get(kind, id)?)}))
-    }
-
-    fn delete(&mut self, kind: Kind, id: &str) -> Result<()> {
-        match kind {
-            Kind::Network => self.free_network(id)?,
-            Kind::Subnet => self.free_subnet(id)?,
-            Kind::Port => self.free_port(id)?,
-            Kind::SecurityGroup => self.free_group(id)?,
-            Kind::SecurityGroupRule => {}
-        }
-        self.remove(kind, id);
-        Ok(())
-    }
-
-    fn remove(&mut self, kind: Kind, id: &str) {
-        if let Some(all) = self.objects.get_mut(&kind) {
-            all.remove(id);
-        }
-    }
-
-    fn set_tags(&mut self, kind: Kind, id: &str, body: &Value) -> Result<Value> {
-        let object = self.get_mut(kind, id)?;
-        let tags = tags(body.get("tags").unwrap_or(&Value::Null))?;
-        object.insert("tags".to_owned(), tags.clone());
-        touch(object);
-        Ok(json!({"tags": tags}))
-    }
-
-    /// Gives an object what every object has, and stores it. Returns its id.
-    fn store(&mut self, kind: Kind, mut object: Object) -> String {
-        let id = self.new_id();
-        object.insert("id".to_owned(), json!(id));
-        object.insert("revision_number".to_owned(), json!(1));
-        object.insert("created_at".to_owned(), json!(now()));
-        object.insert("updated_at".to_owned(), json!(now()));
-        self.objects.entry(kind).or_default().insert(id.clone(), object);
-        id
-    }
-
-    /// A new UUID. Their order is not that of their making, as with Neutron's.
-    fn new_id(&mut self) -> String {
-        self.made += 1;
-        // splitmix64: a bijection, so that no two are alike
-        let mut mixed = self.made.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
-        let hex = format!("{mixed:016x}");
-        let (first, rest) = hex.split_at(8);
-        let (second, third) = rest.split_at(4);
-        format!("{first}-{second}-4000-8000-00000000{third}")
-    }
-
-    /// An object as it is shown: with what Neutron computes from others.
-    fn shown(&self, kind: Kind, object: &Object) -> Object {
-        let id = text(object, "id");
-        let mut shown = object.clone();
-        match kind {
-            Kind::Network => {
-                let subnets = self.all(Kind::Subnet).filter(|s| text(s, "network_id") == id);
-                shown.insert("subnets".to_owned(), subnets.map(|s| json!(text(s, "id"))).collect());
-            }
-            Kind::SecurityGroup => {
-                let rules = self.all(Kind::SecurityGroupRule).filter(|r| text(r, "security_group_id") == id);
-                shown.insert("security_group_rules".to_owned(), rules.cloned().map(Value::Object).collect());
-            }
-            Kind::Subnet | Kind::Port | Kind::SecurityGroupRule => {}
-        }
-        shown
-    }
-
-    fn quota_details(&self) -> Value {
-        let quota = |kind: Kind| {
-            let limit = self.quotas.get(&kind).copied().unwrap_or(-1);
-            (kind.singular().to_owned(), json!({"limit": limit, "used": self.count(kind), "reserved": 0}))
-        };
-        json!({"quota": Kind::ALL.into_iter().map(quota).collect::<Object>()})
+        Some(project) => Ok(project.to_owned()),
+        None => Ok(caller.project.clone()),
     }
 }
 
 fn extensions() -> Value {
-    let all: Vec<Value> = EXTENSIONS.iter().map(|alias| json!({"alias": alias, "name": alias})).collect();
+    let all: Vec<Value> = EXTENSIONS.iter().map(|alias| described(alias)).collect();
     json!({"extensions": all})
 }
 
-/// The object that a body has under `key`.
-fn part<'a>(body: &'a Value, key: &str) -> Result<&'a Object> {
-    let part = body.get(key).and_then(Value::as_object);
+fn extension(alias: &str) -> Result<Reply> {
+    match EXTENSIONS.contains(&alias) {
+        true => Ok(Reply::ok(json!({"extension": described(alias)}))),
+        false => {
+            let message = format!("Extension with alias {alias} does not exist");
+            Err(Fault::missing("HTTPNotFound", message))
+        }
+    }
+}
+
+fn described(alias: &str) -> Value {
+    json!({"alias": alias, "name": alias, "description": "", "updated": "2020-01-01T00:00:00-00:00", "links": []})
+}
+
+/// What a body has under `key`.
+fn part<'a>(body: &'a Value, key: &str) -> Result<&'a Value> {
+    let part = body.get(key);
     part.ok_or_else(|| Fault::bad_request(format!("Unable to find '{key}' in request body")))
 }
 
@@ -346,29 +430,24 @@ fn text<'a>(object: &'a Object, name: &str) -> &'a str {
     object.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Tags of a request, without repetition.
-fn tags(value: &Value) -> Result<Value> {
-    let bad = || {
-        Fault::invalid("InvalidInput", "Invalid input for tags: a list of texts of 255 characters at most")
-    };
-    let mut tags: Vec<&str> = Vec::new();
-    for tag in value.as_array().ok_or_else(bad)? {
-        let tag = tag.as_str().filter(|tag| tag.chars().count() <= LONGEST_TAG).ok_or_else(bad)?;
-        if !tags.contains(&tag) {
-            tags.push(tag);
-        }
+fn is_true(object: &Object, name: &str) -> bool {
+    object.get(name) == Some(&Value::Bool(true))
+}
+
+fn not_modelled(call: &Call<'_>) -> Fault {
+    Fault::not_modelled(format_args!("{} {}", call.method, call.path))
+}
+
+/// A refusal that no model made.
+pub(crate) fn refuse(status: StatusCode, message: &str) -> Reply {
+    Fault::other(status, message).reply()
+}
+
+/// The documents that say which versions there are: they need no token.
+pub(crate) fn versions(url: &str, path: &str) -> Option<Reply> {
+    let v2 = json!({"id": "v2.0", "status": "CURRENT", "links": [{"rel": "self", "href": format!("{url}/network/v2.0/")}]});
+    match path {
+        "" => Some(Reply::ok(json!({"versions": [v2]}))),
+        _ => None,
     }
-    Ok(json!(tags))
-}
-
-/// Counts a change.
-fn touch(object: &mut Object) {
-    let revision = object.get("revision_number").and_then(Value::as_u64).unwrap_or_default();
-    object.insert("revision_number".to_owned(), json!(revision + 1));
-    object.insert("updated_at".to_owned(), json!(now()));
-}
-
-/// As Neutron writes times: UTC, whole seconds.
-fn now() -> String {
-    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

@@ -5,6 +5,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+/// First and last address.
+pub(super) type Range = (IpAddr, IpAddr);
+
 /// The addresses of one subnet, and which are taken.
 #[derive(Debug)]
 pub(super) struct Pool {
@@ -17,9 +20,19 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub(super) fn new(net: IpNet, ranges: &[(IpAddr, IpAddr)]) -> Self {
-        let ranges = ranges.iter().map(|(first, last)| (number(*first), number(*last))).collect();
-        Self { net, ranges, taken: BTreeSet::new(), next: 0 }
+    pub(super) fn new(net: IpNet, ranges: &[Range]) -> Self {
+        let mut pool = Self { net, ranges: Vec::new(), taken: BTreeSet::new(), next: 0 };
+        pool.set_ranges(ranges);
+        pool
+    }
+
+    /// Gives addresses from these from now on.
+    pub(super) fn set_ranges(&mut self, ranges: &[Range]) {
+        self.ranges = ranges.iter().map(|(first, last)| (number(*first), number(*last))).collect();
+    }
+
+    pub(super) fn net(&self) -> IpNet {
+        self.net
     }
 
     pub(super) fn contains(&self, address: IpAddr) -> bool {
@@ -72,14 +85,8 @@ fn number(address: IpAddr) -> u128 {
 }
 
 /// The ranges of a subnet that names none: all its hosts but the gateway.
-pub(super) fn default_ranges(net: IpNet, gateway: Option<IpAddr>) -> Vec<(IpAddr, IpAddr)> {
-    let first = first_host(net);
-    let last = match net {
-        IpNet::V4(v4) if v4.prefix_len() < 31 => {
-            IpAddr::V4(u32::from(v4.broadcast()).saturating_sub(1).into())
-        }
-        _ => net.broadcast(),
-    };
+pub(super) fn default_ranges(net: IpNet, gateway: Option<IpAddr>) -> Vec<Range> {
+    let (first, last) = hosts(net);
     let Some(gateway) = gateway.filter(|g| (first..=last).contains(g)) else { return vec![(first, last)] };
     let step = |address: IpAddr, up: bool| match address {
         IpAddr::V4(v4) => {
@@ -96,11 +103,25 @@ pub(super) fn default_ranges(net: IpNet, gateway: Option<IpAddr>) -> Vec<(IpAddr
     below.into_iter().chain(above).collect()
 }
 
-/// The first address that a host may have; also the default gateway.
+/// First and last address that a host may have.
+pub(super) fn hosts(net: IpNet) -> Range {
+    match net {
+        IpNet::V4(v4) if v4.prefix_len() < 31 => {
+            let (first, last) = (u32::from(v4.network()), u32::from(v4.broadcast()));
+            (IpAddr::V4(first.saturating_add(1).into()), IpAddr::V4(last.saturating_sub(1).into()))
+        }
+        IpNet::V4(v4) => (IpAddr::V4(v4.network()), IpAddr::V4(v4.broadcast())),
+        IpNet::V6(v6) => {
+            (IpAddr::V6(u128::from(v6.network()).saturating_add(1).into()), IpAddr::V6(v6.broadcast()))
+        }
+    }
+}
+
+/// The default gateway: of IPv6 the subnet-router anycast address.
 pub(super) fn first_host(net: IpNet) -> IpAddr {
     match net {
         IpNet::V4(v4) => IpAddr::V4(u32::from(v4.network()).saturating_add(1).into()),
-        IpNet::V6(v6) => IpAddr::V6(u128::from(v6.network()).saturating_add(1).into()),
+        IpNet::V6(v6) => IpAddr::V6(v6.network()),
     }
 }
 

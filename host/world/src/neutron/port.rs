@@ -1,230 +1,250 @@
-//! Ports and their addresses.
-
-use std::net::IpAddr;
+//! Ports.
 
 use serde_json::{Value, json};
 
 use super::fault::{Fault, Result};
-use super::{Kind, Neutron, Object, text};
-
-/// An address of a port: subnet and address.
-type FixedIp = (String, IpAddr);
+use super::{Kind, Neutron, Object, fixed_ip, is_true, store, text};
+use crate::call::Caller;
 
 impl Neutron {
-    pub(super) fn new_port(&mut self, mut object: Object) -> Result<String> {
+    pub(super) fn new_port(&mut self, mut object: Object, caller: &Caller) -> Result<String> {
         let network = text(&object, "network_id").to_owned();
-        self.get(Kind::Network, &network)?;
+        let secured = is_true(self.visible(Kind::Network, &network, caller)?, "port_security_enabled");
+        let trusted = text(&object, "device_owner").starts_with("network:");
+        let secured =
+            object.get("port_security_enabled").and_then(Value::as_bool).unwrap_or(secured && !trusted);
         let mac = self.mac(&object)?;
-        self.complete_port(&mut object, &mac)?;
-        let taken = match object.get("fixed_ips").and_then(Value::as_array) {
-            Some(requests) => self.take_addresses(&network, requests, &[])?,
+        self.new_port_groups(&mut object, secured, trusted, caller)?;
+        pairs(&mut object, &mac)?;
+        if !secured && !list(&object, "allowed_address_pairs").is_empty() {
+            return Err(pairs_need_security());
+        }
+        let taken = match object.get("fixed_ips").and_then(Value::as_array).cloned() {
+            Some(requests) => self.take_addresses(&network, &requests, &[])?,
             None => self.take_default_addresses(&network)?,
         };
+        object.insert("port_security_enabled".to_owned(), json!(secured));
         object.insert("mac_address".to_owned(), json!(mac));
-        object.insert("fixed_ips".to_owned(), shown(&taken));
-        // Nobody plugs it.
-        object.insert("status".to_owned(), json!("DOWN"));
+        object.insert("fixed_ips".to_owned(), fixed_ip::shown(&taken));
         object.insert("qos_policy_id".to_owned(), Value::Null);
+        object.insert("qos_network_policy_id".to_owned(), Value::Null);
+        self.bind(&mut object);
         Ok(self.store(Kind::Port, object))
     }
 
-    /// Checks and completes what a PUT changes.
-    pub(super) fn change_port(&mut self, id: &str, changes: &mut Object) -> Result<()> {
-        let port = self.get(Kind::Port, id)?.clone();
-        // What stays is needed for what is derived from both.
-        let mut after = port.clone();
-        after.extend(changes.clone());
-        self.complete_port(&mut after, text(&port, "mac_address"))?;
-        for name in ["security_groups", "allowed_address_pairs", "binding:vif_type"] {
-            changes.extend(after.remove(name).map(|value| (name.to_owned(), value)));
+    /// How a port is bound, by its host.
+    fn bind(&self, port: &mut Object) {
+        let bound = !text(port, "binding:host_id").is_empty();
+        if port.get("binding:profile").is_none_or(Value::is_null) {
+            port.insert("binding:profile".to_owned(), json!({}));
         }
-        if let Some(requests) = changes.get("fixed_ips").and_then(Value::as_array) {
-            let held = held(&port);
-            let now = self.take_addresses(text(&port, "network_id"), requests, &held)?;
-            let left: Vec<FixedIp> = held.into_iter().filter(|ip| !now.contains(ip)).collect();
-            self.give_back(&left);
-            changes.insert("fixed_ips".to_owned(), shown(&now));
+        let details = match bound {
+            true => {
+                json!({"port_filter": true, "connectivity": "l2", "bridge_name": "br-int", "datapath_type": "system",
+                           "ovs_create_tap": true, "bound_drivers": {"0": "ovn"}})
+            }
+            false => json!({}),
+        };
+        port.insert("binding:vif_type".to_owned(), json!(if bound { "ovs" } else { "unbound" }));
+        port.insert("binding:vif_details".to_owned(), details);
+        let active = text(port, "status") == "ACTIVE" || (bound && self.plugs);
+        port.insert("status".to_owned(), json!(if active { "ACTIVE" } else { "DOWN" }));
+    }
+
+    fn new_port_groups(
+        &mut self,
+        port: &mut Object,
+        secured: bool,
+        trusted: bool,
+        caller: &Caller,
+    ) -> Result<()> {
+        let asked = port.get("security_groups").and_then(Value::as_array);
+        if asked.is_some_and(|groups| !groups.is_empty()) && !secured {
+            return Err(groups_need_security());
+        }
+        let groups = match asked {
+            Some(groups) => groups.clone(),
+            None if secured && !trusted => {
+                let project = text(port, "project_id").to_owned();
+                self.ensure_default_group(&project);
+                vec![json!(self.default_group(&project))]
+            }
+            None => Vec::new(),
+        };
+        self.groups_exist(&groups, caller)?;
+        port.insert("security_groups".to_owned(), Value::Array(groups));
+        Ok(())
+    }
+
+    fn groups_exist(&self, groups: &[Value], caller: &Caller) -> Result<()> {
+        for group in groups {
+            self.visible(Kind::SecurityGroup, group.as_str().unwrap_or_default(), caller)?;
         }
         Ok(())
+    }
+
+    /// Checks and makes a change.
+    pub(super) fn change_port(&mut self, id: &str, mut changes: Object) -> Result<()> {
+        let port = self.get(Kind::Port, id)?.clone();
+        let mut after = port.clone();
+        after.extend(changes.clone());
+        let network = text(&port, "network_id").to_owned();
+        if let Some(mac) = changes.get("mac_address").and_then(Value::as_str)
+            && mac != text(&port, "mac_address")
+            && self.index.mac_is_used(&network, mac)
+        {
+            return Err(mac_in_use(&network, mac));
+        }
+        self.change_security(&port, &mut after, &changes)?;
+        for name in ["security_groups", "allowed_address_pairs"] {
+            if changes.contains_key(name) {
+                changes.insert(name.to_owned(), after.get(name).cloned().unwrap_or_default());
+            }
+        }
+        if changes.contains_key("binding:host_id") || changes.contains_key("binding:profile") {
+            self.bind(&mut after);
+            for name in ["binding:profile", "binding:vif_type", "binding:vif_details", "status"] {
+                changes.extend(after.remove(name).map(|value| (name.to_owned(), value)));
+            }
+        }
+        if let Some(requests) = changes.get("fixed_ips").and_then(Value::as_array).cloned() {
+            if requests.is_empty() && text(&port, "device_owner").starts_with("network:router") {
+                let message = format!(
+                    "Port {id} cannot be deleted directly via the port API: Router port must have at least one IP.."
+                );
+                return Err(Fault::conflict("ServicePortInUse", message));
+            }
+            let now = self.take_addresses(&network, &requests, &fixed_ip::held(&port))?;
+            changes.insert("fixed_ips".to_owned(), fixed_ip::shown(&now));
+        }
+        self.change(Kind::Port, id, changes)
+    }
+
+    /// Port security, groups and pairs go together.
+    fn change_security(&self, port: &Object, after: &mut Object, changes: &Object) -> Result<()> {
+        let secured = is_true(after, "port_security_enabled");
+        let mac = text(after, "mac_address").to_owned();
+        pairs(after, &mac)?;
+        if !secured {
+            if !list(after, "allowed_address_pairs").is_empty() {
+                return Err(pairs_need_security());
+            }
+            if !list(after, "security_groups").is_empty() {
+                let asked = changes.get("security_groups").is_some();
+                return Err(if asked { groups_need_security() } else { has_groups() });
+            }
+        }
+        let own = Caller {
+            user: String::new(),
+            project: text(port, "project_id").to_owned(),
+            admin: false,
+            service: true,
+        };
+        if changes.contains_key("security_groups") {
+            self.groups_exist(&list(after, "security_groups"), &own)?;
+        }
+        Ok(())
+    }
+
+    /// What a user may not delete of ports.
+    pub(super) fn free_port_of_user(&mut self, id: &str) -> Result<()> {
+        let port = self.get(Kind::Port, id)?;
+        let owner = text(port, "device_owner");
+        let services = ["network:router_interface", "network:router_gateway", "network:floatingip"];
+        if services.contains(&owner) && self.find(Kind::Router, text(port, "device_id")).is_some() {
+            let message =
+                format!("Port {id} cannot be deleted directly via the port API: has device owner {owner}.");
+            return Err(Fault::conflict("ServicePortInUse", message));
+        }
+        self.free_port(id)
     }
 
     pub(super) fn free_port(&mut self, id: &str) -> Result<()> {
-        let held = held(self.get(Kind::Port, id)?);
+        if let Some(trunk) = self.index.subports.get(id) {
+            let message = format!("Port {id} is currently a subport for trunk {trunk}.");
+            return Err(Fault::conflict("PortInUseAsSubPort", message));
+        }
+        if let Some(trunk) = self.index.parents.get(id) {
+            let message = format!("Port {id} is currently a parent port for trunk {trunk}.");
+            return Err(Fault::conflict("PortInUseAsTrunkParent", message));
+        }
+        let held = fixed_ip::held(self.get(Kind::Port, id)?);
         self.give_back(&held);
+        for floating in store::ids(&self.index.floating, id) {
+            self.disassociate(&floating)?;
+        }
         Ok(())
+    }
+
+    /// Has the host that a port is bound to plug it.
+    pub(crate) fn plug(&mut self, id: &str) -> bool {
+        let bound = self.find(Kind::Port, id).is_some_and(|port| !text(port, "binding:host_id").is_empty());
+        bound && self.set(Kind::Port, id, "status", json!("ACTIVE")).is_ok()
     }
 
     /// The MAC address asked for, if no other port of the network has it, or a new one.
-    fn mac(&mut self, object: &Object) -> Result<String> {
+    fn mac(&self, object: &Object) -> Result<String> {
+        let network = text(object, "network_id");
         match text(object, "mac_address") {
             "" => {
-                let n = self.made;
+                let n = self.ids.made();
                 Ok(format!("fa:16:3e:{:02x}:{:02x}:{:02x}", (n >> 16) & 0xff, (n >> 8) & 0xff, n & 0xff))
             }
-            given => {
-                let network = text(object, "network_id");
-                let same = |p: &Object| {
-                    text(p, "network_id") == network && text(p, "mac_address").eq_ignore_ascii_case(given)
-                };
-                if self.all(Kind::Port).any(same) {
-                    let message = format!(
-                        "Unable to complete operation for network {network}. The mac address {given} is in use."
-                    );
-                    return Err(Fault::conflict("MacAddressInUse", message));
-                }
-                Ok(given.to_ascii_lowercase())
-            }
-        }
-    }
-
-    /// What follows from other attributes: groups that exist, pairs with their MAC address, how it is bound.
-    fn complete_port(&self, port: &mut Object, mac: &str) -> Result<()> {
-        let secured = port.get("port_security_enabled") == Some(&Value::Bool(true));
-        let groups = match port.get("security_groups") {
-            Some(Value::Array(groups)) => groups.clone(),
-            _ if secured => vec![json!(self.default_group())],
-            _ => Vec::new(),
-        };
-        for group in &groups {
-            self.get(Kind::SecurityGroup, group.as_str().unwrap_or_default())?;
-        }
-        let mut pairs = port.get("allowed_address_pairs").cloned().unwrap_or_else(|| json!([]));
-        for pair in pairs.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
-            pair.entry("mac_address").or_insert_with(|| json!(mac));
-        }
-        let plain = groups.is_empty() && pairs.as_array().is_none_or(Vec::is_empty);
-        if !secured && !plain {
-            let message = "Port Security must be enabled in order to have allowed address pairs or security groups on a port.";
-            return Err(Fault::conflict("PortSecurityAndIPRequiredForSecurityGroups", message));
-        }
-        let bound = !text(port, "binding:host_id").is_empty();
-        port.insert("security_groups".to_owned(), Value::Array(groups));
-        port.insert("allowed_address_pairs".to_owned(), pairs);
-        port.insert("binding:vif_type".to_owned(), json!(if bound { "ovs" } else { "unbound" }));
-        Ok(())
-    }
-
-    /// One address of each IP version that the network has.
-    fn take_default_addresses(&mut self, network: &str) -> Result<Vec<FixedIp>> {
-        let subnets = self.subnets_of(network);
-        let mut taken = Vec::new();
-        for v6 in [false, true] {
-            let of_version: Vec<&String> = subnets
-                .iter()
-                .filter(|id| self.pools.get(*id).is_some_and(|pool| pool.is_v6() == v6))
-                .collect();
-            let found = of_version.iter().find_map(|id| {
-                let address = self.pools.get_mut(*id)?.take_any()?;
-                Some(((*id).clone(), address))
-            });
-            match found {
-                Some(ip) => taken.push(ip),
-                None if of_version.is_empty() => {}
-                None => {
-                    self.give_back(&taken);
-                    return Err(exhausted(network));
-                }
-            }
-        }
-        Ok(taken)
-    }
-
-    /// The addresses asked for. Those of `held` stay where they are named. Takes all or none.
-    fn take_addresses(
-        &mut self,
-        network: &str,
-        requests: &[Value],
-        held: &[FixedIp],
-    ) -> Result<Vec<FixedIp>> {
-        let mut all: Vec<FixedIp> = Vec::new();
-        for request in requests {
-            match self.take_address(network, request, held) {
-                Ok(ip) => all.push(ip),
-                Err(fault) => {
-                    let new: Vec<FixedIp> = all.into_iter().filter(|ip| !held.contains(ip)).collect();
-                    self.give_back(&new);
-                    return Err(fault);
-                }
-            }
-        }
-        Ok(all)
-    }
-
-    fn take_address(&mut self, network: &str, request: &Value, held: &[FixedIp]) -> Result<FixedIp> {
-        let field = |name: &str| request.get(name).and_then(Value::as_str);
-        let address = match field("ip_address") {
-            Some(text) => {
-                let parsed: std::result::Result<IpAddr, _> = text.parse();
-                Some(parsed.map_err(|_| {
-                    Fault::invalid("InvalidInput", format!("'{text}' is not a valid IP address"))
-                })?)
-            }
-            None => None,
-        };
-        let subnet = match (field("subnet_id"), address) {
-            (Some(id), _) => id.to_owned(),
-            (None, Some(address)) => self.subnet_with(network, address).ok_or_else(not_of_network)?,
-            (None, None) => {
-                return Err(Fault::bad_request("fixed_ips: needs a subnet_id or an ip_address"));
-            }
-        };
-        if text(self.get(Kind::Subnet, &subnet)?, "network_id") != network {
-            return Err(not_of_network());
-        }
-        let Some(pool) = self.pools.get_mut(&subnet) else {
-            return Err(Fault::not_found(Kind::Subnet, &subnet));
-        };
-        match address {
-            None => Ok((subnet, pool.take_any().ok_or_else(|| exhausted(network))?)),
-            Some(address) if !pool.contains(address) => {
-                let message = format!("IP address {address} is not a valid IP for the specified subnet.");
-                Err(Fault::invalid("InvalidIpForSubnet", message))
-            }
-            Some(address) => {
-                let ip = (subnet, address);
-                if held.contains(&ip) || pool.take(address) {
-                    return Ok(ip);
-                }
-                let message = format!("IP address {address} already allocated in subnet {}", ip.0);
-                Err(Fault::conflict("IpAddressAlreadyAllocated", message))
-            }
-        }
-    }
-
-    fn subnet_with(&self, network: &str, address: IpAddr) -> Option<String> {
-        let holds = |id: &String| self.pools.get(id).is_some_and(|pool| pool.contains(address));
-        self.subnets_of(network).into_iter().find(holds)
-    }
-
-    fn give_back(&mut self, addresses: &[FixedIp]) {
-        for (subnet, address) in addresses {
-            if let Some(pool) = self.pools.get_mut(subnet) {
-                pool.give_back(*address);
-            }
+            given if self.index.mac_is_used(network, given) => Err(mac_in_use(network, given)),
+            given => Ok(given.to_owned()),
         }
     }
 }
 
-/// The addresses that a stored port has.
-fn held(port: &Object) -> Vec<FixedIp> {
-    let ip = |ip: &Value| {
-        let field = |name: &str| ip.get(name).and_then(Value::as_str);
-        Some((field("subnet_id")?.to_owned(), field("ip_address")?.parse().ok()?))
-    };
-    let all = port.get("fixed_ips").and_then(Value::as_array);
-    all.into_iter().flatten().filter_map(ip).collect()
+fn list(object: &Object, name: &str) -> Vec<Value> {
+    object.get(name).and_then(Value::as_array).cloned().unwrap_or_default()
 }
 
-fn shown(addresses: &[FixedIp]) -> Value {
-    addresses.iter().map(|(subnet, address)| json!({"subnet_id": subnet, "ip_address": address})).collect()
+/// Completes the address pairs of a port.
+fn pairs(port: &mut Object, mac: &str) -> Result<()> {
+    let mut all = list(port, "allowed_address_pairs");
+    let mut seen: Vec<(Value, Value)> = Vec::new();
+    for pair in &all {
+        let Some(ip) = pair.get("ip_address") else {
+            let message = "AllowedAddressPair must contain ip_address";
+            return Err(Fault::invalid("AllowedAddressPairsMissingIP", message));
+        };
+        let key = (pair.get("mac_address").cloned().unwrap_or_default(), ip.clone());
+        if seen.contains(&key) {
+            let message = format!(
+                "Request contains duplicate address pair: mac_address {} ip_address {}.",
+                crate::python::str(&key.0),
+                crate::python::str(ip)
+            );
+            return Err(Fault::invalid("DuplicateAddressPairInRequest", message));
+        }
+        seen.push(key);
+    }
+    for pair in all.iter_mut().filter_map(Value::as_object_mut) {
+        pair.entry("mac_address").or_insert_with(|| json!(mac));
+    }
+    port.insert("allowed_address_pairs".to_owned(), Value::Array(all));
+    Ok(())
 }
 
-fn exhausted(network: &str) -> Fault {
-    let message = format!("No more IP addresses available on network {network}.");
-    Fault::conflict("IpAddressGenerationFailure", message)
+fn mac_in_use(network: &str, mac: &str) -> Fault {
+    let message =
+        format!("Unable to complete operation for network {network}. The mac address {mac} is in use.");
+    Fault::conflict("MacAddressInUse", message)
 }
 
-fn not_of_network() -> Fault {
-    let message = "IP address is not a valid IP for any of the subnets on the specified network.";
-    Fault::invalid("InvalidIpForNetwork", message)
+fn pairs_need_security() -> Fault {
+    let message = "Port Security must be enabled in order to have allowed address pairs on a port.";
+    Fault::conflict("AddressPairAndPortSecurityRequired", message)
+}
+
+fn groups_need_security() -> Fault {
+    let message =
+        "Port security must be enabled and port must have an IP address in order to use security groups.";
+    Fault::invalid("PortSecurityAndIPRequiredForSecurityGroups", message)
+}
+
+fn has_groups() -> Fault {
+    let message = "Port has security group associated. Cannot disable port security or IP address until security group is removed.";
+    Fault::conflict("PortSecurityPortHasSecurityGroup", message)
 }

@@ -1,8 +1,10 @@
-"""HTTP server of a pod: answers every GET with who it is and what it was asked.  usage: web.py NAME PORT"""
+"""HTTP server of a pod: answers every GET with who it is and what it was asked.
+usage: web.py NAME PORT [FILE]   FILE: certificate and key, PEM; it answers over TLS then"""
 import http.server
 import json
 import socket
 import socketserver
+import ssl
 import sys
 
 
@@ -28,4 +30,9 @@ class Server(socketserver.ThreadingTCPServer):      # an HTTPServer looks its ow
     request_queue_size = 128
 
 
-Server(('::', int(sys.argv[2])), Answer).serve_forever()
+server = Server(('::', int(sys.argv[2])), Answer)
+if len(sys.argv) > 3:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(sys.argv[3])
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+server.serve_forever()

@@ -117,6 +117,26 @@ fn written(action: Action) -> Written {
     }
 }
 
+/// As part of a load balancer's creation, with its rules; its precedence, the listener as [`crate::cloud::within`] names it.
+pub(super) fn nested(create: &Create<'_>) -> Result<(String, String, L7PolicyCreate)> {
+    let fields: Fields = typed(create.entry, create.fields.clone())?;
+    let rules = fields.rules.unwrap_or_default().into_iter().map(rules::creation).collect();
+    let (name, pool, url, prefix, code) = written(fields.action.unwrap_or(Action::Reject(true)));
+    let body = L7PolicyCreate {
+        name: Some(create.name.clone()),
+        description: create.entry.description.clone(),
+        tags: Some(tags(&create.mark, create.entry)),
+        action: name.into(),
+        redirect_pool_id: pool,
+        redirect_url: url,
+        redirect_prefix: prefix,
+        redirect_http_code: code,
+        rules: Some(rules),
+        ..L7PolicyCreate::default()
+    };
+    Ok((fields.precedence.unwrap_or_default(), fields.listener.unwrap_or_default(), body))
+}
+
 /// How many rules an entry has: they are written one by one.
 fn rules_of(entry: &Entry) -> usize {
     match entry.fields.get("rules") {

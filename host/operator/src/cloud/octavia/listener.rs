@@ -133,6 +133,12 @@ fn observed(found: Listener) -> Observed {
     common.observed(Kind::Listener, untyped(&fields))
 }
 
+/// As part of a load balancer's creation, with its default pool named as [`crate::cloud::within`] does.
+pub(super) fn nested(create: &Create<'_>) -> Result<ListenerCreate> {
+    let fields: Fields = typed(create.entry, create.fields.clone())?;
+    Ok(ListenerCreate { loadbalancer_id: None, ..creation(create, fields) })
+}
+
 fn creation(create: &Create<'_>, fields: Fields) -> ListenerCreate {
     let (timeouts, tls) = (fields.timeouts.unwrap_or_default(), fields.tls.unwrap_or_default());
     ListenerCreate {
@@ -163,6 +169,9 @@ fn creation(create: &Create<'_>, fields: Fields) -> ListenerCreate {
 fn change(update: &Update<'_>) -> Result<ListenerUpdate> {
     let fields: Fields = typed(update.entry, set(update))?;
     let none = |name: &str| cleared(update, name);
+    // Where timeouts change, those that are not set get the cloud's defaults again.
+    let change_timeouts = fields.timeouts.is_some() || none("timeouts");
+    let timeout = |wanted: Option<u64>| change_timeouts.then_some(wanted);
     let timeouts = fields.timeouts.unwrap_or_default();
     let mut body = ListenerUpdate {
         name: update.name.clone(),
@@ -170,10 +179,10 @@ fn change(update: &Update<'_>) -> Result<ListenerUpdate> {
         tags: (update.tags || update.remark).then(|| tags(&update.mark, update.entry)),
         default_pool_id: fields.default_pool.map(Some).or(none("default_pool").then_some(None)),
         connection_limit: fields.connection_limit.map(Some).or(none("connection_limit").then_some(None)),
-        timeout_client_data: timeouts.client_data_ms.map(Some),
-        timeout_member_connect: timeouts.member_connect_ms.map(Some),
-        timeout_member_data: timeouts.member_data_ms.map(Some),
-        timeout_tcp_inspect: timeouts.tcp_inspect_ms.map(Some),
+        timeout_client_data: timeout(timeouts.client_data_ms),
+        timeout_member_connect: timeout(timeouts.member_connect_ms),
+        timeout_member_data: timeout(timeouts.member_data_ms),
+        timeout_tcp_inspect: timeout(timeouts.tcp_inspect_ms),
         allowed_cidrs: fields.allowed_cidrs.map(filled).or(none("allowed_cidrs").then_some(None)),
         insert_headers: fields.insert_headers.map(headers).or(none("insert_headers").then(BTreeMap::new)),
         ..ListenerUpdate::default()

@@ -15,7 +15,7 @@ use isthmus_openstack::octavia::{
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::{Common, Scope, asked, gone, set, tags};
+use super::{Common, Scope, asked, gone, set, tags, tree};
 use crate::cloud::{CloudError, Create, Driver, Result, Update, typed, untyped};
 
 /// How long a load balancer may take to go before it is said that it does.
@@ -193,6 +193,21 @@ impl Driver for LoadBalancers {
             let body = self.creation(&create, fields).await?;
             let made = self.0.octavia.create::<LoadBalancer>(&body).await?;
             // It is PENDING_CREATE: what comes below it waits.
+            self.0.lanes.busy(&made.id).await;
+            Ok(observed(made))
+        }
+        .boxed()
+    }
+
+    fn create_tree<'a>(
+        &'a self,
+        root: Create<'a>,
+        below: Vec<Create<'a>>,
+    ) -> BoxFuture<'a, Result<Observed>> {
+        async move {
+            let fields: Fields = typed(root.entry, root.fields.clone())?;
+            let body = tree::body(self.creation(&root, fields).await?, &below)?;
+            let made = self.0.octavia.create::<LoadBalancer>(&body).await?;
             self.0.lanes.busy(&made.id).await;
             Ok(observed(made))
         }

@@ -6,12 +6,14 @@
 mod l7_policy;
 mod lane;
 mod listener;
+mod listener_certificate;
 mod load_balancer;
 mod monitor;
 mod order;
 mod pool;
 mod providers;
 mod rules;
+mod tree;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,30 +30,35 @@ use isthmus_openstack::Octavia;
 use isthmus_openstack::octavia::{Creatable, Listener, Resource, StatusTree, pending};
 
 use self::lane::{Lanes, Look, Status};
+use super::certificate::Marks;
 use super::{CloudError, Driver, Result, Update};
 use crate::queue::Parking;
 
 /// The kinds that are Octavia's.
 pub(super) const KINDS: [Kind; 4] = [Kind::LoadBalancer, Kind::Listener, Kind::Pool, Kind::L7Policy];
 
-/// The drivers of all of them.
+/// The drivers of all of them. `certificates`: whose the secrets are, where there is a key manager.
 pub(super) fn drivers(
     octavia: Octavia,
     project: Option<String>,
     parking: &Parking,
-) -> [(Kind, Box<dyn Driver>); 4] {
+    certificates: Option<Marks>,
+) -> Vec<(Kind, Box<dyn Driver>)> {
     let lanes = Lanes::new(Box::new(octavia.clone()), parking.clone());
     let (owners, project) = (parking_lot::Mutex::default(), project);
     let scope = Arc::new(Scope { octavia, project, lanes, owners, parking: parking.clone() });
-    [
-        (
-            Kind::LoadBalancer,
-            Box::new(load_balancer::LoadBalancers(scope.clone(), parking_lot::Mutex::default())),
-        ),
+    let balancers = load_balancer::LoadBalancers(scope.clone(), parking_lot::Mutex::default());
+    let mut all: Vec<(Kind, Box<dyn Driver>)> = vec![
+        (Kind::LoadBalancer, Box::new(balancers)),
         (Kind::Listener, Box::new(listener::Listeners(scope.clone()))),
         (Kind::Pool, Box::new(pool::Pools::new(scope.clone()))),
-        (Kind::L7Policy, Box::new(l7_policy::L7Policies::new(scope))),
-    ]
+        (Kind::L7Policy, Box::new(l7_policy::L7Policies::new(scope.clone()))),
+    ];
+    if let Some(marks) = certificates {
+        let certificates = listener_certificate::ListenerCertificates::new(scope, marks);
+        all.push((Kind::ListenerCertificate, Box::new(certificates)));
+    }
+    all
 }
 
 /// The providers and what they can do, by name.

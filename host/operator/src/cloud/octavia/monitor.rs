@@ -84,8 +84,12 @@ pub(super) async fn apply(
 }
 
 fn creation(pool: &str, wanted: Monitor, mark: &Mark) -> HealthMonitorCreate {
+    HealthMonitorCreate { pool_id: Some(pool.into()), ..nested(wanted, mark) }
+}
+
+/// As part of its pool's creation.
+pub(super) fn nested(wanted: Monitor, mark: &Mark) -> HealthMonitorCreate {
     HealthMonitorCreate {
-        pool_id: Some(pool.into()),
         tags: Some(mark.tags().into()),
         http_version: version(&wanted),
         kind: wanted.kind,

@@ -160,6 +160,24 @@ fn observed(found: Pool, details: &Details) -> Observed {
     common.observed(Kind::Pool, untyped(&fields))
 }
 
+/// As part of a load balancer's creation, with members and monitor.
+pub(super) fn nested(create: &Create<'_>) -> Result<PoolCreate> {
+    let mut fields: Fields = typed(create.entry, create.fields.clone())?;
+    let (members, monitor) = (fields.members.take().map(batch), fields.monitor.take());
+    let mut body = PoolCreate {
+        loadbalancer_id: None,
+        members: members.filter(|members| !members.is_empty()),
+        healthmonitor: monitor.map(|wanted| monitor::nested(wanted, &create.mark)),
+        ..creation(create, fields)
+    };
+    if body.tls_enabled == Some(true) {
+        // Octavia 19 answers 500 where one of the three is missing here.
+        body.tls_versions = Some(body.tls_versions.flatten());
+        (body.tls_ciphers, body.alpn_protocols) = (Some(None), Some(None));
+    }
+    Ok(body)
+}
+
 fn creation(create: &Create<'_>, fields: Fields) -> PoolCreate {
     let tls = fields.tls;
     PoolCreate {

@@ -38,6 +38,17 @@ pub(super) fn observed(found: &L7Rule) -> Rule {
     }
 }
 
+pub(super) fn creation(rule: Rule) -> L7RuleCreate {
+    L7RuleCreate {
+        kind: upper(&rule.field),
+        compare_type: upper(&rule.compare),
+        key: rule.key,
+        value: rule.value,
+        invert: rule.invert.then_some(true),
+        ..L7RuleCreate::default()
+    }
+}
+
 /// What to do about the rules of a policy.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Steps {
@@ -87,14 +98,7 @@ pub(super) async fn apply(scope: &Scope, owner: &str, policy: &str, wanted: Vec<
         scope.lanes.change(owner, put).await?;
     }
     for rule in steps.added {
-        let body = L7RuleCreate {
-            kind: upper(&rule.field),
-            compare_type: upper(&rule.compare),
-            key: rule.key,
-            value: rule.value,
-            invert: rule.invert.then_some(true),
-            ..L7RuleCreate::default()
-        };
+        let body = creation(rule);
         let make = || async { Ok(scope.octavia.create_in::<L7Rule>(policy, &body).await.map(drop)?) };
         scope.lanes.change(owner, make).await?;
     }

@@ -1,13 +1,15 @@
-//! `cargo xtask demo`: the main job on the lab, narrated, with what to type to see it oneself.
+//! `cargo xtask demo`: the main job, narrated, with what to type to see it oneself; in one process (`isthmus dev`), or on the lab.
 
-use std::fs::{self, File};
-use std::process::{Command, ExitCode, Stdio};
+mod stage;
+
+use std::fs;
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
-use crate::children::Started;
+use self::stage::Stage;
 use crate::step::{Step, say};
 use crate::workspace::Workspace;
 use crate::{lab, plugins};
@@ -16,27 +18,57 @@ use crate::{lab, plugins};
 const OPERATOR: &str = "isthmus-system";
 const PODS: &str = "isthmus-demo";
 const COUNT: usize = 20;
+/// The modules that are shown.
+const MODULES: &str = "pod-port route-l7policy";
+/// Name of the load balancer's port.
+const VIP: &str = "policymodule/route-l7policy/vip";
 /// Whether our kinds are there.
 const HAS_CRDS: &str = "kubectl get crd cloudmappings.isthmus.dev policymodules.isthmus.dev >/dev/null 2>&1";
 /// Takes our finalizer off an object of ours, which has no other.
 const NO_FINALIZER: &str = r#"--type merge -p '{"metadata":{"finalizers":[]}}'"#;
-/// Where the operator serves its metrics, inside the lab.
-const HTTP: &str = "127.0.0.1:9441";
 
-/// Runs the demo from nothing, and leaves the lab running.
-pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
-    if let Some(reason) = lab::unfit() {
-        bail!("the demo runs on the lab, and this machine can't run that: {reason}");
-    }
+/// Runs the demo from nothing. On the lab, that is left running.
+pub(crate) fn run(workspace: &Workspace, on_lab: bool) -> Result<ExitCode> {
     build(workspace)?;
     plugins::build(workspace)?;
+    match on_lab {
+        true => run_on_lab(workspace),
+        false => {
+            let clients = clients(workspace)?;
+            let mut stage = Stage::dev(workspace, &clients)?;
+            let shown = Demo { workspace, stage: &stage }.show();
+            let stopped = stage.stop();
+            shown.and(stopped)?;
+            say(
+                "demo",
+                "done. `isthmus dev` gives you the same to play with; `cargo xtask demo --lab` shows it on real services",
+            );
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn run_on_lab(workspace: &Workspace) -> Result<ExitCode> {
+    if let Some(reason) = lab::unfit() {
+        bail!("this machine can't run the lab: {reason}");
+    }
     let _lab = lab::reserve("running the demo on it")?;
-    lab::up(workspace, false)?;
-    let demo = Demo { workspace };
+    lab::up(workspace, true)?;
+    let mut stage = Stage::lab(workspace);
+    let demo = Demo { workspace, stage: &stage };
     demo.clean().context("cleaning up what an earlier run left")?;
-    let shown = demo.with_operator();
-    let cleaned = demo.clean();
-    shown.and(cleaned)?;
+    say("demo", "installing the custom resources");
+    demo.type_and_see(&format!(
+        "{} crds | kubectl apply --server-side --force-conflicts -f -",
+        demo.isthmus()
+    ))?;
+    demo.ask(&format!("kubectl create namespace {OPERATOR} --dry-run=client -o yaml | kubectl apply -f -"))?;
+    say("demo", "starting the operator");
+    stage.start_operator(workspace)?;
+    let shown = Demo { workspace, stage: &stage }.show();
+    let stopped = stage.stop();
+    let cleaned = Demo { workspace, stage: &stage }.clean();
+    shown.and(stopped).and(cleaned)?;
     say(
         "demo",
         "done. The lab is still up: `cargo xtask lab shell` to look around, `cargo xtask lab down` to stop it",
@@ -52,14 +84,27 @@ fn build(workspace: &Workspace) -> Result<()> {
         .map(drop)
 }
 
+/// Folders of kubectl and the openstack client, for PATH.
+pub(crate) fn clients(workspace: &Workspace) -> Result<String> {
+    let mut script = Command::new("bash");
+    script.arg("tests/lab/clients.sh").current_dir(&workspace.root);
+    let step = Step {
+        limit: Duration::from_secs(900),
+        ..Step::new("clients", "finding kubectl and the openstack client")
+    };
+    let folders = step.run(workspace, script)?.ok("tests/lab/clients.sh")?.stdout;
+    Ok(folders.lines().collect::<Vec<_>>().join(":"))
+}
+
 struct Demo<'a> {
     workspace: &'a Workspace,
+    stage: &'a Stage,
 }
 
 impl Demo<'_> {
-    /// A command inside the lab; its output, or its complaint as the error.
+    /// A command on the stage; its output, or its complaint as the error.
     fn ask(&self, command: &str) -> Result<String> {
-        let mut shell = lab::inside("bash");
+        let mut shell = self.stage.inside("bash");
         shell.args(["-o", "pipefail", "-c", command]).current_dir(&self.workspace.root);
         let step = Step { limit: Duration::from_secs(60), ..Step::new("demo", "") };
         Ok(step.run(self.workspace, shell)?.ok(command)?.stdout)
@@ -97,50 +142,10 @@ impl Demo<'_> {
         self.workspace.target.join("debug/isthmus").display().to_string()
     }
 
-    /// The demo itself. The operator ends with it, however that ends.
-    fn with_operator(&self) -> Result<()> {
-        let mut operator = self.start_operator()?;
-        let shown = self.show();
-        let stopped = self.stop_operator(&mut operator);
-        shown.and(stopped)
-    }
-
-    fn start_operator(&self) -> Result<Started> {
-        let isthmus = self.isthmus();
-        say("demo", "installing the custom resources");
-        self.type_and_see(&format!("{isthmus} crds | kubectl apply --server-side --force-conflicts -f -"))?;
-        self.ask(&format!(
-            "kubectl create namespace {OPERATOR} --dry-run=client -o yaml | kubectl apply -f -"
-        ))?;
-        say("demo", "starting the operator");
-        let log = self.workspace.target.join("demo-operator.log");
-        let file = File::create(&log).with_context(|| format!("making {}", log.display()))?;
-        let mut command: Command = lab::inside(&isthmus);
-        command.args(["operator", "--http", HTTP, "--operator-namespace", OPERATOR, "--lease-seconds", "20"]);
-        let operator = Started::spawn(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file))?;
-        println!("    its log: {}", log.display());
-        self.until(
-            "the operator leads",
-            &format!("curl -s http://{HTTP}/metrics | grep isthmus_leading"),
-            |a| a.ends_with(" 1"),
-        )?;
-        Ok(operator)
-    }
-
-    fn stop_operator(&self, operator: &mut Started) -> Result<()> {
-        say("demo", "stopping the operator (SIGTERM): what is in flight ends, the lease is given back");
-        operator.terminate()?;
-        let begun = Instant::now();
-        while operator.ended()?.is_none() {
-            ensure!(begun.elapsed() < Duration::from_secs(20), "the operator did not stop within 20 s");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Ok(())
-    }
-
     fn show(&self) -> Result<()> {
         self.load()?;
         self.map()?;
+        self.route()?;
         self.swap()?;
         self.delete()
     }
@@ -155,10 +160,54 @@ impl Demo<'_> {
         fs::write(&manifest, &text).with_context(|| format!("writing {}", manifest.display()))?;
         text.lines().for_each(|line| println!("    | {line}"));
         self.type_and_see(&format!("kubectl apply -f {}", manifest.display()))?;
-        let module = self.workspace.modules().join("pod-port.wasm");
-        self.type_and_see(&format!("{} module load {}", self.isthmus(), module.display()))?;
+        self.load_module("pod-port", "pod-port")?;
         self.until("pod-port is loaded", &loaded("0.1.0"), |a| a == "True 0.1.0")?;
         self.type_and_see("kubectl get policymodules").map(drop)
+    }
+
+    /// Loads a module that was built, under a name.
+    fn load_module(&self, file: &str, name: &str) -> Result<()> {
+        let module = self.workspace.modules().join(format!("{file}.wasm"));
+        self.type_and_see(&format!("{} module load {} --name {name}", self.isthmus(), module.display()))
+            .map(drop)
+    }
+
+    fn apply(&self, name: &str, manifest: &str) -> Result<()> {
+        let file = self.workspace.target.join(format!("demo-{name}.yaml"));
+        fs::write(&file, manifest).with_context(|| format!("writing {}", file.display()))?;
+        manifest.lines().for_each(|line| println!("    | {line}"));
+        self.type_and_see(&format!("kubectl apply -f {}", file.display())).map(drop)
+    }
+
+    /// A Route: a load balancer that all Routes share, a pool and an L7 policy.
+    fn route(&self) -> Result<()> {
+        say(
+            "demo",
+            "a second module, for OpenShift's Routes: pools and L7 policies on one load balancer that all share",
+        );
+        let definition = self.workspace.root.join("plugins/route-l7policy/deploy/crd.yaml");
+        self.ask(&format!("kubectl apply -f {}", definition.display()))?;
+        let config = format!("{{network: pods, subnets: [pods-v4], provider: {}}}", self.stage.provider());
+        self.apply("routes", &format!(
+            "apiVersion: isthmus.dev/v1alpha1\nkind: PolicyModule\nmetadata: {{name: route-l7policy}}\nspec:\n  source: {{configMaps: [{{name: route-l7policy}}]}}\n  config: {config}\n"
+        ))?;
+        self.load_module("route-l7policy", "route-l7policy")?;
+        self.apply("route", &format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: web, namespace: {PODS}}}\nspec: {{selector: {{app: web}}, ports: [{{port: 80, targetPort: 8080}}]}}\n---\napiVersion: route.openshift.io/v1\nkind: Route\nmetadata: {{name: web, namespace: {PODS}}}\nspec: {{host: shop.example.com, path: /cart, to: {{kind: Service, name: web, weight: 100}}}}\n"
+        ))?;
+        let admitted = format!(
+            "kubectl get route web -n {PODS} -o jsonpath='{{.status.ingress[0].conditions[?(@.type==\"Admitted\")].status}}'"
+        );
+        let seconds = self.until("the Route is admitted", &admitted, |a| a == "True")?;
+        say("demo", &format!("admitted {seconds:.1} s later; what it became, and the load balancer:"));
+        self.type_and_see(&format!("{} tree route/web -n {PODS}", self.isthmus()))?;
+        self.type_and_see(
+            "openstack loadbalancer list -c name -c vip_address -c provisioning_status -f value",
+        )?;
+        say("demo", "the Route is deleted");
+        self.ask(&format!("kubectl delete route,service web -n {PODS}"))?;
+        let left = "openstack loadbalancer l7policy list -f value -c id | wc -l";
+        self.until("no L7 policy is left", left, |a| a == "0").map(drop)
     }
 
     fn map(&self) -> Result<()> {
@@ -194,9 +243,8 @@ impl Demo<'_> {
 
     fn swap(&self) -> Result<()> {
         say("demo", "another build of the module, which adds a tag, into the same ConfigMap");
-        let next = self.workspace.modules().join("pod-port-next.wasm");
         let before = self.pids_and_writes()?;
-        self.type_and_see(&format!("{} module load {} --name pod-port", self.isthmus(), next.display()))?;
+        self.load_module("pod-port-next", "pod-port")?;
         self.until("the next version is loaded", &loaded("0.2.0"), |a| a == "True 0.2.0")?;
         let tagged = "openstack port list --tags release=next -f value -c ID | wc -l";
         let seconds = self.until("all ports have the tag", tagged, |a| a == COUNT.to_string())?;
@@ -215,7 +263,7 @@ impl Demo<'_> {
     /// Writes to Neutron so far.
     fn pids_and_writes(&self) -> Result<usize> {
         let sum = "awk '/requests_total.*service=\"network\",method=\"(POST|PUT|DELETE)\"/ {n += $2} END {print n + 0}'";
-        let text = self.ask(&format!("curl -s http://{HTTP}/metrics | {sum}"))?;
+        let text = self.ask(&format!("curl -s {} | {sum}", self.stage.metrics()))?;
         text.trim().parse().with_context(|| format!("counting writes in {text:?}"))
     }
 
@@ -227,11 +275,16 @@ impl Demo<'_> {
         let left = format!("kubectl get cloudmappings -n {PODS} -o name | wc -l");
         let seconds = self.until("no CloudMapping is left", &left, |a| a == "0")?;
         let begun = Instant::now();
-        while !self.ports()?.is_empty() {
+        while self.ports()?.len() > usize::from(self.has_balancer()?) {
             ensure!(begun.elapsed() < Duration::from_secs(30), "ports are left 30 s later");
         }
         say("demo", &format!("no CloudMapping and no port is left {seconds:.1} s later"));
         Ok(())
+    }
+
+    /// The load balancer is of its PolicyModule, and stays until that goes.
+    fn has_balancer(&self) -> Result<bool> {
+        Ok(!self.ask("openstack loadbalancer list -f value -c id")?.trim().is_empty())
     }
 
     /// The ids of the ports that were made for the demo's Pods: they carry our mark, and their names begin so.
@@ -247,7 +300,7 @@ impl Demo<'_> {
         let answer = self.ask("openstack port list --device-owner isthmus:pod --long -f json")?;
         let ports: Vec<Port> = serde_json::from_str(&answer).context("reading the list of ports")?;
         let ours = |port: &Port| {
-            port.name.starts_with(&format!("pod/{PODS}/"))
+            (port.name.starts_with(&format!("pod/{PODS}/")) || port.name == VIP)
                 && port.tags.iter().any(|tag| tag.starts_with("isthmus:cluster="))
         };
         Ok(ports.into_iter().filter(ours).map(|port| port.id).collect())
@@ -256,6 +309,7 @@ impl Demo<'_> {
     /// As before the demo, however far an earlier run came. No operator runs meanwhile: what one would do for the Pods is done
     /// here, first in the cloud and then in Kubernetes, so that whatever ends this in between can be done again.
     fn clean(&self) -> Result<()> {
+        self.ask("openstack loadbalancer list -f value -c id | xargs -r -n 1 openstack loadbalancer delete --cascade --wait")?;
         for id in self.ports()? {
             self.ask(&format!("openstack port delete {id}"))?;
         }
@@ -264,12 +318,13 @@ impl Demo<'_> {
         self.ask(&format!("kubectl delete namespace {PODS} --ignore-not-found --wait=false"))?;
         self.until(&format!("namespace {PODS} is gone"), &let_go(), |a| a == ".")?;
         self.ask(&format!(
-            "if {HAS_CRDS}; then kubectl get policymodules.isthmus.dev pod-port -o name --ignore-not-found | xargs -r -n 1 kubectl patch {NO_FINALIZER}
-             kubectl delete policymodules.isthmus.dev pod-port --ignore-not-found --wait=false; fi"
+            "if {HAS_CRDS}; then kubectl get policymodules.isthmus.dev {MODULES} -o name --ignore-not-found | xargs -r -n 1 kubectl patch {NO_FINALIZER}
+             kubectl delete policymodules.isthmus.dev {MODULES} --ignore-not-found --wait=false
+             kubectl get cloudmappings.isthmus.dev -n {OPERATOR} -o name | xargs -r -n 1 kubectl patch -n {OPERATOR} {NO_FINALIZER}; fi"
         ))?;
         for label in ["isthmus.dev/policy-module", "isthmus.dev/kept-module"] {
             self.ask(&format!(
-                "kubectl delete configmap -n {OPERATOR} --ignore-not-found -l {label}=pod-port"
+                "kubectl delete configmap -n {OPERATOR} --ignore-not-found -l '{label} in (pod-port,route-l7policy)'"
             ))?;
         }
         Ok(())

@@ -1,0 +1,127 @@
+//! The cluster of `isthmus dev`: our definitions, the modules, and the example.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use isthmus_kubernetes::Client;
+use isthmus_kubernetes::crd::{CloudMapping, PolicyModule, crds};
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams};
+use kube::core::GroupVersionKind;
+use kube::discovery::{Scope, pinned_kind};
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+
+use crate::module;
+
+const FIELD_MANAGER: &str = "isthmus-dev";
+/// The modules that come with Isthmus.
+const MODULES: [&str; 2] = ["pod-port", "route-l7policy"];
+/// Longest time for all to be ready: it takes a second or two.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Definitions, the operator's namespace, and the modules with their configs.
+pub(super) async fn prepare(client: &Client, namespace: &str, modules: &Path) -> anyhow::Result<()> {
+    for definition in crds() {
+        apply(client, serde_json::to_value(definition)?).await?;
+    }
+    apply_all(client, include_str!("../../../../plugins/route-l7policy/deploy/crd.yaml")).await?;
+    apply(client, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})).await?;
+    apply_all(client, include_str!("modules.yaml")).await?;
+    for name in MODULES {
+        module::put(client, namespace, None, &modules.join(format!("{name}.wasm"))).await?;
+    }
+    Ok(())
+}
+
+/// The example.
+pub(super) async fn populate(client: &Client) -> anyhow::Result<()> {
+    apply_all(client, include_str!("example.yaml")).await
+}
+
+/// Waits until every module serves and every CloudMapping is ready.
+pub(super) async fn ready(client: &Client, mappings: usize) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    loop {
+        let why = match (not_loaded(client).await?, not_ready(client, mappings).await?) {
+            (None, None) => return Ok(()),
+            (Some(why), _) | (None, Some(why)) => why,
+        };
+        ensure!(begun.elapsed() < LIMIT, "not ready within {} s: {why}", LIMIT.as_secs());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn not_loaded(client: &Client) -> anyhow::Result<Option<String>> {
+    let api: Api<PolicyModule> = Api::all(client.kube());
+    let all = client.read("list PolicyModules", api.list(&ListParams::default())).await?.items;
+    let loaded = |module: &PolicyModule| {
+        let conditions = module.status.iter().flat_map(|status| &status.conditions);
+        conditions.filter(|c| c.type_ == "Loaded").any(|c| c.status == "True")
+    };
+    Ok(all.iter().find(|m| !loaded(m)).map(|m| format!("PolicyModule {} is not loaded", m.name_any())))
+}
+
+async fn not_ready(client: &Client, expected: usize) -> anyhow::Result<Option<String>> {
+    let api: Api<CloudMapping> = Api::all(client.kube());
+    let all = client.read("list CloudMappings", api.list(&ListParams::default())).await?.items;
+    let ready = |mapping: &CloudMapping| {
+        let conditions = mapping.status.iter().flat_map(|status| &status.conditions);
+        conditions.filter(|c| c.type_ == "Ready").any(|c| c.status == "True")
+    };
+    let done = all.iter().filter(|m| ready(m)).count();
+    Ok((done < expected || done < all.len()).then(|| format!("{done} of {expected} CloudMappings are ready")))
+}
+
+async fn apply_all(client: &Client, documents: &str) -> anyhow::Result<()> {
+    let objects: Vec<Value> = serde_saphyr::from_multiple(documents).context("an embedded manifest")?;
+    for object in objects {
+        apply(client, object).await?;
+    }
+    Ok(())
+}
+
+/// Server-side apply of an object of any kind.
+async fn apply(client: &Client, object: Value) -> anyhow::Result<()> {
+    let object: DynamicObject = serde_json::from_value(object).context("an object")?;
+    let kind = object.types.clone().context("an object without a kind")?;
+    let kind = GroupVersionKind::try_from(&kind).context("the kind of an object")?;
+    let what = format!("apply {} {}", kind.kind, object.name_any());
+    let connection = client.kube();
+    let (resource, capabilities) = client.read(&what, pinned_kind(&connection, &kind)).await?;
+    let api: Api<DynamicObject> = match (capabilities.scope, object.namespace()) {
+        (Scope::Namespaced, Some(namespace)) => Api::namespaced_with(client.kube(), &namespace, &resource),
+        (Scope::Namespaced, None) => bail!("{what}: it has no namespace"),
+        (Scope::Cluster, _) => Api::all_with(client.kube(), &resource),
+    };
+    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    let name = object.name_any();
+    client.write("apply", "example", &what, api.patch(&name, &parameters, &Patch::Apply(&object))).await?;
+    Ok(())
+}
+
+/// Where the modules are: beside the executable, or where a package puts them.
+pub(super) fn modules(given: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let has_all = |folder: &Path| MODULES.iter().all(|name| folder.join(format!("{name}.wasm")).is_file());
+    if let Some(given) = given {
+        ensure!(has_all(given), "--modules {}: expected {}", given.display(), files());
+        return Ok(given.to_owned());
+    }
+    let own = std::env::current_exe().context("where this executable is")?;
+    let folder = own.parent().unwrap_or(Path::new("/"));
+    // target/debug/isthmus and target/modules; then an installed one.
+    let places = [folder.join("../modules"), folder.join("modules"), "/usr/share/isthmus/modules".into()];
+    let found = places.iter().find(|place| has_all(place)).cloned();
+    found.with_context(|| {
+        let places: Vec<String> = places.iter().map(|p| p.display().to_string()).collect();
+        format!(
+            "the modules are in none of {}: `cargo xtask plugins` builds them, --modules names their folder ({})",
+            places.join(", "),
+            files()
+        )
+    })
+}
+
+fn files() -> String {
+    MODULES.map(|name| format!("{name}.wasm")).join(" and ")
+}

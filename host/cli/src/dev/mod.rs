@@ -1,0 +1,195 @@
+//! `isthmus dev`: a Kubernetes API, an OpenStack and the operator in one process, over real HTTP. Nothing is needed for it, and
+//! nothing of it is kept.
+
+mod cloud;
+mod cluster;
+
+use std::fs::DirBuilder;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use isthmus_kubernetes::Client;
+use isthmus_operator::Options;
+use isthmus_operator::resync::ResyncOptions;
+use isthmus_world::World;
+use isthmus_world::kubernetes::{self, ApiServer};
+use serde::Serialize;
+use tokio::process::Command;
+use tokio::sync::watch;
+
+use crate::args::{DevArgs, Kube, Output};
+use crate::operator::{stop, timing};
+use crate::output::print;
+
+/// CloudMappings of the example: three Pods, two Routes, and the load balancer that they share.
+const EXAMPLE: usize = 6;
+/// Of the lease: nobody else stands for election here.
+const LEASE_SECONDS: u64 = 20;
+
+/// What runs, and how to get at it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Running {
+    kubernetes: String,
+    openstack: String,
+    metrics: String,
+    kubeconfig: PathBuf,
+    clouds: PathBuf,
+    environment: PathBuf,
+    ready_ms: u128,
+}
+
+pub(crate) async fn run(kube: &Kube, args: &DevArgs, output: Output) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let modules = cluster::modules(args.modules.as_deref())?;
+    let folder = folder(args.folder.as_deref())?;
+    let stopped = stop()?;
+    let api = ApiServer::start(kubernetes::Options { listen: args.kubernetes, ..Default::default() });
+    let api =
+        api.await.with_context(|| format!("--kubernetes {}: serving the Kubernetes API", args.kubernetes))?;
+    let world = cloud::start().await?;
+    let running = write(&folder, &api, &world, args.http)?;
+    let client = Client::connect(Some(&running.kubeconfig)).await?;
+    cluster::prepare(&client, &kube.operator_namespace, &modules).await?;
+    if !args.empty {
+        cluster::populate(&client).await?;
+    }
+    let (end, ended) = watch::channel(false);
+    let mut operator = tokio::spawn(operate(kube, args.http, &folder, client.clone(), &world, ended)?);
+    let work = async {
+        cluster::ready(&client, if args.empty { 0 } else { EXAMPLE }).await?;
+        let running = Running { ready_ms: begun.elapsed().as_millis(), ..running };
+        told(&running, args, output)?;
+        match args.command.split_first() {
+            Some((program, arguments)) => command(program, arguments, &running).await,
+            None => {
+                let mut stopped = stopped.clone();
+                // The sender lives as long as the process.
+                let _ = stopped.wait_for(|stopped| *stopped).await;
+                Ok(())
+            }
+        }
+    };
+    let result = tokio::select! {
+        done = work => done,
+        ended = &mut operator => {
+            ended.context("the operator ended abnormally")??;
+            Ok(())
+        }
+    };
+    end.send_replace(true);
+    if !operator.is_finished() {
+        operator.await.context("the operator ended abnormally")??;
+    }
+    result
+}
+
+/// The operator, as `isthmus operator` runs it.
+fn operate(
+    kube: &Kube,
+    http: SocketAddr,
+    folder: &Path,
+    client: Client,
+    world: &World,
+    stop: watch::Receiver<bool>,
+) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + Send + 'static> {
+    let mut cloud = cloud::config(world)?;
+    let timing = timing(LEASE_SECONDS, &mut cloud)?;
+    let options = Options {
+        namespace: kube.operator_namespace.clone(),
+        identity: "isthmus-dev".into(),
+        timing,
+        http: Some(http),
+        cache_dir: Some(folder.join("modules")),
+        parallel: 16,
+        resync: ResyncOptions { every: Duration::from_secs(60), max_orphans: 20 },
+    };
+    Ok(isthmus_operator::run(options, client, cloud, stop))
+}
+
+/// A command with the environment of the world; its failure is ours.
+async fn command(program: &str, arguments: &[String], running: &Running) -> anyhow::Result<()> {
+    let status = Command::new(program)
+        .args(arguments)
+        .envs(variables(running))
+        .status()
+        .await
+        .with_context(|| format!("starting {program}"))?;
+    ensure!(status.success(), "{program} ended with {status}");
+    Ok(())
+}
+
+fn variables(running: &Running) -> [(&'static str, String); 3] {
+    [
+        ("KUBECONFIG", running.kubeconfig.display().to_string()),
+        ("OS_CLIENT_CONFIG_FILE", running.clouds.display().to_string()),
+        ("OS_CLOUD", "demo".into()),
+    ]
+}
+
+/// Files for clients. They hold passwords of a cloud that is not there any more when this ends, and are read by us alone all the
+/// same.
+fn write(folder: &Path, api: &ApiServer, world: &World, http: SocketAddr) -> anyhow::Result<Running> {
+    let running = Running {
+        kubernetes: api.url().to_owned(),
+        openstack: format!("{}/v3", world.url()),
+        metrics: format!("http://{http}/metrics"),
+        kubeconfig: folder.join("kubeconfig"),
+        clouds: folder.join("clouds.yaml"),
+        environment: folder.join("env"),
+        ready_ms: 0,
+    };
+    // A shell has variables of another cloud, perhaps.
+    let others = "unset ${!OS_@}\n";
+    let exports = variables(&running).map(|(name, value)| format!("export {name}='{value}'\n"));
+    file(&running.kubeconfig, &api.kubeconfig())?;
+    file(&running.clouds, &cloud::clouds_yaml(world))?;
+    file(&running.environment, &(others.to_owned() + &exports.concat()))?;
+    Ok(running)
+}
+
+fn file(path: &Path, text: &str) -> anyhow::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    let opened = options.write(true).create(true).truncate(true).mode(0o600).open(path);
+    let written = opened.and_then(|mut file| file.write_all(text.as_bytes()));
+    written.with_context(|| format!("writing {}", path.display()))
+}
+
+/// The folder for the files.
+fn folder(given: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let cache = || variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
+    let folder = match given {
+        Some(given) => given.to_owned(),
+        None => cache().context("HOME is not set: name a folder with --folder")?.join("isthmus/dev"),
+    };
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+    made.with_context(|| format!("making {}", folder.display()))?;
+    folder.canonicalize().with_context(|| format!("finding {}", folder.display()))
+}
+
+/// With a command, only what is asked for is printed: its own output.
+fn told(running: &Running, args: &DevArgs, output: Output) -> anyhow::Result<()> {
+    if !args.command.is_empty() {
+        return Ok(());
+    }
+    print(running, output, |running| {
+        let Running { kubernetes, openstack, metrics, ready_ms, .. } = running;
+        let source = format!("source {}", running.environment.display());
+        let shown = match args.empty {
+            true => "kubectl get policymodules",
+            false => "kubectl get pods,routes,cloudmappings -n shop",
+        };
+        format!(
+            "Kubernetes  {kubernetes}\nOpenStack   {openstack}\nmetrics     {metrics}\nready in {ready_ms} ms\n\n\
+             In another terminal:\n  {source}\n  {shown}\n  isthmus tree route/web -n shop\n  \
+             openstack port list        # the client is `pip install python-openstackclient python-octaviaclient`\n  \
+             openstack loadbalancer status show \"$(openstack loadbalancer list -f value -c id)\"\n\n\
+             Ctrl-C ends it. Nothing is kept.\n"
+        )
+    })
+}

@@ -1,0 +1,244 @@
+//! GET: an object, a list, the beginning of a watch.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::{Api, Call, ListReply, Reply, Target};
+use crate::kubernetes::registry::Resource;
+use crate::kubernetes::selector::Selector;
+use crate::kubernetes::status::{Cause, GroupResource, Status};
+use crate::kubernetes::store::{Key, Object};
+
+/// A watch that may begin.
+#[derive(Debug)]
+pub(crate) struct WatchStart {
+    pub(crate) resource: Arc<Resource>,
+    pub(crate) namespace: String,
+    pub(crate) selector: Selector,
+    /// Told first, as ADDED.
+    pub(crate) initial: Vec<Arc<Object>>,
+    /// Changes after this version follow.
+    pub(crate) version: u64,
+    /// A bookmark says where the initial objects end.
+    pub(crate) marks_initial: bool,
+    pub(crate) bookmarks: bool,
+    pub(crate) timeout: Duration,
+    pub(crate) changed: watch::Receiver<u64>,
+}
+
+impl Api {
+    pub(super) fn get(&mut self, call: &Call<'_>, target: &Target) -> Result<Reply, Status> {
+        let _ = call;
+        let object = self.find(target)?;
+        Ok(self.shown(200, target, object))
+    }
+
+    /// # Errors
+    /// It is not there.
+    pub(super) fn find(&self, target: &Target) -> Result<Arc<Object>, Status> {
+        let resource = &target.resource;
+        let found = self.store.get(&resource.table(), &target.namespace, &target.name);
+        found.ok_or_else(|| Status::not_found(&resource.group_resource(), &target.name))
+    }
+
+    fn selector(&self, call: &Call<'_>, target: &Target) -> Result<Selector, Status> {
+        Selector::parse(&target.resource, call.parameter("labelSelector"), call.parameter("fieldSelector"))
+    }
+
+    pub(super) fn list(&mut self, call: &Call<'_>, target: &Target) -> Result<Reply, Status> {
+        let selector = self.selector(call, target)?;
+        check_list_options(call)?;
+        let limit: usize = call.parameter("limit").parse().unwrap_or(0);
+        let (after, version) = match call.parameter("continue") {
+            "" => (None, self.list_version(call)?),
+            token => {
+                let (version, key) = read_token(token)?;
+                self.check_page(target, version)?;
+                (Some(key), version)
+            }
+        };
+        let table = target.resource.table();
+        let mut items = Vec::new();
+        let (mut next, mut remaining) = (None, None);
+        if let Some(stored) = self.store.existing(&table) {
+            let mut matching =
+                stored.range(&target.namespace, after.as_ref()).filter(|o| selector.matches(&o.value));
+            if limit == 0 {
+                items.extend(matching.cloned());
+            } else {
+                items.extend(matching.by_ref().take(limit).cloned());
+                let rest = matching.count();
+                if rest > 0 {
+                    next = items.last().map(|last| token(version, &last.key()));
+                    remaining = selector.is_empty().then_some(rest);
+                }
+            }
+        }
+        Ok(Reply::List(ListReply { resource: target.resource.clone(), items, version, next, remaining }))
+    }
+
+    /// The version that a list is of.
+    fn list_version(&self, call: &Call<'_>) -> Result<u64, Status> {
+        let now = self.store.version();
+        match call.parameter("resourceVersion") {
+            "" | "0" => Ok(now),
+            text => {
+                let asked: u64 = text.parse().map_err(|_| invalid_version(text))?;
+                match asked > now {
+                    true => Err(too_large(asked, now)),
+                    false if call.parameter("resourceVersionMatch") == "Exact" && asked < now => Ok(asked),
+                    false => Ok(now),
+                }
+            }
+        }
+    }
+
+    /// A page is of the version that the first was of. The model goes on with what there is now, unless something was changed
+    /// so long ago that the real server too may have forgotten.
+    fn check_page(&mut self, target: &Target, version: u64) -> Result<(), Status> {
+        let table = self.store.table(&target.resource.table());
+        if version < table.forgotten {
+            return Err(Status::expired(
+                "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.",
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) fn watch(&mut self, call: &Call<'_>, target: &Target) -> Result<Reply, Status> {
+        let fields = match &*target.name {
+            "" => call.parameter("fieldSelector").to_owned(),
+            name => format!("metadata.name={name}"),
+        };
+        let selector = Selector::parse(&target.resource, call.parameter("labelSelector"), &fields)?;
+        let send_initial = call.query.get("sendInitialEvents").map(|v| v == "true");
+        check_watch_options(call, send_initial)?;
+        let now = self.store.version();
+        let given = call.parameter("resourceVersion");
+        let asked: u64 = match given {
+            "" => 0,
+            text => text.parse().map_err(|_| invalid_version(text))?,
+        };
+        let bookmarks = call.flag("allowWatchBookmarks");
+        let table = self.store.table(&target.resource.table());
+        // From the beginning, unless a version is given; as the client says if it says.
+        let from_start = send_initial.unwrap_or(asked == 0);
+        if send_initial == Some(true) && asked > now {
+            return Err(too_large(asked, now));
+        }
+        let initial = match from_start {
+            true => {
+                table.range(&target.namespace, None).filter(|o| selector.matches(&o.value)).cloned().collect()
+            }
+            false => Vec::new(),
+        };
+        let version = if from_start || asked == 0 { now } else { asked };
+        let seconds: u64 = call.parameter("timeoutSeconds").parse().unwrap_or(1800);
+        Ok(Reply::Watch(WatchStart {
+            resource: target.resource.clone(),
+            namespace: target.namespace.clone(),
+            selector,
+            initial,
+            version,
+            marks_initial: send_initial == Some(true) && bookmarks,
+            bookmarks,
+            timeout: Duration::from_secs(seconds.max(1)),
+            changed: table.subscribe(),
+        }))
+    }
+}
+
+fn check_list_options(call: &Call<'_>) -> Result<(), Status> {
+    let mut causes = Vec::new();
+    let matching = call.parameter("resourceVersionMatch");
+    let version = call.parameter("resourceVersion");
+    if !matching.is_empty() {
+        if version.is_empty() {
+            let why = "resourceVersionMatch is forbidden unless resourceVersion is provided";
+            causes.push(Cause::forbidden("resourceVersionMatch", why));
+        }
+        if !call.parameter("continue").is_empty() {
+            let why = "resourceVersionMatch is forbidden when continue is provided";
+            causes.push(Cause::forbidden("resourceVersionMatch", why));
+        }
+        if !matches!(matching, "Exact" | "NotOlderThan") {
+            let among = ["Exact", "NotOlderThan", ""];
+            causes.push(Cause::not_supported("resourceVersionMatch", &Value::from(matching), &among));
+        }
+        if matching == "Exact" && version == "0" {
+            let why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+            causes.push(Cause::forbidden("resourceVersionMatch", why));
+        }
+    }
+    if call.query.contains_key("sendInitialEvents") {
+        causes.push(Cause::forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"));
+    }
+    refuse(&causes)
+}
+
+fn check_watch_options(call: &Call<'_>, send_initial: Option<bool>) -> Result<(), Status> {
+    let matching = call.parameter("resourceVersionMatch");
+    let mut causes = Vec::new();
+    if send_initial.is_some() && matching != "NotOlderThan" {
+        let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+        causes.push(Cause::forbidden("resourceVersionMatch", why));
+    }
+    if send_initial.is_none() && !matching.is_empty() {
+        let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+        causes.push(Cause::forbidden("resourceVersionMatch", why));
+    }
+    refuse(&causes)
+}
+
+fn refuse(causes: &[Cause]) -> Result<(), Status> {
+    if causes.is_empty() {
+        return Ok(());
+    }
+    let kind = GroupResource { group: "meta.k8s.io".to_owned(), resource: "ListOptions".to_owned() };
+    Err(Status::invalid(&kind, "", causes))
+}
+
+fn invalid_version(text: &str) -> Status {
+    let cause = Cause::invalid(
+        "resourceVersion",
+        &Value::from(text),
+        &format!("strconv.ParseUint: parsing {text:?}: invalid syntax"),
+    );
+    let kind = GroupResource { group: String::new(), resource: String::new() };
+    let mut status = Status::invalid(&kind, "", &[cause]);
+    status.details = None;
+    status.code = 400;
+    status.reason = "BadRequest";
+    status.message = format!("Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax");
+    status
+}
+
+fn too_large(asked: u64, now: u64) -> Status {
+    let mut status = Status::bad_request(format!("Too large resource version: {asked}, current: {now}"));
+    status.code = 504;
+    status.reason = "Timeout";
+    let cause = json!({"reason": "ResourceVersionTooLarge", "message": "Too large resource version"});
+    status.details = Some(json!({"causes": [cause], "retryAfterSeconds": 1}));
+    status
+}
+
+/// As the real one's in kind: what it holds is nobody's business.
+fn token(version: u64, key: &Key) -> String {
+    let start = format!("{}/{}\u{0}", key.0, key.1);
+    STANDARD_NO_PAD.encode(json!({"v": "meta.k8s.io/v1", "rv": version, "start": start}).to_string())
+}
+
+fn read_token(text: &str) -> Result<(u64, Key), Status> {
+    let broken = || Status::bad_request("continue key is not valid: illegal base64 data or no JSON");
+    let raw = STANDARD_NO_PAD.decode(text).map_err(|_| broken())?;
+    let token: Value = serde_json::from_slice(&raw).map_err(|_| broken())?;
+    let start = token.get("start").and_then(Value::as_str).ok_or_else(broken)?;
+    let (namespace, name) = start.trim_end_matches('\u{0}').split_once('/').ok_or_else(broken)?;
+    let version = token.get("rv").and_then(Value::as_u64).ok_or_else(broken)?;
+    Ok((version, (namespace.to_owned(), name.to_owned())))
+}

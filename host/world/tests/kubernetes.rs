@@ -1,0 +1,212 @@
+//! The Kubernetes half as clients see it: kube-rs over HTTP.
+
+use std::time::Duration;
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use isthmus_world::kubernetes::{ApiServer, Controllers, Options};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
+use kube::core::Status;
+use kube::runtime::watcher;
+use kube::{Api, Client, Config, ResourceExt};
+use serde_json::json;
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+async fn start(options: Options) -> (ApiServer, Client) {
+    let server = ApiServer::start(options).await.unwrap();
+    let client = Client::try_from(Config::new(server.url().parse().unwrap())).unwrap();
+    (server, client)
+}
+
+/// Asks again until it is so.
+async fn until<T, F: Future<Output = Option<T>>>(mut ask: impl FnMut() -> F) -> T {
+    tokio::time::timeout(LIMIT, async {
+        loop {
+            if let Some(found) = ask().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .unwrap()
+}
+
+fn config_map(name: &str) -> ConfigMap {
+    serde_json::from_value(json!({"metadata": {"name": name}, "data": {"a": "1"}})).unwrap()
+}
+
+fn refused<T: std::fmt::Debug>(answer: kube::Result<T>) -> Status {
+    match answer.unwrap_err() {
+        kube::Error::Api(status) => *status,
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn a_streamed_list_is_followed_by_changes() {
+    let (_server, client) = start(Options::default()).await;
+    let maps: Api<ConfigMap> = Api::namespaced(client, "default");
+    maps.create(&PostParams::default(), &config_map("first")).await.unwrap();
+    let config = watcher::Config::default().streaming_lists();
+    let mut events = watcher(maps.clone(), config).boxed();
+    let mut seen = Vec::new();
+    let mut made = false;
+    while let Some(event) = tokio::time::timeout(LIMIT, events.try_next()).await.unwrap().unwrap() {
+        match event {
+            watcher::Event::Init => seen.push("init".to_owned()),
+            watcher::Event::InitApply(map) => seen.push(format!("there {}", map.name_any())),
+            watcher::Event::InitDone => seen.push("done".to_owned()),
+            watcher::Event::Apply(map) => seen.push(format!("applied {}", map.name_any())),
+            watcher::Event::Delete(map) => {
+                seen.push(format!("deleted {}", map.name_any()));
+                break;
+            }
+        }
+        if seen.last().is_some_and(|s| s == "done") && !made {
+            made = true;
+            maps.create(&PostParams::default(), &config_map("second")).await.unwrap();
+            maps.delete("first", &DeleteParams::default()).await.unwrap();
+        }
+    }
+    assert_eq!(seen, ["init", "there first", "done", "applied second", "deleted first"]);
+}
+
+#[tokio::test]
+async fn who_is_too_far_behind_is_told() {
+    let (_server, client) = start(Options { history: 2, ..Options::default() }).await;
+    let maps: Api<ConfigMap> = Api::namespaced(client, "default");
+    let first = maps.create(&PostParams::default(), &config_map("a")).await.unwrap();
+    for name in ["b", "c", "d"] {
+        maps.create(&PostParams::default(), &config_map(name)).await.unwrap();
+    }
+    let version = first.resource_version().unwrap();
+    let mut events = maps.watch(&WatchParams::default(), &version).await.unwrap().boxed();
+    match tokio::time::timeout(LIMIT, events.try_next()).await.unwrap().unwrap() {
+        Some(WatchEvent::Error(status)) => assert_eq!((status.code, &*status.reason), (410, "Expired")),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_object_that_leaves_the_selection_is_deleted_for_its_watch() {
+    let (_server, client) = start(Options::default()).await;
+    let maps: Api<ConfigMap> = Api::namespaced(client, "default");
+    let mut map = config_map("a");
+    map.labels_mut().insert("x".to_owned(), "y".to_owned());
+    let made = maps.create(&PostParams::default(), &map).await.unwrap();
+    let patch = Patch::Merge(json!({"metadata": {"labels": {"x": null}}}));
+    maps.patch("a", &PatchParams::default(), &patch).await.unwrap();
+    let selected = WatchParams::default().labels("x=y");
+    let mut events = maps.watch(&selected, &made.resource_version().unwrap()).await.unwrap().boxed();
+    let event = tokio::time::timeout(LIMIT, events.try_next()).await.unwrap().unwrap();
+    assert!(matches!(event, Some(WatchEvent::Deleted(_))), "{event:?}");
+}
+
+#[tokio::test]
+async fn applied_fields_belong_to_who_applied_them() {
+    let (_server, client) = start(Options::default()).await;
+    let maps: Api<ConfigMap> = Api::namespaced(client, "default");
+    let apply = |manager: &'static str, data: serde_json::Value, force: bool| {
+        let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": data});
+        let parameters = PatchParams { force, ..PatchParams::apply(manager) };
+        let maps = maps.clone();
+        async move { maps.patch("a", &parameters, &Patch::Apply(&body)).await }
+    };
+    apply("one", json!({"x": "1", "y": "1"}), false).await.unwrap();
+    let status = refused(apply("two", json!({"x": "2"}), false).await);
+    assert_eq!(status.code, 409);
+    assert_eq!(status.message, "Apply failed with 1 conflict: conflict with \"one\": .data.x");
+    apply("two", json!({"x": "2"}), true).await.unwrap();
+    // `y` was applied by `one` alone and is not any more; `x` is of `two`
+    let map = apply("one", json!({}), false).await.unwrap();
+    assert_eq!(json!(map.data), json!({"x": "2"}));
+}
+
+#[tokio::test]
+async fn a_namespace_goes_when_its_content_is_gone() {
+    let (_server, client) = start(Options::default()).await;
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let named = serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap();
+    namespaces.create(&PostParams::default(), &named).await.unwrap();
+    let maps: Api<ConfigMap> = Api::namespaced(client, "n");
+    let mut map = config_map("held");
+    map.finalizers_mut().push("test.dev/hold".to_owned());
+    maps.create(&PostParams::default(), &map).await.unwrap();
+    namespaces.delete("n", &DeleteParams::default()).await.unwrap();
+    until(|| async { maps.get("held").await.unwrap().metadata.deletion_timestamp }).await;
+    let status = refused(maps.create(&PostParams::default(), &config_map("late")).await);
+    assert_eq!(status.code, 403);
+    let free = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    maps.patch("held", &PatchParams::default(), &free).await.unwrap();
+    until(|| async { namespaces.get_opt("n").await.unwrap().is_none().then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn a_service_has_the_addresses_of_its_pods() {
+    let (_server, client) = start(Options::default()).await;
+    let service: Service = serde_json::from_value(json!({
+        "metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "http"}]},
+    }))
+    .unwrap();
+    let pod: Pod = serde_json::from_value(json!({
+        "metadata": {"name": "p", "labels": {"app": "web"}, "annotations": {"world.isthmus.dev/pod-ip": "10.1.2.3"}},
+        "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "i", "ports": [{"name": "http", "containerPort": 8080}]}]},
+    }))
+    .unwrap();
+    let parameters = PostParams::default();
+    Api::<Service>::namespaced(client.clone(), "default").create(&parameters, &service).await.unwrap();
+    let pods: Api<Pod> = Api::namespaced(client.clone(), "default");
+    pods.create(&parameters, &pod).await.unwrap();
+    let slices: Api<EndpointSlice> = Api::namespaced(client, "default");
+    let selected = ListParams::default().labels("kubernetes.io/service-name=web");
+    let slice = until(|| async {
+        let all = slices.list(&selected).await.unwrap().items;
+        all.into_iter().find(|s| s.endpoints.iter().flatten().count() == 1)
+    })
+    .await;
+    assert_eq!(json!(slice.endpoints)[0]["addresses"], json!(["10.1.2.3"]));
+    assert_eq!(json!(slice.ports)[0]["port"], 8080);
+    pods.delete("p", &DeleteParams::default().grace_period(0)).await.unwrap();
+    until(|| async {
+        let all = slices.list(&selected).await.unwrap().items;
+        all.iter().all(|s| s.endpoints.iter().flatten().count() == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn dependents_go_with_their_owner() {
+    let (_server, client) = start(Options::default()).await;
+    let maps: Api<ConfigMap> = Api::namespaced(client, "default");
+    let owner = maps.create(&PostParams::default(), &config_map("owner")).await.unwrap();
+    let mut dependent = config_map("dependent");
+    dependent.metadata.owner_references = Some(
+        serde_json::from_value(
+            json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner.uid()}]),
+        )
+        .unwrap(),
+    );
+    maps.create(&PostParams::default(), &dependent).await.unwrap();
+    maps.delete("owner", &DeleteParams::default()).await.unwrap();
+    until(|| async { maps.get_opt("dependent").await.unwrap().is_none().then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn without_controllers_only_clients_write() {
+    let (server, client) = start(Options { controllers: Controllers::none(), ..Options::default() }).await;
+    let maps: Api<ConfigMap> = Api::namespaced(client, "default");
+    maps.create(&PostParams::default(), &config_map("a")).await.unwrap();
+    assert_eq!((server.writes(), server.requests("POST", "configmaps")), (1, 1));
+}
+
+#[tokio::test]
+async fn what_is_left_out_is_named() {
+    let (_server, client) = start(Options::default()).await;
+    let request = http::Request::get("/apis/apps/v1/deployments").body(Vec::new()).unwrap();
+    let status = refused(client.request::<serde_json::Value>(request).await);
+    assert_eq!(status.code, 501);
+    assert!(status.message.contains("deployments of apps/v1"), "{}", status.message);
+}

@@ -1,0 +1,502 @@
+//! A stream of requests, each a little likely to be wrong.
+
+use http::Method;
+use serde_json::{Map, Value, json};
+
+use super::bodies::{Kind, labels, merge};
+use crate::random::Random;
+use crate::side::Ask;
+
+const JSON: &str = "application/json";
+const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+const METADATA: &str = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io,application/json";
+const METADATA_LIST: &str =
+    "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json";
+
+/// A stream: in a namespace of its own, and with names of its own for what has no namespace.
+pub struct Requests {
+    random: Random,
+    /// Namespace, and prefix of names outside of it.
+    own: String,
+}
+
+impl Requests {
+    /// The stream of a seed.
+    pub fn new(seed: u64) -> Self {
+        Self { random: Random::new(seed), own: format!("c{seed:x}") }
+    }
+
+    fn ask(method: Method, path: String, body: Option<Value>) -> Ask {
+        Ask { method, path, content_type: JSON, accept: JSON, body }
+    }
+
+    /// What must be there first: the namespace, with its ServiceAccount.
+    pub fn beginning(&self) -> Vec<Ask> {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.own}});
+        let account = format!("/api/v1/namespaces/{}/serviceaccounts/default", self.own);
+        let map = format!("/api/v1/namespaces/{}/configmaps", self.own);
+        vec![
+            Self::ask(Method::POST, "/api/v1/namespaces".to_owned(), Some(namespace)),
+            Self::ask(Method::GET, account, None),
+            Self::ask(Method::GET, map, None),
+        ]
+    }
+
+    /// A list of each kind: where the watches at the end begin.
+    pub fn lists(&self) -> Vec<Ask> {
+        Kind::ALL
+            .map(|kind| {
+                Self::ask(Method::GET, format!("{}?{}", self.collection(kind), self.mine(kind)), None)
+            })
+            .into()
+    }
+
+    /// What happened to each kind since.
+    pub fn watches(&self) -> Vec<Ask> {
+        let mut all = Vec::new();
+        for kind in Kind::ALL {
+            let (_, _, plural) = kind.names();
+            let mine = self.mine(kind);
+            let path = format!(
+                "{}?watch=1&timeoutSeconds=1&resourceVersion=<start:{plural}>",
+                self.collection(kind)
+            );
+            let selected = if mine.is_empty() { "labelSelector=app%3Dx".to_owned() } else { mine };
+            all.push(Self::ask(Method::GET, format!("{path}&{selected}"), None));
+            if kind.namespaced() {
+                all.push(Self::ask(Method::GET, format!("{path}&fieldSelector=metadata.name%3Da"), None));
+            }
+        }
+        let streamed = "watch=1&timeoutSeconds=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+        all.push(Self::ask(Method::GET, format!("{}?{streamed}", self.collection(Kind::Lease)), None));
+        all.push(Self::ask(Method::GET, format!("{}?{streamed}", self.collection(Kind::Widget)), None));
+        all
+    }
+
+    /// Takes away what is not in the namespace, and the namespace.
+    pub fn end(&self) -> Vec<Ask> {
+        let mut all = Vec::new();
+        let own = format!("/api/v1/namespaces/{}", self.own);
+        for kind in Kind::ALL.into_iter().filter(|k| *k != Kind::Namespace) {
+            for name in self.names(kind) {
+                let free = json!({"metadata": {"finalizers": null}});
+                let path = format!("{}/{name}", self.collection(kind));
+                let patch = Self::ask(Method::PATCH, path.clone(), Some(free));
+                all.push(Ask { content_type: "application/merge-patch+json", ..patch });
+                if !kind.namespaced() {
+                    all.push(Self::ask(Method::DELETE, path, None));
+                }
+            }
+        }
+        for name in self.names(Kind::Namespace) {
+            let free = json!({"metadata": {"finalizers": null}});
+            let path = format!("/api/v1/namespaces/{name}");
+            let patch = Self::ask(Method::PATCH, path.clone(), Some(free));
+            all.push(Ask { content_type: "application/merge-patch+json", ..patch });
+            all.push(Self::ask(Method::DELETE, path, None));
+        }
+        all.push(Self::ask(Method::DELETE, own, None));
+        all
+    }
+
+    /// Few, so that requests meet.
+    fn names(&self, kind: Kind) -> Vec<String> {
+        ["a", "b", "c"]
+            .map(|name| if kind.namespaced() { name.to_owned() } else { format!("{}-{name}", self.own) })
+            .into()
+    }
+
+    fn name(&mut self, kind: Kind) -> String {
+        let names = self.names(kind);
+        self.random.of(&names)
+    }
+
+    fn collection(&self, kind: Kind) -> String {
+        let (version, _, plural) = kind.names();
+        let root = if version == "v1" { "/api" } else { "/apis" };
+        match kind.namespaced() {
+            true => format!("{root}/{version}/namespaces/{}/{plural}", self.own),
+            false => format!("{root}/{version}/{plural}"),
+        }
+    }
+
+    /// Selects this stream's objects of what is not in its namespace.
+    fn mine(&self, kind: Kind) -> String {
+        if kind.namespaced() { String::new() } else { format!("labelSelector=stream%3D{}", self.own) }
+    }
+
+    /// The next request.
+    pub fn next(&mut self) -> Ask {
+        let kind = self.random.of(&Kind::ALL);
+        match self.random.below(100) {
+            0..22 => self.create(kind),
+            22..28 => self.get(kind),
+            28..38 => self.list(kind),
+            38..50 => self.replace(kind),
+            50..60 => self.merge_patch(kind),
+            60..66 => self.json_patch(kind),
+            66..72 => self.strategic(kind),
+            72..84 => self.apply(kind),
+            84..94 => self.delete(kind),
+            94..95 => self.delete_collection(kind),
+            _ => self.status(kind),
+        }
+    }
+
+    /// An object with the label that it is found by.
+    fn object(&mut self, kind: Kind, name: &str) -> Value {
+        let mut object = kind.object(&mut self.random, name);
+        if !kind.namespaced() {
+            self.mark(&mut object);
+        }
+        object
+    }
+
+    fn mark(&self, object: &mut Value) {
+        let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return };
+        let labels = metadata.entry("labels").or_insert_with(|| json!({}));
+        if let Some(labels) = labels.as_object_mut() {
+            labels.insert("stream".to_owned(), self.own.clone().into());
+        }
+    }
+
+    /// Parameters that writes have in common.
+    fn parameters(&mut self) -> String {
+        let mut all = Vec::new();
+        if self.random.one_in(10) {
+            all.push("dryRun=All");
+        }
+        if self.random.one_in(200) {
+            all.push("dryRun=Some");
+        }
+        if self.random.one_in(3) {
+            all.push(self.random.of(&["fieldManager=alice", "fieldManager=bob"]));
+        }
+        if self.random.one_in(6) {
+            all.push(self.random.of(&[
+                "fieldValidation=Strict",
+                "fieldValidation=Ignore",
+                "fieldValidation=Warn",
+            ]));
+        }
+        if all.is_empty() { String::new() } else { format!("?{}", all.join("&")) }
+    }
+
+    fn create(&mut self, kind: Kind) -> Ask {
+        let name = self.name(kind);
+        let mut object = self.object(kind, &name);
+        if self.random.one_in(30) {
+            let (pointer, value) = self.random.of(&[
+                ("name", json!("Not_A_Name")),
+                ("name", json!("")),
+                ("namespace", json!("elsewhere")),
+                ("unknownField", json!(1)),
+                ("uid", json!("11111111-1111-4111-8111-111111111111")),
+                ("name", json!("a.b")),
+            ]);
+            if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+                // a namespace would be made that nobody takes away
+                if kind.namespaced() || pointer != "name" {
+                    metadata.insert(pointer.to_owned(), value);
+                }
+            }
+        }
+        if self.random.one_in(25) && kind.status() {
+            merge(&mut object, json!({"status": kind.status_content(&mut self.random)}));
+        }
+        if self.random.one_in(60) {
+            let (_, plain, _) = kind.names();
+            let wrong = self.random.of(&[json!({"apiVersion": "v9"}), json!({"kind": format!("{plain}x")})]);
+            merge(&mut object, wrong);
+        }
+        if self.random.one_in(20) && !kind.custom() && kind != Kind::Namespace {
+            merge(&mut object, json!({"bogus": {"a": 1}}));
+        }
+        if kind.namespaced() && self.random.one_in(30) && kind != Kind::Pod {
+            if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+                metadata.remove("name");
+                metadata.insert("generateName".to_owned(), "gen-".into());
+                metadata.remove("finalizers");
+            }
+        }
+        let path = format!("{}{}", self.collection(kind), self.parameters());
+        Self::ask(Method::POST, path, Some(object))
+    }
+
+    fn one(&mut self, kind: Kind) -> String {
+        let name = self.name(kind);
+        format!("{}/{name}", self.collection(kind))
+    }
+
+    fn get(&mut self, kind: Kind) -> Ask {
+        let mut path = self.one(kind);
+        if kind.status() && self.random.one_in(8) {
+            path.push_str("/status");
+        }
+        let accept = if self.random.one_in(4) { self.random.of(&[TABLE, METADATA]) } else { JSON };
+        Ask { accept, ..Self::ask(Method::GET, path, None) }
+    }
+
+    fn list(&mut self, kind: Kind) -> Ask {
+        let mut query = vec![self.mine(kind)];
+        if kind.namespaced() && self.random.one_in(2) {
+            query.push(format!(
+                "labelSelector={}",
+                self.random.of(&[
+                    "app%3Dx",
+                    "app%21%3Dx",
+                    "app",
+                    "%21app",
+                    "app+in+(x,y),tier",
+                    "app+notin+(x)",
+                    "tier%3E5",
+                    "tier%3C5",
+                    "app%3D%3Dy",
+                ])
+            ));
+        }
+        if self.random.one_in(4) {
+            let selector = match kind {
+                Kind::Pod => self.random.of(&[
+                    "status.phase%3DPending",
+                    "spec.nodeName%3D",
+                    "metadata.name%3Da",
+                    "spec.restartPolicy%21%3DAlways",
+                ]),
+                Kind::Namespace => self.random.of(&["status.phase%3DActive", "metadata.name%21%3Dx"]),
+                _ => self.random.of(&["metadata.name%3Da", "metadata.name%21%3Db"]),
+            };
+            query.push(format!("fieldSelector={selector}"));
+        }
+        if kind.namespaced() && kind != Kind::ConfigMap && self.random.one_in(4) {
+            query.push(self.random.of(&["limit=1", "limit=2", "limit=500"]).to_owned());
+        }
+        let accept = if self.random.one_in(5) { self.random.of(&[TABLE, METADATA_LIST]) } else { JSON };
+        query.retain(|q| !q.is_empty());
+        Ask {
+            accept,
+            ..Self::ask(Method::GET, format!("{}?{}", self.collection(kind), query.join("&")), None)
+        }
+    }
+
+    fn key(&self, kind: Kind, name: &str) -> String {
+        let (_, _, plural) = kind.names();
+        format!("{plural}/{name}")
+    }
+
+    fn replace(&mut self, kind: Kind) -> Ask {
+        let name = self.name(kind);
+        let mut object = self.object(kind, &name);
+        let key = self.key(kind, &name);
+        let version = match self.random.below(10) {
+            0..6 => format!("<rv:{key}>"),
+            6..8 => String::new(),
+            _ => format!("<oldrv:{key}>"),
+        };
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            if !version.is_empty() {
+                metadata.insert("resourceVersion".to_owned(), version.into());
+            }
+            if self.random.one_in(5) {
+                metadata.insert("uid".to_owned(), format!("<uid:{key}>").into());
+            }
+            if self.random.one_in(60) {
+                metadata.insert("name".to_owned(), "other".into());
+            }
+        }
+        let path = format!("{}/{name}{}", self.collection(kind), self.parameters());
+        Self::ask(Method::PUT, path, Some(object))
+    }
+
+    /// A change of an object, for a merge patch.
+    fn change(&mut self, kind: Kind) -> Value {
+        let mut change = match self.random.below(4) {
+            0 => json!({"metadata": {"labels": labels(&mut self.random)}}),
+            1 => {
+                json!({"metadata": {"labels": {"app": null}, "annotations": self.random.of(&[json!({"n": "1"}), Value::Null])}})
+            }
+            2 => kind.content(&mut self.random),
+            _ => {
+                let list = self.random.of(&[
+                    Value::Null,
+                    json!([]),
+                    json!(["t.dev/a"]),
+                    json!(["t.dev/b", "t.dev/c"]),
+                ]);
+                json!({"metadata": {"finalizers": list}})
+            }
+        };
+        if !kind.namespaced() {
+            // it must stay selected
+            if let Some(labels) = change.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
+                labels.remove("stream");
+            }
+        }
+        if kind == Kind::Pod {
+            // what may not change is tried too, seldom
+            if let Some(spec) = change.get_mut("spec").filter(|_| !self.random.one_in(5)) {
+                *spec = self.random.of(&[
+                    json!({"activeDeadlineSeconds": 30}),
+                    json!({"containers": [{"name": "one", "image": "j"}]}),
+                    json!({"terminationGracePeriodSeconds": 5}),
+                ]);
+            }
+        }
+        change
+    }
+
+    fn merge_patch(&mut self, kind: Kind) -> Ask {
+        let mut change = self.change(kind);
+        if self.random.one_in(12) {
+            let name = self.name(kind);
+            let version = format!("<oldrv:{}>", self.key(kind, &name));
+            merge(&mut change, json!({"metadata": {"resourceVersion": version}}));
+        }
+        let path = format!("{}{}", self.one(kind), self.parameters());
+        Ask { content_type: "application/merge-patch+json", ..Self::ask(Method::PATCH, path, Some(change)) }
+    }
+
+    fn json_patch(&mut self, kind: Kind) -> Ask {
+        let operations = self.random.of(&[
+            json!([{"op": "add", "path": "/metadata/annotations", "value": {"j": "1"}}]),
+            json!([{"op": "add", "path": "/metadata/labels/app", "value": "z"}]),
+            json!([{"op": "replace", "path": "/metadata/labels/app", "value": "y"}]),
+            json!([{"op": "remove", "path": "/metadata/labels/app"}]),
+            json!([{"op": "remove", "path": "/metadata/finalizers"}]),
+            json!([{"op": "remove", "path": "/metadata/finalizers/0"}]),
+            json!([{"op": "add", "path": "/metadata/finalizers/-", "value": "t.dev/z"}]),
+            json!([{"op": "test", "path": "/metadata/annotations/note", "value": "p"}, {"op": "add", "path": "/metadata/annotations/found", "value": "yes"}]),
+            json!([{"op": "test", "path": "/metadata/nothing", "value": null}]),
+            json!([{"op": "copy", "from": "/metadata/name", "path": "/metadata/annotations/copied"}]),
+            json!([{"op": "move", "from": "/metadata/labels/tier", "path": "/metadata/labels/app"}]),
+        ]);
+        let path = format!("{}{}", self.one(kind), self.parameters());
+        Ask {
+            content_type: "application/json-patch+json",
+            ..Self::ask(Method::PATCH, path, Some(operations))
+        }
+    }
+
+    fn strategic(&mut self, kind: Kind) -> Ask {
+        let patch = match kind {
+            Kind::Service => self.random.of(&[
+                json!({"spec": {"ports": [{"port": 80, "targetPort": 90}]}}),
+                json!({"spec": {"ports": [{"port": 443, "name": "https"}]}}),
+                json!({"spec": {"ports": [{"$patch": "delete", "port": 80}]}}),
+                json!({"spec": {"selector": {"app": null, "new": "1"}}}),
+            ]),
+            Kind::Pod => self.random.of(&[
+                json!({"spec": {"containers": [{"name": "one", "image": "k"}]}}),
+                json!({"spec": {"$setElementOrder/containers": [{"name": "one"}], "containers": [{"name": "one", "image": "l"}]}}),
+                json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["t.dev/a"]}}),
+                json!({"metadata": {"finalizers": ["t.dev/b"]}}),
+                json!({"spec": {"activeDeadlineSeconds": 60}}),
+            ]),
+            Kind::ConfigMap => self.random.of(&[
+                json!({"data": {"a": "9", "b": null}}),
+                json!({"data": {"$patch": "replace", "z": "1"}}),
+                json!({"data": null}),
+            ]),
+            _ => self.change(kind),
+        };
+        let path = format!("{}{}", self.one(kind), self.parameters());
+        Ask {
+            content_type: "application/strategic-merge-patch+json",
+            ..Self::ask(Method::PATCH, path, Some(patch))
+        }
+    }
+
+    fn apply(&mut self, kind: Kind) -> Ask {
+        let name = self.name(kind);
+        let mut object = self.object(kind, &name);
+        if kind == Kind::Pod
+            && self.random.one_in(2)
+            && let Some(map) = object.as_object_mut()
+        {
+            map.insert("spec".to_owned(), json!({"schedulerName": "nobody", "automountServiceAccountToken": false, "containers": [{"name": "one", "image": self.random.of(&["i", "m"])}]}));
+        }
+        let manager = self.random.of(&["carol", "dave", "dave"]);
+        let mut path = format!("{}/{name}?fieldManager={manager}", self.collection(kind));
+        if self.random.one_in(2) {
+            path.push_str("&force=true");
+        }
+        if self.random.one_in(10) {
+            path.push_str("&dryRun=All");
+        }
+        Ask { content_type: "application/apply-patch+yaml", ..Self::ask(Method::PATCH, path, Some(object)) }
+    }
+
+    fn delete(&mut self, kind: Kind) -> Ask {
+        let name = self.name(kind);
+        let key = self.key(kind, &name);
+        let path = format!("{}/{name}", self.collection(kind));
+        if kind == Kind::Namespace {
+            // goes by itself sooner or later: only tried
+            return Self::ask(Method::DELETE, format!("{path}?dryRun=All"), None);
+        }
+        if self.random.one_in(3) {
+            return Self::ask(Method::DELETE, path, None);
+        }
+        let mut options = Map::from_iter([
+            ("apiVersion".to_owned(), json!("v1")),
+            ("kind".to_owned(), json!("DeleteOptions")),
+        ]);
+        match self.random.below(12) {
+            0..2 => {
+                options.insert("preconditions".to_owned(), json!({"uid": format!("<uid:{key}>")}));
+            }
+            2..4 => {
+                options.insert("preconditions".to_owned(), json!({"resourceVersion": format!("<rv:{key}>")}));
+            }
+            4 => {
+                let wrong = json!({"uid": "22222222-2222-4222-8222-222222222222"});
+                options.insert("preconditions".to_owned(), wrong);
+            }
+            5..8 => {
+                // `Foreground` and `Orphan` leave finalizers that controllers take away
+                options.insert("propagationPolicy".to_owned(), json!("Background"));
+            }
+            8 => {
+                options.insert("propagationPolicy".to_owned(), json!("Sideways"));
+            }
+            9 => {
+                options.insert("dryRun".to_owned(), json!(["All"]));
+            }
+            _ => {
+                options.insert("gracePeriodSeconds".to_owned(), json!(self.random.of(&[0, 5])));
+            }
+        }
+        Self::ask(Method::DELETE, path, Some(Value::Object(options)))
+    }
+
+    fn delete_collection(&mut self, kind: Kind) -> Ask {
+        let kind = if matches!(kind, Kind::Namespace | Kind::ConfigMap) { Kind::Lease } else { kind };
+        let selected = if kind.namespaced() { "labelSelector=app%3Dx".to_owned() } else { self.mine(kind) };
+        Self::ask(Method::DELETE, format!("{}?{selected}", self.collection(kind)), None)
+    }
+
+    fn status(&mut self, kind: Kind) -> Ask {
+        let kind =
+            if kind.status() { kind } else { self.random.of(&[Kind::Widget, Kind::CloudMapping, Kind::Pod]) };
+        let name = self.name(kind);
+        let status = kind.status_content(&mut self.random);
+        let path = format!("{}/{name}/status{}", self.collection(kind), self.parameters());
+        let patch = json!({"status": status, "metadata": {"annotations": {"by": "status"}}});
+        match self.random.below(3) {
+            0 => {
+                let mut object = self.object(kind, &name);
+                let version = format!("<rv:{}>", self.key(kind, &name));
+                merge(&mut object, json!({"status": status}));
+                if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+                    metadata.insert("resourceVersion".to_owned(), version.into());
+                    metadata.remove("finalizers");
+                }
+                Self::ask(Method::PUT, path, Some(object))
+            }
+            _ => Ask {
+                content_type: "application/merge-patch+json",
+                ..Self::ask(Method::PATCH, path, Some(patch))
+            },
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! What must differ between two clouds, replaced by the order in which it appeared.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use regex::{Captures, Regex};
+use serde_json::{Map, Value, json};
+
+/// Attributes that say nothing about what was asked.
+const DROPPED: &[&str] = &[
+    "created_at",
+    "updated_at",
+    "revision_number",
+    "standard_attr_id",
+    "binding:vif_details",
+    "issued_at",
+    "expires_at",
+    "audit_ids",
+    "provider:segmentation_id",
+];
+/// Lists whose order counts.
+const ORDERED: &[&str] = &["dns_nameservers", "methods"];
+
+/// The ids and addresses of one cloud.
+pub(super) struct Normal {
+    uuid: Regex,
+    ids: BTreeMap<String, String>,
+    by_name: BTreeMap<String, String>,
+    addresses: BTreeMap<String, usize>,
+    /// Addresses that requests named: they stay.
+    named: BTreeSet<String>,
+}
+
+impl Normal {
+    pub(super) fn new(known: &[(String, String)]) -> anyhow::Result<Self> {
+        let mut normal = Self {
+            uuid: Regex::new(
+                "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\\b[0-9a-f]{32}\\b",
+            )?,
+            ids: BTreeMap::new(),
+            by_name: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            named: BTreeSet::new(),
+        };
+        for (id, name) in known {
+            normal.learn(id, format!("#{name}"));
+        }
+        Ok(normal)
+    }
+
+    fn learn(&mut self, id: &str, name: String) {
+        self.by_name.insert(name.clone(), id.to_owned());
+        self.ids.insert(id.to_owned(), name);
+    }
+
+    /// Real ids in place of `#3` and the like.
+    pub(super) fn resolve(&self, text: &str) -> String {
+        let mut out = String::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('#') {
+            out.push_str(before);
+            let end = after.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).unwrap_or(after.len());
+            let (name, left) = after.split_at(end);
+            match self.by_name.get(&format!("#{name}")) {
+                Some(id) => out.push_str(id),
+                None => out.push_str(&format!("#{name}")),
+            }
+            rest = left;
+        }
+        out + rest
+    }
+
+    pub(super) fn resolve_body(&mut self, body: &Value) -> Value {
+        match body {
+            Value::String(text) => {
+                if text.parse::<std::net::IpAddr>().is_ok() {
+                    self.named.insert(text.clone());
+                }
+                json!(self.resolve(text))
+            }
+            Value::Array(all) => all.iter().map(|one| self.resolve_body(one)).collect(),
+            Value::Object(map) => map.iter().map(|(k, v)| (k.clone(), self.resolve_body(v))).collect(),
+            other => other.clone(),
+        }
+    }
+
+    /// An answer as it is compared.
+    pub(super) fn answer(&mut self, body: &Value, ordered: bool) -> Value {
+        // The id of what was made comes first, whatever is in it.
+        if let Some(id) = body.as_object().and_then(|o| o.values().next()).and_then(|o| o.get("id")) {
+            self.meet(id);
+        }
+        self.value("", body, ordered)
+    }
+
+    fn meet(&mut self, value: &Value) {
+        let Some(id) = value.as_str().filter(|id| self.uuid.is_match(id) && !id.contains(' ')) else {
+            return;
+        };
+        if !self.ids.contains_key(id) {
+            let name = format!("#{}", self.ids.len());
+            self.learn(id, name);
+        }
+    }
+
+    fn value(&mut self, key: &str, value: &Value, ordered: bool) -> Value {
+        match value {
+            Value::Object(map) => self.object(map, ordered),
+            Value::Array(all) => {
+                let mut all = all.clone();
+                if !ordered && !ORDERED.contains(&key) {
+                    all.sort_by_cached_key(|one| self.masked(one).to_string());
+                }
+                all.iter().map(|one| self.value(key, one, ordered)).collect()
+            }
+            Value::String(text) => json!(self.text(key, text)),
+            other => other.clone(),
+        }
+    }
+
+    fn object(&mut self, map: &Map<String, Value>, ordered: bool) -> Value {
+        let mut out = Map::new();
+        // What OVN brings up by and by.
+        let interface =
+            map.get("device_owner").and_then(Value::as_str).is_some_and(|o| o.starts_with("network:"));
+        let settling = interface || map.contains_key("floating_ip_address") || map.contains_key("sub_ports");
+        for (key, value) in map {
+            let drop = DROPPED.contains(&key.as_str()) || (settling && key == "status");
+            if !drop {
+                out.insert(key.clone(), self.value(key, value, ordered));
+            }
+        }
+        Value::Object(out)
+    }
+
+    fn text(&mut self, key: &str, text: &str) -> String {
+        if key == "href" || key == "self" {
+            return "<link>".to_owned();
+        }
+        if key == "mac_address" && text.starts_with("fa:16:3e") {
+            return "<mac>".to_owned();
+        }
+        if text.parse::<std::net::IpAddr>().is_ok() && !self.named.contains(text) && is_made_up(key) {
+            let next = self.addresses.len();
+            return format!("<address {}>", self.addresses.entry(text.to_owned()).or_insert(next));
+        }
+        let found: Vec<String> = self.uuid.find_iter(text).map(|m| m.as_str().to_owned()).collect();
+        for id in found {
+            self.meet(&json!(id));
+        }
+        sorted_lists(&self.masked_text(text))
+    }
+
+    fn masked_text(&self, text: &str) -> String {
+        let name = |found: &Captures<'_>| {
+            let id = found.get(0).map(|m| m.as_str()).unwrap_or_default();
+            self.ids.get(id).cloned().unwrap_or_else(|| "#?".to_owned())
+        };
+        self.uuid.replace_all(text, name).into_owned()
+    }
+
+    /// A value without what is not known yet, to sort by.
+    fn masked(&self, value: &Value) -> Value {
+        match value {
+            Value::Object(map) => {
+                let kept = map.iter().filter(|(key, _)| !DROPPED.contains(&key.as_str()) && *key != "status");
+                kept.map(|(key, value)| (key.clone(), self.masked_at(key, value))).collect()
+            }
+            Value::Array(all) => {
+                let mut all: Vec<Value> = all.iter().map(|one| self.masked(one)).collect();
+                all.sort_by_cached_key(Value::to_string);
+                Value::Array(all)
+            }
+            Value::String(text) => json!(self.masked_text(text)),
+            other => other.clone(),
+        }
+    }
+
+    fn masked_at(&self, key: &str, value: &Value) -> Value {
+        match value.as_str() {
+            Some(text) if key == "mac_address" && text.starts_with("fa:16:3e") => json!("<mac>"),
+            Some(text) if is_made_up(key) && !self.named.contains(text) => {
+                json!(self.addresses.get(text).map_or("<address>".to_owned(), |n| format!("<address {n}>")))
+            }
+            _ => self.masked(value),
+        }
+    }
+}
+
+/// Whether an attribute's address may be one that the cloud chose.
+fn is_made_up(key: &str) -> bool {
+    matches!(key, "ip_address" | "floating_ip_address" | "fixed_ip_address" | "vip_address")
+}
+
+/// Lists within a message, as `#4,#2` or `Value should be one of: B, A`, in one order.
+fn sorted_lists(text: &str) -> String {
+    let sorted = |list: &str, separator: &str| {
+        let end = if list.ends_with('.') { "." } else { "" };
+        let mut parts: Vec<&str> = list.trim_end_matches('.').split(separator).collect();
+        parts.sort_unstable();
+        parts.join(separator) + end
+    };
+    for (intro, separator) in
+        [("Value should be one of: ", ", "), ("ports is: ", ","), ("still attached: ", ", ")]
+    {
+        if let Some((before, list)) = text.split_once(intro) {
+            return format!("{before}{intro}{}", sorted(list, separator));
+        }
+    }
+    text.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_clouds_with_other_ids_are_alike() {
+        let of = |a: &str, b: &str, first: &str, second: &str| {
+            let mut normal = Normal::new(&[]).unwrap();
+            let made = normal.answer(&json!({"port": {"id": a, "revision_number": 7}}), false);
+            assert_eq!(made, json!({"port": {"id": "#0"}}));
+            let listed = json!({"ports": [
+                {"id": first, "fixed_ips": [{"ip_address": "10.0.0.7"}]}, {"id": second, "fixed_ips": []}]});
+            assert_eq!(normal.resolve("/ports/#0?x=#9"), format!("/ports/{a}?x=#9"));
+            (
+                normal.answer(&listed, false),
+                normal.answer(&json!({"m": format!("ports is: {b},{a}.")}), false),
+            )
+        };
+        let (x, y) = ("5f3a0000-0000-4000-8000-000000000001", "0f3a0000-0000-4000-8000-000000000002");
+        let (p, q) = ("0f3a0000-0000-4000-8000-000000000003", "5f3a0000-0000-4000-8000-000000000004");
+        let one = of(x, y, x, y);
+        let other = of(p, q, p, q);
+        assert_eq!(one, other);
+        assert_eq!(one.1, json!({"m": "ports is: #0,#1."}));
+    }
+}

@@ -8,6 +8,7 @@
 mod bench;
 mod children;
 mod demo;
+mod docs;
 mod lab;
 mod plugins;
 mod step;
@@ -56,6 +57,8 @@ enum Task {
     Bench(bench::BenchArguments),
     /// Build every guest module (a member with a cdylib target) into target/modules/NAME.wasm
     Plugins,
+    /// Make docs/contract.md from wit/
+    Docs,
 }
 
 fn main() -> ExitCode {
@@ -84,6 +87,10 @@ fn run(task: Task) -> Result<ExitCode> {
         }
         Task::Plugins => {
             plugins::print(&plugins::build(&workspace)?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Docs => {
+            docs::write(&workspace)?;
             Ok(ExitCode::SUCCESS)
         }
     }

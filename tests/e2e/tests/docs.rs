@@ -1,0 +1,57 @@
+//! `docs/`: the commands as a reader types them, on the lab.
+
+#[path = "../../../host/cli/tests/snippets/mod.rs"]
+mod snippets;
+
+use std::path::Path;
+
+use anyhow::{Error, Result, ensure};
+use isthmus_e2e::{DEPLOY, Lab, on_lab};
+
+/// Follows a page with an operator running, and takes away what the page made.
+async fn follow(lab: &Lab, page: &str) -> Result<()> {
+    let _operator = lab.operator(&[]).await?;
+    let isthmus = std::env::var("ISTHMUS_BIN")?;
+    let words = ["run", "lab"];
+    let followed =
+        snippets::follow(page, &words, Path::new(&isthmus), &snippets::modules()).map_err(Error::msg);
+    let cleared = clear(lab).await;
+    followed.and(cleared)
+}
+
+/// What the pages make, and no other test.
+async fn clear(lab: &Lab) -> Result<()> {
+    lab.kubectl(&["delete", "-f", &format!("{DEPLOY}/admission.yaml"), "--ignore-not-found"]).await?;
+    lab.kubectl(&["delete", "crd", "widgets.example.com", "--ignore-not-found"]).await?;
+    lab.kubectl(&["delete", "pods", "--all", "-n", "shop", "--force", "--grace-period=0"]).await?;
+    lab.kubectl(&["delete", "namespace", "shop", "--ignore-not-found", "--wait=false"]).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_operators_guide_works() -> Result<()> {
+    on_lab("docs-operator", async |lab| follow(lab, "operator.md").await).await
+}
+
+#[tokio::test]
+async fn the_authors_guide_works() -> Result<()> {
+    on_lab("docs-author", async |lab| follow(lab, "module-author.md").await).await
+}
+
+#[tokio::test]
+async fn objects_of_the_pages_are_taken() -> Result<()> {
+    on_lab("docs-objects", async |lab| {
+        let folder = tempfile::tempdir()?;
+        let mut seen = 0;
+        for (place, text) in ["operator.md", "module-author.md"].into_iter().flat_map(snippets::objects) {
+            let file = folder.path().join(format!("{seen}.yaml"));
+            std::fs::write(&file, text)?;
+            let taken = lab.kubectl(&["apply", "--dry-run=server", "-f", &file.display().to_string()]).await;
+            taken.map_err(|error| error.context(place))?;
+            seen += 1;
+        }
+        ensure!(seen >= 2, "{seen} objects");
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,190 @@
+//! The pages of `docs/` against what they are about: what a person looks for at night is there, and what is named there exists.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by a panic")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Where reasons of conditions, Events and results come from.
+const REASONS: [&str; 14] = [
+    "host/model/src/retry.rs",
+    "host/policy/src/error.rs",
+    "host/operator/src/error.rs",
+    "host/operator/src/gone.rs",
+    "host/operator/src/mapped.rs",
+    "host/operator/src/outcome.rs",
+    "host/operator/src/reconcile.rs",
+    "host/operator/src/settle.rs",
+    "host/operator/src/modules/adopt.rs",
+    "host/operator/src/modules/candidate.rs",
+    "host/operator/src/modules/manager.rs",
+    "host/operator/src/modules/shadow.rs",
+    "host/operator/src/modules/source.rs",
+    "host/operator/src/modules/told.rs",
+];
+/// CamelCase that is no reason: status, action and kinds.
+const NO_REASONS: [&str; 6] = ["True", "False", "Map", "Load", "PolicyModule", "Pod"];
+const PAGES: [&str; 5] =
+    ["README.md", "docs/operator.md", "docs/module-author.md", "docs/architecture.md", "docs/contract.md"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// A source without its tests.
+fn source(path: &str) -> String {
+    read(path).split("#[cfg(test)]").next().unwrap_or_default().to_owned()
+}
+
+/// What stands between `open` and `close`, at each place.
+fn between<'a>(text: &'a str, open: &str, close: char) -> Vec<&'a str> {
+    text.split(open).skip(1).filter_map(|rest| Some(rest.split_once(close)?.0)).collect()
+}
+
+/// Those that the page does not name, as code.
+fn missing<'a>(page: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    names.into_iter().filter(|name| !page.contains(&format!("`{name}`"))).collect()
+}
+
+#[test]
+fn every_reason_has_its_remedy() {
+    let page = read("docs/operator.md");
+    let sources: Vec<String> = REASONS.iter().map(|path| source(path)).collect();
+    let mut reasons = BTreeSet::new();
+    for line in
+        sources.iter().flat_map(|text| text.lines()).filter(|line| !line.trim_start().starts_with("//"))
+    {
+        // Every second part is a text, as no line of these has a quote within a text.
+        reasons.extend(line.split('"').skip(1).step_by(2).filter(|text| {
+            text.starts_with(|c: char| c.is_ascii_uppercase())
+                && text.chars().skip(1).any(|c| c.is_ascii_lowercase())
+                && text.chars().all(|c| c.is_ascii_alphabetic())
+                && !NO_REASONS.contains(text)
+        }));
+    }
+    assert!(reasons.len() > 50, "only {} reasons were found: {reasons:?}", reasons.len());
+    let missing = missing(&page, reasons);
+    assert!(missing.is_empty(), "docs/operator.md does not say what these mean and what to do: {missing:?}");
+}
+
+#[test]
+fn every_metric_is_told() {
+    let page = read("docs/operator.md");
+    let told = |path: &str, prefix: &str, open: &str| {
+        let source = source(path).replace(|c: char| c.is_whitespace(), "");
+        let names = between(&source, open, '"').into_iter().map(|name| format!("{prefix}_{name}"));
+        let names: Vec<String> = names.collect();
+        assert!(!names.is_empty(), "{path} registers nothing?");
+        // A counter's name ends so where it is shown.
+        let is_told =
+            |name: &String| page.contains(&format!("`{name}`")) || page.contains(&format!("`{name}_total`"));
+        let missing: Vec<&String> = names.iter().filter(|name| !is_told(name)).collect();
+        assert!(missing.is_empty(), "docs/operator.md lacks {missing:?}");
+    };
+    told("host/operator/src/metrics.rs", "isthmus", "r.register(\"");
+    told("host/openstack/src/metrics.rs", "isthmus_openstack", "registry.register(\"");
+    told("host/operator/src/metrics.rs", "isthmus", "encode_descriptor(\"isthmus_");
+}
+
+#[test]
+fn every_option_of_the_operator_is_told() {
+    let arguments = read("host/cli/src/args.rs");
+    let page = read("docs/operator.md");
+    for group in ["struct OperatorArgs {", "struct Kube {"] {
+        let fields = arguments.split_once(group).unwrap().1.split_once("\n}").unwrap().0;
+        let options: Vec<String> = between(fields, "pub(crate) ", ':')
+            .iter()
+            .map(|f| format!("--{}", f.replace('_', "-")))
+            .collect();
+        assert!(!options.is_empty());
+        let missing = missing(&page, options.iter().map(String::as_str));
+        assert!(missing.is_empty(), "docs/operator.md lacks {missing:?}");
+    }
+}
+
+#[test]
+fn every_field_of_a_policy_module_is_told() {
+    let source = source("host/kubernetes/src/crd/module.rs");
+    let page = read("docs/operator.md");
+    let camel = |name: &str| {
+        let mut words = name.split('_');
+        let first = words.next().unwrap_or_default().to_owned();
+        words.fold(first, |all, word| all + &word[..1].to_uppercase() + &word[1..])
+    };
+    for (of, before) in [
+        ("PolicyModuleSpec", ""),
+        ("ModuleSource", "source."),
+        ("Limits", "limits."),
+        ("Rollout", "rollout."),
+    ] {
+        let fields =
+            source.split_once(&format!("pub struct {of} {{")).unwrap().1.split_once("\n}").unwrap().0;
+        // `pub name: Type`; those that are groups themselves are told by their fields.
+        let lines = fields.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split_once(':'));
+        let leaves = lines.filter(|(_, of)| !["ModuleSource,", "Limits,", "Rollout,"].contains(&of.trim()));
+        let names: Vec<String> = leaves
+            .map(|(name, _)| format!("{before}{}", camel(name).replace("Mib", "MiB").replace("Kib", "KiB")))
+            .collect();
+        assert!(names.len() > 1, "{of}");
+        let missing = missing(&page, names.iter().map(String::as_str));
+        assert!(missing.is_empty(), "docs/operator.md lacks {missing:?} of a PolicyModule's spec");
+    }
+}
+
+#[test]
+fn every_test_and_file_that_is_named_exists() {
+    let page = read("docs/architecture.md");
+    let named: Vec<&str> = page.split('`').skip(1).step_by(2).filter(|code| code.contains(".rs")).collect();
+    assert!(named.len() > 40, "{} are named", named.len());
+    for code in named {
+        let (file, test) = code.split_once("::").unwrap_or((code, ""));
+        let path = root().join(file);
+        assert!(path.is_file(), "docs/architecture.md names {file}, which is not there");
+        assert!(
+            test.is_empty() || read(file).contains(&format!("fn {test}(")),
+            "docs/architecture.md names the test {code}, which is not there"
+        );
+    }
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    // As GitHub makes anchors of headings.
+    let anchors = |text: &str| -> BTreeSet<String> {
+        let mut fenced = false;
+        let headings = text.lines().filter(|line| {
+            fenced ^= line.starts_with("```");
+            !fenced && line.starts_with('#')
+        });
+        let kept = |c: &char| c.is_alphanumeric() || [' ', '-', '_'].contains(c);
+        headings
+            .map(|line| {
+                line.trim_start_matches('#')
+                    .trim()
+                    .to_lowercase()
+                    .chars()
+                    .filter(kept)
+                    .collect::<String>()
+                    .replace(' ', "-")
+            })
+            .collect()
+    };
+    for page in PAGES {
+        let text = read(page);
+        for link in between(&text, "](", ')').into_iter().filter(|link| !link.contains("://")) {
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() {
+                root().join(page)
+            } else {
+                root().join(page).parent().unwrap().join(file)
+            };
+            assert!(target.exists(), "{page} links to {link}, which is not there");
+            let found = anchor.is_empty() || anchors(&fs::read_to_string(&target).unwrap()).contains(anchor);
+            assert!(found, "{page} links to {link}: there is no such heading");
+        }
+    }
+}

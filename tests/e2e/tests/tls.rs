@@ -17,7 +17,8 @@ async fn load(lab: &Lab, provider: &str, default: &Identity) -> Result<String> {
     let namespace = lab.namespace().await?;
     lab.tls_secret(&namespace, "default", &default.certificate, &default.key).await?;
     let mut config = routes_config(provider);
-    config["tls"] = json!({"secret": {"namespace": namespace, "name": "default"}});
+    let tls = json!({"secret": {"namespace": namespace, "name": "default"}});
+    config.as_object_mut().context("a config is an object")?.insert("tls".into(), tls);
     lab.load_routes(config).await?;
     Ok(namespace)
 }

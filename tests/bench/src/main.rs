@@ -47,7 +47,7 @@ struct Arguments {
     route_count: usize,
 
     /// Pods for the lab's real Neutron, as named by OS_CLOUD; 0 leaves it out.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 60)]
     real_pods: usize,
 }
 

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::normal::Normal;
-use super::side::{Answer, Cloud, Request, Who};
+use super::side::{Answer, Cloud, Request};
 use crate::random::Random;
 
 /// Where the requests of a stream come from: it is told how each was answered.

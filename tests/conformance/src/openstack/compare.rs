@@ -1,10 +1,10 @@
 //! A stream, sent to both.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::normal::Normal;
-use super::side::{Answer, Cloud, Request, Who};
+use super::side::{Answer, Cloud, Request};
 use crate::random::Random;
 
 /// Where the requests of a stream come from: it is told how each was answered.
@@ -96,7 +96,8 @@ impl Pair {
     /// # Errors
     /// All that was noted, when it ends.
     pub async fn note(&mut self, request: &Request, place: impl std::fmt::Display) -> Result<Answer> {
-        let (answer, difference) = self.both(request).await?;
+        let asked = || format!("{place}: {} {} {}", request.method, request.path, request.body);
+        let (answer, difference) = self.both(request).await.with_context(asked)?;
         self.noted.extend(difference.map(|difference| format!("{place}: {difference}")));
         if self.apart || self.noted.len() >= MOST_NOTED { self.report().map(|()| answer) } else { Ok(answer) }
     }
@@ -175,18 +176,8 @@ impl Pair {
             }
             tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         }
-        let found = self.real.0.send(&network::request("GET", "/networks".to_owned(), Value::Null)).await?;
-        for id in ids(&found.body, "networks") {
-            let asked = Request {
-                who: Who::Admin,
-                ..network::request("DELETE", format!("/networks/{id}"), Value::Null)
-            };
-            let gone = self.real.0.send(&asked).await?;
-            if gone.status >= 300 && gone.status != 404 {
-                bail!("left behind in the real cloud: network {id}: {}", gone.body);
-            }
-        }
-        Ok(())
+        let left = network::sweep(&self.real.0).await?;
+        if left.is_empty() { Ok(()) } else { bail!("left behind in the real cloud:\n{}", left.join("\n")) }
     }
 
     async fn clean(&mut self, stream: &impl Stream) -> Result<()> {
@@ -215,7 +206,7 @@ impl Pair {
 }
 
 /// Ids of what is named after this crate.
-fn ids(list: &Value, key: &str) -> Vec<String> {
+pub(super) fn ids(list: &Value, key: &str) -> Vec<String> {
     let all = list.get(key).and_then(Value::as_array).into_iter().flatten();
     let ours = all.filter(|o| {
         o.get("name").and_then(Value::as_str).is_some_and(|name| name.starts_with("conformance"))

@@ -1,4 +1,5 @@
 //! The Kubernetes half as clients see it: kube-rs over HTTP.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail")]
 
 use std::time::Duration;
 

@@ -59,10 +59,11 @@ impl Names {
             items.retain(|i| i.pointer("/metadata/name").and_then(Value::as_str) != Some("kube-root-ca.crt"));
             // as an empty list of metadata is written
             let emptied = items.is_empty() && before > 0;
-            if emptied && body.get("kind").and_then(Value::as_str) == Some("PartialObjectMetadataList") {
-                if let Some(map) = body.as_object_mut() {
-                    map.insert("items".to_owned(), Value::Null);
-                }
+            if emptied
+                && body.get("kind").and_then(Value::as_str) == Some("PartialObjectMetadataList")
+                && let Some(map) = body.as_object_mut()
+            {
+                map.insert("items".to_owned(), Value::Null);
             }
         }
         if let Some(rows) = body.get_mut("rows").and_then(Value::as_array_mut) {

@@ -34,7 +34,7 @@ async fn the_operator_needs_no_more_than_its_role_and_nobody_else_writes_mapping
         let name = lab.mapping(&pod).await?.name_any();
         let merge = [
             r#"{"metadata": {"finalizers": []}}"#,
-            r#"{"spec": {"subject": {"name": "other"}}}"#,
+            r#"{"metadata": {"ownerReferences": []}}"#,
             r#"{"metadata": {"labels": {"a": "b"}}}"#,
         ];
         let path = file.to_str().context("the folder's name is text")?;

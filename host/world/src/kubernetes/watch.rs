@@ -142,10 +142,8 @@ impl Watching {
 
     fn mark(&self, initial: bool) -> Bytes {
         let mut metadata = json!({"resourceVersion": self.version.to_string()});
-        if let Some(map) = metadata.as_object_mut() {
-            if initial {
-                map.insert("annotations".to_owned(), json!({"k8s.io/initial-events-end": "true"}));
-            }
+        if let Some(map) = metadata.as_object_mut().filter(|_| initial) {
+            map.insert("annotations".to_owned(), json!({"k8s.io/initial-events-end": "true"}));
         }
         let resource = &self.start.resource;
         let object = match self.form {

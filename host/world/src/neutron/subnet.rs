@@ -26,7 +26,7 @@ impl Neutron {
         }
         let net = match text(&object, "cidr").parse::<IpNet>() {
             Ok(net) => net,
-            Err(_) => self.from_pool(&object, caller)?,
+            Err(_) => self.taken_from_pool(&object, caller)?,
         };
         object.insert("cidr".to_owned(), json!(net.to_string()));
         check(&object, net)?;

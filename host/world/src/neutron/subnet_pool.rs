@@ -30,7 +30,7 @@ impl Neutron {
     }
 
     /// The prefix of a subnet that names none: the first free one of its pool.
-    pub(super) fn from_pool(&self, subnet: &Object, caller: &Caller) -> Result<IpNet> {
+    pub(super) fn taken_from_pool(&self, subnet: &Object, caller: &Caller) -> Result<IpNet> {
         let id = text(subnet, "subnetpool_id");
         if id.is_empty() {
             return Err(Fault::bad("subnets", "a subnetpool must be specified in the absence of a cidr"));

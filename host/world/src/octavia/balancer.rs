@@ -178,7 +178,7 @@ impl Octavia {
         let cascade = call.queried("cascade").is_some_and(|text| {
             ["true", "1", "yes", "on", "t", "y"].contains(&text.to_ascii_lowercase().as_str())
         });
-        if !cascade && !(node.listeners.is_empty() && node.pools.is_empty()) {
+        if !(cascade || node.listeners.is_empty() && node.pools.is_empty()) {
             return Err(Fault::validation(format!("Cannot delete Load Balancer {id} - it has children")));
         }
         self.must_be_settled(id, &["ACTIVE", "ERROR"])?;

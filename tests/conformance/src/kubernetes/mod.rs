@@ -27,7 +27,7 @@ pub async fn stream(seed: u64, length: usize, real: kube::Client, model: kube::C
         prepare(&mut model, &ask).await.context("the model")?;
     }
     let mut asks: Vec<Ask> = requests.lists();
-    asks.extend((0..length).map(|_| requests.next()));
+    asks.extend((0..length).map(|_| requests.generate()));
     // What follows a difference mostly differs by it, so one is enough; `CONFORMANCE_MOST` looks further.
     let most = std::env::var("CONFORMANCE_MOST").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
     let mut failed: Vec<String> = Vec::new();

@@ -126,7 +126,7 @@ impl Requests {
     }
 
     /// The next request.
-    pub fn next(&mut self) -> Ask {
+    pub fn generate(&mut self) -> Ask {
         let kind = self.random.of(&Kind::ALL);
         match self.random.below(100) {
             0..22 => self.create(kind),
@@ -213,12 +213,14 @@ impl Requests {
         if self.random.one_in(20) && !kind.custom() && kind != Kind::Namespace {
             merge(&mut object, json!({"bogus": {"a": 1}}));
         }
-        if kind.namespaced() && self.random.one_in(30) && kind != Kind::Pod {
-            if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-                metadata.remove("name");
-                metadata.insert("generateName".to_owned(), "gen-".into());
-                metadata.remove("finalizers");
-            }
+        if kind.namespaced()
+            && self.random.one_in(30)
+            && kind != Kind::Pod
+            && let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut)
+        {
+            metadata.remove("name");
+            metadata.insert("generateName".to_owned(), "gen-".into());
+            metadata.remove("finalizers");
         }
         // Made-up names have no order that both sides share, so such objects are not stored.
         let made_up = object.pointer("/metadata/generateName").is_some();

@@ -57,8 +57,7 @@ impl Api {
                 })?;
             }
             "application/merge-patch+json" => patch::merge(&mut live, &patch),
-            _ => patch::strategic(&resource.schema, &mut live, &patch)
-                .map_err(|why| Status::bad_request(why))?,
+            _ => patch::strategic(&resource.schema, &mut live, &patch).map_err(Status::bad_request)?,
         }
         Ok(live)
     }

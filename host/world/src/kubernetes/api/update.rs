@@ -194,15 +194,12 @@ fn carry_over(resource: &Resource, subresource: &str, value: &mut Value, old: &V
         set(value, field, meta(old, field).cloned().unwrap_or_default());
     }
     set(value, "selfLink", Value::Null);
-    match meta(old, "deletionTimestamp") {
-        Some(at) => {
-            set(value, "deletionTimestamp", at.clone());
-            if meta(value, "deletionGracePeriodSeconds").is_none() {
-                let seconds = meta(old, "deletionGracePeriodSeconds").cloned().unwrap_or_default();
-                set(value, "deletionGracePeriodSeconds", seconds);
-            }
+    if let Some(at) = meta(old, "deletionTimestamp") {
+        set(value, "deletionTimestamp", at.clone());
+        if meta(value, "deletionGracePeriodSeconds").is_none() {
+            let seconds = meta(old, "deletionGracePeriodSeconds").cloned().unwrap_or_default();
+            set(value, "deletionGracePeriodSeconds", seconds);
         }
-        None => {}
     }
     if !resource.status {
         return;

@@ -43,12 +43,11 @@ fn object(
         target.retain(|key, _| keys.iter().any(|k| k.as_str() == Some(key)));
     }
     for (key, value) in patch {
-        if let Some(field) = key.strip_prefix("$deleteFromPrimitiveList/") {
-            if let (Some(list), Some(gone)) =
+        if let Some(field) = key.strip_prefix("$deleteFromPrimitiveList/")
+            && let (Some(list), Some(gone)) =
                 (target.get_mut(field).and_then(Value::as_array_mut), value.as_array())
-            {
-                list.retain(|item| !gone.contains(item));
-            }
+        {
+            list.retain(|item| !gone.contains(item));
         }
     }
     for (key, value) in patch {

@@ -479,7 +479,9 @@ fn waits_where_it_must() {
     );
     let pinned = BTreeSet::from(["p".to_owned()]);
     let pending = world.plan_with(&desired, &external, &none, &pinned);
-    assert!(pending.operations.is_empty(), "{pending:?}");
+    // It is recorded as ours, and not touched.
+    assert_eq!(pending.operations.len(), 1, "{pending:?}");
+    assert_eq!(pending.operations[0].act, Act::Adopt { id: "p".into() });
     assert_eq!(pending.blocked[0].on, Wait::ReplacePending);
     assert_eq!(pending.summary().replaced, 1);
 
@@ -674,4 +676,22 @@ fn a_load_balancer_is_made_with_all_below_it() {
     let (name, act, _, after) = told.last().unwrap();
     assert_eq!((*name, *act, after.len()), ("self", &members, 1), "its address is known only then");
     assert_eq!(plan.summary().added, 8);
+}
+
+/// A port with a running pod gets its groups although it waits to be replaced.
+#[test]
+fn what_waits_to_be_replaced_changes_in_place_what_can() {
+    let (network, external) = existing_net("n2");
+    let mut entry = port("p", network);
+    entry.fields.insert("host".into(), "node2".into());
+    let desired = DesiredList::new(vec![entry]).unwrap();
+    let mut world = World::default();
+    let mark = Mark { cluster: CLUSTER.into(), subject: SUBJECT.into(), name: "p".into() };
+    let fields = BTreeMap::from([("network".into(), "n1".into()), ("host".into(), "node1".into())]);
+    world.cloud.insert("p".into(), observed("p", Kind::Port, Some(mark), fields, 1));
+    world.record.insert("p".into(), Recorded { id: Some("p".into()), ..recorded_port() });
+    let plan = world.plan_with(&desired, &external, &BTreeSet::new(), &BTreeSet::from(["p".to_owned()]));
+    assert_eq!(plan.blocked[0].on, Wait::ReplacePending);
+    let host = Act::Update { id: Some("p".into()), fields: BTreeSet::from(["host".to_owned()]) };
+    assert_eq!(plan.operations.iter().map(|o| &o.act).collect::<Vec<_>>(), [&host]);
 }

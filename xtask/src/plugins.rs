@@ -103,7 +103,7 @@ fn encode(core: &Path, folder: &Path, package: &str) -> Result<Module> {
 }
 
 /// The rustc that has the std of the target; `None`: the default one has.
-pub(crate) fn rustc(workspace: &Workspace) -> Result<Option<PathBuf>> {
+fn rustc(workspace: &Workspace) -> Result<Option<PathBuf>> {
     let mut command = Command::new("bash");
     command.arg(workspace.root.join("tests/lab/wasm/ensure-wasm.sh")).current_dir(&workspace.root);
     command.env_remove("RUSTUP_TOOLCHAIN").env_remove("LD_LIBRARY_PATH");

@@ -288,16 +288,8 @@ fn deny(workspace: &Workspace, report: &mut Report) -> Result<()> {
 /// The end-to-end tests, inside the lab's namespace, one after the other: some stop parts of the lab.
 pub(crate) fn end_to_end(workspace: &Workspace, binaries: &[TestBinary]) -> Report {
     let mut report = Report::default();
-    let guest_rustc = match plugins::rustc(workspace) {
-        Ok(rustc) => rustc,
-        Err(error) => {
-            report.broken("the rustc of guests", &error);
-            return report;
-        }
-    };
     run_tests(workspace, &mut report, binaries, |binary| {
         let mut command = lab::inside(&binary.executable);
-        command.envs(guest_rustc.as_ref().map(|rustc| ("ISTHMUS_GUEST_RUSTC", rustc)));
         command.args(["--test-threads=1", "--show-output"]);
         command.env("ISTHMUS_LAB", "1");
         command.env("ISTHMUS_BIN", workspace.target.join("debug/isthmus"));

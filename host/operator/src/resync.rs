@@ -27,6 +27,8 @@ pub struct ResyncOptions {
 /// that was under way when it died, may come through after it was looked for. A service may take longer over a request than its
 /// client waits for it.
 const FIRST: Duration = Duration::from_secs(20);
+/// So many come so soon: what is looked for may come even later.
+const EARLY: u32 = 2;
 
 /// The next one comes this soon at the latest where one lacked something that was known, or a service did not answer yet.
 const CONFIRM: Duration = Duration::from_secs(10);
@@ -34,21 +36,25 @@ const CONFIRM: Duration = Duration::from_secs(10);
 /// Resyncs until `stop` says so.
 pub async fn run(session: Arc<Session>, options: ResyncOptions, mut stop: watch::Receiver<bool>) {
     let mut suspects = BTreeSet::new();
-    let (mut round, mut failed) = (0, false);
+    let (mut round, mut failed, mut early) = (0, false, EARLY);
     loop {
         round += 1;
-        let soon = match round {
-            1 => FIRST,
-            _ if failed || session.inventory.lock().has_missing() || !session.cloud.is_listed() => CONFIRM,
-            _ => options.every,
+        let soon = match () {
+            () if early > 0 => FIRST,
+            () if failed || session.inventory.lock().has_missing() || !session.cloud.is_listed() => CONFIRM,
+            () => options.every,
         };
+        early = early.saturating_sub(1);
         let every = options.every.min(soon);
         let mut due = Instant::now() + jittered(every, &session.cluster, round);
         loop {
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => return,
                 () = tokio::time::sleep_until(due) => break,
-                () = session.answer_lost.notified() => due = due.min(Instant::now() + FIRST),
+                () = session.answer_lost.notified() => {
+                    early = EARLY - 1;
+                    due = due.min(Instant::now() + FIRST);
+                }
             }
         }
         let listed = session.list_ours().await;

@@ -15,8 +15,6 @@ pub struct Tools {
     pub modules: PathBuf,
     /// A PATH with kubectl, openstack and isthmus in it.
     pub path: String,
-    /// A rustc that has the std of the guests' target.
-    pub guest_rustc: String,
 }
 
 /// The tools that `cargo xtask test` names.
@@ -27,8 +25,7 @@ pub fn dev_tools() -> Result<Tools> {
     let isthmus = PathBuf::from(variable("ISTHMUS_BIN")?);
     let own = isthmus.parent().context("an executable lies in a folder")?.display().to_string();
     let path = format!("{own}:{}", std::env::var("PATH").context("PATH")?);
-    let guest_rustc = std::env::var("ISTHMUS_GUEST_RUSTC").unwrap_or_else(|_| "rustc".into());
-    Ok(Tools { modules: variable("ISTHMUS_MODULES")?.into(), isthmus, path, guest_rustc })
+    Ok(Tools { modules: variable("ISTHMUS_MODULES")?.into(), isthmus, path })
 }
 
 /// An empty folder for a test.

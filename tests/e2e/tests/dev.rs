@@ -1,4 +1,4 @@
-//! `isthmus dev`: unmodified kubectl and openstack clients against the in-process world, and a newcomer's hour on it.
+//! `isthmus dev`: unmodified kubectl and openstack clients against the in-process world.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -18,11 +18,8 @@ async fn on_dev(name: &str, port: u16, flags: &[&str], script: &str) -> Result<S
     command.args(["dev", "--http", &format!("127.0.0.1:{port}"), "--folder"]).arg(folder.join("dev"));
     command.arg("--modules").arg(&tools.modules).args(flags);
     command.args(["--", "bash", "-euxo", "pipefail", "-c", script]).current_dir(&folder);
-    command
-        .env("ISTHMUS_OPERATOR", format!("127.0.0.1:{port}"))
-        .env("PATH", &tools.path)
-        .env("MODULES", &tools.modules);
-    command.env("GUEST_RUSTC", &tools.guest_rustc).env("CARGO_NET_OFFLINE", "true").env("NO_COLOR", "1");
+    command.env("ISTHMUS_OPERATOR", format!("127.0.0.1:{port}")).env("PATH", &tools.path);
+    command.env("NO_COLOR", "1");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let output = tokio::time::timeout(LIMIT, command.output()).await.context("not in time")??;
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -75,42 +72,6 @@ kubectl delete namespace shop
 curl -s "http://$ISTHMUS_OPERATOR/readyz"
 "#;
     on_dev("clients", 9461, &[], script).await.map(drop)
-}
-
-/// From nothing to a mapping of one's own, broken and mended.
-#[tokio::test]
-async fn a_newcomers_hour() -> Result<()> {
-    let script = r#"
-isthmus module new team-port --kind v1/ConfigMap
-cd team-port
-cargo test --quiet
-RUSTC="$GUEST_RUSTC" isthmus module build
-isthmus module check team-port.wasm
-isthmus render team-port.wasm --subject example.yaml --config '{network: pods}' | tee rendered
-grep -q port rendered
-isthmus plan team-port.wasm --config '{network: pods}' | tee planned
-kubectl apply -f - <<'EOF'
-apiVersion: isthmus.dev/v1alpha1
-kind: PolicyModule
-metadata: {name: team-port}
-spec:
-  source: {configMaps: [{name: team-port}]}
-  config: {network: pods}
-EOF
-isthmus module load team-port.wasm
-kubectl wait policymodule team-port --for=condition=Loaded --timeout=60s
-kubectl create namespace mine
-kubectl apply -n mine -f example.yaml || kubectl apply -f example.yaml
-mapped() { openstack port list -f value -c Name | grep -q '^configmap/'; }
-for i in $(seq 100); do mapped && break; done
-mapped
-# Broken on purpose: bytes that are no component are refused, and the old version serves.
-head -c 1000 team-port.wasm >broken.wasm
-! isthmus module check broken.wasm
-! isthmus module load broken.wasm --name team-port
-kubectl get policymodule team-port -o jsonpath='{.status.conditions[?(@.type=="Serving")].status}' | grep -qx True
-"#;
-    on_dev("newcomer", 9462, &["--empty"], script).await.map(drop)
 }
 
 /// Bad arguments are told.

@@ -74,7 +74,7 @@ pub(crate) fn run(workspace: &Workspace, quick: bool) -> Result<ExitCode> {
             Some(Ok((lab, up))) => {
                 reserved = Some(lab);
                 match up {
-                    Ok(()) => report.add(suites::end_to_end(workspace, &end_to_end)),
+                    Ok(()) => report.add(suites::end_to_end(workspace, end_to_end)),
                     Err(error) => report.broken("lab", &error),
                 }
             }

@@ -64,6 +64,11 @@ impl Sample {
         self.sum("isthmus_openstack_requests_total", &labels)
     }
 
+    /// Requests to this service that had no answer in time.
+    pub fn unanswered(&self, service: &str) -> u64 {
+        self.sum("isthmus_openstack_requests_total", &[("service", service), ("code", "timeout")])
+    }
+
     /// Reconciles that ended in this way (`done`, `waiting`, or the reason of a failure).
     pub fn reconciles(&self, result: &str) -> u64 {
         self.sum("isthmus_reconciles_total", &[("result", result)])

@@ -247,12 +247,22 @@ async fn a_swap_under_load_fails_no_reconcile() -> Result<()> {
         })
         .await?;
         let numbers = operator.quiet().await?;
+        // A Neutron that takes longer than a request may is no fault of the swap: each such request may fail one reconcile.
+        let late = numbers.unanswered("network");
         let all = numbers.sum("isthmus_reconciles_total", &[]);
         let good = numbers.reconciles("done") + numbers.reconciles("waiting");
-        ensure!(all == good, "{all} reconciles, {good} of them good");
+        let lost = numbers.reconciles("CloudAnswerLost") + numbers.reconciles("CloudUnavailable");
+        ensure!(
+            all == good + lost && lost <= late,
+            "{all} reconciles: {good} good, {lost} without an answer of the cloud ({late} requests had none)"
+        );
         let calls = numbers.sum("isthmus_module_calls_total", &[]);
         ensure!(calls == numbers.sum("isthmus_module_calls_total", &[("result", "ok")]), "{calls} calls");
-        ensure!(numbers.calls("POST", "ports") == pods.len() as u64, "one create a Pod");
+        let (creates, pods) = (numbers.calls("POST", "ports"), pods.len() as u64);
+        ensure!(
+            (pods..=pods + late).contains(&creates),
+            "{creates} creates for {pods} Pods, {late} requests without an answer"
+        );
         Ok(())
     })
     .await

@@ -1,7 +1,7 @@
 //! Where the workspace lies and what is in it.
 use std::env;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -37,10 +37,12 @@ pub(crate) struct Target {
 
 impl Workspace {
     /// Found from this crate's sources, so it works from wherever it is called. Asks nobody: the lab can be started
-    /// and stopped while the workspace does not build.
+    /// and stopped while the workspace does not build. Where cargo runs it, cargo says where they are: clones that
+    /// share a target folder share this program too, and the path compiled in may be another's.
     pub(crate) fn find() -> Result<Self> {
-        let root =
-            Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the workspace's root")?;
+        let ran = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).filter(|path| path.ends_with("xtask"));
+        let sources = ran.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        let root = sources.parent().context("xtask lies in the workspace's root")?;
         let target = root.join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()));
         Ok(Self { root: root.to_owned(), target })
     }

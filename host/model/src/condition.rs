@@ -10,6 +10,8 @@ pub const READY: &str = "Ready";
 pub const MAPPED: &str = "Mapped";
 /// Type: the last apply of that list was complete.
 pub const REALIZED: &str = "Realized";
+/// Type, there once it was false: the subject says what its module reports.
+pub const REPORTED: &str = "Reported";
 /// Type, written by the node agent alone: the VIF is bound in the pod.
 pub const ATTACHED: &str = "Attached";
 

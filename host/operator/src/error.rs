@@ -43,6 +43,8 @@ impl ReconcileError {
     pub fn class(&self) -> RetryClass {
         match self {
             Self::Cloud(error) => error.class(),
+            // What an admission policy refuses today it may let through tomorrow, and nobody tells us.
+            Self::Kubernetes(error) if error.class == RetryClass::Invalid => RetryClass::Forbidden,
             Self::Kubernetes(error) => error.class,
             Self::NotLeading => RetryClass::Transient,
         }

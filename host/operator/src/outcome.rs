@@ -49,7 +49,8 @@ impl Session {
             Some((name, error)) => {
                 let mut message = format!("{name}: {}", error.told());
                 if error.class() == RetryClass::Quota
-                    && let Some(quota) = self.cloud.quota("port").await
+                    && let Some(resource) = exceeded(&message)
+                    && let Some(quota) = self.cloud.quota(resource).await
                 {
                     message = format!("{message}; {quota}");
                 }
@@ -92,6 +93,25 @@ fn blocked_condition(name: &str, on: &Wait, resolved: &Resolved) -> Condition {
 }
 
 /// The failure to tell people about: what only they can mend comes first.
+/// The resource that Neutron names: "Quota exceeded for resources: ['security_group_rule']." Octavia's numbers can't be
+/// asked for by its users, and its text names none in this form.
+fn exceeded(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once("Quota exceeded for resources: ['")?;
+    rest.split_once('\'').map(|(resource, _)| resource)
+}
+
 fn worst(applied: &Applied) -> Option<(&String, &ReconcileError)> {
     applied.errors.iter().max_by_key(|(_, error)| error.class())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::exceeded;
+
+    #[test]
+    fn the_numbers_are_those_of_what_neutron_names() {
+        let told = "port: 409 OverQuota: Quota exceeded for resources: ['security_group_rule'].";
+        assert_eq!(exceeded(told), Some("security_group_rule"));
+        assert_eq!(exceeded("Quota has been met for resources: load_balancer"), None);
+    }
 }

@@ -6,10 +6,12 @@ use isthmus_kubernetes::ErrorKind;
 use isthmus_kubernetes::crd::{ResourceState, ResourceStatus};
 use isthmus_kubernetes::report::Said;
 use isthmus_kubernetes::store::{StoreSnapshot, Stored};
+use isthmus_model::condition::{ATTACHED, Condition, REPORTED};
 use isthmus_model::hash;
 use isthmus_model::object::Subject;
 use isthmus_model::observed::Observed;
 use isthmus_model::outcome::Outcome;
+use isthmus_model::retry::RetryClass;
 use isthmus_policy::{Property, Realized, RealizedState, SubjectReport};
 use serde_json::Value;
 
@@ -19,6 +21,7 @@ use crate::mapped::Mapping;
 use crate::metrics::Call;
 use crate::modules::Lane;
 use crate::session::Session;
+use crate::settle::undated;
 
 /// Fields of what was observed that modules are shown, and their names in the contract.
 const PROPERTIES: [(&str, &str); 2] = [("mac_address", "mac-address"), ("provider", "provider")];
@@ -43,7 +46,13 @@ impl Session {
         let called = tokio::task::spawn_blocking(move || {
             run.pipeline.report(&text, outcome.as_ref(), &realized, view)
         });
-        let Ok(reported) = called.await else { return Ok(()) };
+        let reported = match called.await {
+            Ok(reported) => reported,
+            Err(error) => {
+                tracing::error!(subject = %subject.key, %error, "the call of the module's report did not end");
+                return Ok(());
+            }
+        };
         self.deps.lock().add(subject, &reported.reads);
         let module = serving.pipeline.mapper().name.to_string();
         let result = match &reported.result {
@@ -76,11 +85,37 @@ impl Session {
         match self.reports.say(subject, &said).await {
             Ok(()) => {
                 self.progress.lock().entry(subject.uid.clone()).or_default().said = Some(digest.into());
-                Ok(())
+                self.reported(subject, None).await
             }
             Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
+            // All of it is in the cloud, and works: that its subject can't say so is not worth doing it over for. Every
+            // reconcile tries again, a resync's too.
+            Err(error) if matches!(error.class, RetryClass::Forbidden | RetryClass::Invalid) => {
+                tracing::warn!(subject = %subject.key, %error, "the subject can't say what its module reports");
+                self.reported(subject, Some(ReconcileError::from(error))).await
+            }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Writes down that the subject can't say it, or can again.
+    async fn reported(
+        &self,
+        subject: &Subject,
+        refused: Option<ReconcileError>,
+    ) -> Result<(), ReconcileError> {
+        let Some(known) = self.records.lock().get(subject) else { return Ok(()) };
+        let before = &known.status.conditions;
+        let condition = match refused {
+            Some(error) => Condition::no(REPORTED, error.reason(), error.told()),
+            None if before.iter().any(|c| c.type_ == REPORTED) => {
+                Condition::yes(REPORTED, "Written", "the subject says what its module reports")
+            }
+            None => return Ok(()),
+        };
+        let kept = before.iter().filter(|c| ![REPORTED, ATTACHED].contains(&&*c.type_));
+        let conditions = kept.map(undated).chain([condition]).collect();
+        self.patch_conditions(subject, &known, conditions).await
     }
 
     /// What came to be of each entry.

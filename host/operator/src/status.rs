@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use isthmus_kubernetes::crd::{
     CloudMappingStatus, ModuleVersion, ResourceReference, ResourceState, ResourceStatus, Route, VifStatus,
 };
-use isthmus_model::condition::{ATTACHED, Condition};
+use isthmus_model::condition::{ATTACHED, Condition, REPORTED};
 use isthmus_model::desired::{DesiredList, Entry};
 use isthmus_model::kinds::Kind;
 use isthmus_model::object::Subject;
@@ -16,7 +16,7 @@ use isthmus_model::value::{Reference, Value};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
 use k8s_openapi::jiff::Timestamp;
 
-use crate::cloud::{Existing, Lookup, Result};
+use crate::cloud::{CloudError, Existing, Lookup, Result};
 
 /// What a status is made from.
 pub struct Facts<'a> {
@@ -164,9 +164,16 @@ async fn vif(entry: &Entry, port: &str, observed: &Observed, existing: &Existing
     let ips = observed.fields.get("fixed_ips").and_then(|v| v.as_array());
     for ip in ips.into_iter().flatten() {
         let part = |name: &str| ip.get(name).and_then(|v| v.as_str()).unwrap_or_default();
-        let Lookup::Found(subnet) = existing.subnet(part("subnet")).await? else { continue };
-        let length =
-            subnet.target.cidr.as_deref().and_then(|c| c.split_once('/')).map_or("32", |(_, length)| length);
+        // An interface that lacks an address, or has a made-up prefix, is worse than one that comes later.
+        let missing = |message| CloudError::Vif { name: entry.name.clone(), message };
+        let subnet = match existing.subnet(part("subnet")).await? {
+            Lookup::Found(subnet) => subnet,
+            Lookup::Not(why) => return Err(missing(why)),
+        };
+        let cidr = subnet.target.cidr.as_deref().and_then(|cidr| cidr.split_once('/'));
+        let Some((_, length)) = cidr else {
+            return Err(missing(format!("subnet {} says no range", part("subnet"))));
+        };
         addresses.push(format!("{}/{length}", part("address")));
         gateways.extend(subnet.gateway.as_ref().map(IpAddr::to_string));
     }
@@ -213,7 +220,9 @@ fn routes(entry: &Entry) -> Vec<Route> {
 /// Our conditions, with the time of the last change of each, and those of others (the agent's) as they are.
 fn conditions(facts: &Facts<'_>) -> Vec<meta::Condition> {
     let before = &facts.before.conditions;
-    let mut all: Vec<meta::Condition> = before.iter().filter(|c| c.type_ == ATTACHED).cloned().collect();
+    let given = |kind: &str| facts.conditions.iter().any(|c| c.kind == kind);
+    let kept = |c: &&meta::Condition| c.type_ == ATTACHED || (c.type_ == REPORTED && !given(REPORTED));
+    let mut all: Vec<meta::Condition> = before.iter().filter(kept).cloned().collect();
     all.extend(facts.conditions.iter().map(|condition| dated(condition, before, facts.generation)));
     all.sort_by(|a, b| a.type_.cmp(&b.type_));
     all

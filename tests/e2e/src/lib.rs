@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 mod balancing;
+mod barrier;
 mod cloud;
 mod cluster;
 mod dev;
@@ -19,6 +20,7 @@ mod tls;
 mod wait;
 
 pub use balancing::{Balanced, routes_config};
+pub use barrier::{Barrier, Refused};
 pub use cloud::{mark, marked_for};
 pub use cluster::{condition, port_id, ready, recorded};
 pub use dev::{Tools, dev_tools, scratch};

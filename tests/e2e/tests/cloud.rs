@@ -7,19 +7,15 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use http::Method;
 use isthmus_e2e::{
-    Lab, OPERATOR_NAMESPACE, Operator, Sample, condition, on_lab, pods_config, port_id, ready, until,
-    until_within,
+    Barrier, Lab, OPERATOR_NAMESPACE, Operator, Refused, Sample, condition, on_lab, pods_config, port_id,
+    ready, until, until_within,
 };
-use isthmus_kubernetes::crd::CloudMapping;
 use isthmus_model::mark::Mark;
 use isthmus_openstack::catalog::IDENTITY;
 use isthmus_openstack::neutron::Port;
 use isthmus_openstack::session::Request;
-use k8s_openapi::api::admissionregistration::v1::{
-    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
-};
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
+use kube::api::{DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
@@ -77,8 +73,8 @@ async fn killed_between_port_create_and_status_write_the_port_is_adopted() -> Re
     on_lab("adopt", async |lab| {
         let (namespace, operator) = lab.with_pod_port(&[]).await?;
         let sentinel = lab.pod(&namespace, "sentinel", json!({})).await?;
-        let mapping = lab.pod_ready(&sentinel).await?;
-        let barrier = Barrier::raise(lab, &mapping).await?;
+        lab.pod_ready(&sentinel).await?;
+        let barrier = Barrier::raise(lab, &namespace, Refused::Status).await?;
         let made = made_without_a_record(lab, &namespace, operator).await;
         barrier.lower().await?;
         let made = made?;
@@ -113,51 +109,30 @@ async fn made_without_a_record(lab: &Lab, namespace: &str, operator: Operator) -
     Ok(made)
 }
 
-/// While it stands, the API server refuses every write to the status of a CloudMapping.
-struct Barrier {
-    policies: Api<ValidatingAdmissionPolicy>,
-    bindings: Api<ValidatingAdmissionPolicyBinding>,
-}
-
-impl Barrier {
-    const NAME: &str = "isthmus-e2e-no-status";
-
-    /// Stands when a write to the status of `probe` is refused.
-    async fn raise(lab: &Lab, probe: &CloudMapping) -> Result<Self> {
-        let (policies, bindings) = (Api::all(lab.kube.clone()), Api::all(lab.kube.clone()));
-        let parameters = PatchParams::apply("e2e").force();
-        let kind = |kind: &str, spec: Value| json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": Self::NAME}, "spec": spec});
-        // Bound to the namespace, so that one that is left behind by a failed test harms no other.
-        let namespace = probe.namespace().context("a mapping has a namespace")?;
-        let rule = json!({"apiGroups": ["isthmus.dev"], "apiVersions": ["*"], "operations": ["UPDATE"],
-                          "resources": ["cloudmappings/status"]});
-        let only = json!({"matchLabels": {"kubernetes.io/metadata.name": namespace}});
-        let policy = json!({"matchConstraints": {"resourceRules": [rule], "namespaceSelector": only},
-                            "validations": [{"expression": "false", "message": "refused by the test"}]});
-        let binding = json!({"policyName": Self::NAME, "validationActions": ["Deny"]});
-        let policy = Patch::Apply(kind("ValidatingAdmissionPolicy", policy));
-        policies.patch(Self::NAME, &parameters, &policy).await?;
-        let binding = Patch::Apply(kind("ValidatingAdmissionPolicyBinding", binding));
-        bindings.patch(Self::NAME, &parameters, &binding).await?;
-        let api = lab.mapping_api(&namespace);
-        until("the API server refuses status writes", async || {
-            let patch = Patch::Merge(json!({"status": {"node": "nowhere"}}));
-            let parameters = PatchParams { dry_run: true, ..PatchParams::default() };
-            let tried = api.patch_status(&probe.name_any(), &parameters, &patch).await;
-            let refused =
-                matches!(&tried, Err(kube::Error::Api(s)) if s.message.contains("refused by the test"));
-            ensure!(refused, "{tried:?}");
-            Ok(())
+/// Invariant 1: while its CloudMapping can't be stored, nothing is made in the cloud for a Pod.
+#[tokio::test]
+async fn nothing_is_made_before_its_cloudmapping_is_stored() -> Result<()> {
+    on_lab("write-ahead", async |lab| {
+        let (namespace, operator) = lab.with_pod_port(&[]).await?;
+        let barrier = Barrier::raise(lab, &namespace, Refused::Create).await?;
+        let pods = lab.pods(&namespace, 3).await?;
+        let tried = until("each was tried twice", async || {
+            let numbers = operator.metrics().await?;
+            let refused = numbers.reconciles("KubernetesRefused") + numbers.reconciles("KubernetesForbidden");
+            ensure!(refused >= 6, "{refused} were refused");
+            Ok(numbers)
         })
-        .await?;
-        Ok(Self { policies, bindings })
-    }
-
-    async fn lower(self) -> Result<()> {
-        self.bindings.delete(Self::NAME, &DeleteParams::default()).await?;
-        self.policies.delete(Self::NAME, &DeleteParams::default()).await?;
-        Ok(())
-    }
+        .await;
+        barrier.lower().await?;
+        let created = tried?.calls("POST", "ports");
+        ensure!(created == 0, "{created} ports were made without a CloudMapping");
+        lab.all_ready(&namespace, pods.len()).await?;
+        let created = operator.metrics().await?.calls("POST", "ports");
+        ensure!(created == 3, "{created} creates for 3 Pods");
+        lab.delete_pods(&namespace).await?;
+        lab.nothing_left(&namespace).await
+    })
+    .await
 }
 
 /// Pods come and go while Neutron is away for 20 s.

@@ -177,6 +177,8 @@ async fn a_force_deleted_pod_keeps_its_port_until_the_agent_lets_go() -> Result<
         .await?;
         operator.resyncs(&since, 2).await?;
         ensure!(lab.ports().await?.len() == 2, "both ports stay");
+        let waits = condition(&lab.mapping(&pods[0]).await?, "Ready").context("no condition Ready")?.clone();
+        ensure!(waits.status == "False" && waits.reason == "WaitingForAgent", "{waits:?}");
 
         lab.set_condition(&lab.mapping(&pods[0]).await?, "Attached", "False").await?;
         let last = until("the first port is gone", async || {

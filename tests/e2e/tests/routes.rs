@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use isthmus_e2e::{
-    Balanced, Lab, OPERATOR_NAMESPACE, Operator, condition, on_lab, ready, routes_config, until, until_within,
+    Balanced, Barrier, Lab, OPERATOR_NAMESPACE, Operator, Refused, condition, on_lab, ready, routes_config,
+    until, until_within,
 };
 use isthmus_openstack::octavia::LoadBalancer;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
-use kube::api::{DeleteParams, ListParams};
+use kube::api::{DeleteParams, DynamicObject, ListParams};
 use serde_json::json;
 
 /// Thirty Routes, each of them several writes that wait for one another.
@@ -195,7 +197,33 @@ async fn a_provider_without_l7_is_told_and_nothing_is_tried() -> Result<()> {
             .await?;
         }
         ensure!(operator.quiet().await?.balancer_writes() == 0, "nothing is tried");
+
+        // One whose status can't be written says so in its mapping, and says it as soon as it can.
+        let barrier = Barrier::raise(lab, &namespace, Refused::Report).await?;
+        let mute = lab.route(&namespace, "mute", json!({"host": "mute.example.com"})).await?;
+        let told = reported(lab, &namespace, &mute, "False").await;
+        barrier.lower().await?;
+        let told = told?;
+        ensure!(
+            told.reason == "KubernetesRefused" && told.message.contains("refused by the test"),
+            "{told:?}"
+        );
+        lab.change_route(&namespace, "mute", json!({"path": "/now"})).await?;
+        reported(lab, &namespace, &mute, "True").await?;
         Ok(())
+    })
+    .await
+}
+
+/// The condition of a Route's mapping, once it is that.
+async fn reported(lab: &Lab, namespace: &str, route: &DynamicObject, status: &str) -> Result<Condition> {
+    let uid = route.uid().context("uid")?;
+    until(&format!("its mapping says Reported={status}"), async || {
+        let all = lab.mapping_api(namespace).list(&ListParams::default()).await?.items;
+        let mapping = all.iter().find(|m| m.spec.subject.uid == uid).context("no mapping")?;
+        let found = condition(mapping, "Reported").context("no condition Reported")?;
+        ensure!(found.status == status, "{found:?}");
+        Ok(found.clone())
     })
     .await
 }

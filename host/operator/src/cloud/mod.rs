@@ -79,6 +79,14 @@ pub enum CloudError {
         /// Local name of the entry.
         name: String,
     },
+    /// What a VIF's interface needs to know is not to be seen.
+    #[error("VIF {name:?}: {message}")]
+    Vif {
+        /// Local name of the entry.
+        name: String,
+        /// What is missing.
+        message: String,
+    },
     /// Nothing of the kind is made before it is known what there is (invariant 4).
     #[error("what there is of kind {0} could not be listed yet: nothing of it is made or changed before")]
     NotListed(Kind),
@@ -96,9 +104,11 @@ impl CloudError {
         match self {
             Self::Service(error) | Self::Gone(error) => error.class,
             Self::Unseen { .. } => RetryClass::Unknown,
-            Self::Busy { .. } | Self::Failed { .. } | Self::NotListed(_) | Self::Unread { .. } => {
-                RetryClass::Transient
-            }
+            Self::Busy { .. }
+            | Self::Failed { .. }
+            | Self::NotListed(_)
+            | Self::Unread { .. }
+            | Self::Vif { .. } => RetryClass::Transient,
             Self::Field { .. } | Self::Unsupported(_) | Self::NoService(_) => RetryClass::Invalid,
         }
     }

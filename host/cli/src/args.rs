@@ -81,8 +81,8 @@ pub(crate) enum Command {
     /// Show what a version of a module would change, for everything that lives in the cluster now. Nothing is written.
     ///
     /// Both versions, the one that serves and the one in the file, are run on the cluster's objects as they are. The exit code is 1
-    /// where an object that is mapped now would not be. What the cloud can do is not known to this command: a module that asks
-    /// for it may decide otherwise in the operator.
+    /// where an object that is mapped now would not be. Where OpenStack is configured as for the operator, modules are told what
+    /// the cloud can do; else a module that asks for it may decide otherwise in the operator.
     Plan(PlanArgs),
 
     /// Show what an object became: its module, and its cloud resources with ids and states.

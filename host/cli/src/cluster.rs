@@ -11,6 +11,9 @@ use isthmus_kubernetes::read::projected;
 use isthmus_kubernetes::store::{Store, StoreSnapshot};
 use isthmus_model::object::Gvk;
 use isthmus_model::projection::Mask;
+use isthmus_model::snapshot::CloudFacts;
+use isthmus_openstack::{CloudConfig, Metrics, Session, Sources};
+use isthmus_operator::facts_of;
 use isthmus_operator::modules::{Pipelines, Version, config_of, keep, source};
 use isthmus_policy::Engine;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -71,15 +74,26 @@ impl Cluster {
         Ok(Version::new(module, compiled, config))
     }
 
-    /// All objects that these modules read. What the cloud can do is not known here.
+    /// All objects that these modules read, and what the cloud can do, where OpenStack is configured.
     pub(crate) async fn snapshot(&self, masks: &BTreeMap<Gvk, Mask>) -> anyhow::Result<StoreSnapshot> {
         let mut store = Store::new();
         for (kind, mask) in masks {
             let objects = projected(&self.client, kind, mask).await?;
             store.replace_all(&Arc::new(kind.clone()), objects);
         }
+        match facts().await {
+            Ok(facts) => drop(store.set_cloud(facts)),
+            Err(error) => tracing::warn!(
+                "modules are told that the cloud can do nothing, since it can't be asked (OS_CLOUD): {error:#}"
+            ),
+        }
         Ok(store.snapshot())
     }
+}
+
+async fn facts() -> anyhow::Result<CloudFacts> {
+    let config = CloudConfig::load(&Sources::from_process(), None)?;
+    Ok(facts_of(&Session::new(config, Metrics::default())?).await?)
 }
 
 /// Pipelines of these versions.

@@ -57,10 +57,17 @@ pub(crate) async fn run(kube: &Kube, args: &PlanArgs, output: Output) -> anyhow:
     let config = args.config.as_deref().map_or_else(|| Ok(config_of(&module)), config)?;
     let candidate = Version::new(&module, compiled.clone(), config);
     let before = cluster.versions().await?;
-    if let Some(other) = rival(&before, &candidate) {
-        bail!("{name} maps {}, as PolicyModule {} does: the operator would say Conflict", other.0, other.1);
-    }
     let mut after = before.clone();
+    if let Some(replaced) = module.spec.replaces.as_deref() {
+        after.remove(replaced);
+    }
+    if let Some(other) = rival(&after, &candidate) {
+        bail!(
+            "{name} maps {}, as PolicyModule {} does: the operator would say Conflict (to take over: spec.replaces)",
+            other.0,
+            other.1
+        );
+    }
     after.insert(name.as_str().into(), candidate);
     let (old, new) = (pipelines(before)?, pipelines(after)?);
     let mut masks = new.masks();

@@ -2,8 +2,30 @@
 //! changes.
 
 use isthmus_model::snapshot::CloudFacts;
+use isthmus_openstack::catalog::{KEY_MANAGER, LOAD_BALANCER};
+use isthmus_openstack::{Barbican, Neutron, Octavia};
 
+use crate::cloud::Cloud;
+use crate::queue::Parking;
 use crate::session::Session;
+
+/// What a cloud can do, for who is no operator (`isthmus plan`, `isthmus why`).
+///
+/// # Errors
+/// The cloud's.
+pub async fn facts_of(session: &isthmus_openstack::Session) -> crate::cloud::Result<CloudFacts> {
+    let token = session.token().await?;
+    let has = |service| token.catalog.endpoint(service, session.config()).is_ok();
+    let octavia = has(LOAD_BALANCER).then(|| Octavia::new(session.clone()));
+    let barbican = has(KEY_MANAGER).then(|| Barbican::new(session.clone()));
+    let neutron = Neutron::new(session.clone());
+    let cloud = Cloud::new(neutron, octavia, barbican, token.project_id.clone(), &Parking::default());
+    Ok(CloudFacts {
+        network_extensions: cloud.extensions().await?,
+        load_balancer_providers: cloud.providers().await?,
+        has_key_manager: cloud.has_key_manager(),
+    })
+}
 
 impl Session {
     /// Asks again.

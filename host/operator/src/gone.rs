@@ -7,6 +7,7 @@ use isthmus_kubernetes::store::StoreSnapshot;
 use isthmus_model::condition::{ATTACHED, Condition, READY};
 use isthmus_model::desired::DesiredList;
 use isthmus_model::object::Subject;
+use isthmus_model::observed::State;
 use isthmus_model::plan::External;
 use isthmus_model::retry::RetryClass;
 use isthmus_model::value::Reference;
@@ -52,9 +53,12 @@ impl Session {
         mapping: &Mapping,
     ) -> Result<Next, ReconcileError> {
         self.find_unknown(subject, Some(&known)).await?;
+        // Octavia takes no delete of what is below a load balancer in ERROR.
+        self.look_again(subject, |state| state == State::Failed).await?;
         let (desired, record) = (DesiredList::default(), known.record());
         let steps = self.plan(subject, &desired, &record, &Resolved::default(), Some(&known));
         let applied = apply(self, subject, &desired, &steps, record, External::new()).await;
+        self.wake_owners_of_failed(&applied);
         if applied.cut_short() {
             return Err(self.cut_short(subject, &known, &desired, &applied).await);
         }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use isthmus_model::kinds::Kind;
-use isthmus_model::observed::Observed;
+use isthmus_model::observed::{Observed, State};
 
 use crate::packed::Packed;
 
@@ -75,6 +75,15 @@ impl Inventory {
     pub fn remove(&mut self, subject: &str, id: &str) {
         self.touch(subject);
         self.take(subject, id);
+    }
+
+    /// Notes that a resource failed, as a call for another one was told. Answers whose it is, if that was not known.
+    pub fn failed(&mut self, id: &str) -> Option<Box<str>> {
+        let holds = |all: &Vec<Kept>| all.iter().any(|kept| *kept.id == *id);
+        let subject = self.by_subject.iter().find(|(_, all)| holds(all))?.0.clone();
+        let known = self.get(&subject, id).filter(|known| known.state != State::Failed)?;
+        self.put(&subject, Observed { state: State::Failed, ..known });
+        Some(subject)
     }
 
     fn take(&mut self, subject: &str, id: &str) {
@@ -192,6 +201,16 @@ mod tests {
             state: State::Ready,
             created: String::new(),
         }
+    }
+
+    #[test]
+    fn what_failed_is_told_to_its_subject_once() {
+        let mut inventory = Inventory::default();
+        inventory.put("a", port("1", "a"));
+        assert_eq!(inventory.failed("2"), None);
+        assert_eq!(inventory.failed("1").as_deref(), Some("a"));
+        assert_eq!(inventory.get("a", "1").map(|o| o.state), Some(State::Failed));
+        assert_eq!((inventory.failed("1"), inventory.len()), (None, 1));
     }
 
     #[test]

@@ -44,4 +44,5 @@ pub mod session;
 mod settle;
 pub mod status;
 
+pub use facts::facts_of;
 pub use run::{Options, run};

@@ -20,6 +20,7 @@ use isthmus_model::value::Reference;
 
 use crate::apply::{Applied, apply};
 use crate::backoff::jittered;
+use crate::cloud::CloudError;
 use crate::error::ReconcileError;
 use crate::mapped::{Mapping, Verdict};
 use crate::metrics::{Ended, Stage};
@@ -189,7 +190,7 @@ impl Session {
         self.wait_for(subject, &resolved);
         let seen = async {
             self.find_unknown(subject, known.as_ref()).await?;
-            self.look_again(subject).await
+            self.look_again(subject, |state| state != State::Ready).await
         };
         if let Err(error) = seen.await {
             return self.cloud_is_away(subject, known, mapping, error).await;
@@ -211,6 +212,7 @@ impl Session {
         };
         let external = resolved.external.clone();
         let applied = apply(self, subject, desired, &steps, record, external).await;
+        self.wake_owners_of_failed(&applied);
         if applied.cut_short() {
             return Err(self.cut_short(subject, &known, desired, &applied).await);
         }
@@ -300,10 +302,14 @@ impl Session {
         Ok(())
     }
 
-    /// What was not ready when it was seen last is looked at again.
-    async fn look_again(&self, subject: &Subject) -> Result<(), ReconcileError> {
+    /// What was in such a state when it was seen last is looked at again (and what failed is repaired, where that is possible).
+    pub(crate) async fn look_again(
+        &self,
+        subject: &Subject,
+        at: impl Fn(State) -> bool,
+    ) -> Result<(), ReconcileError> {
         let observed = self.inventory.lock().of(&subject.uid);
-        for old in observed.values().filter(|o| o.state != State::Ready) {
+        for old in observed.values().filter(|o| at(o.state)) {
             match self.cloud.driver(old.kind)?.refresh(old).await? {
                 Some(now) if now == *old => {}
                 Some(now) => self.inventory.lock().put(&subject.uid, now),
@@ -311,6 +317,16 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// A load balancer that was found in ERROR on the way is repaired by the mapping that it belongs to.
+    pub(crate) fn wake_owners_of_failed(&self, applied: &Applied) {
+        for error in applied.errors.values() {
+            let ReconcileError::Cloud(CloudError::Failed { load_balancer }) = error else { continue };
+            let Some(uid) = self.inventory.lock().failed(load_balancer) else { continue };
+            let owner = self.records.lock().subjects().find(|subject| *subject.uid == *uid).cloned();
+            owner.into_iter().for_each(|owner| self.queue.now(Arc::new(owner)));
+        }
     }
 
     pub(crate) async fn new_mapping(

@@ -48,6 +48,7 @@ async fn in_process(cluster: &Cluster, arguments: &Arguments) -> Result<()> {
 
     let first = FIRST.min(arguments.pods);
     stage.throughput(first, 120.0).await?;
+    stage.rss(first).await?;
     let mut pods = first;
     if arguments.pods >= SWAP {
         stage.grow(pods, SWAP).await?;
@@ -155,6 +156,14 @@ impl Stage<'_> {
             note: String::new(),
         }
         .print();
+        Ok(())
+    }
+
+    /// What an operator with so many Pods holds.
+    async fn rss(&self, pods: usize) -> Result<()> {
+        let measured = format!("{} MiB", self.settled_rss().await? / 1024);
+        let name = format!("memory (RSS) with {pods} Pods");
+        Measure { name: &name, target: "", measured, met: None, note: String::new() }.print();
         Ok(())
     }
 

@@ -7,14 +7,14 @@ use isthmus_e2e::{
     Balanced, Barrier, Lab, OPERATOR_NAMESPACE, Operator, Refused, condition, on_lab, ready, routes_config,
     until, until_within,
 };
-use isthmus_openstack::octavia::LoadBalancer;
+use isthmus_openstack::octavia::{L7Policy, L7PolicyUpdate, LoadBalancer};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, DynamicObject, ListParams};
 use serde_json::json;
 
 /// Thirty Routes, each of them several writes that wait for one another.
-const MANY: Duration = Duration::from_secs(300);
+const MANY: Duration = Duration::from_secs(600);
 
 /// The module is loaded, a namespace has a Service with endpoints, an operator leads, and the load balancer is there.
 async fn with_balancer(lab: &Lab, endpoints: usize, flags: &[&str]) -> Result<(String, Operator)> {
@@ -340,6 +340,40 @@ async fn a_load_balancer_in_error_is_made_again_with_its_address() -> Result<()>
         .await?;
         lab.all_ready(&namespace, 1).await?;
         ensure!(route.uid() == lab.route_api(&namespace).get("web").await?.uid());
+        switched_off(lab).await?;
+        unmapped_in_error(lab, &namespace).await
+    })
+    .await
+}
+
+/// A policy that somebody switched off serves again.
+async fn switched_off(lab: &Lab) -> Result<()> {
+    let policy = lab.octavia().list::<L7Policy>(&[]).await?.pop().context("no policy")?;
+    let off = L7PolicyUpdate { admin_state_up: Some(false), ..L7PolicyUpdate::default() };
+    lab.octavia().update::<L7Policy>(&policy.id, &off).await?;
+    until_within(MANY, "it is switched on again", async || {
+        let now = lab.octavia().get::<L7Policy>(&policy.id).await?;
+        ensure!(now.admin_state_up == Some(true) && now.provisioning_status == "ACTIVE", "{now:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// A load balancer in ERROR is no reason to keep its mapping, nor those of what hangs on it.
+async fn unmapped_in_error(lab: &Lab, namespace: &str) -> Result<()> {
+    let spec = json!({"config": routes_config("noop"), "onDelete": "Unmap"});
+    lab.policy_module("route-l7policy", spec).await?;
+    lab.octavia_sql("update load_balancer set provisioning_status = 'ERROR'").await?;
+    lab.remove_source("route-l7policy").await?;
+    lab.module_api().delete("route-l7policy", &DeleteParams::default()).await?;
+    until_within(MANY, "all of it is gone", async || {
+        let balancers = lab.octavia().list::<LoadBalancer>(&[]).await?.len();
+        let mappings = lab.mapping_api(namespace).list(&ListParams::default()).await?.items.len();
+        let module = lab.module_api().get_opt("route-l7policy").await?.is_some();
+        ensure!(
+            (balancers, mappings, module) == (0, 0, false),
+            "{balancers} load balancers, {mappings} mappings, PolicyModule there: {module}"
+        );
         Ok(())
     })
     .await

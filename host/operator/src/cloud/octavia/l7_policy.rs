@@ -262,7 +262,8 @@ impl L7Policies {
         }
         if let Some(wanted) = wanted {
             rules::apply(scope, owner, id, wanted).await?;
-            if rules_of(update.entry) > 1 && !update.observed.fields.contains_key("rules") {
+            // It is off: made so until all its rules are there, or switched off by somebody.
+            if !update.observed.fields.contains_key("rules") {
                 let body = L7PolicyUpdate { admin_state_up: Some(true), ..L7PolicyUpdate::default() };
                 let enable = || async { Ok(scope.octavia.update::<L7Policy>(id, &body).await.map(drop)?) };
                 scope.lanes.change(owner, enable).await?;

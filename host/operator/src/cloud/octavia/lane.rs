@@ -68,6 +68,7 @@ impl Lanes {
         let lane = self.lanes.lock().entry(id.to_owned()).or_default().clone();
         let mut lane = self.parking.park(lane.lock()).await;
         let begun = Instant::now();
+        let (mut pause, most) = PAUSE;
         loop {
             if lane.busy {
                 self.settle(id, &mut lane, begun).await?;
@@ -76,8 +77,11 @@ impl Lanes {
             // Whatever the answer is, the write may have come through.
             lane.busy = true;
             match done {
-                // Somebody else changes it too, on a load balancer that is not ours alone.
-                Err(CloudError::Service(error)) if error.immutable() && begun.elapsed() < LIMIT => {}
+                // Somebody else changes it too, on a load balancer that is not ours alone; or what is PENDING is not in its tree.
+                Err(CloudError::Service(error)) if error.immutable() && begun.elapsed() < LIMIT => {
+                    self.parking.park(tokio::time::sleep(pause)).await;
+                    pause = (pause * 3 / 2).min(most);
+                }
                 done => return done,
             }
         }

@@ -1,6 +1,6 @@
 //! Load balancers themselves. The VIP is best a port of the same mapping: then the address outlives the load balancer.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,11 +21,8 @@ use crate::cloud::{CloudError, Create, Driver, Result, Update, typed, untyped};
 /// How long a load balancer may take to go before it is said that it does.
 const GOING: Duration = Duration::from_secs(60);
 
-/// With those that were in ERROR and that Octavia was asked to mend, and when they had changed last.
-pub(super) struct LoadBalancers(
-    pub(super) Arc<Scope>,
-    pub(super) parking_lot::Mutex<HashMap<String, Option<String>>>,
-);
+/// With those that Octavia was asked to mend and that were not seen ACTIVE since.
+pub(super) struct LoadBalancers(pub(super) Arc<Scope>, pub(super) parking_lot::Mutex<HashSet<String>>);
 
 /// The contract's `load-balancer`, references as ids.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -142,11 +139,12 @@ impl LoadBalancers {
     /// all that is below it, and is made again: its VIP is a port that stays.
     async fn repair(&self, found: LoadBalancer) -> Result<Option<Observed>> {
         let id = found.id.as_str();
-        let before = self.1.lock().insert(id.to_owned(), found.updated_at.clone());
+        let asked = self.1.lock().contains(id);
         // One that came back from it as it was is not asked again.
-        if before.is_none() {
+        if !asked {
             match self.0.octavia.failover(id).await {
                 Ok(()) => {
+                    self.1.lock().insert(id.to_owned());
                     tracing::warn!(id, "a load balancer in ERROR: Octavia replaces what runs it");
                     self.0.lanes.busy(id).await;
                     return Ok(self.0.look::<LoadBalancer>(id).await?.map(observed));
@@ -239,7 +237,12 @@ impl Driver for LoadBalancers {
             let Some(found) = self.0.look::<LoadBalancer>(&old.id).await? else { return Ok(None) };
             match found.provisioning_status.as_str() {
                 "ERROR" => self.repair(found).await,
-                _ => Ok(Some(observed(found))),
+                status => {
+                    if status == "ACTIVE" {
+                        self.1.lock().remove(&old.id);
+                    }
+                    Ok(Some(observed(found)))
+                }
             }
         }
         .boxed()

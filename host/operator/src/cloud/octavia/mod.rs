@@ -166,7 +166,12 @@ impl Look for Octavia {
     fn look<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Status>> {
         async move {
             // The tree of 30 pools costs Octavia a second, the load balancer alone a tenth: so first that.
-            let own: LoadBalancer = self.get(id).await?;
+            let own: LoadBalancer = match self.get(id).await {
+                Ok(own) => own,
+                // It is gone: nothing is in the way of a change, whose own answer will say so.
+                Err(error) if error.class == RetryClass::NotFound => return Ok(Status::Settled),
+                Err(error) => return Err(error.into()),
+            };
             match itself(&own.provisioning_status) {
                 Some(part) => Ok(Status::Pending(part)),
                 None => Ok(status(&self.status_tree(id).await?)),

@@ -8,9 +8,9 @@ use kube::api::{DeleteParams, ListParams};
 use serde_json::{Value, json};
 
 /// A load balancer takes ten seconds, each change one or two.
-const SLOW: Duration = Duration::from_secs(240);
+const SLOW: Duration = Duration::from_secs(600);
 /// A change of a certificate, from the Secret to what a client is shown.
-const CHANGE: Duration = Duration::from_secs(60);
+const CHANGE: Duration = Duration::from_secs(180);
 
 /// Loads the module for this provider, with a listener for TLS that shows the certificate of the Secret `default`.
 async fn load(lab: &Lab, provider: &str, default: &Identity) -> Result<String> {

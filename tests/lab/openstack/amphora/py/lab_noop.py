@@ -17,11 +17,14 @@ LOG = logging.getLogger(__name__)
 PENDING = 'PENDING_CREATE', 'PENDING_UPDATE', 'PENDING_DELETE'
 
 
+ASKED = threading.Event()
+
+
 class Nobody:
-    """In place of the worker: the changes are read from the database."""
+    """In place of the worker: that there is a change; which, is read from the database."""
 
     def cast(self, *_, **__):
-        pass
+        ASKED.set()
 
 
 class NoopProvider(driver.AmphoraProviderDriver):
@@ -85,8 +88,14 @@ def settle():
 
 
 def loop():
+    """Some looks after each change, which may be committed after it was told of; else one now and then: a look costs CPU."""
+    looks = 0
     while True:
+        if not looks:
+            ASKED.wait(3)
         time.sleep(.3)
+        looks = 5 if ASKED.is_set() else max(looks - 1, 0)
+        ASKED.clear()
         try:
             settle()
         except Exception:

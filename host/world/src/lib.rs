@@ -30,6 +30,7 @@ mod octavia;
 mod python;
 mod server;
 mod stats;
+mod tags;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

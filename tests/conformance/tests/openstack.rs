@@ -3,16 +3,20 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use isthmus_conformance::openstack::compare::{Pair, Stream};
 use isthmus_conformance::openstack::identity::{Identity, sign_ins};
 use isthmus_conformance::openstack::load_balancer::{self, LoadBalancer};
-use isthmus_conformance::openstack::network::request;
+use isthmus_conformance::openstack::network::{Network, request};
 use isthmus_conformance::openstack::{Cloud, Request, Who};
 use isthmus_conformance::random::Random;
 use isthmus_world::{Options, World};
 use serde_json::{Value, json};
 
+/// Streams of requests to Neutron: seed and length.
+const NETWORK: [(u64, usize); 4] = [(1, 550), (2, 550), (3, 550), (4, 550)];
+/// How long one of them may take.
+const STREAM: Duration = Duration::from_secs(120);
 const LOAD_BALANCER: [(u64, usize); 2] = [(1, 110), (2, 110)];
 const IDENTITY: usize = 100;
 
@@ -43,6 +47,35 @@ fn seeds<const N: usize>(all: [(u64, usize); N]) -> Vec<(u64, usize)> {
         Some(seed) => vec![(seed as u64, number("CONFORMANCE_REQUESTS").unwrap_or(500))],
         None => all.to_vec(),
     }
+}
+
+#[tokio::test]
+async fn neutron() -> Result<()> {
+    let _alone = ALONE.lock().await;
+    let began = Instant::now();
+    let mut compared = 0;
+    for (seed, requests) in seeds(NETWORK) {
+        let (_world, mut pair) = pair().await?;
+        let outside = json!({"name": "conformance-outside", "router:external": true});
+        let external = made(&mut pair, Who::Admin, "/networks", "network", outside).await?;
+        let subnet =
+            json!({"network_id": external, "ip_version": 4, "cidr": "172.30.0.0/24", "enable_dhcp": false});
+        let begun = made(&mut pair, Who::Admin, "/subnets", "subnet", subnet).await;
+        let mut stream = Network::new(Some(external.clone()));
+        let ran = match begun {
+            Ok(_) => tokio::time::timeout(STREAM, pair.run(&mut stream, seed, requests))
+                .await
+                .unwrap_or_else(|_late| bail!("seed {seed}: not done after {STREAM:?}")),
+            Err(refused) => Err(refused),
+        };
+        let gone = pair.sweep().await;
+        ran?;
+        gone?;
+        compared += pair.compared();
+        println!("neutron: seed {seed}, {:?}", began.elapsed());
+    }
+    println!("neutron: {compared} requests compared in {:?}", began.elapsed());
+    Ok(())
 }
 
 #[tokio::test]

@@ -8,15 +8,13 @@ use serde_json::{Value, json};
 use super::fault::{Fault, Result};
 use super::{Kind, Object, attributes};
 use crate::python;
+use crate::tags::Tags;
 
 /// What a list asks for.
 #[derive(Debug, Default)]
 pub(super) struct Query {
     filters: Vec<(String, Vec<String>)>,
-    tags: Vec<String>,
-    tags_any: Vec<String>,
-    not_tags: Vec<String>,
-    not_tags_any: Vec<String>,
+    tags: Tags,
     fields: Vec<String>,
     sort: Vec<(String, bool)>,
     limit: Option<usize>,
@@ -41,10 +39,10 @@ impl Query {
                 "marker" => query.marker = Some(value.clone()),
                 "page_reverse" => query.backwards = value.eq_ignore_ascii_case("true"),
                 "fields" => query.fields.push(value.clone()),
-                "tags" => query.tags.extend(tags()),
-                "tags-any" => query.tags_any.extend(tags()),
-                "not-tags" => query.not_tags.extend(tags()),
-                "not-tags-any" => query.not_tags_any.extend(tags()),
+                "tags" => query.tags.all.extend(tags()),
+                "tags-any" => query.tags.any.extend(tags()),
+                "not-tags" => query.tags.not_all.extend(tags()),
+                "not-tags-any" => query.tags.not_any.extend(tags()),
                 "sort_key" => query.sort.push((value.clone(), false)),
                 "sort_dir" => directions.push(value == "desc"),
                 _ if !attributes::is_filter(kind, key) => odd.push(json!(key)),
@@ -78,13 +76,7 @@ impl Query {
 
     /// Whether an object is asked for. It is called with what is stored, not with what is shown, which costs more.
     pub(super) fn matches(&self, object: &Object) -> bool {
-        let tagged = |tag: &String| {
-            object.get("tags").and_then(Value::as_array).is_some_and(|all| all.iter().any(|t| t == tag))
-        };
-        self.tags.iter().all(tagged)
-            && (self.tags_any.is_empty() || self.tags_any.iter().any(tagged))
-            && (self.not_tags.is_empty() || !self.not_tags.iter().all(tagged))
-            && !self.not_tags_any.iter().any(tagged)
+        self.tags.match_object(object)
             && self.filters.iter().all(|(name, values)| {
                 let name = if name == "tenant_id" { "project_id" } else { name };
                 object.get(name).is_some_and(|held| values.iter().any(|value| holds(held, value)))

@@ -6,15 +6,13 @@ use serde_json::{Value, json};
 
 use super::Object;
 use super::fault::{Fault, Result};
+use crate::tags::Tags;
 
 /// What a list asks for.
 #[derive(Debug, Default)]
 pub(super) struct Query {
     filters: Vec<(String, String)>,
-    tags: Vec<String>,
-    tags_any: Vec<String>,
-    not_tags: Vec<String>,
-    not_tags_any: Vec<String>,
+    tags: Tags,
     fields: Vec<String>,
     sort: Vec<(String, bool)>,
     limit: Option<usize>,
@@ -31,10 +29,10 @@ impl Query {
                 "limit" => query.limit = limit(value)?,
                 "marker" => query.marker = Some(value.clone()),
                 "fields" => query.fields.push(value.clone()),
-                "tags" => query.tags.extend(tags()),
-                "tags-any" => query.tags_any.extend(tags()),
-                "not-tags" => query.not_tags.extend(tags()),
-                "not-tags-any" => query.not_tags_any.extend(tags()),
+                "tags" => query.tags.all.extend(tags()),
+                "tags-any" => query.tags.any.extend(tags()),
+                "not-tags" => query.tags.not_all.extend(tags()),
+                "not-tags-any" => query.tags.not_any.extend(tags()),
                 "sort_key" => keys.extend(value.split(',').map(str::to_owned)),
                 "sort_dir" => directions.extend(value.split(',').map(str::to_owned)),
                 "sort" => {
@@ -58,13 +56,7 @@ impl Query {
 
     /// Whether a stored object is asked for.
     pub(super) fn matches(&self, object: &Object) -> bool {
-        let tagged = |tag: &String| {
-            object.get("tags").and_then(Value::as_array).is_some_and(|all| all.iter().any(|t| t == tag))
-        };
-        self.tags.iter().all(tagged)
-            && (self.tags_any.is_empty() || self.tags_any.iter().any(tagged))
-            && (self.not_tags.is_empty() || !self.not_tags.iter().all(tagged))
-            && !self.not_tags_any.iter().any(tagged)
+        self.tags.match_object(object)
             && self
                 .filters
                 .iter()

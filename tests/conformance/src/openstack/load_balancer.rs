@@ -3,10 +3,9 @@
 use serde_json::{Value, json};
 
 use super::compare::Stream;
+use super::generate::{NOBODY, made, set, spice};
 use super::side::{Request, Service, Who};
 use crate::random::Random;
-
-const NOBODY: &str = "11111111-1111-4111-8111-111111111111";
 
 /// What a stream knows of its one load balancer.
 pub struct LoadBalancer {
@@ -395,11 +394,7 @@ impl Stream for LoadBalancer {
     fn answered(&mut self, request: &Request, status: u16, body: &Value) {
         let path = request.path.trim_start_matches("/v2/lbaas/").split('?').next().unwrap_or_default();
         let parts: Vec<&str> = path.split('/').collect();
-        let made = body
-            .as_object()
-            .and_then(|o| o.values().next())
-            .and_then(|o| o.get("id"))
-            .and_then(Value::as_str);
+        let made = made(body);
         self.pending = request.method != "GET" && status < 300;
         match (request.method, status, parts.as_slice(), made) {
             ("POST", 201, ["listeners"], Some(id)) => self.listeners.push(id.to_owned()),
@@ -430,19 +425,6 @@ impl Stream for LoadBalancer {
 
 fn some(all: &[String], random: &mut Random) -> String {
     if all.is_empty() || random.one_in(30) { NOBODY.to_owned() } else { random.of(all) }
-}
-
-fn spice(object: &mut Value, random: &mut Random, with: &[(&str, Value)]) {
-    if random.one_in(2) {
-        let (name, value) = random.of(with);
-        set(object, name, value);
-    }
-}
-
-fn set(object: &mut Value, name: &str, value: Value) {
-    if let Some(object) = object.as_object_mut() {
-        object.insert(name.to_owned(), value);
-    }
 }
 
 /// A request of the operator's.

@@ -4,6 +4,7 @@
 //! of what OVN brings up by and by (router interfaces, floating IPs, trunks).
 
 pub mod compare;
+mod generate;
 pub mod identity;
 pub mod load_balancer;
 pub mod network;

@@ -112,17 +112,17 @@ fn protocol(port: &Value, path: &str, causes: &mut Vec<Cause>) {
 fn pod_update(value: &Value, old: &Value, causes: &mut Vec<Cause>) {
     pod(value, causes);
     for kind in ["containers", "initContainers"] {
-        // looked at once more
-        for (i, container) in list(value, &format!("/spec/{kind}")).iter().enumerate() {
-            if text(container, "/image").is_empty() {
-                causes.push(Cause::required(&format!("spec.{kind}[{i}].image"), ""));
-            }
-        }
         let count = |v: &Value| list(v, &format!("/spec/{kind}")).len();
         if count(value) != count(old) {
             let field = format!("spec.{kind}");
             causes.push(Cause::forbidden(&field, "pod updates may not add or remove containers"));
             return;
+        }
+        // Looked at once more, after the count, which ends it: `ValidateContainerUpdates`.
+        for (i, container) in list(value, &format!("/spec/{kind}")).iter().enumerate() {
+            if text(container, "/image").is_empty() {
+                causes.push(Cause::required(&format!("spec.{kind}[{i}].image"), ""));
+            }
         }
     }
     let (mut new, before) =
@@ -304,5 +304,32 @@ fn slice(value: &Value, causes: &mut Vec<Cause>) {
             let field = format!("endpoints[{i}].addresses");
             causes.push(Cause::required(&field, "must contain at least 1 address"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{Behaviour, check_update};
+
+    fn pod(images: &[&str]) -> Value {
+        let containers: Vec<Value> = images
+            .iter()
+            .enumerate()
+            .map(|(n, image)| json!({"name": format!("c{n}"), "image": image}))
+            .collect();
+        json!({"spec": {"restartPolicy": "Always", "containers": containers}})
+    }
+
+    fn missing_images(new: &[&str], old: &[&str]) -> usize {
+        let causes = check_update(Behaviour::Pod, &pod(new), &pod(old));
+        causes.iter().filter(|cause| format!("{cause:?}").contains("containers[0].image")).count()
+    }
+
+    #[test]
+    fn a_missing_image_is_told_of_twice_only_while_the_containers_are_as_many() {
+        assert_eq!(missing_images(&[""], &["x"]), 2);
+        assert_eq!(missing_images(&["", "y"], &["x"]), 1);
     }
 }

@@ -34,8 +34,10 @@ pub async fn configure(
             )
         })?;
     }
-    let lo = LinkUnspec::new_with_name("lo").up().build();
-    inside.handle.link().set(lo).execute().await.map_err(|e| failed("setting lo up", &e))?;
+    for name in ["lo", interface] {
+        let up = LinkUnspec::new_with_name(name).up().build();
+        inside.handle.link().set(up).execute().await.map_err(|e| failed(format!("setting {name} up"), &e))?;
+    }
     for address in &vif.addresses {
         add_address(inside, &link, address).await?;
     }

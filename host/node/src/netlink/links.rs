@@ -42,7 +42,7 @@ pub struct LinkFacts {
     pub up: bool,
 }
 
-/// Makes a pair, both ends up. One queue each way at both ends: with more the kernel waits for RCU twice.
+/// Makes a pair, the host's end up: the kernel cannot open the other before both know each other. One queue each way at both ends: with more the kernel waits for RCU twice.
 ///
 /// # Errors
 /// [`Code::InvalidEnvironment`] where the Pod has an interface of that name; the kernel's.
@@ -52,10 +52,8 @@ pub async fn create(host: &Handle, netns: &Netns, pair: Pair<'_>) -> Result<(), 
             .append_extra_attribute(LinkAttribute::NumTxQueues(1))
             .append_extra_attribute(LinkAttribute::NumRxQueues(1))
     };
-    let mut peer = one_queue(LinkUnspec::new_with_name(pair.inside))
-        .address(pair.mac.to_vec())
-        .setns_by_fd(netns.raw())
-        .up();
+    let mut peer =
+        one_queue(LinkUnspec::new_with_name(pair.inside)).address(pair.mac.to_vec()).setns_by_fd(netns.raw());
     let mut link = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
         .name(pair.host)
         .link_group(GROUP)

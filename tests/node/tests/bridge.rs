@@ -268,6 +268,7 @@ fn what_cannot_be_bound_says_why_and_leaves_nothing() -> Result<()> {
     let (stage, netns, call) = stage()?;
     let taken = Namespace::new()?;
     taken.run("ip link add eth0 type veth peer name eth1")?;
+    stage.host.run("ip link add uplink mtu 1500 master br0 type veth peer name cloud")?;
     let file = stage.folder().join("file");
     std::fs::write(&file, "")?;
     let large = isthmus_node::vif::Vif { mtu: Some(9000), ..vif(7) };
@@ -275,7 +276,7 @@ fn what_cannot_be_bound_says_why_and_leaves_nothing() -> Result<()> {
     let same = isthmus_node::vif::Vif { addresses: vif(5).addresses, ..vif(9) };
     let unreachable = isthmus_node::vif::Vif {
         routes: vec![isthmus_node::vif::Route {
-            destination: "::/0".parse()?,
+            destination: "fd99::/64".parse()?,
             next_hop: "192.0.2.1".parse()?,
         }],
         ..vif(10)
@@ -297,10 +298,10 @@ fn what_cannot_be_bound_says_why_and_leaves_nothing() -> Result<()> {
         (on("next", "/proc/self/ns/mnt"), 4, "entering network namespace"),
         (on("next", &stage.host.path()), 4, "the host's own"),
         (on("next", &taken.path()), 4, "the name is taken"),
-        (on("large", &fresh.path()), 7, "has MTU 9000, bridge br0 has 1500"),
+        (on("large", &fresh.path()), 7, "has MTU 9000, and uplink of bridge br0 has 1500"),
         (on("odd", &fresh.path()), 7, "no binding driver \"carrier-pigeon\""),
         (on("same", &fresh.path()), 11, "used by Pod shop/web"),
-        (on("mixed", &fresh.path()), 100, "route to ::/0 by 192.0.2.1 cannot be set"),
+        (on("mixed", &fresh.path()), 7, "route to fd99::/64 by 192.0.2.1 cannot be set"),
         (waits, 11, "nobody told of unknown"),
     ];
     for (bad, code, says) in cases {

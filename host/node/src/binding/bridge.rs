@@ -33,6 +33,17 @@ impl Bridge {
             )
         })
     }
+
+    /// The bridge's own MTU is the least of its ports', Pods' included: only a way out that is narrower is in the way.
+    async fn fits(&self, mtu: u32, bridge: &LinkFacts, port: &str) -> Result<(), Error> {
+        let all = links::list(&self.host.netlink).await?;
+        let ways_out = all.iter().filter(|l| l.master == Some(bridge.index) && l.group != GROUP);
+        let Some(narrowest) = ways_out.min_by_key(|l| l.mtu).filter(|l| l.mtu < mtu) else { return Ok(()) };
+        let (name, least) = (&narrowest.name, narrowest.mtu);
+        let what = format!("port {port} has MTU {mtu}, and {name} of bridge {} has {least}", self.bridge);
+        let why = "larger packets would be lost: raise that one, or lower the network's";
+        Err(Error::new(Code::InvalidConfig, what, why))
+    }
 }
 
 impl Driver for Bridge {
@@ -41,10 +52,7 @@ impl Driver for Bridge {
             let bridge = self.bridge().await?;
             let vif = &link.vif;
             if let Some(mtu) = vif.mtu.filter(|mtu| *mtu > bridge.mtu) {
-                let what =
-                    format!("port {} has MTU {mtu}, bridge {} has {}", vif.port_id, self.bridge, bridge.mtu);
-                let why = "larger packets would be lost: raise the bridge's, or lower the network's";
-                return Err(Error::new(Code::InvalidConfig, what, why));
+                self.fits(mtu, &bridge, &vif.port_id).await?;
             }
             let mac = mac_of(link)?;
             let (host, inside) = (&*link.host, &*link.interface);

@@ -103,7 +103,7 @@ async fn add_address(inside: &Connected, link: &LinkFacts, address: &IpNet) -> R
 }
 
 async fn add_route(inside: &Connected, link: &LinkFacts, route: &Route, onlink: bool) -> Result<(), Error> {
-    match inside.handle.route().add(message(link, route, onlink)).execute().await {
+    match inside.handle.route().add(message(link, route, onlink)?).execute().await {
         Ok(()) => Ok(()),
         Err(e) if errno(&e) == Some(EEXIST) => Ok(()),
         Err(e) => {
@@ -113,7 +113,7 @@ async fn add_route(inside: &Connected, link: &LinkFacts, route: &Route, onlink: 
     }
 }
 
-fn message(link: &LinkFacts, route: &Route, onlink: bool) -> RouteMessage {
+fn message(link: &LinkFacts, route: &Route, onlink: bool) -> Result<RouteMessage, Error> {
     let length = route.destination.prefix_len();
     let mut message = match (route.destination.network(), route.next_hop) {
         (IpAddr::V4(to), IpAddr::V4(via)) => RouteMessageBuilder::<Ipv4Addr>::new()
@@ -131,16 +131,15 @@ fn message(link: &LinkFacts, route: &Route, onlink: bool) -> RouteMessage {
             .via(via)
             .output_interface(link.index)
             .build(),
-        // Not possible: the kernel says so.
-        (IpAddr::V6(to), IpAddr::V4(_)) => RouteMessageBuilder::<Ipv6Addr>::new()
-            .destination_prefix(to, length)
-            .output_interface(link.index)
-            .build(),
+        (IpAddr::V6(_), IpAddr::V4(_)) => {
+            let what = format!("route to {} by {} cannot be set", route.destination, route.next_hop);
+            return Err(Error::new(Code::InvalidConfig, what, "an IPv6 route has an IPv6 next hop"));
+        }
     };
     if onlink {
         message.header.flags |= rtnetlink::packet_route::route::RouteFlags::Onlink;
     }
-    message
+    Ok(message)
 }
 
 async fn has_route(inside: &Connected, link: &LinkFacts, route: &Route) -> Result<bool, Error> {

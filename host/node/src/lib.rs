@@ -23,9 +23,11 @@ pub mod mappings;
 pub mod netlink;
 pub mod ovsdb;
 pub mod report;
+mod run;
 pub mod server;
 pub mod source;
 pub mod vif;
 
 pub use agent::{Agent, Options};
 pub use isthmus_cni::{Code, Error};
+pub use run::run;

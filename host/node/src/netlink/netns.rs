@@ -35,7 +35,7 @@ impl Netns {
             _ => bad(&e.to_string()),
         })?;
         let kind = rustix::fs::fstatfs(&file).map_err(|e| bad(&e.to_string()))?;
-        if i64::from(kind.f_type) != NSFS {
+        if kind.f_type != NSFS {
             return Err(bad("it is no network namespace"));
         }
         let same = |a: &std::fs::Metadata, b: &std::fs::Metadata| a.dev() == b.dev() && a.ino() == b.ino();

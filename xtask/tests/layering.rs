@@ -33,6 +33,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "isthmus-openstack",
             "isthmus-kubernetes",
             "isthmus-operator",
+            "isthmus-cni",
+            "isthmus-node",
             "isthmus-world",
         ],
     ),

@@ -220,3 +220,57 @@ pub fn boot() -> Result<String, Error> {
         .map_err(|e| Error::new(Code::Io, "the boot id cannot be read", e.to_string()))?;
     Ok(id.trim().to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attachment(container: &str) -> Attachment {
+        Attachment {
+            format: FORMAT,
+            attached: Attached { container: container.into(), interface: "eth0".into() },
+            network: "pods".into(),
+            netns: "/run/netns/x".into(),
+            pod: PodReference {
+                namespace: "shop".into(),
+                name: "web".into(),
+                uid: Some(format!("u-{container}")),
+            },
+            boot: boot().unwrap(),
+            links: Vec::new(),
+            result: AddResult::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_stored_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let attachments = Attachments::open(folder.path()).unwrap();
+        let mut changes = attachments.changes();
+        for container in ["a", "b"] {
+            attachments.put(attachment(container)).await.unwrap();
+        }
+        attachments.remove(&attachment("a").attached).await.unwrap();
+        attachments.remove(&attachment("a").attached).await.unwrap();
+        assert_eq!(*changes.borrow_and_update(), 3, "what is not there is no change");
+        std::fs::write(folder.path().join("c@eth0.new"), "{\"format\"").unwrap();
+        std::fs::write(folder.path().join("somebody's"), "").unwrap();
+        let again = Attachments::open(folder.path()).unwrap();
+        assert_eq!(again.list(), [Arc::new(attachment("b"))]);
+        assert_eq!(again.pods(), BTreeSet::from(["u-b".to_owned()]));
+        assert!(!folder.path().join("c@eth0.new").exists(), "its ADD was never answered");
+    }
+
+    #[test]
+    fn a_file_of_another_format_stops_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a@eth0.json");
+        let newer = Attachment { format: 2, ..attachment("a") };
+        for (json, says) in [(serde_json::to_string(&newer).unwrap(), "it has format 2"), ("{".into(), "EOF")]
+        {
+            std::fs::write(&path, json).unwrap();
+            let error = Attachments::open(folder.path()).err().unwrap().to_string();
+            assert!(error.contains(says) && error.contains("a@eth0.json"), "{error}");
+        }
+    }
+}

@@ -167,3 +167,102 @@ impl VifSource for Mappings {
         self.state.lock().unavailable.clone().map_or(Ok(()), Err)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use isthmus_cni::Code;
+    use isthmus_kubernetes::watch::Named;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn none() -> Mappings {
+        let state = State { unavailable: Some("not listed".into()), ..State::default() };
+        Mappings { state: Arc::new(Mutex::new(state)), changes: Arc::new(watch::channel(0).0) }
+    }
+
+    fn mapping(uid: &str, status: Value) -> Event<CloudMapping> {
+        let mapping = json!({
+            "apiVersion": "isthmus.dev/v1alpha1", "kind": "CloudMapping",
+            "metadata": {"namespace": "shop", "name": format!("pod-web-{uid}"), "uid": "m"},
+            "spec": {"subject": {"apiVersion": "v1", "kind": "Pod", "namespace": "shop", "name": "web", "uid": uid}},
+            "status": status,
+        });
+        Event::Applied(Box::new(serde_json::from_value(mapping).unwrap()))
+    }
+
+    fn vif(field: &str, value: Value) -> Value {
+        let mut vif = json!({"interface": "eth0", "port": "port", "portId": "p1", "macAddress": "FA:16:3E:00:00:01",
+            "addresses": ["10.0.0.5/24", "fd00::5/64"], "gateways": ["10.0.0.1"], "mtu": 1442, "network": "n",
+            "defaultRoute": true, "routes": [{"destination": "192.0.2.0/24", "nextHop": "10.0.0.9"}]});
+        if let Value::Object(fields) = &mut vif {
+            fields.insert(field.into(), value);
+        }
+        json!({"vifs": [vif]})
+    }
+
+    fn pod(uid: Option<&str>) -> PodReference {
+        PodReference { namespace: "shop".into(), name: "web".into(), uid: uid.map(Into::into) }
+    }
+
+    /// What is known at once.
+    async fn now(mappings: &Mappings, uid: Option<&str>) -> Option<Result<PodVifs, Error>> {
+        tokio::time::timeout(Duration::from_millis(20), mappings.wait(&pod(uid))).await.ok()
+    }
+
+    #[tokio::test]
+    async fn a_pod_is_found_by_its_name_and_uid() {
+        let mappings = none();
+        assert!(mappings.usable().is_err() && mappings.why(&pod(None)).contains("not listed"));
+        mappings.take(Event::Synced);
+        assert!(mappings.usable().is_ok());
+        assert!(mappings.why(&pod(None)).contains("isthmus why"), "{}", mappings.why(&pod(None)));
+        mappings.take(mapping("u1", vif("port", json!("port"))));
+        let found = now(&mappings, Some("u1")).await.unwrap().unwrap();
+        assert_eq!((&*found.uid, &*found.vifs[0].mac), ("u1", "fa:16:3e:00:00:01"));
+        assert_eq!(found.vifs[0].all_routes().len(), 2);
+        assert!(now(&mappings, None).await.is_some(), "older runtimes do not tell the uid");
+        assert!(now(&mappings, Some("u2")).await.is_none(), "another life of the Pod");
+        let named = Named { namespace: Some("shop".into()), name: "pod-web-u1".into(), uid: "m".into() };
+        mappings.take(Event::Deleted(named));
+        assert!(now(&mappings, Some("u1")).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn vifs_are_waited_for_until_they_have_addresses() {
+        let mappings = none();
+        let ready = json!({"type": "Ready", "status": "False", "reason": "Waiting", "message": "quota",
+            "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        mappings.take(Event::Synced);
+        mappings.take(mapping("u1", json!({"conditions": [ready]})));
+        assert!(mappings.why(&pod(None)).ends_with("has no VIF: Waiting: quota"));
+        mappings.take(mapping("u1", vif("addresses", json!([]))));
+        assert!(now(&mappings, None).await.is_none());
+        let waits = tokio::spawn({
+            let mappings = mappings.clone();
+            async move { mappings.wait(&pod(None)).await }
+        });
+        mappings.take(mapping("u1", vif("port", json!("port"))));
+        assert!(waits.await.unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_bound_is_said_at_once() {
+        let mappings = none();
+        for (field, value) in [
+            ("interface", json!("a/b")),
+            ("macAddress", json!("fa:16")),
+            ("addresses", json!(["10.0.0.5"])),
+            ("gateways", json!(["router"])),
+            ("mtu", json!(-1)),
+            ("routes", json!([{"destination": "all", "nextHop": "10.0.0.9"}])),
+        ] {
+            mappings.take(mapping("u1", vif(field, value)));
+            let error = now(&mappings, None).await.unwrap().unwrap_err();
+            assert_eq!(error.code, Code::InvalidConfig, "{error}");
+            assert!(error.msg.contains(field), "{error}");
+        }
+    }
+}

@@ -60,3 +60,24 @@ fn base32(hash: u64, characters: u32) -> String {
     };
     (0..characters).map(digit).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{host_name, host_prefix};
+
+    #[test]
+    fn names_of_links_are_short_and_stay_apart() {
+        let mut names = BTreeSet::new();
+        for n in 0..10_000 {
+            let container = format!("{n:064x}");
+            for interface in ["eth0", "net1", "net2"] {
+                let name = host_name(&container, interface);
+                assert!(name.len() == 15 && name.starts_with(&host_prefix(&container)), "{name}");
+                assert!(names.insert(name), "two of one name");
+            }
+        }
+        assert_eq!(host_name("c1", "eth0"), "imsmeffclqeze6w", "an upgrade must find the links of before");
+    }
+}

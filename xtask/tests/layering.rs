@@ -23,7 +23,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("isthmus-cni", &[]),
     // no cloud client, no modules: a node has no credential and maps nothing
     ("isthmus-node", &["isthmus-cni", "isthmus-model", "isthmus-kubernetes"]),
-    ("isthmus-node-tests", &["isthmus-cni", "isthmus-node"]),
+    ("isthmus-node-tests", &["isthmus-cni", "isthmus-node", "isthmus-kubernetes"]),
     ("isthmus-world", &["isthmus-model", "isthmus-openstack", "isthmus-kubernetes", "isthmus-operator"]),
     (
         "isthmus",

@@ -13,6 +13,7 @@ pub struct Call {
     container: String,
     interface: String,
     netns: String,
+    namespace: String,
     pod: String,
     config: Value,
 }
@@ -35,6 +36,7 @@ impl Call {
             container: container.into(),
             interface: "eth0".into(),
             netns: netns.into(),
+            namespace: "shop".into(),
             pod: pod.into(),
             config,
         }
@@ -49,10 +51,10 @@ impl Call {
         self
     }
 
-    /// For another interface.
+    /// For a Pod of another namespace than `shop`.
     #[must_use]
-    pub fn interface(mut self, name: &str) -> Self {
-        self.interface = name.into();
+    pub fn in_namespace(mut self, namespace: &str) -> Self {
+        self.namespace = namespace.into();
         self
     }
 
@@ -61,8 +63,10 @@ impl Call {
     /// # Errors
     /// It cannot be run, or prints what is no JSON, or its exit code does not fit.
     pub fn run(&self, verb: &str) -> Result<Result<Value, Failure>> {
-        let args =
-            format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME={0};K8S_POD_UID=uid-{0}", self.pod);
+        let args = format!(
+            "IgnoreUnknown=1;K8S_POD_NAMESPACE={};K8S_POD_NAME={};K8S_POD_UID=uid-{}",
+            self.namespace, self.pod, self.pod
+        );
         let mut child = Command::new(executable()?)
             .env_clear()
             .envs([

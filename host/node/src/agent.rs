@@ -50,6 +50,8 @@ impl<S: VifSource> Agent<S> {
         let drivers = Drivers::new(&options.drivers, &host)?;
         let attachments = Attachments::open(&options.state)?;
         let agent = Arc::new(Self { source, host, drivers, attachments, locks: Locks::default() });
+        // what an agent before had marked
+        agent.host.reaper.wake();
         agent.after_reboot().await?;
         if let Err(error) = agent.sweep().await {
             tracing::warn!(%error, "what no attachment owns could not all be removed; GC tries again");

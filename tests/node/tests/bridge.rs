@@ -108,6 +108,8 @@ fn two_adds_at_once_make_one_interface() -> Result<()> {
     assert!(results.windows(2).all(|pair| pair[0] == pair[1]));
     assert_eq!(stage.links()?.len(), 1);
     call.ok("DEL")?;
+    call.ok("ADD")?; // while the links of before may still be there
+    call.ok("DEL")?;
     gone(&stage)
 }
 

@@ -45,7 +45,7 @@ impl Host {
         Ok(Self { netlink, reaper: Reaper::start().map_err(failed)? })
     }
 
-    /// Takes a link out of use now and has it deleted soon.
+    /// Has a link deleted soon.
     ///
     /// # Errors
     /// The kernel's.

@@ -101,16 +101,17 @@ pub async fn list(handle: &Handle) -> Result<Vec<LinkFacts>, Error> {
     Ok(links.into_iter().map(facts).collect())
 }
 
-/// Takes a link off its bridge and marks it for deletion. `false` where it is gone already.
+/// Marks a link for deletion. `false` where it is gone already. Setting it down, or taking it off its bridge, would wait for
+/// RCU each time; its deletion does both.
 ///
 /// # Errors
 /// The kernel's.
 pub async fn bury(host: &Handle, name: &str) -> Result<bool, Error> {
-    let message = LinkUnspec::new_with_name(name).link_group(GROUP_DEAD).nocontroller().down().build();
+    let message = LinkUnspec::new_with_name(name).link_group(GROUP_DEAD).build();
     match host.link().set(message).execute().await {
         Ok(()) => Ok(true),
         Err(e) if errno(&e) == Some(ENODEV) => Ok(false),
-        Err(e) => Err(failed(format!("taking link {name} down"), &e)),
+        Err(e) => Err(failed(format!("marking link {name} for deletion"), &e)),
     }
 }
 

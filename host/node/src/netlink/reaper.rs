@@ -8,8 +8,8 @@ use tokio::sync::Notify;
 
 use super::links;
 
-/// How long links are collected for before they go.
-const GATHER: Duration = Duration::from_millis(20);
+/// How long links are collected for before they go: each deletion holds up every other change of a link for 12 ms and more.
+const GATHER: Duration = Duration::from_millis(50);
 
 /// A thread of its own: the kernel works while the caller sends, and would hold up everything else.
 #[derive(Clone)]

@@ -14,7 +14,7 @@ use crate::workspace::{Workspace, cache};
 use crate::{lab, plugins};
 
 /// The crates whose tests run in the lab and nowhere else.
-const IN_THE_LAB: [&str; 2] = ["isthmus-conformance", "isthmus-e2e"];
+const IN_THE_LAB: [&str; 3] = ["isthmus-conformance", "isthmus-e2e", "isthmus-node-tests"];
 /// Set, it has the models of host/world compared with the real servers.
 const CONFORMANCE: &str = "ISTHMUS_CONFORMANCE";
 /// cargo-deny, built once into the cache.

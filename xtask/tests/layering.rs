@@ -19,6 +19,11 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("isthmus-openstack", &["isthmus-model"]),
     ("isthmus-kubernetes", &["isthmus-model"]),
     ("isthmus-operator", &["isthmus-model", "isthmus-policy", "isthmus-openstack", "isthmus-kubernetes"]),
+    // a shim, and the protocol that it speaks with the agent
+    ("isthmus-cni", &[]),
+    // no cloud client, no modules: a node has no credential and maps nothing
+    ("isthmus-node", &["isthmus-cni", "isthmus-model", "isthmus-kubernetes"]),
+    ("isthmus-node-tests", &["isthmus-cni", "isthmus-node", "isthmus-kubernetes"]),
     ("isthmus-world", &["isthmus-model", "isthmus-openstack", "isthmus-kubernetes", "isthmus-operator"]),
     (
         "isthmus",
@@ -28,6 +33,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "isthmus-openstack",
             "isthmus-kubernetes",
             "isthmus-operator",
+            "isthmus-cni",
+            "isthmus-node",
             "isthmus-world",
         ],
     ),

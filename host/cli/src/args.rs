@@ -65,6 +65,11 @@ pub(crate) enum Command {
     /// ports to nodes, `service`.
     Operator(Box<OperatorArgs>),
 
+    /// Run the agent of a node: plug this node's Pods into their ports, as isthmus-cni asks.
+    ///
+    /// It runs as root in the node's network namespace, and sees the node's /run and /proc. It needs no access to OpenStack.
+    Node(Box<NodeArgs>),
+
     /// Print the CustomResourceDefinitions, for `kubectl apply -f -`: YAML documents, or a List as JSON or YAML.
     Crds(CrdsArgs),
 
@@ -142,6 +147,37 @@ pub(crate) struct OperatorArgs {
     /// Most cloud resources without an owner that one resync deletes; where there are more, none is.
     #[arg(long, default_value_t = 50)]
     pub(crate) max_orphans: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NodeArgs {
+    /// Name of this node in Kubernetes.
+    #[arg(long, env = "NODE_NAME")]
+    pub(crate) node: String,
+
+    /// Socket for isthmus-cni. Its folder is made mode 0700.
+    #[arg(long, default_value = isthmus_cni::config::SOCKET)]
+    pub(crate) socket: PathBuf,
+
+    /// Folder with a file for each attachment. It has to outlive the agent.
+    #[arg(long, default_value = "/var/lib/isthmus/attachments")]
+    pub(crate) state_dir: PathBuf,
+
+    /// How interfaces are bound that do not say it themselves: ovs or bridge.
+    #[arg(long, default_value = "ovs")]
+    pub(crate) binding: String,
+
+    /// Socket of Open vSwitch's database.
+    #[arg(long, default_value = "/run/openvswitch/db.sock")]
+    pub(crate) ovsdb: PathBuf,
+
+    /// The bridge of Open vSwitch that OVN programs.
+    #[arg(long, default_value = "br-int")]
+    pub(crate) integration_bridge: String,
+
+    /// A Linux bridge, for the binding `bridge`; default: that binding is not offered.
+    #[arg(long)]
+    pub(crate) bridge: Option<String>,
 }
 
 #[derive(Debug, Args)]

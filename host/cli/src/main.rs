@@ -10,6 +10,7 @@ mod dev;
 mod doctor;
 mod logs;
 mod module;
+mod node;
 mod operator;
 mod output;
 mod plan;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
 async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Operator(args) => operator::run(&cli.kube, *args).await,
+        Command::Node(args) => node::run(&cli.kube, *args).await,
         Command::Crds(args) => crds::run(&args, cli.output),
         Command::Render(args) => render::run(&args, cli.output),
         Command::Module(ModuleCommand::New(args)) => scaffold::new(&args, cli.output),

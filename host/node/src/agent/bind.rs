@@ -1,0 +1,155 @@
+//! From VIFs to links, and back.
+
+use isthmus_cni::protocol::Add;
+use isthmus_cni::result::{AddResult, Interface};
+use isthmus_cni::{Code, Error};
+
+use super::Agent;
+use crate::attachments::{Attachment, Link};
+use crate::binding::TxChecksum;
+use crate::netlink::inside;
+use crate::netlink::netns::Netns;
+use crate::source::VifSource;
+use crate::vif::Vif;
+
+impl<S: VifSource> Agent<S> {
+    /// What is to be bound: the interface that the runtime asked for first.
+    ///
+    /// The VIF of that name is the one that is meant; without one, that with the default route, else the first: a module
+    /// need not know the runtime's name for it.
+    pub(super) fn links(&self, add: &Add, vifs: Vec<Vif>) -> Result<Vec<Link>, Error> {
+        let asked = &add.attached.interface;
+        let main = vifs.iter().position(|v| v.interface == *asked);
+        let main = main.or_else(|| vifs.iter().position(|v| v.default_route)).unwrap_or(0);
+        let mut links = Vec::new();
+        for (at, vif) in vifs.into_iter().enumerate() {
+            let interface = if at == main { asked.clone() } else { vif.interface.clone() };
+            let (driver, _) = self.drivers.get(vif.binding.as_deref())?;
+            let host = Self::host_name(add, &interface);
+            links.push((at != main, Link { driver: driver.to_owned(), host, interface, vif }));
+        }
+        links.sort_by_key(|(other, _)| *other);
+        Ok(links.into_iter().map(|(_, link)| link).collect())
+    }
+
+    /// Binds all, or none.
+    pub(super) async fn bind_all(&self, netns: &Netns, links: &[Link]) -> Result<(), Error> {
+        let ipv6 = links.iter().flat_map(|l| &l.vif.addresses).any(|a| a.addr().is_ipv6());
+        let inside = netns.connect(ipv6).await?;
+        for (at, link) in links.iter().enumerate() {
+            let (_, driver) = self.drivers.get(Some(&link.driver))?;
+            let bound = match driver.bind(netns, link).await {
+                Ok(checksum) => {
+                    let keep = checksum == TxChecksum::Keep;
+                    let configured = inside::configure(&inside, &link.interface, &link.vif, keep).await;
+                    configured.map_err(|error| (at + 1, error))
+                }
+                Err(error) => Err((at, error)),
+            };
+            if let Err((made, error)) = bound {
+                return Err(self.undo(links.get(..made).unwrap_or_default(), error).await);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn all_ready(&self, links: &[Link]) -> Result<(), Error> {
+        for link in links {
+            self.drivers.get(Some(&link.driver))?.1.ready(link).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn not_ready(&self, links: &[Link]) -> Error {
+        let ports: Vec<&str> = links.iter().map(|l| &*l.vif.port_id).collect();
+        let what = format!("no traffic through port {} yet", ports.join(", "));
+        let why = "it is bound on this node, but OVN has not said ovn-installed: is the port bound to this host in Neutron?";
+        Error::new(Code::TryAgain, what, why)
+    }
+
+    /// Takes away what was made before an error; the error, with what could not be taken away.
+    pub(super) async fn undo(&self, made: &[Link], mut error: Error) -> Error {
+        for link in made.iter().rev() {
+            let undone = match self.drivers.get(Some(&link.driver)) {
+                Ok((_, driver)) => driver.unbind(&link.host).await,
+                Err(other) => Err(other),
+            };
+            if let Err(more) = undone {
+                error.details = format!("{}; and {} is left: {more}", error.details, link.host);
+            }
+        }
+        error
+    }
+
+    /// A port has one place, and an address one Pod. What another sandbox of the same Pod holds is taken from it; what
+    /// another Pod holds is a conflict.
+    pub(super) async fn take_over(&self, add: &Add, uid: &str, vifs: &[Vif]) -> Result<(), Error> {
+        for other in self.attachments.list() {
+            if other.attached == add.attached {
+                continue;
+            }
+            let same_pod = other.pod.uid.as_deref() == Some(uid);
+            let shares_port = |link: &Link| vifs.iter().any(|v| v.port_id == link.vif.port_id);
+            if same_pod
+                && other.attached.container != add.attached.container
+                && other.links.iter().any(shares_port)
+            {
+                tracing::info!(container = other.attached.container, "its Pod has another sandbox now");
+                self.detach(&other).await?;
+                continue;
+            }
+            conflict(&other, vifs)?;
+        }
+        Ok(())
+    }
+
+    /// Whether everything is as ADD made it.
+    pub(super) async fn intact(&self, known: &Attachment) -> Result<(), Error> {
+        let netns = Netns::open(&known.netns)?;
+        let inside = netns.connect(false).await?;
+        for link in &known.links {
+            self.drivers.get(Some(&link.driver))?.1.check(link).await?;
+            inside::check(&inside, &link.interface, &link.vif).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn result(netns: &Netns, links: &[Link]) -> AddResult {
+        let mut result = AddResult::default();
+        for link in links {
+            result.interfaces.push(Interface { name: link.host.clone(), ..Interface::default() });
+            result.ips.extend(link.vif.ips(result.interfaces.len()));
+            result.routes.extend(link.vif.result_routes());
+            result.interfaces.push(Interface {
+                name: link.interface.clone(),
+                mac: Some(link.vif.mac.clone()),
+                mtu: link.vif.mtu,
+                sandbox: Some(netns.path().to_owned()),
+                ..Interface::default()
+            });
+        }
+        result
+    }
+}
+
+fn conflict(other: &Attachment, vifs: &[Vif]) -> Result<(), Error> {
+    for link in &other.links {
+        let of = || format!("Pod {}/{}", other.pod.namespace, other.pod.name);
+        for vif in vifs {
+            if vif.port_id == link.vif.port_id {
+                let what = format!("port {} is bound for {}", vif.port_id, of());
+                return Err(Error::new(Code::TryAgain, what, "a port is one Pod's"));
+            }
+            // The same address on two networks is no conflict; two ports of one network have one subnet each.
+            let same = vif
+                .addresses
+                .iter()
+                .find(|a| link.vif.addresses.contains(a) && vif.gateways == link.vif.gateways);
+            if let Some(address) = same {
+                let what = format!("address {address} is used by {} on this node", of());
+                return Err(Error::new(Code::TryAgain, what, "an address is one Pod's"));
+            }
+        }
+    }
+    Ok(())
+}

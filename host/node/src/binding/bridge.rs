@@ -1,0 +1,103 @@
+//! `bridge`: a veth pair whose host's end is a port of a Linux bridge that is there already.
+
+use std::collections::BTreeSet;
+
+use isthmus_cni::{Code, Error};
+
+use super::{Driver, Host, Later, TxChecksum};
+use crate::attachments::Link;
+use crate::netlink::GROUP;
+use crate::netlink::links::{self, LinkFacts, Pair};
+use crate::netlink::netns::Netns;
+use crate::vif::parse_mac;
+
+/// The driver.
+pub struct Bridge {
+    host: Host,
+    bridge: String,
+}
+
+impl Bridge {
+    /// Ports go into `bridge`.
+    pub fn new(host: Host, bridge: &str) -> Self {
+        Self { host, bridge: bridge.into() }
+    }
+
+    async fn bridge(&self) -> Result<LinkFacts, Error> {
+        links::find(&self.host.netlink, &self.bridge).await?.ok_or_else(|| {
+            let what = format!("the node has no bridge {}", self.bridge);
+            Error::new(
+                Code::NotAvailable,
+                what,
+                "the binding driver `bridge` puts Pods into one that is there",
+            )
+        })
+    }
+
+    /// The bridge's own MTU is the least of its ports', Pods' included: only a way out that is narrower is in the way.
+    async fn fits(&self, mtu: u32, bridge: &LinkFacts, port: &str) -> Result<(), Error> {
+        let all = links::list(&self.host.netlink).await?;
+        let ways_out = all.iter().filter(|l| l.master == Some(bridge.index) && l.group != GROUP);
+        let Some(narrowest) = ways_out.min_by_key(|l| l.mtu).filter(|l| l.mtu < mtu) else { return Ok(()) };
+        let (name, least) = (&narrowest.name, narrowest.mtu);
+        let what = format!("port {port} has MTU {mtu}, and {name} of bridge {} has {least}", self.bridge);
+        let why = "larger packets would be lost: raise that one, or lower the network's";
+        Err(Error::new(Code::InvalidConfig, what, why))
+    }
+}
+
+impl Driver for Bridge {
+    fn bind<'a>(&'a self, netns: &'a Netns, link: &'a Link) -> Later<'a, TxChecksum> {
+        Box::pin(async move {
+            let bridge = self.bridge().await?;
+            let vif = &link.vif;
+            if let Some(mtu) = vif.mtu.filter(|mtu| *mtu > bridge.mtu) {
+                self.fits(mtu, &bridge, &vif.port_id).await?;
+            }
+            let mac = mac_of(link)?;
+            let (host, inside) = (&*link.host, &*link.interface);
+            let pair = Pair { host, inside, mac, mtu: vif.mtu, bridge: Some(bridge.index) };
+            self.host.pair(netns, pair).await?;
+            Ok(TxChecksum::Keep)
+        })
+    }
+
+    fn ready<'a>(&'a self, _: &'a Link) -> Later<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn unbind<'a>(&'a self, host: &'a str) -> Later<'a, ()> {
+        Box::pin(self.host.bury(host))
+    }
+
+    fn check<'a>(&'a self, link: &'a Link) -> Later<'a, ()> {
+        Box::pin(async move {
+            let (bridge, port) = (self.bridge().await?, links::find(&self.host.netlink, &link.host).await?);
+            match port {
+                Some(port) if port.master == Some(bridge.index) && port.up => Ok(()),
+                Some(_) => {
+                    let what = format!("link {} is down, or no port of bridge {}", link.host, self.bridge);
+                    Err(Error::new(Code::Other, what, ""))
+                }
+                None => Err(Error::new(Code::Other, format!("link {} is gone", link.host), "")),
+            }
+        })
+    }
+
+    fn made(&self) -> Later<'_, BTreeSet<String>> {
+        Box::pin(async {
+            let all = links::list(&self.host.netlink).await?;
+            Ok(all.into_iter().filter(|l| l.group == GROUP).map(|l| l.name).collect())
+        })
+    }
+
+    fn usable(&self) -> Later<'_, ()> {
+        Box::pin(async { self.bridge().await.map(|_| ()) })
+    }
+}
+
+pub(super) fn mac_of(link: &Link) -> Result<[u8; 6], Error> {
+    let mac = &link.vif.mac;
+    parse_mac(mac)
+        .ok_or_else(|| Error::new(Code::InvalidConfig, format!("MAC address {mac:?}"), "six bytes in hex"))
+}

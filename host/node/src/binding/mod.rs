@@ -1,0 +1,160 @@
+//! Binding drivers: how a VIF gets from the node's network into a Pod.
+//!
+//! A new driver is one file with a [`Driver`], and one line in [`Drivers::new`].
+
+mod bridge;
+mod ovs;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use isthmus_cni::{Code, Error};
+
+use crate::attachments::Link;
+use crate::netlink::links;
+use crate::netlink::netns::Netns;
+use crate::netlink::reaper::Reaper;
+
+pub use bridge::Bridge;
+pub use ovs::Ovs;
+
+/// What a driver gives back later.
+pub type Later<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+
+/// The host's side of the kernel.
+#[derive(Clone)]
+pub struct Host {
+    /// Netlink in the host's namespace.
+    pub netlink: rtnetlink::Handle,
+    /// Deletes links.
+    pub reaper: Reaper,
+}
+
+impl Host {
+    /// In the network namespace of the calling thread; inside a tokio runtime.
+    ///
+    /// # Errors
+    /// No netlink connection.
+    pub fn new() -> Result<Self, Error> {
+        let failed = |e: std::io::Error| Error::new(Code::Io, "no netlink connection", e.to_string());
+        let (connection, netlink, _) = rtnetlink::new_connection().map_err(failed)?;
+        tokio::spawn(connection);
+        Ok(Self { netlink, reaper: Reaper::start().map_err(failed)? })
+    }
+
+    /// Has a link deleted soon.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn bury(&self, name: &str) -> Result<(), Error> {
+        if links::bury(&self.netlink, name).await? {
+            self.reaper.wake();
+        }
+        Ok(())
+    }
+
+    /// Makes a pair. Where a dead link still has its name, that one goes first.
+    ///
+    /// # Errors
+    /// As [`links::create`].
+    pub async fn pair(&self, netns: &Netns, pair: links::Pair<'_>) -> Result<(), Error> {
+        match links::create(&self.netlink, netns, pair).await {
+            Err(error) if error.code == Code::InvalidEnvironment => {
+                links::bury(&self.netlink, pair.host).await?;
+                links::delete_dead(&self.netlink).await?;
+                links::create(&self.netlink, netns, pair).await
+            }
+            other => other,
+        }
+    }
+}
+
+/// Binds one kind of VIF. Each call may be repeated.
+pub trait Driver: Send + Sync {
+    /// Makes the interface in the Pod, with its MAC address and MTU, and joins it to the node's network. Says whether TX
+    /// checksum offload may stay on. What it made before it failed it takes away.
+    fn bind<'a>(&'a self, netns: &'a Netns, link: &'a Link) -> Later<'a, TxChecksum>;
+
+    /// Waits until traffic flows.
+    fn ready<'a>(&'a self, link: &'a Link) -> Later<'a, ()>;
+
+    /// Takes away what [`Driver::bind`] made, as far as it is there, by the name of the host's link alone.
+    fn unbind<'a>(&'a self, host: &'a str) -> Later<'a, ()>;
+
+    /// Whether the host's side is as [`Driver::bind`] made it.
+    fn check<'a>(&'a self, link: &'a Link) -> Later<'a, ()>;
+
+    /// Names of the host's links that this driver has made, whoever they belong to now.
+    fn made(&self) -> Later<'_, BTreeSet<String>>;
+
+    /// Whether it could bind.
+    fn usable(&self) -> Later<'_, ()>;
+}
+
+/// Whether TX checksum offload works with this datapath.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TxChecksum {
+    /// It does.
+    Keep,
+    /// Nobody would fill the checksum in.
+    Off,
+}
+
+/// Which drivers a node has.
+#[derive(Clone, Debug, Default)]
+pub struct DriverOptions {
+    /// Driver of VIFs that name none.
+    pub default: String,
+    /// `ovs`: the database's socket, and the integration bridge.
+    pub ovs: Option<(PathBuf, String)>,
+    /// `bridge`: name of the bridge.
+    pub bridge: Option<String>,
+}
+
+/// The drivers of this node, by name.
+#[derive(Clone)]
+pub struct Drivers {
+    default: String,
+    all: BTreeMap<&'static str, Arc<dyn Driver>>,
+}
+
+impl Drivers {
+    /// Those that the options have.
+    ///
+    /// # Errors
+    /// The default one is not among them.
+    pub fn new(options: &DriverOptions, host: &Host) -> Result<Self, Error> {
+        let mut all: BTreeMap<&'static str, Arc<dyn Driver>> = BTreeMap::new();
+        if let Some((socket, bridge)) = &options.ovs {
+            all.insert("ovs", Arc::new(Ovs::new(host.clone(), socket, bridge)));
+        }
+        if let Some(bridge) = &options.bridge {
+            all.insert("bridge", Arc::new(Bridge::new(host.clone(), bridge)));
+        }
+        let drivers = Self { default: options.default.clone(), all };
+        drivers.get(None)?;
+        Ok(drivers)
+    }
+
+    /// One by name, or the default one, with its name.
+    ///
+    /// # Errors
+    /// [`Code::InvalidConfig`] where this node has none of that name.
+    pub fn get(&self, name: Option<&str>) -> Result<(&str, &dyn Driver), Error> {
+        let name = name.unwrap_or(&self.default);
+        let Some((name, driver)) = self.all.get_key_value(name) else {
+            let known: Vec<_> = self.all.keys().copied().collect();
+            let why = format!("this node has {}", known.join(", "));
+            return Err(Error::new(Code::InvalidConfig, format!("there is no binding driver {name:?}"), why));
+        };
+        Ok((name, driver.as_ref()))
+    }
+
+    /// All, with their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &dyn Driver)> {
+        self.all.iter().map(|(name, driver)| (*name, driver.as_ref()))
+    }
+}

@@ -1,0 +1,200 @@
+//! `ovs`: a veth pair whose host's end is a port of Open vSwitch's integration bridge. OVN finds it by the port's id in
+//! `external_ids:iface-id`, and says `ovn-installed` there when its flows are in place.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use isthmus_cni::{Code, Error};
+use serde_json::{Value, json};
+
+use super::bridge::mac_of;
+use super::{Driver, Host, Later, TxChecksum};
+use crate::attachments::Link;
+use crate::netlink::GROUP;
+use crate::netlink::links::{self, Pair};
+use crate::netlink::netns::Netns;
+use crate::ovsdb::{Ovsdb, map};
+
+/// Marks our interfaces in `external_ids`.
+const MARK: &str = "isthmus";
+
+/// The driver.
+pub struct Ovs {
+    host: Host,
+    database: Ovsdb,
+    bridge: String,
+}
+
+impl Ovs {
+    /// Ports go into `bridge` of the Open vSwitch whose database is on `socket`.
+    pub fn new(host: Host, socket: &Path, bridge: &str) -> Self {
+        Self { host, database: Ovsdb::new(socket), bridge: bridge.into() }
+    }
+
+    /// `select` of one table, in one transaction with others.
+    fn select(table: &str, condition: &Value, columns: &[&str]) -> Value {
+        json!({"op": "select", "table": table, "where": [condition], "columns": columns})
+    }
+
+    /// The datapath's type; an error where there is no such bridge.
+    fn datapath(&self, answer: Option<&Value>) -> Result<String, Error> {
+        let row = answer.and_then(|a| a.pointer("/rows/0"));
+        let row = row.ok_or_else(|| {
+            let what = format!("Open vSwitch has no bridge {}", self.bridge);
+            Error::new(Code::NotAvailable, what, "ovn-controller makes it: is it running on this node?")
+        })?;
+        Ok(row.get("datapath_type").and_then(Value::as_str).unwrap_or_default().to_owned())
+    }
+
+    /// Joins the host's link to the bridge, and takes off whatever claims the same port.
+    async fn join(&self, link: &Link) -> Result<TxChecksum, Error> {
+        let vif = &link.vif;
+        let claims = json!(["external_ids", "includes", map(&[("iface-id", &vif.port_id)])]);
+        let found = self
+            .database
+            .transact(vec![
+                Self::select("Bridge", &json!(["name", "==", self.bridge]), &["datapath_type"]),
+                Self::select("Interface", &claims, &["name"]),
+                Self::select("Port", &json!(["name", "==", link.host]), &["_uuid"]),
+            ])
+            .await?;
+        let datapath = self.datapath(found.first())?;
+        let claimants = found.get(1).and_then(|r| r.get("rows")).and_then(Value::as_array);
+        let claimants = claimants.into_iter().flatten().filter_map(|r| r.get("name")?.as_str());
+        let stale: BTreeSet<&str> = claimants.chain([&*link.host]).collect();
+        let mut operations = self.leave(&stale).await?;
+        let ids = [
+            ("iface-id", &*vif.port_id),
+            ("attached-mac", &*vif.mac),
+            ("iface-status", "active"),
+            (MARK, "pod"),
+        ];
+        let host = &link.host;
+        operations.extend([
+            json!({"op": "insert", "table": "Interface", "uuid-name": "interface",
+                "row": {"name": host, "external_ids": map(&ids)}}),
+            json!({"op": "insert", "table": "Port", "uuid-name": "port",
+                "row": {"name": host, "interfaces": ["named-uuid", "interface"]}}),
+            json!({"op": "mutate", "table": "Bridge", "where": [["name", "==", self.bridge]],
+                "mutations": [["ports", "insert", ["named-uuid", "port"]]]}),
+        ]);
+        self.database.transact(operations).await?;
+        Ok(if datapath == "netdev" { TxChecksum::Off } else { TxChecksum::Keep })
+    }
+
+    /// Operations that take ports off their bridges; rows that nothing refers to go by themselves.
+    async fn leave(&self, names: &BTreeSet<&str>) -> Result<Vec<Value>, Error> {
+        let selects =
+            names.iter().map(|name| Self::select("Port", &json!(["name", "==", name]), &["_uuid"])).collect();
+        let found = self.database.transact(selects).await?;
+        let uuids = found.iter().filter_map(|r| r.pointer("/rows/0/_uuid"));
+        Ok(uuids
+            .map(|uuid| {
+                json!({"op": "mutate", "table": "Bridge", "where": [["ports", "includes", uuid]],
+                    "mutations": [["ports", "delete", uuid]]})
+            })
+            .collect())
+    }
+
+    async fn remove(&self, host: &str) -> Result<(), Error> {
+        let operations = self.leave(&BTreeSet::from([host])).await?;
+        if !operations.is_empty() {
+            self.database.transact(operations).await?;
+        }
+        Ok(())
+    }
+
+    async fn installed(&self, link: &Link) -> Result<(), Error> {
+        let mut interfaces = self.database.interfaces().await?;
+        let judged = interfaces
+            .wait_for(|all| {
+                all.named(&link.host).is_some_and(|i| {
+                    i.error.is_some() || i.external_ids.get("ovn-installed").is_some_and(|v| v == "true")
+                })
+            })
+            .await;
+        let judged = judged.map_err(|_| {
+            Error::new(Code::TryAgain, "Open vSwitch's database went away", "while a port was waited for")
+        })?;
+        match judged.named(&link.host).and_then(|i| i.error.as_ref()) {
+            None => Ok(()),
+            Some(error) => {
+                let what = format!("Open vSwitch cannot use {} of port {}", link.host, link.vif.port_id);
+                Err(Error::new(Code::Other, what, error))
+            }
+        }
+    }
+}
+
+impl Driver for Ovs {
+    fn bind<'a>(&'a self, netns: &'a Netns, link: &'a Link) -> Later<'a, TxChecksum> {
+        Box::pin(async move {
+            let mac = mac_of(link)?;
+            let (host, inside) = (&*link.host, &*link.interface);
+            let pair = Pair { host, inside, mac, mtu: link.vif.mtu, bridge: None };
+            self.host.pair(netns, pair).await?;
+            match self.join(link).await {
+                Ok(checksum) => Ok(checksum),
+                Err(mut error) => {
+                    if let Err(more) = self.host.bury(host).await {
+                        error.details = format!("{}; and: {more}", error.details);
+                    }
+                    Err(error)
+                }
+            }
+        })
+    }
+
+    fn ready<'a>(&'a self, link: &'a Link) -> Later<'a, ()> {
+        Box::pin(self.installed(link))
+    }
+
+    fn unbind<'a>(&'a self, host: &'a str) -> Later<'a, ()> {
+        Box::pin(async move {
+            // The link goes whether or not there is a database.
+            let (port, link) = (self.remove(host).await, self.host.bury(host).await);
+            port.and(link)
+        })
+    }
+
+    fn check<'a>(&'a self, link: &'a Link) -> Later<'a, ()> {
+        Box::pin(async move {
+            let conditions = json!([
+                ["name", "==", link.host],
+                ["external_ids", "includes", map(&[("iface-id", &link.vif.port_id)])],
+            ]);
+            let select =
+                json!({"op": "select", "table": "Interface", "where": conditions, "columns": ["name"]});
+            let found = self.database.transact(vec![select]).await?;
+            if found.first().and_then(|r| r.pointer("/rows/0")).is_none() {
+                let what =
+                    format!("{} is no port of Open vSwitch with iface-id {}", link.host, link.vif.port_id);
+                return Err(Error::new(Code::Other, what, ""));
+            }
+            match links::find(&self.host.netlink, &link.host).await? {
+                Some(host) if host.up => Ok(()),
+                _ => Err(Error::new(Code::Other, format!("link {} is down or gone", link.host), "")),
+            }
+        })
+    }
+
+    fn made(&self) -> Later<'_, BTreeSet<String>> {
+        Box::pin(async {
+            let all = links::list(&self.host.netlink).await?;
+            let mut names: BTreeSet<String> =
+                all.into_iter().filter(|l| l.group == GROUP).map(|l| l.name).collect();
+            let interfaces = self.database.interfaces().await?.borrow().clone();
+            let marked = interfaces.iter().filter(|i| i.external_ids.contains_key(MARK));
+            names.extend(marked.map(|i| i.name.clone()));
+            Ok(names)
+        })
+    }
+
+    fn usable(&self) -> Later<'_, ()> {
+        Box::pin(async {
+            let select = Self::select("Bridge", &json!(["name", "==", self.bridge]), &["datapath_type"]);
+            let found = self.database.transact(vec![select]).await?;
+            self.datapath(found.first()).map(|_| ())
+        })
+    }
+}

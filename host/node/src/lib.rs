@@ -1,0 +1,33 @@
+//! The node's agent: serves the CNI plugin on a unix socket and binds the interfaces (VIFs) of this node's Pods.
+//!
+//! It knows ports only by what the CloudMappings of its node say. It must not know the cloud, modules or the operator, and
+//! holds no credential of the cloud. Nothing that it did is undone because it ends, or because a CloudMapping is gone: only
+//! DEL and GC, and a start that finds what no attachment owns, take away.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`agent`] | the verbs: what is done, in which order, and undone |
+//! | [`server`] | the socket, its limits, who may ask |
+//! | [`source`], [`mappings`], [`report`] | where VIFs come from: CloudMappings of this node; their condition `Attached` |
+//! | [`attachments`] | what is attached, on disk |
+//! | [`binding`] | binding drivers: one file and one line each |
+//! | [`netlink`] | network namespaces, links, addresses, routes; deletion in batches |
+//! | [`ovsdb`] | a client of OVSDB (RFC 7047) |
+#![warn(missing_docs)]
+
+pub mod agent;
+pub mod attachments;
+pub mod binding;
+mod locks;
+pub mod mappings;
+pub mod netlink;
+pub mod ovsdb;
+pub mod report;
+mod run;
+pub mod server;
+pub mod source;
+pub mod vif;
+
+pub use agent::{Agent, Options};
+pub use isthmus_cni::{Code, Error};
+pub use run::run;

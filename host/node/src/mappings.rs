@@ -1,0 +1,268 @@
+//! VIFs from the CloudMappings of this node, which the API server selects by their label.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use isthmus_cni::Error;
+use isthmus_cni::protocol::PodReference;
+use isthmus_kubernetes::Client;
+use isthmus_kubernetes::crd::CloudMapping;
+use isthmus_kubernetes::watch::{self as watches, Event};
+use isthmus_model::condition::ATTACHED;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, watch};
+
+use crate::source::{PodVifs, VifSource};
+use crate::vif::Vif;
+
+/// What is kept of a CloudMapping.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Known {
+    /// Namespace of the mapping and of its Pod.
+    pub namespace: String,
+    /// Name of the mapping.
+    pub name: String,
+    /// Name of the Pod.
+    pub pod: String,
+    /// Uid of the Pod.
+    pub pod_uid: String,
+    /// Its VIFs, or what is wrong with them.
+    pub vifs: Result<Vec<Vif>, Error>,
+    /// Status of its condition `Attached`; empty: it has none.
+    pub attached: String,
+    /// Why it is not ready, for people.
+    pub waiting: String,
+}
+
+#[derive(Default)]
+struct State {
+    /// By namespace and name of the mapping.
+    mappings: BTreeMap<(String, String), Known>,
+    /// Why they cannot be listed; `None`: they were.
+    unavailable: Option<String>,
+}
+
+/// The CloudMappings of one node. Clones share them.
+#[derive(Clone)]
+pub struct Mappings {
+    state: Arc<Mutex<State>>,
+    changes: Arc<watch::Sender<u64>>,
+}
+
+impl Mappings {
+    /// Watches those of `node`, for as long as a clone is there; inside a tokio runtime.
+    pub fn watch(client: &Client, node: &str) -> Self {
+        let state =
+            State { unavailable: Some("CloudMappings were not listed yet".into()), ..State::default() };
+        let mappings = Self { state: Arc::new(Mutex::new(state)), changes: Arc::new(watch::channel(0).0) };
+        let events = watches::mappings(client, Some(node));
+        tokio::spawn(mappings.clone().follow(events));
+        mappings
+    }
+
+    async fn follow(self, mut events: mpsc::Receiver<Event<CloudMapping>>) {
+        while let Some(event) = events.recv().await {
+            self.take(event);
+        }
+    }
+
+    fn take(&self, event: Event<CloudMapping>) {
+        {
+            let mut state = self.state.lock();
+            match event {
+                Event::Applied(mapping) => {
+                    if let Some(known) = Known::of(&mapping) {
+                        state.mappings.insert((known.namespace.clone(), known.name.clone()), known);
+                    }
+                }
+                Event::Deleted(named) => {
+                    state.mappings.remove(&(named.namespace.unwrap_or_default(), named.name));
+                }
+                Event::Malformed { object, reason } => {
+                    tracing::warn!(name = object.name, reason, "a CloudMapping that cannot be understood");
+                }
+                Event::Synced => state.unavailable = None,
+                Event::Unavailable(why) => state.unavailable = Some(why),
+            }
+        }
+        self.changes.send_modify(|n| *n += 1);
+    }
+
+    /// All.
+    pub fn list(&self) -> Vec<Known> {
+        self.state.lock().mappings.values().cloned().collect()
+    }
+
+    /// Counts the changes.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn of_pod(&self, pod: &PodReference) -> Option<Known> {
+        let state = self.state.lock();
+        let same = |known: &&Known| {
+            known.namespace == pod.namespace
+                && known.pod == pod.name
+                && pod.uid.as_ref().is_none_or(|uid| *uid == known.pod_uid)
+        };
+        state.mappings.values().find(same).cloned()
+    }
+}
+
+impl Known {
+    /// `None`: not a Pod's.
+    fn of(mapping: &CloudMapping) -> Option<Self> {
+        let subject = &mapping.spec.subject;
+        if subject.kind != "Pod" || subject.api_version != "v1" {
+            return None;
+        }
+        let status = mapping.status.clone().unwrap_or_default();
+        let condition = |kind: &str| status.conditions.iter().find(|c| c.type_ == kind);
+        let waiting = condition("Ready").filter(|c| c.status != "True");
+        Some(Self {
+            namespace: mapping.metadata.namespace.clone()?,
+            name: mapping.metadata.name.clone()?,
+            pod: subject.name.clone(),
+            pod_uid: subject.uid.clone(),
+            vifs: status.vifs.iter().map(Vif::from_status).collect(),
+            attached: condition(ATTACHED).map(|c| c.status.clone()).unwrap_or_default(),
+            waiting: waiting.map(|c| format!("{}: {}", c.reason, c.message)).unwrap_or_default(),
+        })
+    }
+}
+
+impl VifSource for Mappings {
+    async fn wait(&self, pod: &PodReference) -> Result<PodVifs, Error> {
+        let mut changes = self.changes();
+        loop {
+            changes.borrow_and_update();
+            if let Some(known) = self.of_pod(pod) {
+                let vifs = known.vifs?;
+                // A MAC address comes with the port, addresses with its subnets.
+                if !vifs.is_empty() && vifs.iter().all(|v| !v.addresses.is_empty()) {
+                    return Ok(PodVifs { uid: known.pod_uid, vifs });
+                }
+            }
+            if changes.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    fn why(&self, pod: &PodReference) -> String {
+        let state = self.state.lock().unavailable.clone();
+        match (self.of_pod(pod), state) {
+            (_, Some(why)) => format!("the API server does not tell: {why}"),
+            (Some(known), None) => {
+                format!("CloudMapping {}/{} has no VIF: {}", known.namespace, known.name, known.waiting)
+            }
+            (None, None) => {
+                "no CloudMapping of this node is the Pod's: `isthmus why pod/NAME -n NAMESPACE` says more"
+                    .into()
+            }
+        }
+    }
+
+    fn usable(&self) -> Result<(), String> {
+        self.state.lock().unavailable.clone().map_or(Ok(()), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use isthmus_cni::Code;
+    use isthmus_kubernetes::watch::Named;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn none() -> Mappings {
+        let state = State { unavailable: Some("not listed".into()), ..State::default() };
+        Mappings { state: Arc::new(Mutex::new(state)), changes: Arc::new(watch::channel(0).0) }
+    }
+
+    fn mapping(uid: &str, status: Value) -> Event<CloudMapping> {
+        let mapping = json!({
+            "apiVersion": "isthmus.dev/v1alpha1", "kind": "CloudMapping",
+            "metadata": {"namespace": "shop", "name": format!("pod-web-{uid}"), "uid": "m"},
+            "spec": {"subject": {"apiVersion": "v1", "kind": "Pod", "namespace": "shop", "name": "web", "uid": uid}},
+            "status": status,
+        });
+        Event::Applied(Box::new(serde_json::from_value(mapping).unwrap()))
+    }
+
+    fn vif(field: &str, value: Value) -> Value {
+        let mut vif = json!({"interface": "eth0", "port": "port", "portId": "p1", "macAddress": "FA:16:3E:00:00:01",
+            "addresses": ["10.0.0.5/24", "fd00::5/64"], "gateways": ["10.0.0.1"], "mtu": 1442, "network": "n",
+            "defaultRoute": true, "routes": [{"destination": "192.0.2.0/24", "nextHop": "10.0.0.9"}]});
+        if let Value::Object(fields) = &mut vif {
+            fields.insert(field.into(), value);
+        }
+        json!({"vifs": [vif]})
+    }
+
+    fn pod(uid: Option<&str>) -> PodReference {
+        PodReference { namespace: "shop".into(), name: "web".into(), uid: uid.map(Into::into) }
+    }
+
+    /// What is known at once.
+    async fn now(mappings: &Mappings, uid: Option<&str>) -> Option<Result<PodVifs, Error>> {
+        tokio::time::timeout(Duration::from_millis(20), mappings.wait(&pod(uid))).await.ok()
+    }
+
+    #[tokio::test]
+    async fn a_pod_is_found_by_its_name_and_uid() {
+        let mappings = none();
+        assert!(mappings.usable().is_err() && mappings.why(&pod(None)).contains("not listed"));
+        mappings.take(Event::Synced);
+        assert!(mappings.usable().is_ok());
+        assert!(mappings.why(&pod(None)).contains("isthmus why"), "{}", mappings.why(&pod(None)));
+        mappings.take(mapping("u1", vif("port", json!("port"))));
+        let found = now(&mappings, Some("u1")).await.unwrap().unwrap();
+        assert_eq!((&*found.uid, &*found.vifs[0].mac), ("u1", "fa:16:3e:00:00:01"));
+        assert_eq!(found.vifs[0].all_routes().len(), 2);
+        assert!(now(&mappings, None).await.is_some(), "older runtimes do not tell the uid");
+        assert!(now(&mappings, Some("u2")).await.is_none(), "another life of the Pod");
+        let named = Named { namespace: Some("shop".into()), name: "pod-web-u1".into(), uid: "m".into() };
+        mappings.take(Event::Deleted(named));
+        assert!(now(&mappings, Some("u1")).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn vifs_are_waited_for_until_they_have_addresses() {
+        let mappings = none();
+        let ready = json!({"type": "Ready", "status": "False", "reason": "Waiting", "message": "quota",
+            "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        mappings.take(Event::Synced);
+        mappings.take(mapping("u1", json!({"conditions": [ready]})));
+        assert!(mappings.why(&pod(None)).ends_with("has no VIF: Waiting: quota"));
+        mappings.take(mapping("u1", vif("addresses", json!([]))));
+        assert!(now(&mappings, None).await.is_none());
+        let waits = tokio::spawn({
+            let mappings = mappings.clone();
+            async move { mappings.wait(&pod(None)).await }
+        });
+        mappings.take(mapping("u1", vif("port", json!("port"))));
+        assert!(waits.await.unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_bound_is_said_at_once() {
+        let mappings = none();
+        for (field, value) in [
+            ("interface", json!("a/b")),
+            ("macAddress", json!("fa:16")),
+            ("addresses", json!(["10.0.0.5"])),
+            ("gateways", json!(["router"])),
+            ("mtu", json!(-1)),
+            ("routes", json!([{"destination": "all", "nextHop": "10.0.0.9"}])),
+        ] {
+            mappings.take(mapping("u1", vif(field, value)));
+            let error = now(&mappings, None).await.unwrap().unwrap_err();
+            assert_eq!(error.code, Code::InvalidConfig, "{error}");
+            assert!(error.msg.contains(field), "{error}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Deletes links in batches: a deletion waits for RCU once, however many links go.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::links;
+
+/// How long links are collected for before they go: each deletion holds up every other change of a link for 12 ms and more.
+const GATHER: Duration = Duration::from_millis(50);
+
+/// A thread of its own: the kernel works while the caller sends, and would hold up everything else.
+#[derive(Clone)]
+pub struct Reaper(Arc<Notify>);
+
+impl Reaper {
+    /// Starts the thread, in the network namespace of the caller. It ends with the process.
+    ///
+    /// # Errors
+    /// No thread, runtime or netlink connection to be had.
+    pub fn start() -> io::Result<Self> {
+        let wake = Arc::new(Notify::new());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let woken = Arc::downgrade(&wake);
+        std::thread::Builder::new().name("reaper".into()).spawn(move || {
+            runtime.block_on(async move {
+                let host = match rtnetlink::new_connection() {
+                    Ok((connection, host, _)) => {
+                        tokio::spawn(connection);
+                        host
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "no netlink connection to delete links by");
+                        return;
+                    }
+                };
+                while let Some(woken) = woken.upgrade() {
+                    let ended = tokio::time::timeout(Duration::from_secs(60), woken.notified()).await;
+                    drop(woken);
+                    if ended.is_err() {
+                        continue;
+                    }
+                    tokio::time::sleep(GATHER).await;
+                    if let Err(error) = links::delete_dead(&host).await {
+                        tracing::warn!(%error, "links are left");
+                    }
+                }
+            });
+        })?;
+        Ok(Self(wake))
+    }
+
+    /// There is something to delete.
+    pub fn wake(&self) {
+        self.0.notify_one();
+    }
+}

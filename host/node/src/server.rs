@@ -1,0 +1,109 @@
+//! The agent's socket. Who may connect is root; what is sent is bounded in size and time.
+
+use std::fs::{self, Permissions};
+use std::future::Future;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use isthmus_cni::protocol::{Answer, Request, encode, frame_length};
+use isthmus_cni::{Code, Error};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+
+use crate::agent::Agent;
+use crate::source::VifSource;
+
+/// How long a request may take to come, and its answer to be taken.
+const TRANSFER: Duration = Duration::from_secs(5);
+/// Most requests at once; further ones wait to be accepted.
+const PARALLEL: usize = 256;
+
+/// Listens on a socket of mode 0600 in a folder of mode 0700. One that a dead agent left is replaced.
+///
+/// # Errors
+/// The folder or socket cannot be made, or another agent listens there.
+pub fn listen(socket: &Path) -> Result<UnixListener, Error> {
+    let failed = |e: io::Error| Error::new(Code::Io, format!("socket {}", socket.display()), e.to_string());
+    if let Some(folder) = socket.parent() {
+        fs::create_dir_all(folder).map_err(failed)?;
+        fs::set_permissions(folder, Permissions::from_mode(0o700)).map_err(failed)?;
+    }
+    if std::os::unix::net::UnixStream::connect(socket).is_ok() {
+        return Err(failed(io::Error::new(io::ErrorKind::AddrInUse, "another agent listens there")));
+    }
+    match fs::remove_file(socket) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
+        _ => {}
+    }
+    let listener = UnixListener::bind(socket).map_err(failed)?;
+    fs::set_permissions(socket, Permissions::from_mode(0o600)).map_err(failed)?;
+    Ok(listener)
+}
+
+/// Serves until `stop`; then what is under way ends first, for a second at most: a plugin that gets no answer asks again.
+pub async fn serve<S: VifSource>(
+    agent: Arc<Agent<S>>,
+    listener: UnixListener,
+    stop: impl Future<Output = ()>,
+) {
+    let places = Arc::new(Semaphore::new(PARALLEL));
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let place = Arc::clone(&places).acquire_owned().await;
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut stop => break,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let agent = Arc::clone(&agent);
+                tokio::spawn(async move {
+                    if let Err(error) = one(&agent, stream).await {
+                        tracing::warn!(%error, "a request was not served");
+                    }
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::error!(%error, "the socket takes no connection");
+                // Out of file descriptors, most likely: others have to end first.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+    drop(listener);
+    let all = u32::try_from(PARALLEL).unwrap_or(u32::MAX);
+    if tokio::time::timeout(Duration::from_secs(1), places.acquire_many(all)).await.is_err() {
+        tracing::info!("stopped with requests under way");
+    }
+}
+
+async fn one<S: VifSource>(agent: &Agent<S>, mut stream: UnixStream) -> io::Result<()> {
+    let peer = stream.peer_cred()?.uid();
+    if peer != 0 {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("it came from user {peer}")));
+    }
+    let request = tokio::time::timeout(TRANSFER, request(&mut stream)).await?;
+    let answer = match request {
+        Ok(request) => agent.answer(request).await,
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            let what = "the agent cannot read the request";
+            Answer::Failed(Error::new(Code::Decoding, what, error.to_string()))
+        }
+        Err(error) => return Err(error),
+    };
+    let frame = encode(&answer)?;
+    tokio::time::timeout(TRANSFER, stream.write_all(&frame)).await?
+}
+
+async fn request(stream: &mut UnixStream) -> io::Result<Request> {
+    let mut head = [0; 4];
+    stream.read_exact(&mut head).await?;
+    let mut json = vec![0; frame_length(head)?];
+    stream.read_exact(&mut json).await?;
+    serde_json::from_slice(&json).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+}

@@ -1,0 +1,138 @@
+//! An agent in a namespace of its own, which can be stopped and started.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use anyhow::{Context, Result, anyhow};
+use isthmus_node::binding::DriverOptions;
+use isthmus_node::{Agent, Options, server};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+use crate::namespace::Namespace;
+use crate::source::Told;
+
+/// A node: a namespace with a bridge, a state folder, a socket.
+pub struct Stage {
+    /// The node's namespace, with a bridge `br0` that has the gateway's addresses.
+    pub host: Namespace,
+    /// What Pods there are.
+    pub told: Told,
+    /// How VIFs are bound.
+    pub drivers: DriverOptions,
+    folder: TempDir,
+}
+
+/// An agent that runs. It stops when this is dropped.
+pub struct Running {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<Result<()>>>,
+}
+
+impl Stage {
+    /// A node whose agent uses the driver `bridge`.
+    ///
+    /// # Errors
+    /// Not root, or iproute2 is missing.
+    pub fn new() -> Result<Self> {
+        let host = Namespace::new()?;
+        host.run("ip link add br0 type bridge")?;
+        host.run("ip address add 10.77.0.254/24 dev br0")?;
+        host.run("ip address add fd77::fe/64 dev br0 nodad")?;
+        host.run("ip link set br0 up")?;
+        let bridge = Some("br0".into());
+        let drivers = DriverOptions { default: "bridge".into(), bridge, ovs: None };
+        Ok(Self { host, told: Told::default(), drivers, folder: tempfile::tempdir()? })
+    }
+
+    /// The agent's socket.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("run/cni.sock")
+    }
+
+    /// The folder of the attachments' files.
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("attachments")
+    }
+
+    /// A folder for whatever else.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Names of the attachments' files.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn files(&self) -> Result<Vec<String>> {
+        let entries = std::fs::read_dir(self.state())?;
+        entries.map(|e| Ok(e?.file_name().to_string_lossy().into_owned())).collect()
+    }
+
+    /// Links of ours on the host.
+    ///
+    /// # Errors
+    /// `ip` fails.
+    pub fn links(&self) -> Result<Vec<String>> {
+        Ok(self.host.links()?.into_iter().filter(|l| l.starts_with("im")).collect())
+    }
+
+    /// Starts the agent; it listens when this returns.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start(&self) -> Result<Running> {
+        let netns = File::open(self.host.path())?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (started, ready) = mpsc::channel();
+        let (source, socket) = (self.told.clone(), self.socket());
+        let options = Options { state: self.state(), drivers: self.drivers.clone() };
+        let thread = std::thread::spawn(move || -> Result<()> {
+            move_into_link_name_space(std::os::fd::AsFd::as_fd(&netns), Some(LinkNameSpaceType::Network))?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let agent = Agent::start(source, &options).await?;
+                let listener = server::listen(&socket)?;
+                started.send(())?;
+                server::serve(agent, listener, async {
+                    // A sender that is gone says so as well.
+                    let _ = stopped.await;
+                })
+                .await;
+                Ok(())
+            })
+        });
+        if ready.recv().is_err() {
+            let ended = thread.join().map_err(|_| anyhow!("the agent panicked"))?;
+            return Err(ended.err().context("the agent ended without an error")?);
+        }
+        Ok(Running { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Running {
+    /// Stops it.
+    ///
+    /// # Errors
+    /// It had failed.
+    pub fn stop(mut self) -> Result<()> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<()> {
+        drop(self.stop.take());
+        match self.thread.take() {
+            Some(thread) => thread.join().map_err(|_| anyhow!("the agent panicked"))?,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.end();
+    }
+}

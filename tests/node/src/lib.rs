@@ -1,0 +1,38 @@
+//! The stage of the node's tests: network namespaces that end with the test, an agent in one of them, and `isthmus-cni` as a
+//! container runtime starts it. They need root, iproute2, util-linux and Open vSwitch, and fail without: `cargo xtask test`
+//! runs them where the lab has installed these.
+#![warn(missing_docs)]
+
+mod agent;
+mod namespace;
+mod ovs;
+mod plugin;
+mod source;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+pub use agent::{Running, Stage};
+pub use namespace::Namespace;
+pub use ovs::Ovs;
+pub use plugin::{Call, Failure};
+pub use source::{Told, pod, vif};
+
+/// How long something may take to come true.
+pub const LIMIT: Duration = Duration::from_secs(10);
+
+/// Waits until something is.
+///
+/// # Errors
+/// It did not come true in [`LIMIT`].
+pub fn until(what: &str, mut is: impl FnMut() -> Result<bool>) -> Result<()> {
+    let started = Instant::now();
+    while !is()? {
+        if started.elapsed() > LIMIT {
+            bail!("not within {LIMIT:?}: {what}");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}

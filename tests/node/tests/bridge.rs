@@ -1,0 +1,382 @@
+//! The plugin, the agent and the driver `bridge`, from ADD to DEL, in real network namespaces.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test fails by a panic"
+)]
+
+use std::os::unix::fs::PermissionsExt;
+
+use anyhow::Result;
+use isthmus_node::netlink::{GROUP, host_name};
+use isthmus_node_tests::{Call, Namespace, Stage, until, vif};
+use serde_json::{Value, json};
+
+/// A node with Pod `web` that is known, and not yet attached.
+fn stage() -> Result<(Stage, Namespace, Call)> {
+    let stage = Stage::new()?;
+    stage.told.tell("web", vec![vif(5)]);
+    let netns = Namespace::new()?;
+    let call = Call::new(&stage.socket(), "web", "c1", &netns.path());
+    Ok((stage, netns, call))
+}
+
+fn gone(stage: &Stage) -> Result<()> {
+    until("no link is left", || Ok(stage.links()?.is_empty()))?;
+    assert_eq!(stage.files()?, Vec::<String>::new());
+    Ok(())
+}
+
+#[test]
+fn add_makes_what_the_vif_says_and_del_leaves_nothing() -> Result<()> {
+    let (stage, netns, call) = stage()?;
+    let mut vif = vif(5);
+    vif.routes = vec![isthmus_node::vif::Route {
+        destination: "192.0.2.0/24".parse()?,
+        next_hop: "10.77.0.9".parse()?,
+    }];
+    stage.told.tell("web", vec![vif]);
+    let _agent = stage.start()?;
+    let result = call.ok("ADD")?;
+    assert_eq!(
+        result["ips"][0],
+        json!({"interface": 1, "address": "10.77.0.5/24", "gateway": "10.77.0.254"})
+    );
+    assert_eq!(result["ips"][1]["address"], "fd77::5/64");
+    assert_eq!(result["interfaces"][1]["name"], "eth0");
+    assert_eq!(result["interfaces"][1]["sandbox"], netns.path());
+    assert_eq!(result["routes"][0], json!({"dst": "0.0.0.0/0", "gw": "10.77.0.254"}));
+
+    let link = netns.ip("-details link show eth0")?[0].clone();
+    assert_eq!(
+        (&link["address"], &link["mtu"], &link["operstate"]),
+        (&json!("fa:16:3e:77:00:05"), &json!(1442), &json!("UP"))
+    );
+    assert_eq!((&link["num_tx_queues"], &link["num_rx_queues"]), (&json!(1), &json!(1)));
+    let host = stage.host.ip(&format!("-details link show {}", host_name("c1", "eth0")))?[0].clone();
+    assert_eq!((&host["master"], &host["num_tx_queues"]), (&json!("br0"), &json!(1)));
+    let routes = netns.ip("route show")?.to_string();
+    assert!(routes.contains("10.77.0.254") && routes.contains("192.0.2.0/24"), "{routes}");
+    assert!(netns.ip("-6 route show default")?.to_string().contains("fd77::fe"));
+    // real packets, both families, through the bridge
+    for (gateway, script) in [("10.77.0.254", "AF_INET"), ("fd77::fe", "AF_INET6")] {
+        reach(&stage, &netns, gateway, script)?;
+    }
+
+    assert_eq!(call.ok("ADD")?, result, "a second ADD changes nothing");
+    assert_eq!(netns.ip("link show eth0")?[0]["ifindex"], link["ifindex"]);
+    call.clone().with("prevResult", result.clone()).ok("CHECK")?;
+    assert_eq!(stage.files()?, ["c1@eth0.json"]);
+    call.ok("DEL")?;
+    gone(&stage)?;
+    assert_eq!(netns.links()?, ["lo"], "the Pod's end went with it");
+    call.ok("DEL")?;
+    call.with("prevResult", result).fails("CHECK", 3)?;
+    Ok(())
+}
+
+/// A TCP connection from the Pod to the node.
+fn reach(stage: &Stage, netns: &Namespace, address: &str, family: &str) -> Result<()> {
+    let server = format!(
+        "import socket;s=socket.socket(socket.{family});s.bind(('{address}',0));s.listen();print(s.getsockname()[1],flush=True);c,_=s.accept();c.sendall(c.recv(9))"
+    );
+    let mut server =
+        stage.host.command("python3").args(["-c", &server]).stdout(std::process::Stdio::piped()).spawn()?;
+    let mut port = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(server.stdout.take().unwrap()), &mut port)?;
+    let port = port.trim();
+    let client = format!(
+        "import socket;s=socket.create_connection(('{address}',{port}),5);s.sendall(b'hello');assert s.recv(9)==b'hello'"
+    );
+    let done = netns.command("python3").args(["-c", &client]).status()?;
+    let _ = server.kill();
+    server.wait()?;
+    assert!(done.success(), "the Pod reaches {address}");
+    Ok(())
+}
+
+#[test]
+fn two_adds_at_once_make_one_interface() -> Result<()> {
+    let (stage, _netns, call) = stage()?;
+    let _agent = stage.start()?;
+    let results: Vec<Result<Value>> = std::thread::scope(|scope| {
+        let calls: Vec<_> = (0..4).map(|_| scope.spawn(|| call.ok("ADD"))).collect();
+        calls.into_iter().map(|c| c.join().expect("no panic")).collect()
+    });
+    let results: Vec<Value> = results.into_iter().collect::<Result<_>>()?;
+    assert!(results.windows(2).all(|pair| pair[0] == pair[1]));
+    assert_eq!(stage.links()?.len(), 1);
+    call.ok("DEL")?;
+    call.ok("ADD")?; // while the links of before may still be there
+    call.ok("DEL")?;
+    gone(&stage)
+}
+
+#[test]
+fn thirty_pods_at_once() -> Result<()> {
+    let stage = Stage::new()?;
+    let _agent = stage.start()?;
+    let pods: Vec<Namespace> = (0..30).map(|_| Namespace::new()).collect::<Result<_>>()?;
+    let calls: Vec<Call> = (0u8..)
+        .zip(&pods)
+        .map(|(n, netns)| {
+            stage.told.tell(&format!("p{n}"), vec![vif(n + 1)]);
+            Call::new(&stage.socket(), &format!("p{n}"), &format!("c{n}"), &netns.path())
+        })
+        .collect();
+    for verb in ["ADD", "DEL"] {
+        std::thread::scope(|scope| {
+            let running: Vec<_> = calls.iter().map(|call| scope.spawn(move || call.ok(verb))).collect();
+            running.into_iter().try_for_each(|call| call.join().expect("no panic").map(|_| ()))
+        })?;
+        if verb == "ADD" {
+            assert_eq!(stage.links()?.len(), 30);
+        }
+    }
+    gone(&stage)
+}
+
+#[test]
+fn a_pod_has_several_interfaces() -> Result<()> {
+    let (stage, netns, call) = stage()?;
+    let second = isthmus_node::vif::Vif {
+        interface: "net1".into(),
+        default_route: false,
+        addresses: vec!["10.78.0.5/24".parse()?],
+        gateways: vec!["10.78.0.1".parse()?],
+        ..vif(6)
+    };
+    stage.told.tell("web", vec![second, isthmus_node::vif::Vif { interface: "whatever".into(), ..vif(5) }]);
+    let _agent = stage.start()?;
+    let result = call.ok("ADD")?;
+    assert_eq!(result["interfaces"][1]["name"], "eth0", "the runtime's name is the default route's");
+    assert_eq!(result["interfaces"][3]["name"], "net1");
+    assert_eq!(result["ips"][2], json!({"interface": 3, "address": "10.78.0.5/24", "gateway": "10.78.0.1"}));
+    let default = netns.ip("route show default")?;
+    assert_eq!((default.as_array().unwrap().len(), &default[0]["dev"]), (1, &json!("eth0")));
+    call.ok("DEL")?;
+    gone(&stage)
+}
+
+#[test]
+fn a_restart_touches_no_pod_and_removes_what_nobody_owns() -> Result<()> {
+    let (stage, netns, call) = stage()?;
+    let agent = stage.start()?;
+    let result = call.ok("ADD")?;
+    let before = netns.ip("link show eth0")?;
+    agent.stop()?;
+    for verb in ["ADD", "DEL", "STATUS"] {
+        call.fails(verb, 11)?;
+    }
+    // as a crash between binding and storing leaves it
+    let orphan = host_name("crashed", "eth0");
+    stage.host.run(&format!("ip link add {orphan} group {GROUP} type veth peer name other"))?;
+    stage.host.run("ip link add imnotours type veth peer name imnotours2")?;
+    let _agent = stage.start()?;
+    until("the orphan goes", || Ok(!stage.links()?.contains(&orphan)))?;
+    assert!(stage.links()?.contains(&"imnotours".to_owned()), "it is in no group of ours");
+    assert_eq!(netns.ip("link show eth0")?, before);
+    assert_eq!(call.ok("ADD")?, result);
+    call.ok("DEL")?;
+    Ok(())
+}
+
+#[test]
+fn del_needs_no_state() -> Result<()> {
+    let (stage, netns, call) = stage()?;
+    let _agent = stage.start()?;
+    stage.host.run(&format!(
+        "ip link add {} group {GROUP} type veth peer name eth0 netns {}",
+        host_name("c1", "eth0"),
+        netns.path().trim_start_matches("/proc/").trim_end_matches("/ns/net"),
+    ))?;
+    call.ok("DEL")?;
+    gone(&stage)?;
+    Call::new(&stage.socket(), "never", "seen", "/run/netns/gone").ok("DEL")?;
+    Ok(())
+}
+
+#[test]
+fn a_reboot_leaves_no_attachment() -> Result<()> {
+    let (stage, netns, call) = stage()?;
+    let agent = stage.start()?;
+    call.ok("ADD")?;
+    agent.stop()?;
+    let file = stage.state().join("c1@eth0.json");
+    let mut stored: Value = serde_json::from_slice(&std::fs::read(&file)?)?;
+    assert_eq!(stored["format"], 1);
+    stored["boot"] = "another".into();
+    std::fs::write(&file, stored.to_string())?;
+    std::fs::write(stage.state().join("c2@eth0.new"), "{")?;
+    let _agent = stage.start()?;
+    gone(&stage)?;
+    assert_eq!(netns.links()?, ["lo"]);
+    Ok(())
+}
+
+#[test]
+fn gc_removes_what_the_runtime_forgot() -> Result<()> {
+    let (stage, _netns, call) = stage()?;
+    stage.told.tell("db", vec![vif(6)]);
+    let other = Namespace::new()?;
+    let db = Call::new(&stage.socket(), "db", "c2", &other.path());
+    let _agent = stage.start()?;
+    call.ok("ADD")?;
+    db.ok("ADD")?;
+    let orphan = host_name("crashed", "eth0");
+    stage.host.run(&format!("ip link add {orphan} group {GROUP} type veth peer name other"))?;
+    let valid = json!([{"containerID": "c2", "ifname": "eth0"}]);
+    call.clone().with("name", "another".into()).with("cni.dev/valid-attachments", json!([])).ok("GC")?;
+    assert_eq!(stage.files()?.len(), 2, "attachments of another network are not this one's");
+    call.with("cni.dev/valid-attachments", valid).ok("GC")?;
+    until("only one is left", || Ok(stage.links()? == [host_name("c2", "eth0")]))?;
+    assert_eq!(stage.files()?, ["c2@eth0.json"]);
+    Ok(())
+}
+
+#[test]
+fn a_del_overtakes_an_add_that_waits() -> Result<()> {
+    let (stage, netns, _) = stage()?;
+    let _agent = stage.start()?;
+    let call = Call::new(&stage.socket(), "unknown", "c9", &netns.path());
+    std::thread::scope(|scope| -> Result<()> {
+        let add = scope.spawn(|| call.fails("ADD", 11));
+        until("ADD waits", || Ok(stage.told.waiting() > 0))?;
+        call.ok("DEL")?;
+        let why = add.join().expect("no panic")?;
+        assert!(why.contains("being deleted"), "{why}");
+        Ok(())
+    })?;
+    gone(&stage)
+}
+
+#[test]
+fn a_new_sandbox_takes_the_port_over() -> Result<()> {
+    let (stage, _netns, call) = stage()?;
+    let next = Namespace::new()?;
+    let again = Call::new(&stage.socket(), "web", "c2", &next.path());
+    let _agent = stage.start()?;
+    call.ok("ADD")?;
+    again.ok("ADD")?;
+    until("the old link goes", || Ok(stage.links()? == [host_name("c2", "eth0")]))?;
+    call.ok("DEL")?;
+    assert_eq!(stage.files()?, ["c2@eth0.json"], "the late DEL of the old one leaves the new one");
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_bound_says_why_and_leaves_nothing() -> Result<()> {
+    let (stage, netns, call) = stage()?;
+    let taken = Namespace::new()?;
+    taken.run("ip link add eth0 type veth peer name eth1")?;
+    stage.host.run("ip link add uplink mtu 1500 master br0 type veth peer name cloud")?;
+    let file = stage.folder().join("file");
+    std::fs::write(&file, "")?;
+    let large = isthmus_node::vif::Vif { mtu: Some(9000), ..vif(7) };
+    let odd = isthmus_node::vif::Vif { binding: Some("carrier-pigeon".into()), ..vif(8) };
+    let same = isthmus_node::vif::Vif { addresses: vif(5).addresses, ..vif(9) };
+    let unreachable = isthmus_node::vif::Vif {
+        routes: vec![isthmus_node::vif::Route {
+            destination: "fd99::/64".parse()?,
+            next_hop: "192.0.2.1".parse()?,
+        }],
+        ..vif(10)
+    };
+    for (name, vif) in
+        [("next", vif(11)), ("large", large), ("odd", odd), ("same", same), ("mixed", unreachable)]
+    {
+        stage.told.tell(name, vec![vif]);
+    }
+    let _agent = stage.start()?;
+    let socket = stage.socket();
+    call.ok("ADD")?;
+    let fresh = Namespace::new()?;
+    let on = |pod: &str, netns: &str| Call::new(&socket, pod, &format!("x-{pod}"), netns);
+    let waits = on("unknown", &fresh.path()).with("timeoutSeconds", json!(1));
+    let cases = [
+        (on("next", "/run/netns/gone-for-good"), 3, "is not there"),
+        (on("next", file.to_str().unwrap()), 4, "no network namespace"),
+        (on("next", "/proc/self/ns/mnt"), 4, "entering network namespace"),
+        (on("next", &stage.host.path()), 4, "the host's own"),
+        (on("next", &taken.path()), 4, "the name is taken"),
+        (on("large", &fresh.path()), 7, "has MTU 9000, and uplink of bridge br0 has 1500"),
+        (on("odd", &fresh.path()), 7, "no binding driver \"carrier-pigeon\""),
+        (on("same", &fresh.path()), 11, "used by Pod shop/web"),
+        (on("mixed", &fresh.path()), 7, "route to fd99::/64 by 192.0.2.1 cannot be set"),
+        (waits, 11, "nobody told of unknown"),
+    ];
+    for (bad, code, says) in cases {
+        let why = bad.fails("ADD", code)?;
+        assert!(why.contains(says), "{why}");
+    }
+    until("nothing is left of them", || Ok(fresh.links()? == ["lo"]))?;
+    assert_eq!(stage.links()?, [host_name("c1", "eth0")]);
+    assert_eq!(netns.links()?.len(), 2, "who was attached before still is");
+    Ok(())
+}
+
+#[test]
+fn check_finds_what_was_changed() -> Result<()> {
+    let changes = [
+        ("ip address del 10.77.0.5/24 dev eth0", "10.77.0.5/24"),
+        ("ip link set eth0 down", "is down"),
+        ("ip route del default", "0.0.0.0/0"),
+        ("ip link set eth0 address fa:16:3e:00:00:00", "MAC address"),
+        ("ip link del eth0", "is gone"),
+    ];
+    for (change, says) in changes {
+        let (stage, netns, call) = stage()?;
+        let _agent = stage.start()?;
+        let result = call.ok("ADD")?;
+        let check = call.clone().with("prevResult", result);
+        check.ok("CHECK")?;
+        netns.run(change)?;
+        let why = check.fails("CHECK", 100)?;
+        assert!(why.contains(says), "{change}: {why}");
+        call.ok("ADD")?;
+        check.ok("CHECK")?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_socket_is_roots_alone_and_one_agents() -> Result<()> {
+    let (stage, _netns, call) = stage()?;
+    let agent = stage.start()?;
+    let mode =
+        |path: &std::path::Path| Ok::<_, std::io::Error>(path.metadata()?.permissions().mode() & 0o777);
+    assert_eq!(mode(&stage.socket())?, 0o600);
+    assert_eq!(mode(stage.socket().parent().unwrap())?, 0o700);
+    assert_eq!(mode(&stage.state())?, 0o700);
+    let second = stage.start().err().expect("a second agent is refused").to_string();
+    assert!(second.contains("another agent"), "{second}");
+    call.ok("STATUS")?;
+    stage.host.run("ip link del br0")?;
+    let why = call.fails("STATUS", 50)?;
+    assert!(why.contains("no bridge br0"), "{why}");
+    agent.stop()?;
+    let _again = stage.start()?;
+    Ok(())
+}
+
+#[test]
+fn a_request_that_is_too_large_or_no_request_is_answered_or_cut() -> Result<()> {
+    use std::io::{Read, Write};
+    let (stage, _netns, call) = stage()?;
+    let _agent = stage.start()?;
+    for bytes in [&b"\xff\xff\xff\xff{}"[..], b"\x00\x00\x00\x02{}", b"\x00\x00\x00\x04nope", b"\x00"] {
+        let mut stream = std::os::unix::net::UnixStream::connect(stage.socket())?;
+        stream.write_all(bytes)?;
+        stream.shutdown(std::net::Shutdown::Write)?;
+        let mut answer = Vec::new();
+        // cut with bytes of ours unread, it is reset
+        if let Err(error) = stream.read_to_end(&mut answer) {
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+        }
+        let said = String::from_utf8_lossy(&answer);
+        assert!(answer.is_empty() || said.contains("cannot read the request"), "{said}");
+    }
+    call.ok("ADD")?;
+    Ok(())
+}

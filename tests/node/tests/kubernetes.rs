@@ -1,0 +1,236 @@
+//! The agent with a real API server: VIFs from CloudMappings, their condition `Attached`, and what a node's token may not do.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test fails by a panic"
+)]
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+
+use anyhow::{Context, Result, bail, ensure};
+use isthmus_kubernetes::Client;
+use isthmus_node::binding::DriverOptions;
+use isthmus_node::{Options, run};
+use isthmus_node_tests::{Call, Namespace, until};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy");
+const BRIDGE: &str = "br-agent-test";
+const NAMESPACE: &str = "agent-test";
+const MAPPING: &str = "pod-web-u1";
+
+/// What goes when the test ends, however it does.
+struct Cleared;
+
+impl Drop for Cleared {
+    fn drop(&mut self) {
+        let _ = kubectl(&["delete", "--ignore-not-found", "-f", &format!("{DEPLOY}/admission.yaml")], None);
+        let _ = kubectl(&["delete", "--ignore-not-found", "-f", &format!("{DEPLOY}/node.yaml")], None);
+        let _ = kubectl(&["delete", "--ignore-not-found", "--wait=false", "namespace", NAMESPACE], None);
+        let force = ["delete", "--ignore-not-found", "--force", "--grace-period=0", "-n", "isthmus-system"];
+        let _ = kubectl(&[&force[..], &["pod", "agent-a", "agent-b"]].concat(), None);
+        let _ = kubectl(&["delete", "--ignore-not-found", "node", "agent-a", "agent-b"], None);
+        let _ = Command::new("ip").args(["link", "del", BRIDGE]).status();
+    }
+}
+
+fn kubectl(arguments: &[&str], input: Option<Value>) -> Result<String> {
+    let mut child = Command::new("kubectl")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("kubectl: `cargo xtask test` runs this in the lab")?;
+    let mut stdin = child.stdin.take().context("its input is a pipe")?;
+    if let Some(input) = input {
+        stdin.write_all(input.to_string().as_bytes())?;
+    }
+    drop(stdin);
+    let done = child.wait_with_output()?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    ensure!(done.status.success(), "kubectl {arguments:?}: {}", text(&done.stderr));
+    Ok(text(&done.stdout))
+}
+
+fn create(object: Value) -> Result<()> {
+    kubectl(&["create", "--validate=false", "-f", "-"], Some(object)).map(|_| ())
+}
+
+/// The token of an agent on a node.
+fn token(node: &str) -> Result<String> {
+    create(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node}}))?;
+    create(
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": node, "namespace": "isthmus-system"},
+        "spec": {"nodeName": node, "serviceAccountName": "isthmus-node", "containers": [{"name": "agent", "image": "none"}]}}),
+    )?;
+    let bound = format!("--bound-object-name={node}");
+    kubectl(
+        &["create", "token", "isthmus-node", "-n", "isthmus-system", "--bound-object-kind=Pod", &bound],
+        None,
+    )
+}
+
+fn condition(kind: &str, status: &str) -> Value {
+    json!({"type": kind, "status": status, "reason": "Test", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"})
+}
+
+fn attached() -> Result<String> {
+    let path = "jsonpath={.status.conditions[?(@.type==\"Attached\")].status}";
+    kubectl(&["get", "cloudmapping", MAPPING, "-n", NAMESPACE, "-o", path], None)
+}
+
+/// Sends a patch with somebody's token: the answer's code.
+fn patch(token: &str, subresource: &str, body: &Value) -> Result<String> {
+    let server = kubectl(&["config", "view", "--raw", "-o", "jsonpath={.clusters[0].cluster.server}"], None)?;
+    let ca = kubectl(
+        &["config", "view", "--raw", "-o", "jsonpath={.clusters[0].cluster.certificate-authority}"],
+        None,
+    )?;
+    let path =
+        format!("apis/isthmus.dev/v1alpha1/namespaces/{NAMESPACE}/cloudmappings/{MAPPING}{subresource}");
+    let done = Command::new("curl")
+        .args(["-s", "-m", "10", "-o", "/dev/null", "-w", "%{http_code}", "-X", "PATCH", "--cacert", &ca])
+        .args([
+            "-H",
+            &format!("Authorization: Bearer {token}"),
+            "-H",
+            "Content-Type: application/merge-patch+json",
+        ])
+        .args([&format!("{server}/{path}"), "-d", &body.to_string()])
+        .output()?;
+    Ok(String::from_utf8(done.stdout)?)
+}
+
+fn prepare() -> Result<()> {
+    std::env::var("ISTHMUS_LAB").context("`cargo xtask test` runs this in the lab")?;
+    kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &format!("{DEPLOY}/crds")], None)?;
+    kubectl(&["wait", "--for=condition=Established", "crd/cloudmappings.isthmus.dev"], None)?;
+    if kubectl(&["get", "namespace", "isthmus-system"], None).is_err() {
+        kubectl(&["create", "namespace", "isthmus-system"], None)?;
+    }
+    kubectl(
+        &["apply", "-f", &format!("{DEPLOY}/node.yaml"), "-f", &format!("{DEPLOY}/admission.yaml")],
+        None,
+    )?;
+    // that of a run before may still be going
+    kubectl(&["wait", "--for=delete", "--timeout=60s", &format!("namespace/{NAMESPACE}")], None)?;
+    kubectl(&["create", "namespace", NAMESPACE], None)?;
+    create(json!({"apiVersion": "isthmus.dev/v1alpha1", "kind": "CloudMapping",
+        "metadata": {"name": MAPPING, "namespace": NAMESPACE, "labels": {"isthmus.dev/node": "agent-a"}},
+        "spec": {"subject": {"apiVersion": "v1", "kind": "Pod", "namespace": NAMESPACE, "name": "web", "uid": "uid-web"}}}))?;
+    for arguments in [&["link", "add", BRIDGE, "type", "bridge"][..], &["link", "set", BRIDGE, "up"]] {
+        ensure!(Command::new("ip").args(arguments).status()?.success(), "ip {arguments:?}");
+    }
+    Ok(())
+}
+
+/// Runs the agent of `agent-a` while `work` does.
+fn with_agent(
+    folder: &std::path::Path,
+    token: &str,
+    work: impl FnOnce(&std::path::Path) -> Result<()>,
+) -> Result<()> {
+    let kubeconfig = folder.join("kubeconfig");
+    let mut config: Value =
+        serde_json::from_str(&kubectl(&["config", "view", "--raw", "-o", "json"], None)?)?;
+    config["users"][0]["user"] = json!({"token": token});
+    std::fs::write(&kubeconfig, config.to_string())?;
+    let (socket, state) = (folder.join("run/cni.sock"), folder.join("attachments"));
+    let drivers = DriverOptions { default: "bridge".into(), bridge: Some(BRIDGE.into()), ovs: None };
+    let options = Options { state, drivers };
+    let (stop, stopped) = oneshot::channel::<()>();
+    let (listens, ended) = (socket.clone(), mpsc::channel());
+    let agent = std::thread::spawn(move || -> Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let ran = runtime.block_on(async {
+            let client = Client::connect(Some(&kubeconfig)).await?;
+            let stopped = async {
+                let _ = stopped.await;
+            };
+            Ok(run(options, socket, client, "agent-a", stopped).await?)
+        });
+        let _ = ended.0.send(());
+        ran
+    });
+    let worked = until("the agent listens", || {
+        ensure!(ended.1.try_recv().is_err(), "it ended");
+        Ok(listens.exists())
+    })
+    .and_then(|()| work(&listens));
+    drop(stop);
+    let ran = agent.join().expect("no panic");
+    ran.and(worked)
+}
+
+#[test]
+fn a_pod_is_attached_as_its_cloudmapping_says_and_nobody_else_says_so() -> Result<()> {
+    let _cleared = Cleared;
+    prepare()?;
+    let (own, other) = (token("agent-a")?, token("agent-b")?);
+    let netns = Namespace::new()?;
+    let folder = tempfile::tempdir()?;
+    with_agent(folder.path(), &own, |socket| {
+        let call = Call::new(socket, "web", "c1", &netns.path()).in_namespace(NAMESPACE);
+        let why = call.clone().with("timeoutSeconds", json!(2)).fails("ADD", 11)?;
+        ensure!(why.contains(MAPPING), "{why}");
+        let status = json!({"status": {"node": "agent-a", "conditions": [condition("Ready", "True")], "vifs": [{
+            "interface": "eth0", "port": "port", "portId": "p1", "macAddress": "fa:16:3e:00:00:01",
+            "addresses": ["10.9.0.5/24"], "gateways": ["10.9.0.1"], "mtu": 1442, "network": "n", "defaultRoute": true}]}});
+        // While ADD waits: it is told as soon as it is known.
+        std::thread::scope(|scope| -> Result<()> {
+            let add = scope.spawn(|| call.ok("ADD"));
+            let arguments = [
+                "patch",
+                "cloudmapping",
+                MAPPING,
+                "-n",
+                NAMESPACE,
+                "--subresource=status",
+                "--type=merge",
+                "-p",
+            ];
+            kubectl(&[&arguments[..], &[&status.to_string()]].concat(), None)?;
+            ensure!(add.join().expect("no panic")?["ips"][0]["address"] == "10.9.0.5/24");
+            Ok(())
+        })?;
+        until("it says that it is attached", || Ok(attached()? == "True"))?;
+        let ready = kubectl(
+            &["get", "cloudmapping", MAPPING, "-n", NAMESPACE, "-o", "jsonpath={.status.conditions[*].type}"],
+            None,
+        )?;
+        ensure!(ready.contains("Ready"), "the operator's conditions stay: {ready}");
+        call.ok("DEL")?;
+        until("it says that it is not", || Ok(attached()? == "False"))
+    })?;
+
+    let (ready, true_) = (condition("Ready", "True"), condition("Attached", "True"));
+    let conditions = json!({"status": {"conditions": [ready, true_]}});
+    let refused = [
+        (&other, "/status", conditions.clone()),
+        (&other, "/status", json!({"status": {"node": "agent-b"}})),
+        (&own, "/status", json!({"status": {"conditions": [true_]}})),
+        (&own, "/status", json!({"status": {"conditions": [condition("Ready", "False"), true_]}})),
+        (&own, "/status", json!({"status": {"node": "agent-b"}})),
+        (&own, "/status", json!({"status": {"vifs": []}})),
+        (&own, "/status", json!({"status": {"inputHash": "x"}})),
+        (
+            &own,
+            "/status",
+            json!({"status": {"resources": [{"name": "a", "kind": "port", "state": "Deleting", "id": "x"}]}}),
+        ),
+        (&own, "", json!({"metadata": {"labels": {"a": "b"}}})),
+    ];
+    for (token, subresource, body) in refused {
+        let code = patch(token, subresource, &body)?;
+        if code != "403" {
+            bail!("a node's token may send {body} to {MAPPING}{subresource}: {code}");
+        }
+    }
+    assert_eq!(patch(&own, "/status", &conditions)?, "200", "its own condition of its own node's");
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! The driver `ovs` on a real Open vSwitch with the userspace datapath. What OVN does is done by the test: it says when the
+//! flows of a port are in place.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test fails by a panic"
+)]
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use anyhow::Result;
+use isthmus_node::netlink::host_name;
+use isthmus_node_tests::{Call, Namespace, Ovs, Stage, until, vif};
+use serde_json::json;
+
+fn stage() -> Result<(Stage, Ovs)> {
+    let mut stage = Stage::new()?;
+    let ovs = Ovs::start(&stage.host, stage.folder())?;
+    stage.drivers.default = "ovs".into();
+    stage.drivers.bridge = None;
+    stage.drivers.ovs = Some((ovs.socket(), "br-int".into()));
+    Ok((stage, ovs))
+}
+
+/// ADD, which OVN lets end.
+fn add(ovs: &Ovs, call: &Call, port: &str) -> Result<String> {
+    std::thread::scope(|scope| {
+        let add = scope.spawn(|| call.ok("ADD"));
+        let link = ovs.install(port)?;
+        add.join().expect("no panic")?;
+        Ok(link)
+    })
+}
+
+#[test]
+fn pods_talk_through_the_integration_bridge() -> Result<()> {
+    let (stage, ovs) = stage()?;
+    let _agent = stage.start()?;
+    let pods = [Namespace::new()?, Namespace::new()?];
+    let mut calls = Vec::new();
+    for (n, netns) in (1u8..).zip(&pods) {
+        let (pod, container) = (format!("p{n}"), format!("c{n}"));
+        stage.told.tell(&pod, vec![vif(n)]);
+        let call = Call::new(&stage.socket(), &pod, &container, &netns.path());
+        let link = add(&ovs, &call, &vif(n).port_id)?;
+        assert_eq!(link, host_name(&container, "eth0"));
+        let ids = ovs.vsctl(&format!("get Interface {link} external_ids"))?;
+        for id in [format!("attached-mac=\"{}\"", vif(n).mac), "iface-status=active".into()] {
+            assert!(ids.contains(&id), "{ids}");
+        }
+        calls.push(call);
+    }
+    // TCP needs right checksums, which nobody fills in on this datapath
+    let server = "import socket;s=socket.socket();s.bind(('10.77.0.1',80));s.listen();print(flush=True);c,_=s.accept();c.sendall(c.recv(9))";
+    let mut server = pods[0].command("python3").args(["-c", server]).stdout(Stdio::piped()).spawn()?;
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut String::new())?;
+    let client = "import socket;s=socket.create_connection(('10.77.0.1',80),5);s.sendall(b'hello');assert s.recv(9)==b'hello'";
+    let reached = pods[1].command("python3").args(["-c", client]).status()?;
+    let _ = server.kill();
+    server.wait()?;
+    assert!(reached.success(), "one Pod reaches the other");
+
+    let result = calls[0].ok("ADD")?;
+    let check = calls[0].clone().with("prevResult", result);
+    check.ok("CHECK")?;
+    ovs.vsctl(&format!("remove Interface {} external_ids iface-id", host_name("c1", "eth0")))?;
+    let why = check.fails("CHECK", 100)?;
+    assert!(why.contains("iface-id"), "{why}");
+    for call in &calls {
+        call.ok("DEL")?;
+        call.ok("DEL")?;
+    }
+    assert_eq!(ovs.ports()?, Vec::<String>::new());
+    until("no link is left", || Ok(stage.links()?.is_empty()))
+}
+
+#[test]
+fn a_port_that_ovn_does_not_install_is_rolled_back() -> Result<()> {
+    let (stage, ovs) = stage()?;
+    let _agent = stage.start()?;
+    let netns = Namespace::new()?;
+    stage.told.tell("web", vec![vif(5)]);
+    let call = Call::new(&stage.socket(), "web", "c1", &netns.path());
+    let why = call.clone().with("timeoutSeconds", json!(1)).fails("ADD", 11)?;
+    assert!(why.contains("ovn-installed") && why.contains(&vif(5).port_id), "{why}");
+    assert_eq!(ovs.ports()?, Vec::<String>::new());
+    until("no link is left", || Ok(stage.links()?.is_empty()))?;
+    assert_eq!(stage.files()?, Vec::<String>::new());
+    add(&ovs, &call, &vif(5).port_id)?;
+    Ok(())
+}
+
+#[test]
+fn one_port_has_one_interface() -> Result<()> {
+    let (stage, ovs) = stage()?;
+    let _agent = stage.start()?;
+    let (netns, next) = (Namespace::new()?, Namespace::new()?);
+    stage.told.tell("web", vec![vif(5)]);
+    stage.host.run("ip link add stale type veth peer name stale2")?;
+    let id = format!("external_ids:iface-id={}", vif(5).port_id);
+    ovs.vsctl(&format!("add-port br-int stale -- set Interface stale {id} external_ids:ovn-installed=true"))?;
+    let first = Call::new(&stage.socket(), "web", "c1", &netns.path());
+    std::thread::scope(|scope| -> Result<()> {
+        let add = scope.spawn(|| first.ok("ADD"));
+        until("the stale claim goes", || Ok(ovs.ports()? == [host_name("c1", "eth0")]))?;
+        ovs.install(&vif(5).port_id)?;
+        add.join().expect("no panic").map(|_| ())
+    })?;
+    // the same name once more, as a retry after a lost answer has it
+    stage.host.run(&format!("ip link del {}", host_name("c1", "eth0")))?;
+    std::thread::scope(|scope| -> Result<()> {
+        let add = scope.spawn(|| first.ok("ADD"));
+        until("it is there again", || Ok(stage.links()?.len() == 1))?;
+        ovs.install(&vif(5).port_id)?;
+        add.join().expect("no panic").map(|_| ())
+    })?;
+    let second = Call::new(&stage.socket(), "web", "c2", &next.path());
+    std::thread::scope(|scope| -> Result<()> {
+        let add = scope.spawn(|| second.ok("ADD"));
+        until("the new one has it", || Ok(ovs.ports()? == [host_name("c2", "eth0")]))?;
+        ovs.install(&vif(5).port_id)?;
+        add.join().expect("no panic").map(|_| ())
+    })?;
+    Ok(())
+}
+
+#[test]
+fn a_start_takes_ports_that_nobody_owns_off_the_bridge() -> Result<()> {
+    let (stage, ovs) = stage()?;
+    ovs.vsctl("--no-wait add-port br-int imorphan -- set Interface imorphan external_ids:isthmus=pod")?;
+    ovs.vsctl("--no-wait add-port br-int somebodys")?;
+    let _agent = stage.start()?;
+    assert_eq!(ovs.ports()?, ["somebodys"]);
+    Ok(())
+}
+
+#[test]
+fn without_the_database_it_is_to_be_tried_again() -> Result<()> {
+    let (stage, mut ovs) = stage()?;
+    let _agent = stage.start()?;
+    let netns = Namespace::new()?;
+    stage.told.tell("web", vec![vif(5)]);
+    let call = Call::new(&stage.socket(), "web", "c1", &netns.path());
+    call.ok("STATUS")?;
+    ovs.kill_database()?;
+    call.fails("STATUS", 50)?;
+    let why = call.fails("ADD", 11)?;
+    assert!(why.contains("db.sock"), "{why}");
+    until("no link is left", || Ok(stage.links()?.is_empty()))?;
+    assert_eq!(netns.links()?, ["lo"]);
+    Ok(())
+}

@@ -37,11 +37,14 @@ fn matched(want: &[Json], have: &[Json]) -> bool {
     })
 }
 
-/// Equal after normalisation; a record where every field that is set on the left is equal on the right.
+/// Equal after normalisation; a record where every field that is set on the left is equal on the right. A list in a record
+/// that is empty is not set (the contract's `listener-tls.versions`: "Empty: the cloud's default").
 fn equal(desired: &Json, observed: &Json) -> bool {
     match (desired, observed) {
         (Json::Object(want), Json::Object(have)) => {
-            want.iter().all(|(name, value)| equal(value, have.get(name).unwrap_or(&Json::Null)))
+            let unset = |value: &Json| value.as_array().is_some_and(Vec::is_empty);
+            let held = |name: &String| have.get(name).unwrap_or(&Json::Null);
+            want.iter().all(|(name, value)| unset(value) || equal(value, held(name)))
         }
         (Json::Array(want), Json::Array(have)) => {
             want.len() == have.len() && want.iter().zip(have).all(|(w, h)| equal(w, h))
@@ -84,6 +87,14 @@ mod tests {
             (json!(["a"]), json!(["b", "a"]), Compare::Covers, true),
             (json!(["a", "a"]), json!(["a", "b"]), Compare::Set, false),
             (json!([]), json!(null), Compare::Set, true),
+            (json!([]), json!(["a"]), Compare::Set, false),
+            (
+                json!({"ca": "c", "versions": []}),
+                json!({"ca": "c", "versions": ["1.3"]}),
+                Compare::Equal,
+                true,
+            ),
+            (json!({"ca": "c", "versions": ["1.2"]}), json!({"ca": "c"}), Compare::Equal, false),
             (
                 json!([{"subnet": "s"}]),
                 json!([{"subnet": "s", "address": "10.0.0.5"}]),

@@ -16,6 +16,10 @@ use serde_json::json;
 /// Thirty Routes, each of them several writes that wait for one another.
 const MANY: Duration = Duration::from_secs(600);
 
+/// Breaks every load balancer there is. (Those that are deleted stay in the table for a time.)
+const BREAK: &str =
+    "update load_balancer set provisioning_status = 'ERROR' where provisioning_status = 'ACTIVE'";
+
 /// The module is loaded, a namespace has a Service with endpoints, an operator leads, and the load balancer is there.
 async fn with_balancer(lab: &Lab, endpoints: usize, flags: &[&str]) -> Result<(String, Operator)> {
     lab.load_routes(routes_config("noop")).await?;
@@ -329,7 +333,7 @@ async fn a_load_balancer_in_error_is_made_again_with_its_address() -> Result<()>
         lab.all_ready(&namespace, 1).await?;
         let before = lab.balanced().await?;
         let balancer = one_balancer(lab).await?;
-        lab.octavia_sql("update load_balancer set provisioning_status = 'ERROR'").await?;
+        lab.octavia_sql(BREAK).await?;
         until_within(MANY, "everything is there again", async || {
             let now = one_balancer(lab).await?;
             ensure!(now.provisioning_status == "ACTIVE" && now.id != balancer.id, "{now:?}");
@@ -363,7 +367,7 @@ async fn switched_off(lab: &Lab) -> Result<()> {
 async fn unmapped_in_error(lab: &Lab, namespace: &str) -> Result<()> {
     let spec = json!({"config": routes_config("noop"), "onDelete": "Unmap"});
     lab.policy_module("route-l7policy", spec).await?;
-    lab.octavia_sql("update load_balancer set provisioning_status = 'ERROR'").await?;
+    lab.octavia_sql(BREAK).await?;
     lab.remove_source("route-l7policy").await?;
     lab.module_api().delete("route-l7policy", &DeleteParams::default()).await?;
     until_within(MANY, "all of it is gone", async || {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::entry::{change_of, collides, is_empty, locals_of, meta_differences};
 use super::order::{in_order, mentions, referrers_first, renumbered};
 use super::{Act, Blocked, Input, Operation, Plan, Targets, Wait, applied_hash, compare, resolve, whole};
 use crate::desired::{DESCRIPTION, DISPLAY_NAME, Entry, local};
@@ -441,62 +442,5 @@ impl<'a> Builder<'a> {
     fn done(mut self) -> Plan {
         self.plan.operations = renumbered(self.plan.operations.into_iter().enumerate().collect());
         whole::fold(self.plan, self.input.desired)
-    }
-}
-
-fn change_of(entry: &Entry, field: &str) -> Option<Change> {
-    entry.kind.field(field).map(|spec| spec.change)
-}
-
-/// Local names that a field of an entry refers to.
-fn locals_of<'e>(entry: &'e Entry, field: &'e str) -> BTreeSet<&'e str> {
-    let mut names = BTreeSet::new();
-    if let Some(value) = entry.fields.get(field) {
-        value.references(field, &mut |_, r| names.extend(local(r)));
-    }
-    names
-}
-
-/// What differs beside the fields: tags, name and description in the cloud.
-fn meta_differences(entry: &Entry, found: &Observed, exact: bool) -> Vec<String> {
-    let tags_differ = if exact { entry.tags != found.tags } else { !entry.tags.is_subset(&found.tags) };
-    let differs = [
-        ("tags", tags_differ),
-        (DISPLAY_NAME, entry.display_name.as_ref().is_some_and(|n| *n != found.display_name)),
-        (DESCRIPTION, entry.description.as_ref().is_some_and(|d| *d != found.description)),
-    ];
-    differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name.to_owned()).collect()
-}
-
-fn is_empty(value: &serde_json::Value) -> bool {
-    value.is_null() || value.as_array().is_some_and(Vec::is_empty)
-}
-
-/// Whether the new one can't be made while the old one is there: a fixed address, a MAC, a subnet's range, a listener's
-/// port.
-fn collides(entry: &Entry, found: &Observed) -> bool {
-    let keys: &[&str] = match entry.kind {
-        Kind::Port => &["fixed_ips", "mac_address"],
-        Kind::Subnet => &["prefix"],
-        Kind::Listener => &["port"],
-        Kind::FloatingIp => &["address"],
-        Kind::RouterInterface => &["subnet"],
-        _ => &[],
-    };
-    keys.iter().any(|key| {
-        let fixed = match entry.fields.get(*key) {
-            None => false,
-            Some(value) if *key == "fixed_ips" => names_an_address(value),
-            Some(_) => true,
-        };
-        fixed && found.fields.contains_key(*key)
-    })
-}
-
-fn names_an_address(value: &Value) -> bool {
-    match value {
-        Value::List(items) => items.iter().any(names_an_address),
-        Value::Map(fields) => fields.contains_key("address"),
-        _ => false,
     }
 }

@@ -8,6 +8,7 @@
 mod build;
 mod compare;
 mod conclude;
+mod entry;
 mod order;
 mod resolve;
 mod whole;

@@ -44,6 +44,12 @@ pub enum Reply {
     Hang,
 }
 
+/// An error as Octavia words it.
+pub fn fault(status: u16, message: &str) -> Reply {
+    let side = if status < 500 { "Client" } else { "Server" };
+    Reply::Json(status, json!({"faultcode": side, "faultstring": message, "debuginfo": null}))
+}
+
 pub fn ok(body: Value) -> Reply {
     Reply::Json(200, body)
 }

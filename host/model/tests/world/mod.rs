@@ -1,0 +1,349 @@
+//! One subject's small cloud that does what operations say, and lists to be planned.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use isthmus_model::desired::{DesiredList, Entry};
+use isthmus_model::kinds::{Change, Kind};
+use isthmus_model::mark::Mark;
+use isthmus_model::observed::{Observed, State};
+use isthmus_model::plan::{Act, External, Input, Plan, Targets, applied_hash, plan, resolve};
+use isthmus_model::record::{Record, Recorded};
+use isthmus_model::value::{Fields, Reference, Value};
+use proptest::collection::btree_map;
+use proptest::prelude::*;
+
+pub(crate) const CLUSTER: &str = "cluster";
+pub(crate) const SUBJECT: &str = "subject";
+
+/// One subject's world: what it recorded, and a cloud with others' resources in it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct World {
+    pub(crate) record: Record,
+    pub(crate) cloud: BTreeMap<String, Observed>,
+    pub(crate) next: u32,
+}
+
+impl World {
+    pub(crate) fn plan(&self, desired: &DesiredList) -> Plan {
+        let none = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        self.plan_with(desired, &none.0, &none.1, &none.2)
+    }
+
+    pub(crate) fn plan_with(
+        &self,
+        desired: &DesiredList,
+        external: &External,
+        held: &BTreeSet<String>,
+        pinned: &BTreeSet<String>,
+    ) -> Plan {
+        // Everything is offered, also what is not ours: the planner must leave it alone.
+        let (cluster, subject, project) = (CLUSTER, SUBJECT, Some("project"));
+        let (record, observed) = (&self.record, &self.cloud);
+        plan(&Input { cluster, subject, project, desired, record, observed, external, held, pinned })
+    }
+
+    pub(crate) fn targets(&self, desired: &DesiredList) -> Targets {
+        let mut targets = Targets::default();
+        for entry in desired.entries() {
+            let id =
+                self.record.get(&entry.name).filter(|r| r.kind == entry.kind).and_then(|r| r.id.as_ref());
+            if let Some(found) = id.and_then(|id| self.cloud.get(id)) {
+                targets.local.insert(entry.name.clone(), found.target());
+            }
+        }
+        targets
+    }
+
+    /// Does the first `steps` operations, then "crashes": with or without having recorded the last one.
+    pub(crate) fn apply(&mut self, desired: &DesiredList, plan: &Plan, steps: usize, lose_last_answer: bool) {
+        for (at, operation) in plan.operations.iter().enumerate().take(steps) {
+            assert!(
+                operation.after.iter().all(|before| *before < at),
+                "waits for a later operation: {plan:?}"
+            );
+            let lost = lose_last_answer && at + 1 == steps;
+            let entry = desired.get(&operation.name);
+            match &operation.act {
+                Act::Create if operation.with.is_empty() => self.create(desired, entry.unwrap(), lost),
+                Act::Create => self.create_tree(desired, entry.unwrap(), &operation.with, lost),
+                Act::Update { id, fields } => {
+                    let own = self.record.get(&operation.name).and_then(|r| r.id.clone());
+                    let id = id.clone().or(own).expect("an update has an id by now");
+                    self.update(desired, entry.unwrap(), &id, fields);
+                }
+                Act::Adopt { id } => self.note(desired, entry.unwrap(), id, false),
+                Act::Rename { id, from } => {
+                    self.cloud.get_mut(id).unwrap().mark.as_mut().unwrap().name = operation.name.clone();
+                    if !lost {
+                        self.record.remove(from);
+                        self.note(desired, entry.unwrap(), id, true);
+                    }
+                }
+                Act::Delete { id, .. } => {
+                    let users = self.cloud.values().filter(|o| o.id != *id).any(|o| {
+                        o.fields.iter().any(|(f, v)| {
+                            o.kind.field(f).is_none_or(|s| !s.change.is_late())
+                                && v.to_string().contains(&format!("\"{id}\""))
+                        })
+                    });
+                    assert!(!users, "deletes {id}, which is in use: {plan:?}\n{self:?}");
+                    self.cloud.remove(id);
+                    if !lost {
+                        self.record.retain(|_, r| r.id.as_ref() != Some(id));
+                    }
+                }
+                Act::Retain { id } => {
+                    self.cloud.get_mut(id).unwrap().mark = None;
+                    self.record.retain(|_, r| r.id.as_ref() != Some(id));
+                }
+            }
+        }
+        if steps >= plan.operations.len() {
+            // The apply was complete: hashes are recorded.
+            for entry in desired.entries() {
+                if let Some(id) = self.record.get(&entry.name).and_then(|r| r.id.clone()) {
+                    self.note(desired, entry, &id, true);
+                }
+            }
+            self.record.retain(|name, _| desired.get(name).is_some());
+        }
+    }
+
+    pub(crate) fn create(&mut self, desired: &DesiredList, entry: &Entry, lost: bool) {
+        self.next += 1;
+        let id = format!("id-{}", self.next);
+        let targets = self.targets(desired);
+        let mut fields = BTreeMap::new();
+        for (name, value) in &entry.fields {
+            if entry.kind.field(name).is_some_and(|f| f.change == Change::Separate) {
+                continue;
+            }
+            match resolve(name, value, &targets) {
+                Ok(value) => drop(fields.insert(name.clone(), value)),
+                Err(missing) => assert_eq!(
+                    entry.kind.field(name).map(|f| f.change),
+                    Some(Change::Late),
+                    "{name} of {} needs {missing:?} first",
+                    entry.name
+                ),
+            }
+        }
+        let mark = Mark { cluster: CLUSTER.into(), subject: SUBJECT.into(), name: entry.name.clone() };
+        self.cloud.insert(id.clone(), observed(&id, entry.kind, Some(mark), fields, self.next));
+        self.cloud.get_mut(&id).unwrap().tags = entry.tags.clone();
+        if !lost {
+            self.note(desired, entry, &id, false);
+        }
+    }
+
+    /// All at once: what is in it can name the rest of it, and what resolves is part of it.
+    pub(crate) fn create_tree(&mut self, desired: &DesiredList, root: &Entry, below: &[String], lost: bool) {
+        let before = self.record.clone();
+        let mut made = Vec::new();
+        for entry in std::iter::once(root).chain(below.iter().map(|name| desired.get(name).unwrap())) {
+            self.next += 1;
+            let id = format!("id-{}", self.next);
+            let mark = Mark { cluster: CLUSTER.into(), subject: SUBJECT.into(), name: entry.name.clone() };
+            let mut found = observed(&id, entry.kind, Some(mark), BTreeMap::new(), self.next);
+            found.tags.clone_from(&entry.tags);
+            self.cloud.insert(id.clone(), found);
+            self.note(desired, entry, &id, false);
+            made.push((entry, id));
+        }
+        let targets = self.targets(desired);
+        for (entry, id) in &made {
+            let fields =
+                entry.fields.iter().filter_map(|(f, v)| Some((f.clone(), resolve(f, v, &targets).ok()?)));
+            let fields: BTreeMap<_, _> = fields.collect();
+            for (name, _) in entry.fields.iter().filter(|(name, _)| !fields.contains_key(*name)) {
+                assert!(
+                    entry.kind.field(name).unwrap().change.is_late(),
+                    "{name} of {} can't wait",
+                    entry.name
+                );
+            }
+            self.cloud.get_mut(id).unwrap().fields = fields;
+        }
+        if lost {
+            self.record = before;
+        }
+    }
+
+    pub(crate) fn update(
+        &mut self,
+        desired: &DesiredList,
+        entry: &Entry,
+        id: &str,
+        fields: &BTreeSet<String>,
+    ) {
+        let targets = self.targets(desired);
+        let found = self.cloud.get_mut(id).expect("updates what exists");
+        assert_eq!(
+            found.mark.as_ref().map(|m| m.subject.as_str()),
+            Some(SUBJECT),
+            "updates what is not ours"
+        );
+        for field in fields {
+            match field.as_str() {
+                "tags" => found.tags = entry.tags.clone(),
+                name => {
+                    let value =
+                        entry.fields.get(name).map(|v| resolve(name, v, &targets).expect("resolves by now"));
+                    found.fields.insert(name.into(), value.unwrap_or_default());
+                }
+            }
+        }
+    }
+
+    pub(crate) fn note(&mut self, desired: &DesiredList, entry: &Entry, id: &str, applied: bool) {
+        let targets = self.targets(desired);
+        let hash = applied.then(|| applied_hash(entry, &targets)).flatten().unwrap_or_default();
+        let references = targets.recorded(entry);
+        let fields = entry.fields.keys().cloned().collect();
+        let recorded =
+            Recorded { kind: entry.kind, id: Some(id.into()), hash, fields, references, retain: false };
+        self.record.insert(entry.name.clone(), recorded);
+    }
+}
+
+pub(crate) fn observed(
+    id: &str,
+    kind: Kind,
+    mark: Option<Mark>,
+    fields: BTreeMap<String, serde_json::Value>,
+    age: u32,
+) -> Observed {
+    Observed {
+        kind,
+        id: id.into(),
+        mark,
+        project: Some("project".into()),
+        fields,
+        tags: BTreeSet::new(),
+        display_name: String::new(),
+        description: String::new(),
+        revision: None,
+        addresses: Vec::new(),
+        cidr: None,
+        state: State::Ready,
+        created: format!("{age:08}"),
+    }
+}
+
+/// What an entry of the generated lists is made from: kind, numbers that pick fields and references, tags.
+type Seed = (u8, u8, u8, u8, BTreeSet<u8>);
+
+/// A list in which entries refer to any others that make sense; late fields also to later ones.
+fn list(seeds: &BTreeMap<u8, Seed>) -> DesiredList {
+    let kinds = [
+        Kind::Network,
+        Kind::Subnet,
+        Kind::SecurityGroup,
+        Kind::Port,
+        Kind::LoadBalancer,
+        Kind::Listener,
+        Kind::Pool,
+        Kind::L7Policy,
+    ];
+    let kind_of = |seed: &Seed| kinds[seed.0 as usize % kinds.len()];
+    let of_kind = |kind: Kind, pick: u8| {
+        // What has nothing to be in is left out.
+        let needed = match kind {
+            Kind::Subnet | Kind::Port => Some(Kind::Network),
+            Kind::Listener | Kind::Pool => Some(Kind::LoadBalancer),
+            _ => None,
+        };
+        let there = needed.is_none_or(|needed| seeds.values().any(|seed| kind_of(seed) == needed));
+        let names: Vec<_> =
+            seeds.iter().filter(|(_, s)| there && kind_of(s) == kind).map(|(n, _)| format!("e{n}")).collect();
+        (!names.is_empty()).then(|| Value::Ref(Reference::Local(names[pick as usize % names.len()].clone())))
+    };
+    let mut entries = Vec::new();
+    for (name, seed) in seeds {
+        let (kind, (_, a, b, c, tags)) = (kind_of(seed), seed);
+        let mut fields = Fields::new();
+        match kind {
+            Kind::Network => drop(fields.insert("mtu".into(), (1400 + i64::from(a % 3)).into())),
+            Kind::Subnet => {
+                let Some(network) = of_kind(Kind::Network, *a) else { continue };
+                fields.insert("network".into(), network);
+                fields.insert("prefix".into(), format!("10.{}.0.0/24", b % 3).into());
+                fields.insert("dhcp".into(), (c % 2 == 0).into());
+            }
+            Kind::SecurityGroup => {
+                // Groups may name each other, and themselves.
+                let group = of_kind(Kind::SecurityGroup, *a).unwrap();
+                let rule = Fields::from([("remote".into(), group), ("port".into(), i64::from(b % 3).into())]);
+                fields.insert("rules".into(), Value::List(vec![Value::Map(rule)]));
+            }
+            Kind::LoadBalancer => {
+                fields.insert("provider".into(), format!("p{}", b % 2).into());
+                let vip = match of_kind(Kind::Port, *a) {
+                    Some(port) => ("port".to_owned(), port),
+                    None => ("subnet".to_owned(), "existing".into()),
+                };
+                fields.insert("vip".into(), Value::Map([vip].into()));
+            }
+            Kind::Listener => {
+                let Some(balancer) = of_kind(Kind::LoadBalancer, *a) else { continue };
+                fields.insert("load_balancer".into(), balancer);
+                fields.insert("port".into(), i64::from(*name).into());
+                fields.insert("connection_limit".into(), i64::from(b % 3).into());
+                if let Some(pool) = of_kind(Kind::Pool, *c) {
+                    fields.insert("default_pool".into(), pool);
+                }
+            }
+            Kind::Pool => {
+                let Some(balancer) = of_kind(Kind::LoadBalancer, *a) else { continue };
+                fields.insert("load_balancer".into(), balancer);
+                let mut member = Fields::from([("port".into(), i64::from(b % 3).into())]);
+                member.extend(of_kind(Kind::Subnet, *c).map(|subnet| ("subnet".into(), subnet)));
+                fields.insert("members".into(), Value::List(vec![Value::Map(member)]));
+            }
+            Kind::L7Policy => {
+                let (Some(listener), Some(pool)) = (of_kind(Kind::Listener, *a), of_kind(Kind::Pool, *b))
+                else {
+                    continue;
+                };
+                fields.insert("listener".into(), listener);
+                fields.insert("action".into(), Value::Map([("pool".to_owned(), pool)].into()));
+                fields.insert("rules".into(), Value::List(vec![i64::from(c % 3).into()]));
+            }
+            _ => {
+                let Some(network) = of_kind(Kind::Network, *a) else { continue };
+                fields.insert("network".into(), network);
+                fields.insert("host".into(), format!("node{}", b % 3).into());
+                if let Some(group) = of_kind(Kind::SecurityGroup, *c) {
+                    fields.insert("security_groups".into(), Value::List(vec![group]));
+                }
+            }
+        }
+        let mut entry = Entry::new(&format!("e{name}"), kind, fields);
+        entry.tags = tags.iter().map(|t| format!("t{}", t % 3)).collect();
+        entries.push(entry);
+    }
+    DesiredList::new(entries).unwrap()
+}
+
+pub(crate) fn lists() -> impl Strategy<Value = DesiredList> {
+    let seed = (0u8..8, any::<u8>(), any::<u8>(), any::<u8>(), proptest::collection::btree_set(0u8..3, 0..2));
+    btree_map(0u8..12, seed, 0..11).prop_map(|seeds| list(&seeds))
+}
+
+/// Others' resources: no mark, another cluster's mark, another subject's, and ours in somebody else's project.
+pub(crate) fn strangers() -> BTreeMap<String, Observed> {
+    let mark = |cluster: &str, subject: &str| {
+        Some(Mark { cluster: cluster.into(), subject: subject.into(), name: "e1".into() })
+    };
+    let all = [None, mark("another", SUBJECT), mark(CLUSTER, "another"), mark(CLUSTER, SUBJECT)];
+    let mut cloud = BTreeMap::new();
+    for (i, mark) in all.into_iter().enumerate() {
+        for kind in [Kind::Port, Kind::Network] {
+            let id = format!("stranger-{i}-{kind}");
+            let mut other = observed(&id, kind, mark.clone(), BTreeMap::new(), 0);
+            other.project = Some(if i == 3 { "elsewhere" } else { "project" }.into());
+            cloud.insert(id, other);
+        }
+    }
+    cloud
+}

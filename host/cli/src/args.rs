@@ -167,9 +167,10 @@ pub(crate) struct NodeArgs {
     #[arg(long, default_value = "ovs")]
     pub(crate) binding: String,
 
-    /// Socket of Open vSwitch's database.
-    #[arg(long, default_value = "/run/openvswitch/db.sock")]
-    pub(crate) ovsdb: PathBuf,
+    /// Socket of Open vSwitch's database, for the binding `ovs`; default: /run/openvswitch/db.sock where that is how interfaces
+    /// are bound, else that binding is not offered.
+    #[arg(long)]
+    pub(crate) ovsdb: Option<PathBuf>,
 
     /// The bridge of Open vSwitch that OVN programs.
     #[arg(long, default_value = "br-int")]

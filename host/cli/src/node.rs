@@ -7,11 +7,16 @@ use isthmus_node::binding::DriverOptions;
 use crate::args::{Kube, NodeArgs};
 use crate::operator::stop;
 
+/// The binding by Open vSwitch, and where its database is found.
+const OVS: &str = "ovs";
+const OVSDB: &str = "/run/openvswitch/db.sock";
+
 pub(crate) async fn run(kube: &Kube, args: NodeArgs) -> anyhow::Result<()> {
     let client = Client::connect(kube.kubeconfig.as_deref()).await?;
+    let ovsdb = args.ovsdb.or_else(|| (args.binding == OVS).then(|| OVSDB.into()));
     let drivers = DriverOptions {
         default: args.binding,
-        ovs: Some((args.ovsdb, args.integration_bridge)),
+        ovs: ovsdb.map(|socket| (socket, args.integration_bridge)),
         bridge: args.bridge,
     };
     let options = Options { state: args.state_dir, drivers };

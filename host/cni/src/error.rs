@@ -7,45 +7,33 @@ use serde_json::{Value, json};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "u32", try_from = "u32")]
 pub enum Code {
-    /// 1: the version, or the verb in this version.
-    IncompatibleVersion,
-    /// 2: a field of the network configuration that we cannot honour.
-    UnsupportedField,
-    /// 3: the container is unknown or gone; no clean-up is needed.
-    UnknownContainer,
-    /// 4: an environment variable is missing or not valid.
-    InvalidEnvironment,
-    /// 5: reading or writing failed.
-    Io,
-    /// 6: input that does not decode.
-    Decoding,
-    /// 7: the network configuration, or what it leads to, is not valid.
-    InvalidConfig,
-    /// 11: a transient state; the runtime should try again.
-    TryAgain,
-    /// 50: no ADD can be served now.
-    NotAvailable,
-    /// 51: nor may containers that are attached have connectivity.
-    LimitedConnectivity,
-    /// 100: everything else (the specification leaves 100 and above to plugins).
-    Other,
+    /// The version, or the verb in this version.
+    IncompatibleVersion = 1,
+    /// A field of the network configuration that we cannot honour.
+    UnsupportedField = 2,
+    /// The container is unknown or gone; no clean-up is needed.
+    UnknownContainer = 3,
+    /// An environment variable is missing or not valid.
+    InvalidEnvironment = 4,
+    /// Reading or writing failed.
+    Io = 5,
+    /// Input that does not decode.
+    Decoding = 6,
+    /// The network configuration, or what it leads to, is not valid.
+    InvalidConfig = 7,
+    /// A transient state; the runtime should try again.
+    TryAgain = 11,
+    /// No ADD can be served now.
+    NotAvailable = 50,
+    /// Nor may containers that are attached have connectivity.
+    LimitedConnectivity = 51,
+    /// Everything else (the specification leaves 100 and above to plugins).
+    Other = 100,
 }
 
 impl From<Code> for u32 {
     fn from(code: Code) -> Self {
-        match code {
-            Code::IncompatibleVersion => 1,
-            Code::UnsupportedField => 2,
-            Code::UnknownContainer => 3,
-            Code::InvalidEnvironment => 4,
-            Code::Io => 5,
-            Code::Decoding => 6,
-            Code::InvalidConfig => 7,
-            Code::TryAgain => 11,
-            Code::NotAvailable => 50,
-            Code::LimitedConnectivity => 51,
-            Code::Other => 100,
-        }
+        code as u32
     }
 }
 

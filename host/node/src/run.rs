@@ -23,8 +23,9 @@ pub async fn run(
     stop: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let mappings = Mappings::watch(&client, node);
-    let agent = Agent::start(mappings.clone(), &options).await?;
+    // First: of two agents, the one that is refused must not have touched anything.
     let listener = server::listen(&socket)?;
+    let agent = Agent::start(mappings.clone(), &options).await?;
     tracing::info!(node, socket = %socket.display(), attached = agent.attachments().list().len(), "serving");
     let reports = tokio::spawn(report::keep(client, mappings, agent.attachments().clone()));
     server::serve(Arc::clone(&agent), listener, stop).await;

@@ -1,15 +1,16 @@
 //! The agent's socket. Who may connect is root; what is sent is bounded in size and time.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::future::Future;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use isthmus_cni::protocol::{Answer, Request, encode, frame_length};
 use isthmus_cni::{Code, Error};
+use rustix::fs::{FlockOperation, flock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -22,17 +23,29 @@ const TRANSFER: Duration = Duration::from_secs(5);
 /// Most requests at once; further ones wait to be accepted.
 const PARALLEL: usize = 256;
 
+/// A socket that is listened on, by one agent at a time.
+#[derive(Debug)]
+pub struct Listening {
+    socket: UnixListener,
+    /// Held as long as the socket is ours.
+    _lock: File,
+}
+
 /// Listens on a socket of mode 0600 in a folder of mode 0700. One that a dead agent left is replaced.
 ///
 /// # Errors
-/// The folder or socket cannot be made, or another agent listens there.
-pub fn listen(socket: &Path) -> Result<UnixListener, Error> {
+/// The folder or socket cannot be made, the folder is others' too, or another agent listens there.
+pub fn listen(socket: &Path) -> Result<Listening, Error> {
     let failed = |e: io::Error| Error::new(Code::Io, format!("socket {}", socket.display()), e.to_string());
+    let mut lock_path = socket.as_os_str().to_owned();
+    lock_path.push(".lock");
+    let lock_path = Path::new(&lock_path);
     if let Some(folder) = socket.parent() {
-        fs::create_dir_all(folder).map_err(failed)?;
-        fs::set_permissions(folder, Permissions::from_mode(0o700)).map_err(failed)?;
+        own_folder(folder, &[socket, lock_path]).map_err(failed)?;
     }
-    if std::os::unix::net::UnixStream::connect(socket).is_ok() {
+    let lock = File::options().create(true).truncate(false).write(true).mode(0o600).open(lock_path);
+    let lock = lock.map_err(failed)?;
+    if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
         return Err(failed(io::Error::new(io::ErrorKind::AddrInUse, "another agent listens there")));
     }
     match fs::remove_file(socket) {
@@ -41,21 +54,38 @@ pub fn listen(socket: &Path) -> Result<UnixListener, Error> {
     }
     let listener = UnixListener::bind(socket).map_err(failed)?;
     fs::set_permissions(socket, Permissions::from_mode(0o600)).map_err(failed)?;
-    Ok(listener)
+    Ok(Listening { socket: listener, _lock: lock })
+}
+
+/// Makes a folder of mode 0700, or makes one so that holds nothing but these files: not, say, `/run`.
+fn own_folder(folder: &Path, ours: &[&Path]) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let mode = fs::metadata(folder)?.permissions().mode() & 0o777;
+    if mode == 0o700 {
+        return Ok(());
+    }
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if !ours.contains(&path.as_path()) {
+            let why = format!(
+                "{} has mode {mode:o}, is to have 700, and holds {} too: give the socket a folder of its own",
+                folder.display(),
+                path.display()
+            );
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+        }
+    }
+    fs::set_permissions(folder, Permissions::from_mode(0o700))
 }
 
 /// Serves until `stop`; then what is under way ends first, for a second at most: a plugin that gets no answer asks again.
-pub async fn serve<S: VifSource>(
-    agent: Arc<Agent<S>>,
-    listener: UnixListener,
-    stop: impl Future<Output = ()>,
-) {
+pub async fn serve<S: VifSource>(agent: Arc<Agent<S>>, listener: Listening, stop: impl Future<Output = ()>) {
     let places = Arc::new(Semaphore::new(PARALLEL));
     let mut stop = std::pin::pin!(stop);
     loop {
         let place = Arc::clone(&places).acquire_owned().await;
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = listener.socket.accept() => accepted,
             () = &mut stop => break,
         };
         match accepted {

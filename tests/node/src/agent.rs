@@ -94,8 +94,8 @@ impl Stage {
             move_into_link_name_space(std::os::fd::AsFd::as_fd(&netns), Some(LinkNameSpaceType::Network))?;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
-                let agent = Agent::start(source, &options).await?;
                 let listener = server::listen(&socket)?;
+                let agent = Agent::start(source, &options).await?;
                 started.send(())?;
                 server::serve(agent, listener, async {
                     // A sender that is gone says so as well.

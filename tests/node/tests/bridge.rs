@@ -351,12 +351,31 @@ fn the_socket_is_roots_alone_and_one_agents() -> Result<()> {
     assert_eq!(mode(&stage.state())?, 0o700);
     let second = stage.start().err().expect("a second agent is refused").to_string();
     assert!(second.contains("another agent"), "{second}");
+    let shared = stage.folder().join("shared");
+    std::fs::create_dir(&shared)?;
+    std::fs::set_permissions(&shared, std::fs::Permissions::from_mode(0o755))?;
+    std::fs::write(shared.join("others"), "")?;
+    let refused = isthmus_node::server::listen(&shared.join("cni.sock")).unwrap_err().to_string();
+    assert!(refused.contains("a folder of its own"), "{refused}");
+    assert_eq!(mode(&shared)?, 0o755, "it stays as it was");
     call.ok("STATUS")?;
     stage.host.run("ip link del br0")?;
     let why = call.fails("STATUS", 50)?;
     assert!(why.contains("no bridge br0"), "{why}");
     agent.stop()?;
     let _again = stage.start()?;
+    Ok(())
+}
+
+/// What only some VIFs ask for does not keep the node from serving the others.
+#[test]
+fn a_driver_that_is_not_the_default_one_may_be_away() -> Result<()> {
+    let (mut stage, _netns, call) = stage()?;
+    stage.drivers.ovs = Some((stage.folder().join("nobody.sock"), "br-int".into()));
+    let _agent = stage.start()?;
+    call.ok("STATUS")?;
+    call.ok("ADD")?;
+    call.ok("DEL")?;
     Ok(())
 }
 

@@ -8,12 +8,15 @@ mod rows;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use isthmus_cni::{Code, Error};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot, watch};
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
 
 pub use frames::{Frames, MOST_FRAME};
 pub use rows::{Interface, Interfaces, map};
@@ -21,6 +24,8 @@ pub use rows::{Interface, Interfaces, map};
 /// Key of our monitor in what the server tells.
 const MONITOR: &str = "isthmus";
 const DATABASE: &str = "Open_vSwitch";
+/// How long the server may take to answer: it does so in milliseconds, or hangs.
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// A database server, connected to when it is first asked.
 pub struct Ovsdb {
@@ -33,6 +38,8 @@ struct Connection {
     calls: mpsc::Sender<Call>,
     /// The Interface table, kept by the monitor.
     interfaces: watch::Receiver<Interfaces>,
+    /// Ends it.
+    task: AbortHandle,
 }
 
 type Answer = oneshot::Sender<Result<Value, String>>;
@@ -62,15 +69,16 @@ impl Ovsdb {
         if let Some(connection) = current.as_ref().filter(|c| !c.calls.is_closed()) {
             return Ok(connection.clone());
         }
-        let stream = UnixStream::connect(&self.socket).await.map_err(|e| self.error(e))?;
+        let stream = timeout(LIMIT, UnixStream::connect(&self.socket)).await;
+        let stream = stream.map_err(|_| self.error("it takes no connection"))?.map_err(|e| self.error(e))?;
         let (calls, receiver) = mpsc::channel(64);
         let (sender, interfaces) = watch::channel(Interfaces::default());
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             if let Err(error) = serve(stream, receiver, sender).await {
                 tracing::warn!(%error, "the connection to Open vSwitch's database ended");
             }
         });
-        let connection = Connection { calls, interfaces };
+        let connection = Connection { calls, interfaces, task: task.abort_handle() };
         let columns = json!(["name", "external_ids", "error"]);
         let params = json!([DATABASE, MONITOR, {"Interface": {"columns": columns}}]);
         // The answer, all rows there are, is taken by the task.
@@ -82,8 +90,18 @@ impl Ovsdb {
     async fn call(&self, on: &Connection, method: &'static str, params: Value) -> Result<Value, Error> {
         let (answer, result) = oneshot::channel();
         let gone = "the connection ended";
-        on.calls.send(Call { method, params, answer }).await.map_err(|_| self.error(gone))?;
-        result.await.map_err(|_| self.error(gone))?.map_err(|e| self.error(e))
+        let answered = async {
+            on.calls.send(Call { method, params, answer }).await.map_err(|_| self.error(gone))?;
+            result.await.map_err(|_| self.error(gone))?.map_err(|e| self.error(e))
+        };
+        match timeout(LIMIT, answered).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                // Whatever it answers later is nobody's: the next call begins anew.
+                on.task.abort();
+                Err(self.error(format!("no answer in {} s", LIMIT.as_secs())))
+            }
+        }
     }
 
     /// Runs operations as one transaction; one result for each.
@@ -174,4 +192,24 @@ fn answered(frame: &Value, waiting: &mut Waiting, interfaces: &watch::Sender<Int
     }
     // Where the receiver is gone, nobody wants to know.
     let _ = answer.send(result);
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail")]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_hangs_is_given_up_and_connected_to_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("db.sock");
+        let server = tokio::net::UnixListener::bind(&socket).unwrap();
+        let database = Ovsdb::new(&socket);
+        for _ in 0..2 {
+            let (error, _silent) = tokio::join!(database.transact(Vec::new()), server.accept());
+            let error = error.unwrap_err();
+            assert_eq!(error.code, Code::TryAgain);
+            assert!(error.to_string().contains("no answer in 5 s"), "{error}");
+        }
+    }
 }

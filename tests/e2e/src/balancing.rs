@@ -172,10 +172,10 @@ impl Lab {
         Ok(found)
     }
 
-    /// Deletes every load balancer of the project, and waits until they are gone: one with thirty pools takes two minutes.
+    /// Deletes every load balancer of the project, and waits until they are gone.
     pub(crate) async fn clear_balancers(&self) -> Result<()> {
         let octavia = self.octavia();
-        let limit = std::time::Duration::from_secs(300);
+        let limit = std::time::Duration::from_secs(120);
         until_within(limit, "no load balancer is left", async || {
             let left: Vec<LoadBalancer> = octavia.list(&[]).await?;
             for balancer in left.iter().filter(|lb| !lb.provisioning_status.starts_with("PENDING")) {

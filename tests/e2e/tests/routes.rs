@@ -14,7 +14,7 @@ use kube::api::{DeleteParams, DynamicObject, ListParams};
 use serde_json::json;
 
 /// Thirty Routes, each of them several writes that wait for one another.
-const MANY: Duration = Duration::from_secs(600);
+const MANY: Duration = Duration::from_secs(300);
 
 /// Breaks every load balancer there is. (Those that are deleted stay in the table for a time.)
 const BREAK: &str =

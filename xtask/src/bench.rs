@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde::Deserialize;
 
-use crate::lab;
+use crate::lab::{self, Lab};
 use crate::plugins;
 use crate::step::{Step, say};
 use crate::workspace::Workspace;
@@ -80,8 +80,10 @@ pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments) -> Result<(
 
     rows.extend(embedded(workspace, &folder, arguments.pods)?);
     if !arguments.embedded {
-        let reserved = lab::reserve("measuring on it")?;
-        let measured = lab::up(workspace, false).and_then(|()| operator(workspace, &folder, arguments.pods));
+        let lab = Lab::chosen();
+        let reserved = lab.reserve("measuring on it")?;
+        let measured =
+            lab.up(workspace, false).and_then(|()| operator(workspace, &lab, &folder, arguments.pods));
         reserved.restore(workspace)?;
         rows.extend(measured?);
     }
@@ -125,8 +127,8 @@ fn embedded(workspace: &Workspace, folder: &Path, pods: u32) -> Result<Vec<Row>>
 }
 
 /// A whole operator, inside the lab.
-fn operator(workspace: &Workspace, folder: &Path, pods: u32) -> Result<Vec<Row>> {
-    driven(workspace, folder, pods, lab::inside(folder.join("isthmus-bench")))
+fn operator(workspace: &Workspace, lab: &Lab, folder: &Path, pods: u32) -> Result<Vec<Row>> {
+    driven(workspace, folder, pods, lab.inside(folder.join("isthmus-bench")))
 }
 
 fn driven(workspace: &Workspace, folder: &Path, pods: u32, mut driver: Command) -> Result<Vec<Row>> {

@@ -1,7 +1,8 @@
 //! The lab: etcd, kube-apiserver, controller-manager, scheduler, Keystone, Neutron with OVN and one chassis, all
 //! for real, in network namespaces of their own. The scripts of `tests/lab` do the work; this starts them in
 //! order and side by side, and tells what runs.
-use std::collections::BTreeMap;
+mod status;
+
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
@@ -12,38 +13,20 @@ use std::{env, thread};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::{Subcommand, ValueEnum};
-use serde::Serialize;
 
 use crate::step::{Step, say};
 use crate::workspace::Workspace;
 
+pub(crate) use status::started;
+
 /// A second lab, beside the first one: what its namespaces, folders and nodes are called after.
 const NAME: &str = "ISTHMUS_LAB_NAME";
 
-/// The network namespace that everything listens in; `tests/lab/lib.sh` says the same.
-fn netns() -> String {
-    let name = env::var(NAME).unwrap_or_default();
-    if name.is_empty() { "isthmus-lab".to_owned() } else { format!("isthmus-lab-{name}") }
+/// One of the labs of this machine; `tests/lab/lib.sh` calls its things as this does.
+pub(crate) struct Lab {
+    /// Empty for the first one.
+    name: String,
 }
-
-/// Pid files, logs, keys, kubeconfig and clouds.yaml of a running lab; `tests/lab/lib.sh` says the same.
-fn state() -> PathBuf {
-    Path::new("/run").join(netns())
-}
-
-/// Parts that a running lab always has. Those of the chassis come from the pid files.
-const PARTS: [&str; 10] = [
-    "etcd",
-    "apiserver",
-    "controllers",
-    "scheduler",
-    "mariadb",
-    "ovn-nb",
-    "ovn-sb",
-    "ovn-northd",
-    "keystone",
-    "neutron",
-];
 
 #[derive(Subcommand)]
 pub(crate) enum LabTask {
@@ -118,17 +101,18 @@ pub(crate) fn run(workspace: &Workspace, task: LabTask) -> Result<ExitCode> {
     if let Some(reason) = unfit() {
         bail!("the lab cannot run here: {reason}");
     }
+    let lab = Lab::chosen();
     match task {
-        LabTask::Up { octavia } => up(workspace, octavia)?,
+        LabTask::Up { octavia } => lab.up(workspace, octavia)?,
         LabTask::Down => {
             // Not from under a run.
-            let _reserved = reserve("stopping the lab")?;
-            down(workspace)?;
+            let _reserved = lab.reserve("stopping the lab")?;
+            lab.down(workspace)?;
         }
-        LabTask::Status { output } => return status(output),
-        LabTask::Shell { command } => return shell(&command),
-        LabTask::Stop { part, kill } => change(workspace, if kill { "kill" } else { "stop" }, part)?,
-        LabTask::Start { part } => change(workspace, "start", part)?,
+        LabTask::Status { output } => return status::show(&lab.state(), output),
+        LabTask::Shell { command } => return lab.shell(&command),
+        LabTask::Stop { part, kill } => lab.change(workspace, if kill { "kill" } else { "stop" }, part)?,
+        LabTask::Start { part } => lab.change(workspace, "start", part)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -155,58 +139,179 @@ fn in_path(program: &str) -> bool {
         .is_some_and(|path| env::split_paths(&path).any(|folder| folder.join(program).is_file()))
 }
 
-/// Whether anything of the lab runs.
-pub(crate) fn is_running() -> bool {
-    parts().is_ok_and(|parts| parts.iter().any(|p| p.running))
+impl Lab {
+    /// The one that the environment names.
+    pub(crate) fn chosen() -> Self {
+        Self { name: env::var(NAME).unwrap_or_default() }
+    }
+
+    /// It, and others beside it, `count` in all.
+    pub(crate) fn and_beside(self, count: u8) -> Vec<Self> {
+        let beside =
+            (2..=count).map(|number| Self { name: format!("{}{number}", self.name) }).collect::<Vec<_>>();
+        std::iter::once(self).chain(beside).collect()
+    }
+
+    /// The network namespace that everything listens in.
+    fn netns(&self) -> String {
+        if self.name.is_empty() { "isthmus-lab".to_owned() } else { format!("isthmus-lab-{}", self.name) }
+    }
+
+    /// Pid files, logs, keys, kubeconfig and clouds.yaml of a running lab.
+    fn state(&self) -> PathBuf {
+        Path::new("/run").join(self.netns())
+    }
+
+    /// Whether anything of it runs.
+    pub(crate) fn is_running(&self) -> bool {
+        status::parts(&self.state()).is_ok_and(|parts| parts.iter().any(|p| p.running))
+    }
+
+    /// Starts what does not run yet and waits until all of it answers.
+    pub(crate) fn up(&self, workspace: &Workspace, octavia: bool) -> Result<()> {
+        self.prepare(workspace, octavia)?;
+        self.start(workspace, octavia)
+    }
+
+    /// Installs and builds what any lab of this machine needs.
+    pub(crate) fn prepare(&self, workspace: &Workspace, octavia: bool) -> Result<()> {
+        let _lock = locked(Path::new("/run/isthmus-lab-prepare.lock"), "installing what a lab needs")?;
+        let packages: &[&str] = if octavia { &["haproxy"] } else { &[] };
+        self.script(workspace, "lab", "packages.sh", packages)?;
+        thread::scope(|scope| {
+            let kubernetes = scope.spawn(|| self.script(workspace, "kubernetes", "kubernetes/build.sh", &[]));
+            self.script(workspace, "openstack", "openstack/install.sh", &[])?;
+            kubernetes.join().map_err(|_panic| anyhow!("the thread that builds Kubernetes panicked"))?
+        })
+    }
+
+    /// Starts what does not run yet of what is installed.
+    pub(crate) fn start(&self, workspace: &Workspace, octavia: bool) -> Result<()> {
+        let _lock = self.lock()?;
+        let options: &[&str] = if octavia { &["octavia"] } else { &[] };
+        self.script(workspace, "lab", "netns.sh", &[])?;
+        thread::scope(|scope| {
+            let kubernetes =
+                scope.spawn(|| self.script_inside(workspace, "kubernetes", "kubernetes/up.sh", &[]));
+            let openstack = self.script_inside(workspace, "openstack", "openstack/up.sh", options);
+            kubernetes.join().map_err(|_panic| anyhow!("the thread that starts Kubernetes panicked"))??;
+            openstack
+        })?;
+        let shell = if self.name.is_empty() { String::new() } else { format!("{NAME}={} ", self.name) };
+        let hint = format!(
+            "`{shell}cargo xtask lab shell` opens a shell in it, `{shell}cargo xtask lab status` shows its parts"
+        );
+        say("lab", &format!("up; {hint}"));
+        Ok(())
+    }
+
+    /// Stops all of it. Fine when nothing runs.
+    pub(crate) fn down(&self, workspace: &Workspace) -> Result<()> {
+        let _lock = self.lock()?;
+        say("lab", "stopping every part (~3 s)");
+        self.script(workspace, "lab", "down.sh", &[])?;
+        say("lab", "down");
+        Ok(())
+    }
+
+    /// A command inside the lab's namespace with the environment that clients need.
+    pub(crate) fn inside(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("nsenter");
+        // not `ip netns exec`: it remounts /sys and hides the cgroups
+        command.arg(format!("--net=/run/netns/{}", self.netns())).arg("--").arg(program);
+        let (state, path) = (self.state(), env::var("PATH").unwrap_or_default());
+        command
+            .env("KUBECONFIG", state.join("admin.conf"))
+            .env("OS_CLIENT_CONFIG_FILE", state.join("clouds.yaml"))
+            .env("OS_CLOUD", "isthmus")
+            .env(NAME, &self.name)
+            .env("PATH", format!("{}/bin:{path}", state.display()));
+        command
+    }
+
+    /// Held while the lab is changed: two `lab up` at once would start every part twice.
+    fn lock(&self) -> Result<File> {
+        locked(&self.state().with_extension("lock"), "starting or stopping it")
+    }
+
+    /// Waits until no other run uses the lab: two at once would take each other's parts, modules and ports away.
+    pub(crate) fn reserve(&self, purpose: &str) -> Result<Reserved> {
+        let lock = locked(Path::new(&format!("{}-in-use.lock", self.state().display())), purpose)?;
+        Ok(Reserved { _lock: lock, lab: Self { name: self.name.clone() }, was_running: self.is_running() })
+    }
+
+    fn script(&self, workspace: &Workspace, name: &str, path: &str, arguments: &[&str]) -> Result<()> {
+        self.bash(workspace, name, path, arguments, Command::new("bash"))
+    }
+
+    fn script_inside(&self, workspace: &Workspace, name: &str, path: &str, arguments: &[&str]) -> Result<()> {
+        self.bash(workspace, name, path, arguments, self.inside("bash"))
+    }
+
+    fn bash(
+        &self,
+        workspace: &Workspace,
+        name: &str,
+        path: &str,
+        arguments: &[&str],
+        mut bash: Command,
+    ) -> Result<()> {
+        bash.arg(workspace.root.join("tests/lab").join(path)).args(arguments).env(NAME, &self.name);
+        let name = if self.name.is_empty() { name.to_owned() } else { format!("{name} ({})", self.name) };
+        Step::script(&name).run(workspace, bash)?.ok(path).map(drop)
+    }
+
+    fn change(&self, workspace: &Workspace, verb: &str, part: Part) -> Result<()> {
+        self.runs()?;
+        let _lock = self.lock()?;
+        let value = part.to_possible_value().context("every part has a name")?;
+        let name = value.get_name();
+        self.script_inside(workspace, "lab", "part.sh", &[verb, name])?;
+        say("lab", &format!("{name}: {verb} done"));
+        Ok(())
+    }
+
+    fn shell(&self, command: &[String]) -> Result<ExitCode> {
+        self.runs()?;
+        let mut child = match command.split_first() {
+            Some((program, arguments)) => {
+                let mut child = self.inside(program);
+                child.args(arguments);
+                child
+            }
+            None => {
+                println!(
+                    "inside the lab: kubectl, openstack and pod are ready (OS_CLOUD=isthmus|demo|admin); leave with exit"
+                );
+                self.inside(env::var_os("SHELL").unwrap_or_else(|| "bash".into()))
+            }
+        };
+        let status = child.status().context("cannot run nsenter")?;
+        // as a shell does: 128 + the signal that ended it
+        let code = status.code().or_else(|| status.signal().map(|s| s + 128)).unwrap_or(1);
+        Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+    }
+
+    /// Refuses where nothing of it runs.
+    fn runs(&self) -> Result<()> {
+        ensure!(self.is_running(), "the lab is down; start it with `cargo xtask lab up`");
+        Ok(())
+    }
 }
 
-/// Starts what does not run yet and waits until all of it answers.
-pub(crate) fn up(workspace: &Workspace, octavia: bool) -> Result<()> {
-    let _lock = lock()?;
-    let (packages, options): (&[&str], &[&str]) =
-        if octavia { (&["haproxy"], &["octavia"]) } else { (&[], &[]) };
-    script(workspace, "lab", "packages.sh", packages)?;
-    script(workspace, "lab", "netns.sh", &[])?;
-    thread::scope(|scope| {
-        let kubernetes = scope.spawn(|| {
-            script(workspace, "kubernetes", "kubernetes/build.sh", &[])?;
-            script_inside(workspace, "kubernetes", "kubernetes/up.sh", &[])
-        });
-        script(workspace, "openstack", "openstack/install.sh", &[])?;
-        let openstack = script_inside(workspace, "openstack", "openstack/up.sh", options);
-        kubernetes.join().map_err(|_panic| anyhow!("the thread that starts Kubernetes panicked"))??;
-        openstack
-    })?;
-    say("lab", "up; `cargo xtask lab shell` opens a shell in it, `cargo xtask lab status` shows its parts");
-    Ok(())
+/// The lab for one run alone, until it is dropped.
+pub(crate) struct Reserved {
+    _lock: File,
+    lab: Lab,
+    /// It ran before, and is left so.
+    was_running: bool,
 }
 
-/// Stops all of it. Fine when nothing runs.
-pub(crate) fn down(workspace: &Workspace) -> Result<()> {
-    let _lock = lock()?;
-    say("lab", "stopping every part (~3 s)");
-    script(workspace, "lab", "down.sh", &[])?;
-    say("lab", "down");
-    Ok(())
-}
-
-/// A command inside the lab's namespace with the environment that clients need.
-pub(crate) fn inside(program: impl AsRef<OsStr>) -> Command {
-    let mut command = Command::new("nsenter");
-    // not `ip netns exec`: it remounts /sys and hides the cgroups
-    command.arg(format!("--net=/run/netns/{}", netns())).arg("--").arg(program);
-    let (state, path) = (state(), env::var("PATH").unwrap_or_default());
-    command
-        .env("KUBECONFIG", state.join("admin.conf"))
-        .env("OS_CLIENT_CONFIG_FILE", state.join("clouds.yaml"))
-        .env("OS_CLOUD", "isthmus")
-        .env("PATH", format!("{}/bin:{path}", state.display()));
-    command
-}
-
-/// Held while the lab is changed: two `lab up` at once would start every part twice.
-fn lock() -> Result<File> {
-    locked(&state().with_extension("lock"), "starting or stopping it")
+impl Reserved {
+    /// Stops the lab, unless it ran before.
+    pub(crate) fn restore(self, workspace: &Workspace) -> Result<()> {
+        if self.was_running { Ok(()) } else { self.lab.down(workspace) }
+    }
 }
 
 /// The file, locked once it is free; it says who has it and what for.
@@ -229,146 +334,11 @@ fn locked(path: &Path, purpose: &str) -> Result<File> {
     Ok(file)
 }
 
-/// The lab for one run alone, until it is dropped.
-pub(crate) struct Reserved {
-    _lock: File,
-    /// It ran before, and is left so.
-    was_running: bool,
-}
-
-/// Waits until no other run uses the lab: two at once would take each other's parts, modules and ports away.
-pub(crate) fn reserve(purpose: &str) -> Result<Reserved> {
-    let lock = locked(Path::new(&format!("{}-in-use.lock", state().display())), purpose)?;
-    Ok(Reserved { _lock: lock, was_running: is_running() })
-}
-
-impl Reserved {
-    /// Stops the lab, unless it ran before.
-    pub(crate) fn restore(self, workspace: &Workspace) -> Result<()> {
-        if self.was_running { Ok(()) } else { down(workspace) }
-    }
-}
-
-fn script(workspace: &Workspace, name: &str, path: &str, arguments: &[&str]) -> Result<()> {
-    let mut command = Command::new("bash");
-    command.arg(workspace.root.join("tests/lab").join(path)).args(arguments);
-    Step::script(name).run(workspace, command)?.ok(path).map(drop)
-}
-
-fn script_inside(workspace: &Workspace, name: &str, path: &str, arguments: &[&str]) -> Result<()> {
-    let mut command = inside("bash");
-    command.arg(workspace.root.join("tests/lab").join(path)).args(arguments);
-    Step::script(name).run(workspace, command)?.ok(path).map(drop)
-}
-
-fn change(workspace: &Workspace, verb: &str, part: Part) -> Result<()> {
-    ensure!(is_running(), "the lab is down; start it with `cargo xtask lab up`");
-    let _lock = lock()?;
-    let value = part.to_possible_value().context("every part has a name")?;
-    let name = value.get_name();
-    script_inside(workspace, "lab", "part.sh", &[verb, name])?;
-    say("lab", &format!("{name}: {verb} done"));
-    Ok(())
-}
-
-fn shell(command: &[String]) -> Result<ExitCode> {
-    ensure!(is_running(), "the lab is down; start it with `cargo xtask lab up`");
-    let mut child = match command.split_first() {
-        Some((program, arguments)) => {
-            let mut child = inside(program);
-            child.args(arguments);
-            child
-        }
-        None => {
-            println!(
-                "inside the lab: kubectl, openstack and pod are ready (OS_CLOUD=isthmus|demo|admin); leave with exit"
-            );
-            inside(env::var_os("SHELL").unwrap_or_else(|| "bash".into()))
-        }
-    };
-    let status = child.status().context("cannot run nsenter")?;
-    // as a shell does: 128 + the signal that ended it
-    let code = status.code().or_else(|| status.signal().map(|s| s + 128)).unwrap_or(1);
-    Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
-}
-
-/// One part of the lab as the pid files and /proc tell it.
-#[derive(Serialize)]
-struct PartStatus {
-    part: String,
-    running: bool,
-    pid: Option<u32>,
-    uptime_seconds: Option<u64>,
-    address: Option<String>,
-}
-
-fn parts() -> Result<Vec<PartStatus>> {
-    let mut found = BTreeMap::new();
-    if let Ok(folder) = fs::read_dir(state().join("pid")) {
-        for entry in folder {
-            let path = entry?.path();
-            // an amphora may go while this looks
-            if let (Some(name), Ok(line)) = (path.file_name(), fs::read_to_string(&path)) {
-                found.insert(name.to_string_lossy().into_owned(), line);
-            }
-        }
-    }
-    let uptime = fs::read_to_string("/proc/uptime").context("cannot read /proc/uptime")?;
-    let up = uptime.split_once('.').and_then(|(seconds, _)| seconds.parse().ok()).unwrap_or(0);
-    let mut parts: Vec<_> = PARTS.iter().map(|p| part(p, found.remove(*p).as_deref(), up)).collect();
-    parts.extend(found.iter().map(|(name, line)| part(name, Some(line), up)));
-    Ok(parts)
-}
-
-/// `line`: pid, start time in ticks since boot, address (`spawn` in lib.sh writes it). `up`: seconds since boot.
-fn part(name: &str, line: Option<&str>, up: u64) -> PartStatus {
-    /// Ticks a second in /proc/PID/stat: the same on every Linux that Debian has.
-    const TICKS: u64 = 100;
-    let mut words = line.unwrap_or_default().split_whitespace();
-    let pid = words.next().and_then(|w| w.parse().ok());
-    let start = words.next().and_then(|w| w.parse().ok());
-    let running = pid.is_some() && start.is_some() && pid.and_then(started) == start;
-    PartStatus {
-        part: name.to_owned(),
-        running,
-        pid: pid.filter(|_| running),
-        uptime_seconds: start.filter(|_| running).map(|s| up.saturating_sub(s / TICKS)),
-        address: words.next().map(str::to_owned),
-    }
-}
-
-/// Start time of a process in ticks since boot; none for a zombie. Tells a pid that was used again.
-pub(crate) fn started(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // the name in parentheses may hold blanks; the state comes first after it, the start time 19 words later
-    let mut words = stat.rsplit_once(')')?.1.split_whitespace();
-    let state = words.next()?;
-    words.nth(18)?.parse().ok().filter(|_| state != "Z")
-}
-
-fn status(output: Output) -> Result<ExitCode> {
-    let parts = parts()?;
-    match output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(&parts)?),
-        Output::Table => {
-            println!("{:<24} {:<10}{:>8}{:>10}  ADDRESS", "PART", "STATE", "PID", "UPTIME");
-            for p in &parts {
-                let pid = p.pid.map(|n| n.to_string()).unwrap_or_default();
-                let uptime = p.uptime_seconds.map(|s| format!("{s} s")).unwrap_or_default();
-                let state = if p.running { "running" } else { "stopped" };
-                let address = p.address.as_deref().unwrap_or_default();
-                println!("{:<24} {state:<10}{pid:>8}{uptime:>10}  {address}", p.part);
-            }
-        }
-    }
-    Ok(ExitCode::from(u8::from(!parts.iter().all(|p| p.running))))
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::{locked, part, started};
+    use super::locked;
 
     #[test]
     fn a_second_run_waits_for_the_first() {
@@ -384,24 +354,5 @@ mod tests {
         drop(first);
         got.1.recv_timeout(Duration::from_secs(20)).unwrap().unwrap();
         std::fs::remove_file(&path).unwrap();
-    }
-
-    #[test]
-    fn a_pid_file_counts_only_with_the_start_time_of_its_process() {
-        let me = std::process::id();
-        let start = started(me).unwrap();
-        let status = part("etcd", Some(&format!("{me} {start} http://127.0.0.1:2379\n")), start / 100 + 7);
-        assert!(status.running);
-        assert_eq!((status.pid, status.uptime_seconds), (Some(me), Some(7)));
-        assert_eq!(status.address.as_deref(), Some("http://127.0.0.1:2379"));
-        let reused = part("etcd", Some(&format!("{me} {} x\n", start + 1)), 0);
-        assert!(!reused.running && reused.pid.is_none());
-    }
-
-    #[test]
-    fn a_missing_or_broken_pid_file_is_a_stopped_part() {
-        for line in [None, Some(""), Some("not a number"), Some("1")] {
-            assert!(!part("etcd", line, 0).running, "{line:?}");
-        }
     }
 }

@@ -40,6 +40,9 @@ enum Task {
         /// Leave out what needs the lab (root, ~1 GB of memory, the first time ~10 min of building)
         #[arg(long)]
         quick: bool,
+        /// How many labs the suites that need one are run on, side by side (~2.5 GB of memory each)
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=4))]
+        labs: u8,
     },
     /// Start, stop and look into the lab: a real Kubernetes control plane and a real OpenStack, in network
     /// namespaces of their own
@@ -78,7 +81,7 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Result<ExitCode> {
     let workspace = Workspace::find()?;
     match task {
-        Task::Test { quick } => test::run(&workspace, quick),
+        Task::Test { quick, labs } => test::run(&workspace, quick, labs),
         Task::Lab(task) => lab::run(&workspace, task),
         Task::Demo { lab } => demo::run(&workspace, lab),
         Task::Bench(arguments) => {

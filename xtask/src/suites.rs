@@ -1,20 +1,26 @@
 //! The suites of `cargo xtask test`.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Add;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde::Deserialize;
 
+use crate::lab::Lab;
+use crate::plugins;
 use crate::step::{Done, Step, say};
 use crate::test::Report;
 use crate::workspace::{Workspace, cache};
-use crate::{lab, plugins};
 
 /// The crates whose tests run in the lab and nowhere else.
 const IN_THE_LAB: [&str; 3] = ["isthmus-conformance", "isthmus-e2e", "isthmus-node-tests"];
+/// Those of the lab that take more than a minute, in the order of their length.
+const LONGEST: [&str; 5] =
+    ["isthmus-e2e/routes", "isthmus-e2e/tls", "isthmus-e2e/cloud", "isthmus-e2e/traffic", "isthmus-e2e/pods"];
 /// Set, it has the models of host/world compared with the real servers.
 const CONFORMANCE: &str = "ISTHMUS_CONFORMANCE";
 /// cargo-deny, built once into the cache.
@@ -77,13 +83,35 @@ impl Add for Counts {
     }
 }
 
-/// An executable of tests that cargo built.
+/// An executable of tests that cargo built, or one module of it.
+#[derive(Clone)]
 pub(crate) struct TestBinary {
     /// Package, and for an integration test its file.
     suite: String,
     executable: PathBuf,
     /// The package's folder: where cargo runs its tests.
     folder: PathBuf,
+    /// Only these of its tests; empty: all.
+    only: Vec<String>,
+}
+
+impl TestBinary {
+    /// One suite for each of its modules, so that they can run side by side; itself where it has none.
+    fn by_module(self) -> Result<Vec<Self>> {
+        let Some((package, _)) = self.suite.split_once('/') else { return Ok(vec![self]) };
+        let mut list = Command::new(&self.executable);
+        list.args(["--list", "--format", "terse"]).current_dir(&self.folder);
+        let output = list.output().with_context(|| format!("cannot run {}", self.executable.display()))?;
+        ensure!(output.status.success(), "{} does not list its tests", self.executable.display());
+        let listed = String::from_utf8(output.stdout)?;
+        let mut modules: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for test in listed.lines().filter_map(|line| line.strip_suffix(": test")) {
+            let Some((module, _)) = test.split_once("::") else { return Ok(vec![self.clone()]) };
+            modules.entry(module).or_default().push(test.to_owned());
+        }
+        let suite = |(module, only)| Self { suite: format!("{package}/{module}"), only, ..self.clone() };
+        Ok(modules.into_iter().map(suite).collect())
+    }
 }
 
 /// Format, clippy, build, unit and documentation tests. Also the end-to-end binaries, for later.
@@ -181,7 +209,7 @@ fn build(workspace: &Workspace, with_lab: bool) -> Result<Vec<TestBinary>> {
         let suite =
             if integration { format!("{package}/{}", artifact.target.name) } else { (*package).to_owned() };
         let folder = artifact.manifest_path.parent().context("a manifest lies in a folder")?.to_owned();
-        binaries.push(TestBinary { suite, executable, folder });
+        binaries.push(TestBinary { suite, executable, folder, only: Vec::new() });
     }
     binaries.sort_by(|a, b| a.suite.cmp(&b.suite));
     Ok(binaries)
@@ -194,25 +222,28 @@ fn run_tests(
     command: impl Fn(&TestBinary) -> Command,
 ) {
     for binary in binaries {
-        let mut command = command(binary);
-        // as `cargo test` has it
-        command.current_dir(&binary.folder).env("CARGO_MANIFEST_DIR", &binary.folder);
-        command.env("ISTHMUS_MODULES", workspace.modules()).env("RUST_BACKTRACE", "0");
-        let step = Step { limit: Duration::from_secs(1800), ..Step::new(&binary.suite, "testing") };
-        match step.run(workspace, command) {
-            Ok(done) => {
-                done.complain(&binary.suite);
-                for line in done.stdout.lines().filter(|line| line.contains("requests compared")) {
-                    report.notes.push(format!("{}: {line}", binary.suite));
-                }
-                let counts = Counts::of(&done);
-                // a crate without tests has no row
-                if counts != Counts::default() {
-                    report.row(&binary.suite, counts, done.seconds);
-                }
+        run_binary(workspace, report, binary, command(binary));
+    }
+}
+
+fn run_binary(workspace: &Workspace, report: &mut Report, binary: &TestBinary, mut command: Command) {
+    // as `cargo test` has it
+    command.current_dir(&binary.folder).env("CARGO_MANIFEST_DIR", &binary.folder);
+    command.env("ISTHMUS_MODULES", workspace.modules()).env("RUST_BACKTRACE", "0");
+    let step = Step { limit: Duration::from_secs(1800), ..Step::new(&binary.suite, "testing") };
+    match step.run(workspace, command) {
+        Ok(done) => {
+            done.complain(&binary.suite);
+            for line in done.stdout.lines().filter(|line| line.contains("requests compared")) {
+                report.notes.push(format!("{}: {line}", binary.suite));
             }
-            Err(error) => report.broken(&binary.suite, &error),
+            let counts = Counts::of(&done);
+            // a crate without tests has no row
+            if counts != Counts::default() {
+                report.row(&binary.suite, counts, done.seconds);
+            }
         }
+        Err(error) => report.broken(&binary.suite, &error),
     }
 }
 
@@ -287,8 +318,9 @@ fn deny(workspace: &Workspace, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// The end-to-end tests, inside the lab's namespace, one after the other: some stop parts of the lab.
-pub(crate) fn end_to_end(workspace: &Workspace, mut binaries: Vec<TestBinary>) -> Report {
+/// The tests that need a lab. Each lab takes one suite after the other (some stop parts of it); the longest come first,
+/// so that the labs end at about the same time.
+pub(crate) fn in_labs(workspace: &Workspace, labs: &[Lab], mut binaries: Vec<TestBinary>) -> Report {
     let mut report = Report::default();
     if std::env::var_os(CONFORMANCE).is_none() {
         // Not yet without differences: it would hold up everything else.
@@ -298,15 +330,46 @@ pub(crate) fn end_to_end(workspace: &Workspace, mut binaries: Vec<TestBinary>) -
         );
         report.notes.push(note);
     }
-    run_tests(workspace, &mut report, &binaries, |binary| {
-        let mut command = lab::inside(&binary.executable);
+    let mut suites = Vec::new();
+    for binary in binaries {
+        let name = binary.suite.clone();
+        match binary.by_module() {
+            Ok(modules) => suites.extend(modules),
+            Err(error) => report.broken(&name, &error),
+        }
+    }
+    suites.sort_by_key(|suite| LONGEST.iter().position(|name| suite.suite == *name).unwrap_or(LONGEST.len()));
+    let waiting = Mutex::new(VecDeque::from(suites));
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let done = thread::scope(|scope| {
+        let lanes: Vec<_> = labs.iter().map(|lab| scope.spawn(|| in_lab(workspace, lab, next))).collect();
+        lanes.into_iter().map(ScopedJoinHandle::join).collect::<Vec<_>>()
+    });
+    for lane in done {
+        match lane {
+            Ok(lane) => report.add(lane),
+            Err(_panic) => report.broken("lab", &anyhow!("the lane panicked")),
+        }
+    }
+    report.rows.sort_by(|a, b| a.suite.cmp(&b.suite));
+    report
+}
+
+/// The suites that this lab gets to.
+fn in_lab(workspace: &Workspace, lab: &Lab, next: impl Fn() -> Option<TestBinary>) -> Report {
+    let mut report = Report::default();
+    while let Some(binary) = next() {
+        let mut command = lab.inside(&binary.executable);
         command.args(["--test-threads=1", "--show-output"]);
+        if !binary.only.is_empty() {
+            command.arg("--exact").args(&binary.only);
+        }
         command.env("ISTHMUS_LAB", "1");
         command.env("ISTHMUS_BIN", workspace.target.join("debug/isthmus"));
         // not current_exe: the build may have replaced the file since this process began
         command.env("ISTHMUS_XTASK", workspace.target.join("debug/xtask"));
-        command
-    });
+        run_binary(workspace, &mut report, &binary, command);
+    }
     report
 }
 

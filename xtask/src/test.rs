@@ -4,9 +4,9 @@ use std::env;
 use std::process::ExitCode;
 use std::thread;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 
-use crate::lab;
+use crate::lab::{self, Lab, Reserved};
 use crate::step::say;
 use crate::suites::{self, Counts};
 use crate::workspace::Workspace;
@@ -46,20 +46,21 @@ impl Report {
         self.notes.push(reason);
     }
 
-    fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.rows.extend(other.rows);
         self.notes.extend(other.notes);
     }
 }
 
-/// Runs everything; with `quick` without the lab.
-pub(crate) fn run(workspace: &Workspace, quick: bool) -> Result<ExitCode> {
+/// Runs everything; with `quick` without the lab, else on so many of them side by side.
+pub(crate) fn run(workspace: &Workspace, quick: bool, labs: u8) -> Result<ExitCode> {
     let left_out = if quick { Some("--quick leaves the lab out".to_owned()) } else { lab::unfit() };
     let with_lab = left_out.is_none();
-    let mut reserved = None;
+    let labs = if with_lab { Lab::chosen().and_beside(labs) } else { Vec::new() };
+    let mut reserved = Vec::new();
     let mut report = Report::default();
     thread::scope(|scope| {
-        let lab = scope.spawn(|| with_lab.then(|| start_lab(workspace)));
+        let started = scope.spawn(|| start_labs(workspace, &labs));
         // before the host's tests, which load them
         report.add(suites::modules(workspace));
         let licences = scope.spawn(|| suites::licences(workspace));
@@ -67,35 +68,42 @@ pub(crate) fn run(workspace: &Workspace, quick: bool) -> Result<ExitCode> {
         report.add(host);
         match licences.join() {
             Ok(licences) => report.add(licences),
-            Err(_panic) => report.broken("licences", &anyhow::anyhow!("the lane panicked")),
+            Err(_panic) => report.broken("licences", &anyhow!("the lane panicked")),
         }
-        let lab = lab.join().unwrap_or_else(|_panic| Some(Err(anyhow::anyhow!("the lane panicked"))));
-        match lab {
-            Some(Ok((lab, up))) => {
-                reserved = Some(lab);
-                match up {
-                    Ok(()) => report.add(suites::end_to_end(workspace, end_to_end)),
-                    Err(error) => report.broken("lab", &error),
-                }
-            }
-            Some(Err(error)) => report.broken("lab", &error),
-            None => {}
+        let (ours, up) =
+            started.join().unwrap_or_else(|_panic| (Vec::new(), Err(anyhow!("the lane panicked"))));
+        reserved = ours;
+        match up {
+            Ok(()) if labs.is_empty() => {}
+            Ok(()) => report.add(suites::in_labs(workspace, &labs, end_to_end)),
+            Err(error) => report.broken("lab", &error),
         }
     });
     if let Some(reason) = left_out {
         report.skipped("end-to-end (lab)", format!("the end-to-end tests were skipped: {reason}"));
     }
-    if let Some(lab) = reserved {
-        lab.restore(workspace)?;
+    let mut code = conclude(&report);
+    for lab in reserved {
+        if let Err(error) = lab.restore(workspace) {
+            say("lab", &format!("FAILED to stop it: {error:#}"));
+            code = ExitCode::FAILURE;
+        }
     }
-    Ok(conclude(&report))
+    Ok(code)
 }
 
-/// The lab for this run alone, and whether it is up.
-fn start_lab(workspace: &Workspace) -> Result<(lab::Reserved, Result<()>)> {
-    let lab = lab::reserve("testing on it")?;
-    let up = lab::up(workspace, true);
-    Ok((lab, up))
+/// The labs for this run alone, and whether all of them are up.
+fn start_labs(workspace: &Workspace, labs: &[Lab]) -> (Vec<Reserved>, Result<()>) {
+    let mut reserved = Vec::new();
+    let up = (|| {
+        let Some(first) = labs.first() else { return Ok(()) };
+        for lab in labs {
+            reserved.push(lab.reserve("testing on it")?);
+        }
+        first.prepare(workspace, true)?;
+        labs.iter().try_for_each(|lab| lab.start(workspace, true))
+    })();
+    (reserved, up)
 }
 
 /// Prints table, notes and the closing line.

@@ -89,6 +89,8 @@ impl Stage<'_> {
 
     /// Pods mapped a second, and what each cost.
     pub(crate) async fn throughput(&mut self, pods: usize, wanted: f64) -> Result<()> {
+        // what loading the module still writes is no Pod's
+        self.settle().await?;
         say(&format!("mapping {pods} Pods"));
         let (writes, cloud, cpu) =
             (self.cluster.writes().await?, self.world.stats().network(), self.operator.cpu()?);

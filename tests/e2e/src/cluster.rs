@@ -10,7 +10,7 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
-use crate::lab::{Lab, NODE};
+use crate::lab::{Lab, node};
 use crate::wait::until;
 
 impl Lab {
@@ -41,7 +41,7 @@ impl Lab {
     /// # Errors
     /// The API server's.
     pub async fn pod(&self, namespace: &str, name: &str, spec: Value) -> Result<Pod> {
-        let mut whole = json!({"nodeName": NODE, "terminationGracePeriodSeconds": 0,
+        let mut whole = json!({"nodeName": node(), "terminationGracePeriodSeconds": 0,
                                "containers": [{"name": "c", "image": "none"}]});
         for (field, value) in spec.as_object().context("spec is an object")? {
             whole.as_object_mut().context("an object")?.insert(field.clone(), value.clone());

@@ -1,6 +1,7 @@
 //! The lab as a test finds and leaves it.
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, ensure};
@@ -21,16 +22,12 @@ use crate::wait::LIMIT;
 
 /// Where the operator runs and modules are loaded from.
 pub const OPERATOR_NAMESPACE: &str = "isthmus-system";
-/// The node that Pods are bound to: its name is that of the lab's chassis.
-pub const NODE: &str = "node1";
 /// The manifests that clusters are given.
 pub const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy");
 /// Label of the namespaces that tests make.
 const OURS: &str = "isthmus.dev/e2e";
 /// Where etcd serves its JSON gateway.
 const ETCD: &str = "http://127.0.0.1:2379";
-/// Where its database listens.
-const DATABASE: &str = "/run/isthmus-lab/openstack/mariadb.sock";
 /// What clients of the lab talk to, and the part that serves it.
 const SERVERS: [(&str, &str); 4] = [
     ("apiserver", "10.200.0.1:6443"),
@@ -67,6 +64,28 @@ pub async fn on_lab(name: &str, test: impl AsyncFnOnce(&Lab) -> Result<()>) -> R
         test(&lab).await.with_context(|| format!("operator's log ({})\n{}", lab.log.display(), lab.tail()));
     let left = lab.clear().await.context("cleaning up");
     tested.and(left)
+}
+
+/// What tells this lab from others of the machine; nothing for the first one. `tests/lab/lib.sh` says what is called after it.
+fn suffix() -> String {
+    std::env::var("ISTHMUS_LAB_NAME").unwrap_or_default()
+}
+
+/// The node that Pods are bound to: its name is that of the lab's chassis.
+pub fn node() -> &'static str {
+    static NODE: LazyLock<String> = LazyLock::new(|| match &*suffix() {
+        "" => "node1".into(),
+        name => format!("{name}-node1"),
+    });
+    &NODE
+}
+
+/// Where the database listens.
+fn database() -> String {
+    match &*suffix() {
+        "" => "/run/isthmus-lab/openstack/mariadb.sock".into(),
+        name => format!("/run/isthmus-lab-{name}/openstack/mariadb.sock"),
+    }
 }
 
 /// A variable that `cargo xtask test` sets.
@@ -129,9 +148,9 @@ impl Lab {
     /// # Errors
     /// The API server's.
     pub async fn node(&self) -> Result<()> {
-        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}});
+        let object = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node()}});
         let nodes: Api<Node> = Api::all(self.kube.clone());
-        nodes.patch(NODE, &PatchParams::apply("e2e").force(), &Patch::Apply(node)).await?;
+        nodes.patch(node(), &PatchParams::apply("e2e").force(), &Patch::Apply(object)).await?;
         Ok(())
     }
 
@@ -267,7 +286,7 @@ impl Lab {
     /// # Errors
     /// The database's.
     pub async fn octavia_sql(&self, statement: &str) -> Result<()> {
-        run(Command::new("mysql").args(["-S", DATABASE, "octavia", "-e", statement])).await.map(drop)
+        run(Command::new("mysql").args(["-S", &database(), "octavia", "-e", statement])).await.map(drop)
     }
 
     /// A folder for what a test needs in files.

@@ -25,7 +25,7 @@ pub use cloud::{mark, marked_for};
 pub use cluster::{condition, port_id, ready, recorded};
 pub use dev::{Tools, dev_tools, scratch};
 pub use judged::{faults_config, module_condition};
-pub use lab::{DEPLOY, Lab, NODE, OPERATOR_NAMESPACE, on_lab};
+pub use lab::{DEPLOY, Lab, OPERATOR_NAMESPACE, node, on_lab};
 pub use metrics::Sample;
 pub use modules::pods_config;
 pub use operator::Operator;

@@ -10,7 +10,7 @@ use isthmus_openstack::neutron::{
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::lab::{Lab, NODE, cloud, run};
+use crate::lab::{Lab, cloud, node, run};
 
 /// A namespace on a port of its own. It goes with the test.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ impl Lab {
             name: Some(format!("peer-{name}")),
             device_owner: Some(crate::cloud::OWNER.into()),
             security_groups: Some(vec![self.open_group(&neutron).await?]),
-            binding_host_id: Some(NODE.into()),
+            binding_host_id: Some(node().into()),
             ..PortCreate::default()
         };
         let port: Port = neutron.create::<Port>(&body).await?;

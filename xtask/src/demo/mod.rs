@@ -10,9 +10,10 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
 use self::stage::Stage;
+use crate::lab::{self, Lab};
+use crate::plugins;
 use crate::step::{Step, say};
 use crate::workspace::Workspace;
-use crate::{lab, plugins};
 
 /// Namespace of the operator, and of the Pods.
 const OPERATOR: &str = "isthmus-system";
@@ -52,8 +53,9 @@ fn run_on_lab(workspace: &Workspace) -> Result<ExitCode> {
     if let Some(reason) = lab::unfit() {
         bail!("this machine can't run the lab: {reason}");
     }
-    let _lab = lab::reserve("running the demo on it")?;
-    lab::up(workspace, true)?;
+    let lab = Lab::chosen();
+    let _reserved = lab.reserve("running the demo on it")?;
+    lab.up(workspace, true)?;
     let mut stage = Stage::lab(workspace);
     let demo = Demo { workspace, stage: &stage };
     demo.clean().context("cleaning up what an earlier run left")?;

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::OPERATOR;
 use crate::children::Started;
-use crate::lab;
+use crate::lab::Lab;
 use crate::step::say;
 use crate::workspace::Workspace;
 
@@ -76,7 +76,7 @@ impl Stage {
     pub(super) fn start_operator(&mut self, workspace: &Workspace) -> Result<()> {
         let log = workspace.target.join("demo-operator.log");
         let file = File::create(&log).with_context(|| format!("making {}", log.display()))?;
-        let mut command: Command = lab::inside(workspace.target.join("debug/isthmus"));
+        let mut command: Command = Lab::chosen().inside(workspace.target.join("debug/isthmus"));
         command.args(["operator", "--http", HTTP, "--operator-namespace", OPERATOR, "--lease-seconds", "20"]);
         let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
         self.operator = Some(Started::spawn(command)?);
@@ -94,7 +94,7 @@ impl Stage {
 
     /// A command with the environment that clients need.
     pub(super) fn inside(&self, program: impl AsRef<OsStr>) -> Command {
-        let Some(dev) = &self.dev else { return lab::inside(program) };
+        let Some(dev) = &self.dev else { return Lab::chosen().inside(program) };
         let mut command = Command::new(program);
         command.env("KUBECONFIG", &dev.kubeconfig).env("OS_CLIENT_CONFIG_FILE", &dev.clouds);
         command.env("OS_CLOUD", "demo").env("PATH", &dev.path);

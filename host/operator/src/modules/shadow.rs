@@ -45,29 +45,36 @@ impl Judgement {
         self.failures += 1;
         self.first.get_or_insert_with(|| format!("{}: {why}", stored.key));
     }
+
+    /// Of subjects whose task broke off.
+    fn broken(why: &tokio::task::JoinError) -> Self {
+        Self { failures: 1, first: Some(format!("a part of {CHUNK} subjects: {why}")), ..Self::default() }
+    }
+
+    /// Adds what was found for other subjects.
+    fn add(&mut self, other: Self) {
+        self.summary += other.summary;
+        self.failures += other.failures;
+        self.first = self.first.take().or(other.first);
+        self.done += other.done;
+    }
 }
 
 /// What the old and the new pipeline make of one subject.
 type Both = (Option<Mapped>, Mapped);
 
-/// Runs both for some subjects, off the threads that everything else runs on. `None`: a call ended abnormally.
-async fn run_both(
+/// Old and new version of what maps a kind, and the cluster as both are to see it.
+#[derive(Clone)]
+struct Trial {
     old: Option<Arc<Serving>>,
     new: Arc<Serving>,
     view: Arc<StoreSnapshot>,
-    subjects: Vec<Arc<Stored>>,
-) -> Vec<(Arc<Stored>, Option<Both>)> {
-    let told = subjects.clone();
-    let calls = tokio::task::spawn_blocking(move || {
-        let both = |stored: &Arc<Stored>| {
-            let before = old.as_ref().map(|old| old.pipeline.map(&stored.text, view.clone()));
-            (before, new.pipeline.map(&stored.text, view.clone()))
-        };
-        subjects.iter().map(both).collect::<Vec<_>>()
-    });
-    match calls.await {
-        Ok(done) => told.into_iter().zip(done.into_iter().map(Some)).collect(),
-        Err(_) => told.into_iter().map(|stored| (stored, None)).collect(),
+}
+
+impl Trial {
+    fn run(&self, stored: &Stored) -> Both {
+        let before = self.old.as_ref().map(|old| old.pipeline.map(&stored.text, self.view.clone()));
+        (before, self.new.pipeline.map(&stored.text, self.view.clone()))
     }
 }
 
@@ -77,7 +84,7 @@ impl Session {
     /// # Errors
     /// The cloud can't be asked what a list refers to.
     pub(super) async fn shadow(
-        &self,
+        self: &Arc<Self>,
         old: &Pipelines,
         new: &Pipelines,
         kinds: &BTreeSet<Gvk>,
@@ -90,24 +97,46 @@ impl Session {
                 Some(Lane::Serving(old)) => Some(old.clone()),
                 _ => None,
             };
+            let trial = Trial { old, new: new.clone(), view: view.clone() };
             let subjects: Vec<Arc<Stored>> = view.iter(kind).cloned().collect();
             judgement.subjects += subjects.len();
-            let chunks = subjects.chunks(CHUNK);
-            let runs: Vec<_> = chunks
-                .map(|chunk| run_both(old.clone(), new.clone(), view.clone(), chunk.to_vec()))
-                .collect();
+            let chunks: Vec<_> = subjects.chunks(CHUNK).map(<[_]>::to_vec).collect();
+            let judged =
+                chunks.into_iter().map(|chunk| tokio::spawn(self.clone().try_out(trial.clone(), chunk)));
             let at_once = std::thread::available_parallelism().map_or(1, usize::from);
-            let mut runs = stream::iter(runs).buffered(at_once);
+            let mut judged = stream::iter(judged).buffered(at_once);
             loop {
-                let Ok(done) = timeout_at(until, runs.next()).await else { return Ok(judgement) };
+                let Ok(done) = timeout_at(until, judged.next()).await else { return Ok(judgement) };
                 let Some(done) = done else { break };
-                for (stored, ran) in done {
-                    judgement.done += 1;
-                    self.compare(&stored, ran, &mut judgement).await?;
-                    if judgement.failures >= ENOUGH_FAILURES {
-                        return Ok(judgement);
-                    }
+                match done {
+                    Ok(done) => judgement.add(done?),
+                    Err(ended) => judgement.add(Judgement::broken(&ended)),
                 }
+                if judgement.failures >= ENOUGH_FAILURES {
+                    return Ok(judgement);
+                }
+            }
+        }
+        Ok(judgement)
+    }
+
+    /// Runs both versions for some subjects, and compares.
+    async fn try_out(
+        self: Arc<Self>,
+        trial: Trial,
+        subjects: Vec<Arc<Stored>>,
+    ) -> crate::cloud::Result<Judgement> {
+        let (told, mut judgement) = (subjects.clone(), Judgement::default());
+        // off the threads that everything else runs on
+        let calls = tokio::task::spawn_blocking(move || {
+            subjects.iter().map(|stored| trial.run(stored)).collect::<Vec<_>>()
+        });
+        let mut ran = calls.await.unwrap_or_default().into_iter();
+        for stored in told {
+            judgement.done += 1;
+            self.compare(&stored, ran.next(), &mut judgement).await?;
+            if judgement.failures >= ENOUGH_FAILURES {
+                break;
             }
         }
         Ok(judgement)

@@ -16,8 +16,10 @@ use crate::queue::Parking;
 
 /// How long a load balancer may be busy before those who wait for it say so and come again later. A whole tree takes 20 s.
 const LIMIT: Duration = Duration::from_secs(60);
-/// Between two looks: the first, and the longest.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// Between two looks: the shortest, and the longest.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(2));
+/// What a change takes, as long as none was seen.
+const EXPECTED: Duration = Duration::from_millis(200);
 
 /// What a load balancer and everything below it are at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,12 +46,34 @@ pub(super) struct Lanes {
 }
 
 /// What is known of a load balancer by who has the turn.
-#[derive(Default)]
 struct Lane {
-    /// A write was sent, and nobody has looked since.
-    busy: bool,
+    /// When a write was answered that nobody has seen come through yet.
+    busy: Option<Instant>,
     /// Somebody waited for it for [`LIMIT`]: the next one looks once, and waits no longer.
     stuck: bool,
+    /// What a change takes to come through, by the last ones: it grows with the tree, from half a second to several. Looks before
+    /// that are in vain, and one at a big tree costs Octavia a second itself.
+    takes: Duration,
+}
+
+impl Default for Lane {
+    fn default() -> Self {
+        Self { busy: None, stuck: false, takes: EXPECTED }
+    }
+}
+
+impl Lane {
+    /// How long to wait before the first look.
+    fn until_first_look(&self, since: Instant) -> Duration {
+        (self.takes * 3 / 4).saturating_sub(since.elapsed())
+    }
+
+    /// The tree was seen settled; `waited`: not at the first look.
+    fn settled(&mut self, since: Instant, waited: bool) {
+        // At the first look it may have been through for long: the next one is looked at a little earlier.
+        self.takes = if waited { since.elapsed() } else { self.takes * 3 / 4 }.clamp(PAUSE.0, LIMIT);
+        (self.busy, self.stuck) = (None, false);
+    }
 }
 
 impl Lanes {
@@ -68,14 +92,14 @@ impl Lanes {
         let lane = self.lanes.lock().entry(id.to_owned()).or_default().clone();
         let mut lane = self.parking.park(lane.lock()).await;
         let begun = Instant::now();
-        let (mut pause, most) = PAUSE;
+        let (mut pause, most) = (EXPECTED / 2, PAUSE.1);
         loop {
-            if lane.busy {
-                self.settle(id, &mut lane, begun).await?;
+            if let Some(since) = lane.busy {
+                self.settle(id, &mut lane, since, begun).await?;
             }
             let done = change().await;
             // Whatever the answer is, the write may have come through.
-            lane.busy = true;
+            lane.busy = Some(Instant::now());
             match done {
                 // Somebody else changes it too, on a load balancer that is not ours alone; or what is PENDING is not in its tree.
                 Err(CloudError::Service(error)) if error.immutable() && begun.elapsed() < LIMIT => {
@@ -87,12 +111,15 @@ impl Lanes {
         }
     }
 
-    async fn settle(&self, id: &str, lane: &mut Lane, begun: Instant) -> Result<()> {
-        let (mut pause, most) = PAUSE;
+    async fn settle(&self, id: &str, lane: &mut Lane, since: Instant, begun: Instant) -> Result<()> {
+        let (mut pause, mut waited) = ((lane.takes / 8).max(PAUSE.0), false);
+        if !lane.stuck {
+            self.parking.park(tokio::time::sleep(lane.until_first_look(since))).await;
+        }
         loop {
             match self.parking.park(self.look.look(id)).await? {
                 Status::Settled => {
-                    *lane = Lane::default();
+                    lane.settled(since, waited);
                     return Ok(());
                 }
                 Status::Failed => return Err(CloudError::Failed { load_balancer: id.into() }),
@@ -102,14 +129,15 @@ impl Lanes {
                 }
                 Status::Pending(_) => self.parking.park(tokio::time::sleep(pause)).await,
             }
-            pause = (pause * 3 / 2).min(most);
+            waited = true;
+            pause = (pause * 3 / 2).min(PAUSE.1);
         }
     }
 
     /// Notes that a load balancer is at work.
     pub(super) async fn busy(&self, id: &str) {
         let lane = self.lanes.lock().entry(id.to_owned()).or_default().clone();
-        lane.lock().await.busy = true;
+        lane.lock().await.busy = Some(Instant::now());
     }
 
     /// Forgets a load balancer that is gone.
@@ -139,6 +167,13 @@ mod tests {
         }
     }
 
+    impl<F: Fn(&str) -> Status + Send + Sync> Look for F {
+        fn look<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Status>> {
+            let status = self(id);
+            async move { Ok(status) }.boxed()
+        }
+    }
+
     fn lanes(script: &[Status]) -> (Lanes, Arc<Script>) {
         let script =
             Arc::new(Script(parking_lot::Mutex::new(script.iter().cloned().collect()), AtomicUsize::new(0)));
@@ -157,6 +192,35 @@ mod tests {
         lanes.change("other", async || Ok(())).await.unwrap();
         lanes.change("lb", async || Ok(())).await.unwrap();
         assert_eq!(script.1.load(Ordering::SeqCst), 3);
+    }
+
+    /// Looks that are in vain load the very service that is waited for.
+    #[tokio::test(start_paused = true)]
+    async fn the_first_look_comes_when_a_change_is_about_to_be_through() {
+        let slow = Duration::from_secs(4);
+        let until = Arc::new(parking_lot::Mutex::new(Instant::now()));
+        let looks = Arc::new(AtomicUsize::new(0));
+        let (ready, count) = (until.clone(), looks.clone());
+        let lanes = Lanes::new(
+            Box::new(move |_: &str| {
+                count.fetch_add(1, Ordering::SeqCst);
+                if Instant::now() < *ready.lock() { pending() } else { Status::Settled }
+            }),
+            Parking::default(),
+        );
+        let change = async || {
+            *until.lock() = Instant::now() + slow;
+            Ok(())
+        };
+        for _ in 0..4 {
+            lanes.change("lb", change).await.unwrap();
+        }
+        let (begun, before) = (Instant::now(), looks.load(Ordering::SeqCst));
+        for _ in 0..8 {
+            lanes.change("lb", change).await.unwrap();
+        }
+        assert!(looks.load(Ordering::SeqCst) - before <= 8 * 4, "{looks:?}");
+        assert!(begun.elapsed() <= slow * 8 * 5 / 4, "{:?}", begun.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use isthmus_e2e::{Lab, NODE, on_lab, port_id};
+use isthmus_e2e::{Lab, node, on_lab, port_id};
 use serde_json::{Value, json};
 
 const POD: &str = r#"
@@ -57,7 +57,7 @@ async fn render_needs_neither_cluster_nor_cloud() -> Result<()> {
         let list = json_of(lab, &[&all[..], &["--kubeconfig", "/nowhere"]].concat()).await?;
         ensure!(at(&list, "/0/name")? == "port" && at(&list, "/0/kind")? == "port", "{list}");
         ensure!(*at(&list, "/0/tags")? == json!(["own", "team=blue"]), "{list}");
-        ensure!(list.to_string().contains(NODE) && at(&list, "/1/name")? == "eth0", "{list}");
+        ensure!(list.to_string().contains(node()) && at(&list, "/1/name")? == "eth0", "{list}");
         let table = lab.isthmus(&all).await?;
         ensure!(table.starts_with("NAME  KIND  FIELDS") && table.contains("own,team=blue"), "{table}");
 
@@ -129,7 +129,7 @@ async fn tree_shows_what_an_object_became() -> Result<()> {
         let id = port_id(&lab.pod_ready(&pod).await?).context("a port")?;
         let trees = json_of(lab, &["tree", "pod/web", "-n", &namespace]).await?;
         let tree = at(&trees, "/0")?;
-        ensure!(at(tree, "/subject")? == "Pod/web" && at(tree, "/node")? == NODE, "{tree}");
+        ensure!(at(tree, "/subject")? == "Pod/web" && at(tree, "/node")? == node(), "{tree}");
         ensure!(at(tree, "/module")?.as_str().is_some_and(|m| m.starts_with("pod-port ")), "{tree}");
         let resources = at(tree, "/resources")?.as_array().context("a list")?;
         let port = resources.iter().find(|r| r.get("kind") == Some(&json!("port"))).context("a port")?;

@@ -1,6 +1,6 @@
 //! `docs/`: the commands as a reader types them, on the lab.
 
-#[path = "../../../host/cli/tests/snippets/mod.rs"]
+#[path = "../../../../host/cli/tests/snippets/mod.rs"]
 mod snippets;
 
 use std::path::Path;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use isthmus_e2e::until;
+use isthmus_e2e::{node, until};
 use isthmus_kubernetes::crd::{
     CloudMapping, CloudMappingStatus, ModuleVersion, PolicyModule, ResourceReference, ResourceState,
     ResourceStatus, crds,
@@ -149,13 +149,13 @@ async fn a_mapping_lives_and_goes() -> Result<()> {
     let client = stage.client.clone();
     let home = Mappings::new(client.clone(), &stage.namespace);
     let subject = stage.subject("web").await?;
-    let made = home.create(&subject, Some("node1")).await?;
+    let made = home.create(&subject, Some(node())).await?;
     ensure!(
         made.finalizers() == [FINALIZER]
             && made.owner_references().first().is_some_and(|o| o.uid == *subject.uid)
     );
     ensure!(made.spec.subject.subject() == subject, "{:?}", made.spec);
-    let again = home.create(&subject, Some("node1")).await?;
+    let again = home.create(&subject, Some(node())).await?;
     ensure!(again.uid() == made.uid(), "the stored one is returned");
 
     let name = made.name_any();

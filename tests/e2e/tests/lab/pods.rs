@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use isthmus_e2e::{
-    LIMIT, Lab, NODE, condition, marked_for, on_lab, port_id, ready, recorded, until, until_within,
+    LIMIT, Lab, condition, marked_for, node, on_lab, port_id, ready, recorded, until, until_within,
 };
 use isthmus_kubernetes::crd::CloudMapping;
 use isthmus_openstack::neutron::Port;
@@ -189,7 +189,7 @@ async fn a_force_deleted_pod_keeps_its_port_until_the_agent_lets_go() -> Result<
         .await?;
         ensure!(marked_for(&last[0], &pods[1].uid().context("uid")?), "the other one stays");
 
-        Api::<Node>::all(lab.kube.clone()).delete(NODE, &DeleteParams::default()).await?;
+        Api::<Node>::all(lab.kube.clone()).delete(node(), &DeleteParams::default()).await?;
         let gone = lab.nothing_left(&namespace).await;
         lab.node().await?;
         gone

@@ -136,7 +136,7 @@ async fn a_mapping_that_was_made_without_a_node_is_labelled_once_it_has_one() ->
         lab.pod_ready(&pod).await?;
         until("it is labelled", async || {
             let labels = lab.mapping(&pod).await?.labels().clone();
-            ensure!(labels.get(LABEL_NODE).is_some_and(|node| node == isthmus_e2e::NODE), "{labels:?}");
+            ensure!(labels.get(LABEL_NODE).is_some_and(|node| node == isthmus_e2e::node()), "{labels:?}");
             Ok(())
         })
         .await

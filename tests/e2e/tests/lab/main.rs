@@ -1,0 +1,19 @@
+//! Every end-to-end test in one program, which is linked once: a module is a suite. `cargo xtask test` runs suites side by
+//! side, each on a lab of its own.
+
+mod cli;
+mod cloud;
+mod dev;
+mod docs;
+mod explain;
+mod faults;
+mod kubernetes;
+mod mappings;
+mod modules;
+mod operators;
+mod pods;
+mod rights;
+mod routes;
+mod sources;
+mod tls;
+mod traffic;

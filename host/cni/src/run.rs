@@ -25,7 +25,7 @@ pub fn run(get: &dyn Fn(&str) -> Option<OsString>, read: impl FnOnce() -> Result
     if environment.verb == Verb::Version {
         return versions(&input).map(Some).map_err(|e| e.to_json(newest));
     }
-    let config = NetworkConfig::parse(&input, true).map_err(|e| e.to_json(newest))?;
+    let config = NetworkConfig::parse(&input, environment.verb).map_err(|e| e.to_json(newest))?;
     let version = config.version;
     serve(environment, config, started).map_err(|e| e.to_json(version.as_str()))
 }

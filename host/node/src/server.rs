@@ -8,20 +8,23 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use isthmus_cni::protocol::{Answer, Request, encode, frame_length};
+use isthmus_cni::protocol::{Answer, Ask, Request, encode, frame_length};
 use isthmus_cni::{Code, Error};
 use rustix::fs::{FlockOperation, flock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use crate::agent::Agent;
 use crate::source::VifSource;
 
 /// How long a request may take to come, and its answer to be taken.
 const TRANSFER: Duration = Duration::from_secs(5);
-/// Most requests at once; further ones wait to be accepted.
-const PARALLEL: usize = 256;
+/// Most ADDs at once: they may wait for long. Further ones are told to try again.
+const ADDS: usize = 256;
+/// Most connections at once; further ones wait to be accepted. Verbs other than ADD end soon.
+const CONNECTIONS: usize = 1024;
 
 /// A socket that is listened on, by one agent at a time.
 #[derive(Debug)]
@@ -80,22 +83,22 @@ fn own_folder(folder: &Path, ours: &[&Path]) -> io::Result<()> {
 
 /// Serves until `stop`; then what is under way ends first, for a second at most: a plugin that gets no answer asks again.
 pub async fn serve<S: VifSource>(agent: Arc<Agent<S>>, listener: Listening, stop: impl Future<Output = ()>) {
-    let places = Arc::new(Semaphore::new(PARALLEL));
+    let places = Arc::new(Semaphore::new(ADDS));
+    let mut requests = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
     loop {
-        let place = Arc::clone(&places).acquire_owned().await;
         let accepted = tokio::select! {
-            accepted = listener.socket.accept() => accepted,
+            accepted = listener.socket.accept(), if requests.len() < CONNECTIONS => accepted,
+            Some(_ended) = requests.join_next() => continue,
             () = &mut stop => break,
         };
         match accepted {
             Ok((stream, _)) => {
-                let agent = Arc::clone(&agent);
-                tokio::spawn(async move {
-                    if let Err(error) = one(&agent, stream).await {
+                let (agent, places) = (Arc::clone(&agent), Arc::clone(&places));
+                requests.spawn(async move {
+                    if let Err(error) = one(&agent, stream, &places).await {
                         tracing::warn!(%error, "a request was not served");
                     }
-                    drop(place);
                 });
             }
             Err(error) => {
@@ -106,19 +109,30 @@ pub async fn serve<S: VifSource>(agent: Arc<Agent<S>>, listener: Listening, stop
         }
     }
     drop(listener);
-    let all = u32::try_from(PARALLEL).unwrap_or(u32::MAX);
-    if tokio::time::timeout(Duration::from_secs(1), places.acquire_many(all)).await.is_err() {
+    let all = async { while requests.join_next().await.is_some() {} };
+    if tokio::time::timeout(Duration::from_secs(1), all).await.is_err() {
         tracing::info!("stopped with requests under way");
     }
 }
 
-async fn one<S: VifSource>(agent: &Agent<S>, mut stream: UnixStream) -> io::Result<()> {
+async fn one<S: VifSource>(agent: &Agent<S>, mut stream: UnixStream, places: &Semaphore) -> io::Result<()> {
     let peer = stream.peer_cred()?.uid();
     if peer != 0 {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("it came from user {peer}")));
     }
     let request = tokio::time::timeout(TRANSFER, request(&mut stream)).await?;
     let answer = match request {
+        Ok(request) if matches!(request.ask, Ask::Add(_)) => match places.try_acquire() {
+            Ok(_place) => agent.answer(request).await,
+            Err(_) => {
+                let what = format!("{ADDS} ADDs are under way");
+                Answer::Failed(Error::new(
+                    Code::TryAgain,
+                    what,
+                    "they wait for the API server or Open vSwitch",
+                ))
+            }
+        },
         Ok(request) => agent.answer(request).await,
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
             let what = "the agent cannot read the request";

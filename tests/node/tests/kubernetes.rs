@@ -6,19 +6,18 @@
     reason = "a test fails by a panic"
 )]
 
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::mpsc;
 
 use anyhow::{Context, Result, bail, ensure};
 use isthmus_kubernetes::Client;
 use isthmus_node::binding::DriverOptions;
 use isthmus_node::{Addresses, Options, run};
+use isthmus_node_tests::kubectl::{DEPLOY, kubectl};
 use isthmus_node_tests::{Call, Namespace, until};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy");
 const BRIDGE: &str = "br-agent-test";
 const NAMESPACE: &str = "agent-test";
 const HTTP: &str = "127.0.0.1:19441";
@@ -39,27 +38,8 @@ impl Drop for Cleared {
     }
 }
 
-fn kubectl(arguments: &[&str], input: Option<Value>) -> Result<String> {
-    let mut child = Command::new("kubectl")
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("kubectl: `cargo xtask test` runs this in the lab")?;
-    let mut stdin = child.stdin.take().context("its input is a pipe")?;
-    if let Some(input) = input {
-        stdin.write_all(input.to_string().as_bytes())?;
-    }
-    drop(stdin);
-    let done = child.wait_with_output()?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-    ensure!(done.status.success(), "kubectl {arguments:?}: {}", text(&done.stderr));
-    Ok(text(&done.stdout))
-}
-
 fn create(object: Value) -> Result<()> {
-    kubectl(&["create", "--validate=false", "-f", "-"], Some(object)).map(|_| ())
+    kubectl(&["create", "--validate=false", "-f", "-"], Some(&object)).map(|_| ())
 }
 
 /// The token of an agent on a node.

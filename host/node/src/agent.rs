@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use isthmus_cni::protocol::{Add, Answer, Ask, Attached, Request, VERSION};
+use isthmus_cni::protocol::{Add, Answer, Ask, Attached, Request};
 use isthmus_cni::result::AddResult;
 use isthmus_cni::{Code, Error};
 
@@ -144,18 +144,10 @@ impl<S: VifSource> Agent<S> {
     }
 
     async fn serve(&self, request: Request, deadline: Instant) -> Result<Option<AddResult>, Error> {
-        if request.version != VERSION {
-            let what = format!("the plugin speaks version {} of the agent's protocol", request.version);
-            return Err(Error::new(
-                Code::TryAgain,
-                what,
-                format!("the agent speaks {VERSION}: install both anew"),
-            ));
-        }
         match request.ask {
             Ask::Add(add) => self.add(add, deadline).await.map(Some),
             Ask::Del(attached) => self.del(&attached).await.map(|()| None),
-            Ask::Check { add, addresses } => self.check(&add, &addresses).await.map(|()| None),
+            Ask::Check { add, addresses, mac } => self.check(&add, &addresses, mac).await.map(|()| None),
             Ask::Status => self.status().await.map(|()| None),
             Ask::Gc { network, valid } => self.gc(&network, &valid).await.map(|()| None),
         }
@@ -210,7 +202,7 @@ impl<S: VifSource> Agent<S> {
         (unhooked, buried)
     }
 
-    async fn check(&self, add: &Add, addresses: &[String]) -> Result<(), Error> {
+    async fn check(&self, add: &Add, addresses: &[String], mac: Option<String>) -> Result<(), Error> {
         let _held = self.locks.hold(&add.attached.container, false).await;
         let known = self.attachments.get(&add.attached).filter(|known| self.attachments.is_live(known));
         let Some(known) = known else {
@@ -225,7 +217,13 @@ impl<S: VifSource> Agent<S> {
             let what = format!("prevResult lacks the address {}", ip.address);
             return Err(Error::new(Code::InvalidConfig, what, "ADD answered with it"));
         }
-        self.intact(&known).await
+        let mut expected = Attachment::clone(&known);
+        // What a plugin after ours did is as it should be.
+        let main = expected.links.iter_mut().find(|link| link.interface == add.attached.interface);
+        if let (Some(link), Some(mac)) = (main, mac) {
+            link.vif.mac = mac;
+        }
+        self.intact(&expected).await
     }
 
     async fn status(&self) -> Result<(), Error> {

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -12,13 +13,19 @@ use crate::kubectl::{DEPLOY, apply, kubectl};
 use crate::until_within;
 
 /// How long something of a whole cluster may take.
-const LIMIT: std::time::Duration = std::time::Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(90);
+/// Between two looks: each starts programs.
+const BETWEEN: Duration = Duration::from_millis(200);
 const SYSTEM: &str = "isthmus-system";
+/// What an agent may do.
+const RIGHTS: [&str; 2] = ["node.yaml", "admission.yaml"];
 
 /// Two nodes with agents, and an operator with the module `pod-port`. All of it goes with this.
 pub struct Cluster {
     /// The nodes.
     pub nodes: Vec<Node>,
+    /// Folder of the lab.
+    state: PathBuf,
     operator: Option<Process>,
 }
 
@@ -75,7 +82,7 @@ impl Cluster {
     pub fn start() -> Result<Self> {
         let state = variable("KUBECONFIG")?;
         let state = Path::new(&state).parent().context("the lab's kubeconfig lies in its folder")?;
-        let mut cluster = Self { nodes: Vec::new(), operator: None };
+        let mut cluster = Self { nodes: Vec::new(), state: state.to_owned(), operator: None };
         lab("start")?;
         for name in kubectl(&["get", "nodes", "-o", "name"], None)?.split_whitespace() {
             let name = name.trim_start_matches("node/").to_owned();
@@ -87,7 +94,8 @@ impl Cluster {
             }
         }
         ensure!(cluster.nodes.len() == 2, "two nodes");
-        cluster.operator = Some(operator(state)?);
+        prepare()?;
+        cluster.start_operator()?;
         for node in &mut cluster.nodes {
             node.stand_in()?;
             node.start_agent()?;
@@ -98,6 +106,38 @@ impl Cluster {
                 .with_context(|| node.log())?;
         }
         Ok(cluster)
+    }
+
+    /// Starts the operator; it has loaded `pod-port` when this returns.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_operator(&mut self) -> Result<()> {
+        let http = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+        let log = self.state.join("log/isthmus-operator.log");
+        // One identity: who comes after a crash need not wait for the lease.
+        let arguments = ["operator", "--identity", "nodes", "--http", &http];
+        self.operator = Some(Process::start(&variable("ISTHMUS_BIN")?, &arguments, &log)?);
+        kubectl(&["wait", "--for=condition=Loaded", "--timeout=90s", "policymodule/pod-port"], None)
+            .map(|_| ())
+            .with_context(|| tail(&log))
+    }
+
+    /// Kills the operator, as a crash would.
+    pub fn kill_operator(&mut self) {
+        self.operator = None;
+    }
+
+    /// Kills the kubelet of a node, as a crash would, and starts it again.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn restart_kubelet(&self, node: usize) -> Result<()> {
+        let name = &self.nodes.get(node).context("a node")?.name;
+        let part = std::fs::read_to_string(self.state.join(format!("pid/kubelet-{name}")))?;
+        let pid = part.split_whitespace().next().context("a pid")?;
+        ensure!(Command::new("kill").args(["-KILL", pid]).status()?.success(), "kill {pid}");
+        lab("start")
     }
 
     /// Names of the nodes.
@@ -127,34 +167,33 @@ impl Drop for Cluster {
             );
             node.agent = None;
         }
-        let _ = kubectl(&["delete", "--ignore-not-found", "-f", &format!("{DEPLOY}/node.yaml")], None);
+        for file in RIGHTS {
+            let _ = kubectl(&["delete", "--ignore-not-found", "-f", &format!("{DEPLOY}/{file}")], None);
+        }
         let _ = kubectl(&["delete", "--ignore-not-found", "-n", SYSTEM, "lease", "--all"], None);
         let _ = lab("stop");
     }
 }
 
-/// The operator with `pod-port` for the lab's network; it has loaded it when this returns.
-fn operator(state: &Path) -> Result<Process> {
+/// Definitions, rights, and `pod-port` for the lab's network.
+fn prepare() -> Result<()> {
     kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &format!("{DEPLOY}/crds")], None)?;
     let crds = ["crd/cloudmappings.isthmus.dev", "crd/policymodules.isthmus.dev"];
     kubectl(&[&["wait", "--for=condition=Established"][..], &crds].concat(), None)?;
     apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}}))?;
-    kubectl(&["apply", "-f", &format!("{DEPLOY}/node.yaml")], None)?;
+    for file in RIGHTS {
+        kubectl(&["apply", "-f", &format!("{DEPLOY}/{file}")], None)?;
+    }
     let config = json!({"network": "pods", "subnets": ["pods-v4", "pods-v6"], "securityGroups": ["pods"]});
     apply(
         &json!({"apiVersion": "isthmus.dev/v1alpha1", "kind": "PolicyModule", "metadata": {"name": "pod-port"},
         "spec": {"source": {"configMaps": [{"name": "pod-port"}]}, "config": config}}),
     )?;
-    let isthmus = variable("ISTHMUS_BIN")?;
     let module = format!("{}/pod-port.wasm", variable("ISTHMUS_MODULES")?);
-    let loaded = Command::new(&isthmus).args(["module", "load", &module, "--name", "pod-port"]).output()?;
+    let arguments = ["module", "load", &module, "--name", "pod-port"];
+    let loaded = Command::new(variable("ISTHMUS_BIN")?).args(arguments).output()?;
     ensure!(loaded.status.success(), "module load: {}", String::from_utf8_lossy(&loaded.stderr));
-    let http = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-    let log = state.join("log/isthmus-operator.log");
-    let running = Process::start(&isthmus, &["operator", "--identity", "nodes", "--http", &http], &log)?;
-    kubectl(&["wait", "--for=condition=Loaded", "--timeout=90s", "policymodule/pod-port"], None)
-        .with_context(|| tail(&log))?;
-    Ok(running)
+    Ok(())
 }
 
 fn tail(log: &Path) -> String {
@@ -287,6 +326,21 @@ impl Node {
         Ok(lines.chain(files).collect())
     }
 
+    /// Whether it has an attachment of this Pod.
+    ///
+    /// # Errors
+    /// Its files cannot be read.
+    pub fn has(&self, pod: &str) -> Result<bool> {
+        let quoted = format!("\"name\": \"{pod}\"");
+        for entry in std::fs::read_dir(self.folder.join("attachments"))? {
+            // one may go meanwhile
+            if std::fs::read_to_string(entry?.path()).is_ok_and(|text| text.contains(&quoted)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The end of its agent's log.
     pub fn log(&self) -> String {
         tail(&self.folder.join("agent.log"))
@@ -298,5 +352,5 @@ impl Node {
 /// # Errors
 /// It did not come true.
 pub fn comes_true(what: &str, is: impl FnMut() -> Result<bool>) -> Result<()> {
-    until_within(LIMIT, what, is)
+    until_within(LIMIT, BETWEEN, what, is)
 }

@@ -29,16 +29,21 @@ pub const LIMIT: Duration = Duration::from_secs(10);
 /// # Errors
 /// It did not come true in [`LIMIT`].
 pub fn until(what: &str, is: impl FnMut() -> Result<bool>) -> Result<()> {
-    until_within(LIMIT, what, is)
+    until_within(LIMIT, Duration::from_millis(5), what, is)
 }
 
-fn until_within(limit: Duration, what: &str, mut is: impl FnMut() -> Result<bool>) -> Result<()> {
+fn until_within(
+    limit: Duration,
+    between: Duration,
+    what: &str,
+    mut is: impl FnMut() -> Result<bool>,
+) -> Result<()> {
     let started = Instant::now();
     while !is()? {
         if started.elapsed() > limit {
             bail!("not within {limit:?}: {what}");
         }
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(between);
     }
     Ok(())
 }

@@ -280,6 +280,8 @@ fn what_cannot_be_bound_says_why_and_leaves_nothing() -> Result<()> {
     stage.host.run("ip link add uplink mtu 1500 master br0 type veth peer name cloud")?;
     let file = stage.folder().join("file");
     std::fs::write(&file, "")?;
+    let fifo = stage.folder().join("fifo");
+    stage.host.run(&format!("mkfifo {}", fifo.display()))?;
     let large = isthmus_node::vif::Vif { mtu: Some(9000), ..vif(7) };
     let odd = isthmus_node::vif::Vif { binding: Some("carrier-pigeon".into()), ..vif(8) };
     let same = isthmus_node::vif::Vif { addresses: vif(5).addresses, ..vif(9) };
@@ -309,6 +311,7 @@ fn what_cannot_be_bound_says_why_and_leaves_nothing() -> Result<()> {
     let cases = [
         (on("next", "/run/netns/gone-for-good"), 3, "is not there"),
         (on("next", file.to_str().unwrap()), 4, "no network namespace"),
+        (on("next", fifo.to_str().unwrap()), 4, "no network namespace"),
         (on("next", "/proc/self/ns/mnt"), 4, "entering network namespace"),
         (on("next", &stage.host.path()), 4, "the host's own"),
         (on("next", &taken.path()), 4, "the name is taken"),
@@ -350,6 +353,20 @@ fn check_finds_what_was_changed() -> Result<()> {
         call.ok("ADD")?;
         check.ok("CHECK")?;
     }
+    Ok(())
+}
+
+/// `tuning`, chained after ours, may give the interface another MAC address, and says so.
+#[test]
+fn check_takes_what_a_later_plugin_did() -> Result<()> {
+    let (stage, netns, call) = stage()?;
+    let _agent = stage.start()?;
+    let mut result = call.ok("ADD")?;
+    let other = "fa:16:3e:00:00:99";
+    netns.run(&format!("ip link set eth0 address {other}"))?;
+    call.clone().with("prevResult", result.clone()).fails("CHECK", 100)?;
+    result["interfaces"][1]["mac"] = other.into();
+    call.with("prevResult", result).ok("CHECK")?;
     Ok(())
 }
 

@@ -53,7 +53,10 @@ pub async fn run(
     let mut parts = JoinSet::new();
     parts.spawn(async { ("the watch of CloudMappings", watching.await.map_err(std::io::Error::other)) });
     let reports = report::keep(client, mappings, agent.attachments().clone());
-    parts.spawn(async { ("the reports", Ok(reports.await)) });
+    parts.spawn(async {
+        reports.await;
+        ("the reports", Ok(()))
+    });
     if let Some(listener) = http {
         let agent = Arc::clone(&agent);
         parts.spawn(async { ("HTTP", http::serve(agent, listener).await) });

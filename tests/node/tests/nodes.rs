@@ -145,7 +145,7 @@ fn pods_run_talk_and_go_whatever_is_killed() -> Result<()> {
     let mut cluster = Cluster::start()?;
     let _cleared = Cleared;
     let begun = Instant::now();
-    let mut told = |what: &str| println!("{what}: {:.1} s", begun.elapsed().as_secs_f64());
+    let told = |what: &str| println!("{what}: {:.1} s", begun.elapsed().as_secs_f64());
     apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}))?;
     apply(&deployment(&cluster.names(), 2))?;
     rolled_out(&cluster)?;

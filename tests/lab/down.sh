@@ -3,6 +3,9 @@
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 parts() { (cd "$STATE/pid" 2>/dev/null && ls | grep -E "$1") || true; }
+if compgen -G "$STATE/*kube?" >/dev/null; then
+  nsenter --net=/run/netns/$NETNS bash "$LAB/part.sh" stop nodes || true
+fi
 # services before what they store in: else their last seconds are a flood of errors
 for wave in 'apiserver|controllers|scheduler|neutron|keystone|octavia|barbican' '^amp-|ovn-controller|ovs-vswitchd|ovn-northd' '.'; do
   for p in $(parts "$wave"); do

@@ -2,7 +2,7 @@
 # Debian packages of the lab. Does nothing where they are installed.
 set -euo pipefail
 need=
-for p in ovn-central ovn-host openvswitch-switch mariadb-server-core mariadb-client-core \
+for p in containerd runc containernetworking-plugins busybox-static ovn-central ovn-host openvswitch-switch mariadb-server-core mariadb-client-core \
   ethtool iproute2 openssl curl procps util-linux "$@"; do
   dpkg -s "$p" >/dev/null 2>&1 || need="$need $p"
 done

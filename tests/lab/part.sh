@@ -4,8 +4,10 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 . "$LAB/kubernetes/parts.sh"
 . "$LAB/openstack/parts.sh"
-case $1 in
-start) "start_$2" ;;
-stop) stop "$2" ;;
-kill) stop "$2" KILL ;;
+. "$LAB/kubernetes/nodes.sh"
+case "$1 $2" in
+start*) "start_$2" ;;
+*nodes) stop_nodes ;;
+stop*) stop "$2" ;;
+kill*) stop "$2" KILL ;;
 esac

@@ -88,6 +88,9 @@ pub(crate) enum Part {
     /// Its API and worker; amphorae forward traffic without them
     Octavia,
     Barbican,
+    /// Two nodes that run Pods: a chassis each with a containerd and a kubelet. `lab up` starts none, and `lab stop` leaves
+    /// nothing of them
+    Nodes,
 }
 
 #[derive(Clone, Copy, Default, ValueEnum)]

@@ -179,6 +179,30 @@ pub(crate) struct NodeArgs {
     /// A Linux bridge, for the binding `bridge`; default: that binding is not offered.
     #[arg(long)]
     pub(crate) bridge: Option<String>,
+
+    /// Address for /alive, /ready and /metrics; default: none.
+    #[arg(long)]
+    pub(crate) http: Option<SocketAddr>,
+
+    /// Put isthmus-cni and a network configuration where the container runtime looks, as soon as the agent serves.
+    #[arg(long)]
+    pub(crate) install_cni: bool,
+
+    /// Remove what --install-cni has put there, and end. Pods that run keep their network until they are deleted.
+    #[arg(long, conflicts_with = "install_cni")]
+    pub(crate) uninstall_cni: bool,
+
+    /// The plugin to be installed; default: the file isthmus-cni beside this program.
+    #[arg(long, requires = "install_cni")]
+    pub(crate) cni_plugin: Option<PathBuf>,
+
+    /// Folder of the container runtime's plugins.
+    #[arg(long, default_value = "/opt/cni/bin")]
+    pub(crate) cni_bin_dir: PathBuf,
+
+    /// Folder of the container runtime's network configurations.
+    #[arg(long, default_value = "/etc/cni/net.d")]
+    pub(crate) cni_conf_dir: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -2,7 +2,9 @@
 
 use std::io;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::{Code, Error};
@@ -16,19 +18,27 @@ pub fn ask(socket: &Path, ask: Ask, deadline: Instant) -> Result<Answer, Error> 
     let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
     let within_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
     let request = Request { version: VERSION, within_ms, ask };
-    let call = || -> io::Result<Answer> {
-        let mut stream = UnixStream::connect(socket)?;
-        // A little more than the agent has: what it did not manage it says itself.
-        stream.set_read_timeout(Some(left + Duration::from_millis(500)))?;
-        stream.set_write_timeout(Some(left))?;
-        write(&mut stream, &request)?;
-        read(&mut stream)
-    };
-    match call() {
+    // A little more than the agent has: what it did not manage it says itself.
+    match within(left + Duration::from_millis(500), socket.to_owned(), request) {
         Ok(Answer::Failed(error)) => Err(error),
         Ok(answer) => Ok(answer),
         Err(error) => Err(failed(socket, &error)),
     }
+}
+
+/// On a thread, so that all of it together has one limit: to connect may block as well, where an agent hangs.
+fn within(limit: Duration, socket: PathBuf, request: Request) -> io::Result<Answer> {
+    let (sender, receiver) = mpsc::channel();
+    thread::Builder::new().spawn(move || {
+        let call = || -> io::Result<Answer> {
+            let mut stream = UnixStream::connect(socket)?;
+            write(&mut stream, &request)?;
+            read(&mut stream)
+        };
+        // Where the receiver is gone, it was too late.
+        let _ = sender.send(call());
+    })?;
+    receiver.recv_timeout(limit).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 fn failed(socket: &Path, error: &io::Error) -> Error {

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::error::{Code, Error};
-use crate::input::{identifier, interface_name};
+use crate::input::{Verb, identifier, interface_name};
 use crate::protocol::Attached;
 use crate::result::{AddResult, Dns};
 use crate::version::Version;
@@ -46,10 +47,10 @@ struct Raw {
     socket: Option<PathBuf>,
     #[serde(rename = "timeoutSeconds")]
     timeout: Option<u64>,
-    dns: Option<Dns>,
+    dns: Option<Value>,
     ipam: Option<Value>,
     #[serde(rename = "prevResult")]
-    prev: Option<AddResult>,
+    prev: Option<Value>,
     #[serde(rename = "cni.dev/valid-attachments")]
     valid: Option<Vec<Attached>>,
     #[serde(rename = "cni.dev/attachments")]
@@ -57,12 +58,13 @@ struct Raw {
 }
 
 impl NetworkConfig {
-    /// Reads a configuration. `named`: whether this verb needs the network's name.
+    /// Reads a configuration, as far as a verb needs it: what attached a Pod may have been another than this, and DEL has to
+    /// work all the same.
     ///
     /// # Errors
     /// [`Code::Decoding`] where it is not JSON of the right types, [`Code::IncompatibleVersion`], [`Code::InvalidConfig`],
     /// [`Code::UnsupportedField`].
-    pub fn parse(input: &[u8], named: bool) -> Result<Self, Error> {
+    pub fn parse(input: &[u8], verb: Verb) -> Result<Self, Error> {
         if input.len() > MOST_INPUT {
             let what = format!("the network configuration on standard input has over {MOST_INPUT} bytes");
             return Err(Error::new(Code::InvalidConfig, what, ""));
@@ -74,17 +76,19 @@ impl NetworkConfig {
         // The specification has an absent version mean 0.2.0, which nobody should ask for today.
         let version = Version::parse(raw.version.as_deref().unwrap_or("0.2.0"))?;
         let name = raw.name.unwrap_or_default();
-        if named && !identifier(&name) {
+        let strict = verb != Verb::Del;
+        if strict && !identifier(&name) {
             let why = "it starts with a letter or digit, and has only those, _, . and -";
             return Err(Error::new(Code::InvalidConfig, format!("the network's name is {name:?}"), why));
         }
-        if raw.ipam.as_ref().is_some_and(|i| i.get("type").is_some()) {
+        if strict && raw.ipam.as_ref().is_some_and(|i| i.get("type").is_some()) {
             let why = "addresses come from the cloud: remove `ipam`";
             return Err(Error::new(Code::UnsupportedField, "the network configuration has `ipam`", why));
         }
         let timeout = match raw.timeout {
             None => TIMEOUT,
             Some(seconds @ 1..=600) => Duration::from_secs(seconds),
+            Some(_) if !strict => TIMEOUT,
             Some(other) => {
                 let what = format!("timeoutSeconds is {other}");
                 return Err(Error::new(Code::InvalidConfig, what, "it is 1 to 600"));
@@ -103,9 +107,19 @@ impl NetworkConfig {
             name,
             socket: raw.socket.unwrap_or_else(|| SOCKET.into()),
             timeout,
-            dns: raw.dns.unwrap_or_default(),
-            prev_result: raw.prev,
+            dns: field("dns", raw.dns.filter(|_| strict))?.unwrap_or_default(),
+            prev_result: field("prevResult", raw.prev.filter(|_| strict))?,
             valid,
         })
     }
+}
+
+fn field<T: DeserializeOwned>(name: &str, value: Option<Value>) -> Result<Option<T>, Error> {
+    value.map(serde_json::from_value).transpose().map_err(|e| {
+        Error::new(
+            Code::Decoding,
+            format!("the network configuration's {name} cannot be read"),
+            e.to_string(),
+        )
+    })
 }

@@ -40,9 +40,9 @@ pub struct Environment {
     pub container: String,
     /// `CNI_IFNAME`; empty where the verb has none.
     pub interface: String,
-    /// `CNI_NETNS`; always there for ADD and CHECK.
+    /// `CNI_NETNS`, of ADD and CHECK.
     pub netns: Option<String>,
-    /// The Pod of `CNI_ARGS`, where a kubelet is behind the runtime.
+    /// The Pod of `CNI_ARGS`, of ADD and CHECK, where a kubelet is behind the runtime.
     pub pod: Option<PodReference>,
 }
 
@@ -89,11 +89,11 @@ impl Environment {
         if let Err(why) = interface_name(&environment.interface) {
             return Err(bad("CNI_IFNAME", &format!("is {:?}", shortened(&environment.interface)), why));
         }
-        environment.netns = if verb == Verb::Del {
-            text(get, "CNI_NETNS")?.filter(|path| !path.is_empty())
-        } else {
-            Some(needed(get, "CNI_NETNS")?)
-        };
+        if verb == Verb::Del {
+            // The rest says nothing that DEL needs, so nothing there may hold it up.
+            return Ok(environment);
+        }
+        environment.netns = Some(needed(get, "CNI_NETNS")?);
         if let Some(path) = environment.netns.as_ref()
             && (!path.starts_with('/') || path.len() > LONGEST_PATH)
         {

@@ -39,6 +39,9 @@ pub enum Ask {
         add: Add,
         /// Addresses that the runtime believes the attachment has.
         addresses: Vec<String>,
+        /// MAC address that it believes the interface has: a plugin after ours may have given it another.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mac: Option<String>,
     },
     /// STATUS
     Status,

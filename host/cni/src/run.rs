@@ -10,6 +10,7 @@ use crate::config::NetworkConfig;
 use crate::error::{Code, Error};
 use crate::input::{Environment, Verb};
 use crate::protocol::{Add, Answer, Ask, Attached};
+use crate::result::Interface;
 use crate::version::Version;
 
 /// What is to be printed; nothing for most verbs. `Err`: an error to be printed, and a failure to be reported.
@@ -25,7 +26,7 @@ pub fn run(get: &dyn Fn(&str) -> Option<OsString>, read: impl FnOnce() -> Result
     if environment.verb == Verb::Version {
         return versions(&input).map(Some).map_err(|e| e.to_json(newest));
     }
-    let config = NetworkConfig::parse(&input, true).map_err(|e| e.to_json(newest))?;
+    let config = NetworkConfig::parse(&input, environment.verb).map_err(|e| e.to_json(newest))?;
     let version = config.version;
     serve(environment, config, started).map_err(|e| e.to_json(version.as_str()))
 }
@@ -93,7 +94,9 @@ fn question(environment: Environment, config: &NetworkConfig) -> Result<Ask, Err
             let before =
                 before.ok_or_else(|| Error::new(Code::InvalidConfig, what, "it is what ADD printed"))?;
             let addresses = before.ips.iter().map(|ip| ip.address.clone()).collect();
-            Ask::Check { add: add(attached)?, addresses }
+            let ours = |i: &&Interface| i.name == attached.interface && i.sandbox.is_some();
+            let mac = before.interfaces.iter().find(ours).and_then(|i| i.mac.clone());
+            Ask::Check { add: add(attached)?, addresses, mac }
         }
         Verb::Gc => {
             let what = "the network configuration of GC has no cni.dev/valid-attachments";

@@ -267,15 +267,15 @@ fn an_environment_that_is_not_whole_is_refused() {
         ("ADD DEL CHECK", "CNI_IFNAME", Some("a\nb")),
         ("ADD CHECK", "CNI_NETNS", None),
         ("ADD CHECK", "CNI_NETNS", Some("")),
-        ("ADD DEL CHECK", "CNI_NETNS", Some("run/netns/web")),
+        ("ADD CHECK", "CNI_NETNS", Some("run/netns/web")),
         ("ADD CHECK", "CNI_ARGS", None),
         ("ADD CHECK", "CNI_ARGS", Some("IgnoreUnknown=1")),
-        ("ADD DEL CHECK", "CNI_ARGS", Some("nonsense")),
-        ("ADD DEL CHECK", "CNI_ARGS", Some("K8S_POD_NAME=web-0")),
-        ("ADD DEL CHECK", "CNI_ARGS", Some("K8S_POD_NAMESPACE=shop;K8S_POD_NAME=../x")),
-        ("ADD DEL CHECK", "CNI_ARGS", Some("K8S_POD_NAMESPACE=shop;K8S_POD_NAME=a;K8S_POD_NAME=b")),
-        ("ADD DEL CHECK", "CNI_ARGS", Some("K8S_POD_NAMESPACE=shop;K8S_POD_NAME=a;K8S_POD_UID=\u{202e}")),
-        ("ADD DEL CHECK", "CNI_ARGS", Some("K8S_POD_NAMESPACE=;K8S_POD_NAME=")),
+        ("ADD CHECK", "CNI_ARGS", Some("nonsense")),
+        ("ADD CHECK", "CNI_ARGS", Some("K8S_POD_NAME=web-0")),
+        ("ADD CHECK", "CNI_ARGS", Some("K8S_POD_NAMESPACE=shop;K8S_POD_NAME=../x")),
+        ("ADD CHECK", "CNI_ARGS", Some("K8S_POD_NAMESPACE=shop;K8S_POD_NAME=a;K8S_POD_NAME=b")),
+        ("ADD CHECK", "CNI_ARGS", Some("K8S_POD_NAMESPACE=shop;K8S_POD_NAME=a;K8S_POD_UID=\u{202e}")),
+        ("ADD CHECK", "CNI_ARGS", Some("K8S_POD_NAMESPACE=;K8S_POD_NAME=")),
     ];
     let input = config("1.1.0", Path::new("/nowhere"), json!({"prevResult": {}}));
     for (verbs, name, value) in changes {
@@ -298,22 +298,55 @@ fn an_environment_that_is_not_whole_is_refused() {
     assert_eq!(code(call(&odd, &input)), 4);
 }
 
+/// What attached a Pod may have been another configuration, and another runtime: nothing that DEL does not need may hold it up.
 #[test]
 fn del_is_not_choosy() {
     let folder = tempfile::tempdir().unwrap();
-    for (at, (name, value)) in
-        [("CNI_NETNS", None), ("CNI_NETNS", Some("")), ("CNI_ARGS", None)].iter().enumerate()
-    {
+    let environments = [
+        ("CNI_NETNS", None),
+        ("CNI_NETNS", Some("")),
+        ("CNI_NETNS", Some("run/netns/web")),
+        ("CNI_ARGS", None),
+        ("CNI_ARGS", Some("nonsense")),
+        ("CNI_ARGS", Some("K8S_POD_NAME=web-0")),
+    ];
+    let configs = [
+        json!({"ipam": {"type": "host-local"}}),
+        json!({"prevResult": {"routes": null, "ips": 3}}),
+        json!({"name": "a/b", "dns": 3, "timeoutSeconds": 0}),
+    ];
+    let cases = environments.map(|change| (change, json!({}))).into_iter();
+    let cases = cases.chain(configs.map(|config| (("CNI_PATH", None), config)));
+    for (at, ((name, value), more)) in cases.enumerate() {
         let socket = folder.path().join(at.to_string());
         let asked = agent(&socket, Answer::Done);
         let mut environment = environment("DEL");
         match value {
-            Some(value) => environment.insert(name, (*value).into()),
+            Some(value) => environment.insert(name, value.into()),
             None => environment.remove(name),
         };
-        assert_eq!(call(&environment, &config("1.1.0", &socket, json!({}))), Ok(None));
+        assert_eq!(call(&environment, &config("1.1.0", &socket, more.clone())), Ok(None), "{name} {more}");
         asked.join().unwrap();
     }
+}
+
+/// A listener whose queue is full lets a connect wait for ever.
+#[test]
+fn an_agent_that_accepts_nothing_more_is_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("full");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    let connects = std::thread::spawn({
+        let socket = socket.clone();
+        // more than any backlog of the standard library
+        move || (0..5000).map(|_| std::os::unix::net::UnixStream::connect(&socket)).collect::<Vec<_>>()
+    });
+    let begun = std::time::Instant::now();
+    let input = config("1.1.0", &socket, json!({"timeoutSeconds": 1}));
+    assert_eq!(code(call(&environment("DEL"), &input)), 11);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5));
+    drop(_listener);
+    let _ = connects.join();
 }
 
 #[test]

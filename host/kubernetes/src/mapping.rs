@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::client::Client;
 use crate::crd::{CloudMapping, CloudMappingSpec, CloudMappingStatus, SubjectRef};
 use crate::error::{Error, ErrorKind};
-use crate::names::{FIELD_MANAGER, FINALIZER, LABEL_NODE, LABEL_SUBJECT_KIND, node_label};
+use crate::names::{ANNOTATION_MIRROR, FIELD_MANAGER, FINALIZER, LABEL_NODE, LABEL_SUBJECT_KIND, node_label};
 
 const RESOURCE: &str = "cloudmappings";
 /// Longest name of an object (RFC 1123 subdomain).
@@ -48,16 +48,22 @@ impl Mappings {
     }
 
     /// Stores the mapping of a subject, with our finalizer and without a status. Where it is stored already, that one is
-    /// returned, with our finalizer put back if somebody took it off. `node` is what the node's agent selects by.
+    /// returned, with our finalizer put back if somebody took it off. `node` is what the node's agent selects by, and
+    /// `mirror` what its kubelet knows a static Pod by.
     ///
     /// # Errors
     /// [`ErrorKind::NamespaceTerminating`] where nothing new can be stored; [`ErrorKind::NameTaken`] where another
     /// subject's mapping has the name; [`ErrorKind::Conflict`] where the one that is stored is being deleted.
-    pub async fn create(&self, subject: &Subject, node: Option<&str>) -> Result<CloudMapping, Error> {
+    pub async fn create(
+        &self,
+        subject: &Subject,
+        node: Option<&str>,
+        mirror: Option<&str>,
+    ) -> Result<CloudMapping, Error> {
         let (namespace, name) = (self.namespace_of(subject), name_of(subject));
         let mappings = self.api(namespace);
         let what = format!("create CloudMapping {namespace}/{name}");
-        let new = new_mapping(subject, namespace, &name, node);
+        let new = new_mapping(subject, namespace, &name, node, mirror);
         let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
         let created = self.client.write("create", RESOURCE, &what, mappings.create(&parameters, &new)).await;
         match created {
@@ -200,7 +206,13 @@ impl Mappings {
     }
 }
 
-fn new_mapping(subject: &Subject, namespace: &str, name: &str, node: Option<&str>) -> CloudMapping {
+fn new_mapping(
+    subject: &Subject,
+    namespace: &str,
+    name: &str,
+    node: Option<&str>,
+    mirror: Option<&str>,
+) -> CloudMapping {
     let key = &subject.key;
     let mut mapping = CloudMapping::new(name, CloudMappingSpec { subject: SubjectRef::from(subject) });
     mapping.metadata.namespace = Some(namespace.into());
@@ -218,6 +230,9 @@ fn new_mapping(subject: &Subject, namespace: &str, name: &str, node: Option<&str
     labels.insert(LABEL_SUBJECT_KIND.into(), key.kind.kind.to_lowercase());
     if let Some(node) = node {
         labels.insert(LABEL_NODE.into(), node_label(node));
+    }
+    if let Some(uid) = mirror {
+        mapping.annotations_mut().insert(ANNOTATION_MIRROR.into(), uid.into());
     }
     mapping
 }

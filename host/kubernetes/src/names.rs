@@ -29,3 +29,8 @@ pub fn node_label(node: &str) -> String {
 
 /// Label of a CloudMapping: the kind of its subject, in lower case.
 pub const LABEL_SUBJECT_KIND: &str = "isthmus.dev/subject-kind";
+/// Annotation of a CloudMapping of a static Pod's mirror: the uid that the kubelet has given the Pod, which is what a
+/// container runtime knows.
+pub const ANNOTATION_MIRROR: &str = "isthmus.dev/mirror-of";
+/// Annotation of a Pod by which the kubelet says the same.
+pub const ANNOTATION_CONFIG_MIRROR: &str = "kubernetes.io/config.mirror";

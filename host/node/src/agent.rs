@@ -1,5 +1,6 @@
 //! The verbs.
 
+mod add;
 mod bind;
 mod sweep;
 
@@ -7,19 +8,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use isthmus_cni::protocol::{Add, Answer, Ask, Attached, Request, VERSION};
+use isthmus_cni::protocol::{Add, Answer, Ask, Attached, Request};
 use isthmus_cni::result::AddResult;
 use isthmus_cni::{Code, Error};
 
+use crate::arrivals::Arrivals;
 use crate::attachments::{Attachment, Attachments};
-use crate::binding::{DriverOptions, Drivers, Host};
+use crate::binding::{Driver, DriverOptions, Drivers, Host};
 use crate::locks::Locks;
-use crate::netlink::netns::Netns;
-use crate::netlink::{host_name, host_prefix};
-use crate::source::{PodVifs, VifSource};
+use crate::metrics::{Call, Metrics};
+use crate::netlink::host_prefix;
+use crate::source::VifSource;
+use sweep::Due;
 
 /// What of a plugin's time is kept for the answer.
 const MARGIN: Duration = Duration::from_millis(500);
+/// How long DEL waits for a database before it answers without.
+const UNHOOK: Duration = Duration::from_secs(2);
 
 /// How an agent is run.
 #[derive(Clone, Debug)]
@@ -36,12 +41,20 @@ pub struct Agent<S> {
     host: Host,
     drivers: Drivers,
     attachments: Attachments,
+    /// By container.
     locks: Locks,
+    /// By id of a port: from the look at who has it until its new attachment is stored.
+    ports: Locks,
+    /// By name of a link on the host: while it is made, until its attachment is stored, and while it is swept.
+    names: Locks,
+    arrivals: Arrivals,
+    due: Arc<Due>,
+    metrics: Metrics,
 }
 
 impl<S: VifSource> Agent<S> {
     /// An agent in the network namespace of the calling thread; inside a tokio runtime. What a crash or a reboot left is
-    /// taken away.
+    /// taken away in the background: Open vSwitch may be up later than we are.
     ///
     /// # Errors
     /// The state cannot be read, no netlink, no driver.
@@ -49,13 +62,22 @@ impl<S: VifSource> Agent<S> {
         let host = Host::new()?;
         let drivers = Drivers::new(&options.drivers, &host)?;
         let attachments = Attachments::open(&options.state)?;
-        let agent = Arc::new(Self { source, host, drivers, attachments, locks: Locks::default() });
+        let agent = Arc::new(Self {
+            source,
+            host,
+            drivers,
+            attachments,
+            locks: Locks::default(),
+            ports: Locks::default(),
+            names: Locks::default(),
+            arrivals: Arrivals::default(),
+            due: Arc::default(),
+            metrics: Metrics::default(),
+        });
         // what an agent before had marked
         agent.host.reaper.wake();
-        agent.after_reboot().await?;
-        if let Err(error) = agent.sweep().await {
-            tracing::warn!(%error, "what no attachment owns could not all be removed; GC tries again");
-        }
+        agent.begin().await?;
+        tokio::spawn(Self::catch_up_for_ever(Arc::downgrade(&agent), Arc::clone(&agent.due)));
         Ok(agent)
     }
 
@@ -69,112 +91,121 @@ impl<S: VifSource> Agent<S> {
         &self.source
     }
 
+    /// Its numbers.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The driver of VIFs that name none, with its name.
+    pub(crate) fn default_driver(&self) -> Result<(&str, &dyn Driver), Error> {
+        self.drivers.get(None)
+    }
+
     /// Serves one request.
     pub async fn answer(&self, request: Request) -> Answer {
         let within = Duration::from_millis(request.within_ms.min(600_000)).saturating_sub(MARGIN);
         let deadline = Instant::now() + within;
         let started = Instant::now();
-        let what = format!("{:?}", request.ask);
+        let (verb, what) = told(&request.ask);
         let answer = match self.serve(request, deadline).await {
             Ok(Some(result)) => Answer::Added(Box::new(result)),
             Ok(None) => Answer::Done,
             Err(error) => Answer::Failed(error),
         };
         let took = started.elapsed();
-        match &answer {
-            Answer::Failed(error) => tracing::warn!(%what, %error, ?took, "failed"),
-            _ => tracing::info!(%what, ?took, "done"),
-        }
+        let code = match &answer {
+            Answer::Failed(error) => {
+                tracing::warn!(verb, %what, %error, ?took, "failed");
+                u32::from(error.code)
+            }
+            _ => {
+                tracing::info!(verb, %what, ?took, "done");
+                0
+            }
+        };
+        self.count(verb, code, took);
         answer
     }
 
-    async fn serve(&self, request: Request, deadline: Instant) -> Result<Option<AddResult>, Error> {
-        if request.version != VERSION {
-            let what = format!("the plugin speaks version {} of the agent's protocol", request.version);
-            return Err(Error::new(
-                Code::TryAgain,
-                what,
-                format!("the agent speaks {VERSION}: install both anew"),
-            ));
+    fn count(&self, verb: &'static str, code: u32, took: Duration) {
+        self.metrics.calls.get_or_create(&Call { verb, code }).inc();
+        let ours = [Code::Io, Code::Other].map(u32::from);
+        match (verb, code) {
+            ("ADD", 0) => {
+                self.metrics.add_faults.set(0);
+                self.metrics.stage("total", took);
+            }
+            ("ADD", code) if ours.contains(&code) => {
+                self.metrics.add_faults.inc();
+            }
+            ("DEL", _) => self.metrics.del.observe(took.as_secs_f64()),
+            _ => {}
         }
+    }
+
+    async fn serve(&self, request: Request, deadline: Instant) -> Result<Option<AddResult>, Error> {
         match request.ask {
             Ask::Add(add) => self.add(add, deadline).await.map(Some),
             Ask::Del(attached) => self.del(&attached).await.map(|()| None),
-            Ask::Check { add, addresses } => self.check(&add, &addresses).await.map(|()| None),
+            Ask::Check { add, addresses, mac } => self.check(&add, &addresses, mac).await.map(|()| None),
             Ask::Status => self.status().await.map(|()| None),
             Ask::Gc { network, valid } => self.gc(&network, &valid).await.map(|()| None),
         }
     }
 
-    async fn add(&self, add: Add, deadline: Instant) -> Result<AddResult, Error> {
-        let held = self.locks.hold(&add.attached.container, false).await;
-        if let Some(known) = self.attachments.get(&add.attached) {
-            if known.netns == add.netns && self.intact(&known).await.is_ok() {
-                return Ok(known.result.clone());
-            }
-            // Made for another life of the container, or broken: made anew.
-            self.detach(&known).await?;
-        }
-        let netns = Netns::open(&add.netns)?;
-        let overtaken =
-            || Error::new(Code::TryAgain, "the container is being deleted", "a DEL came while ADD waited");
-        let PodVifs { uid, vifs } = tokio::select! {
-            found = within(deadline, self.source.wait(&add.pod)) => match found {
-                Some(found) => found?,
-                None => return Err(self.unknown(&add)),
-            },
-            () = held.overtaken() => return Err(overtaken()),
-        };
-        self.take_over(&add, &uid, &vifs).await?;
-        let links = self.links(&add, vifs)?;
-        self.bind_all(&netns, &links).await?;
-        let ready = tokio::select! {
-            ready = within(deadline, self.all_ready(&links)) => ready.unwrap_or_else(|| Err(self.not_ready(&links))),
-            () = held.overtaken() => Err(overtaken()),
-        };
-        let result = Self::result(&netns, &links);
-        let stored = match ready {
-            Ok(()) => self.attachments.put(Attachment::new(&add, uid, links.clone(), result.clone())?).await,
-            Err(error) => Err(error),
-        };
-        match stored {
-            Ok(()) => Ok(result),
-            Err(error) => Err(self.undo(&links, error).await),
-        }
-    }
-
-    fn unknown(&self, add: &Add) -> Error {
-        let what = format!("Pod {}/{} has no interface yet", add.pod.namespace, add.pod.name);
-        Error::new(Code::TryAgain, what, self.source.why(&add.pod))
-    }
-
-    /// Succeeds also for what was never attached, and without any state: names tell what is a container's.
+    /// Succeeds also for what was never attached, without any state, and without Open vSwitch's database: names tell what is
+    /// a container's, and what cannot be told now is told later.
     async fn del(&self, attached: &Attached) -> Result<(), Error> {
         let _held = self.locks.hold(&attached.container, true).await;
         match self.attachments.get(attached) {
             Some(known) => self.detach(&known).await,
-            None => self.unbind_unknown(&host_prefix(&attached.container)).await,
+            None => {
+                self.attachments.remove(attached).await?;
+                let prefix = host_prefix(&attached.container);
+                if let Err(error) = self.sweep(&prefix).await {
+                    tracing::warn!(container = attached.container, %error, "it is tried again");
+                    self.due.sweep(&prefix);
+                }
+                self.found_again().await
+            }
         }
     }
 
-    /// Unbinds and forgets an attachment.
+    /// Has the links of an attachment deleted, and forgets it as soon as nothing else knows them.
     async fn detach(&self, known: &Attachment) -> Result<(), Error> {
-        let mut first = Ok(());
-        for link in known.links.iter().rev() {
-            // A driver that this node no longer has leaves its link, which any other can take down.
-            let unbound = match self.drivers.get(Some(&link.driver)) {
-                Ok((_, driver)) => driver.unbind(&link.host).await,
-                Err(_) => self.host.bury(&link.host).await,
-            };
-            first = first.and(unbound);
-        }
-        first?;
+        let (unhooked, buried) = self.take_down(known).await;
+        buried?;
+        let Err(error) = unhooked else { return self.attachments.remove(&known.attached).await };
+        tracing::warn!(container = known.attached.container, %error, "its links go; this is tried again");
+        self.attachments.put(Attachment { unhook: true, ..known.clone() }).await?;
+        self.due.wake();
+        Ok(())
+    }
+
+    /// As [`Self::detach`], but all of it now.
+    async fn release(&self, known: &Attachment) -> Result<(), Error> {
+        let (unhooked, buried) = self.take_down(known).await;
+        unhooked.and(buried)?;
         self.attachments.remove(&known.attached).await
     }
 
-    async fn check(&self, add: &Add, addresses: &[String]) -> Result<(), Error> {
+    /// Whether all links could be unhooked, and all be buried.
+    async fn take_down(&self, known: &Attachment) -> (Result<(), Error>, Result<(), Error>) {
+        let (mut unhooked, mut buried) = (Ok(()), Ok(()));
+        for link in known.links.iter().rev() {
+            // Only what a driver that this node no longer has would know stays hooked.
+            if let Ok((_, driver)) = self.drivers.get(Some(&link.driver)) {
+                unhooked = unhooked.and(shortly(driver.unhook(&link.host)).await);
+            }
+            buried = buried.and(self.host.bury(&link.host).await);
+        }
+        (unhooked, buried)
+    }
+
+    async fn check(&self, add: &Add, addresses: &[String], mac: Option<String>) -> Result<(), Error> {
         let _held = self.locks.hold(&add.attached.container, false).await;
-        let Some(known) = self.attachments.get(&add.attached) else {
+        let known = self.attachments.get(&add.attached).filter(|known| self.attachments.is_live(known));
+        let Some(known) = known else {
             let what = format!("{} of container {}", add.attached.interface, add.attached.container);
             return Err(Error::new(Code::UnknownContainer, format!("{what} is not attached"), ""));
         };
@@ -186,26 +217,40 @@ impl<S: VifSource> Agent<S> {
             let what = format!("prevResult lacks the address {}", ip.address);
             return Err(Error::new(Code::InvalidConfig, what, "ADD answered with it"));
         }
-        self.intact(&known).await
+        let mut expected = Attachment::clone(&known);
+        // What a plugin after ours did is as it should be.
+        let main = expected.links.iter_mut().find(|link| link.interface == add.attached.interface);
+        if let (Some(link), Some(mac)) = (main, mac) {
+            link.vif.mac = mac;
+        }
+        self.intact(&expected).await
     }
 
     async fn status(&self) -> Result<(), Error> {
-        // The others are those of single VIFs: each says so itself when it is asked for.
-        let (name, driver) = self.drivers.get(None)?;
-        driver.usable().await.map_err(|e| {
-            Error::new(Code::NotAvailable, format!("binding driver {name} cannot be used"), e.to_string())
-        })?;
-        let why = "no new Pod can be told; those that are known can be attached";
-        self.source.usable().map_err(|e| Error::new(Code::NotAvailable, e, why))
+        self.ready().await.map_err(|why| Error::new(Code::NotAvailable, why, ""))
     }
+}
 
-    /// Names of a container's links on the host.
-    fn host_name(add: &Add, interface: &str) -> String {
-        host_name(&add.attached.container, interface)
+/// A verb, and what to log of it: not all that a runtime knows.
+fn told(ask: &Ask) -> (&'static str, String) {
+    let of = |attached: &Attached| format!("{} of {}", attached.interface, attached.container);
+    let pod = |add: &Add| format!("{} for {}/{}", of(&add.attached), add.pod.namespace, add.pod.name);
+    match ask {
+        Ask::Add(add) => ("ADD", pod(add)),
+        Ask::Del(attached) => ("DEL", of(attached)),
+        Ask::Check { add, .. } => ("CHECK", pod(add)),
+        Ask::Status => ("STATUS", String::new()),
+        Ask::Gc { network, valid } => ("GC", format!("{network}, {} of which stay", valid.len())),
     }
 }
 
 /// `None` where it took too long.
 async fn within<T>(deadline: Instant, work: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout_at(deadline.into(), work).await.ok()
+}
+
+/// What is not worth a long wait.
+async fn shortly<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let late = || Error::new(Code::TryAgain, format!("no answer in {} s", UNHOOK.as_secs()), "");
+    tokio::time::timeout(UNHOOK, work).await.unwrap_or_else(|_| Err(late()))
 }

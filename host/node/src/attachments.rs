@@ -1,11 +1,12 @@
 //! What is attached: a file each, so that a restart of the agent forgets nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, Permissions};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use isthmus_cni::protocol::{Attached, PodReference};
 use isthmus_cni::result::AddResult;
@@ -16,8 +17,10 @@ use tokio::sync::watch;
 
 use crate::vif::Vif;
 
-/// Version of the files' format.
-const FORMAT: u32 = 1;
+/// Version of the files' format. Those of version 1 are read too: they lack `unhook` and the networks' ids.
+const FORMAT: u32 = 2;
+/// Mode of files and folder: nobody else's business.
+const PRIVATE: u32 = 0o700;
 
 /// An attachment, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +42,9 @@ pub struct Attachment {
     pub links: Vec<Link>,
     /// What ADD answered.
     pub result: AddResult,
+    /// DEL has answered, and its links are gone, but a database (Open vSwitch's) could not be told yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unhook: bool,
 }
 
 /// One VIF that is bound.
@@ -58,39 +64,67 @@ pub struct Link {
 #[derive(Clone)]
 pub struct Attachments {
     folder: Arc<PathBuf>,
+    /// Of this boot of the node.
+    boot: Arc<str>,
     all: Arc<Mutex<BTreeMap<Attached, Arc<Attachment>>>>,
     changes: Arc<watch::Sender<u64>>,
+    /// There was no file, and there are links: what they belong to is not known.
+    lost: Arc<AtomicBool>,
 }
 
 impl Attachments {
     /// Reads what a folder holds, and makes it where it is not there. A file that was not written to its end is removed:
-    /// its ADD was never answered.
+    /// its ADD was never answered. One that cannot be read is set aside: one Pod's file stops no other Pod.
     ///
     /// # Errors
-    /// The folder cannot be read, or has a file of another format: that agent should be put back.
+    /// The folder cannot be read, or has a file of a newer format: that agent should be put back.
     pub fn open(folder: &Path) -> Result<Self, Error> {
         let failed = |path: &Path, e: io::Error| {
             Error::new(Code::Io, format!("attachments in {}", path.display()), e.to_string())
         };
-        fs::create_dir_all(folder).map_err(|e| failed(folder, e))?;
-        fs::set_permissions(folder, Permissions::from_mode(0o700)).map_err(|e| failed(folder, e))?;
+        DirBuilder::new().recursive(true).mode(PRIVATE).create(folder).map_err(|e| failed(folder, e))?;
         let mut all = BTreeMap::new();
         for entry in fs::read_dir(folder).map_err(|e| failed(folder, e))? {
             let path = entry.map_err(|e| failed(folder, e))?.path();
             match path.extension().and_then(|e| e.to_str()) {
                 Some("new") => fs::remove_file(&path).map_err(|e| failed(&path, e))?,
                 Some("json") => {
-                    let attachment = read(&path)?;
-                    all.insert(attachment.attached.clone(), Arc::new(attachment));
+                    if let Some(attachment) = read_or_set_aside(&path)? {
+                        all.insert(attachment.attached.clone(), Arc::new(attachment));
+                    }
                 }
                 _ => tracing::warn!(path = %path.display(), "not a file of ours; it stays"),
             }
         }
         Ok(Self {
             folder: Arc::new(folder.to_owned()),
+            boot: boot()?.into(),
             all: Arc::new(Mutex::new(all)),
             changes: Arc::new(watch::channel(0).0),
+            lost: Arc::default(),
         })
+    }
+
+    /// Whether it is attached now: of this boot, as links do not survive another, and not deleted.
+    pub fn is_live(&self, attachment: &Attachment) -> bool {
+        attachment.boot == *self.boot && !attachment.unhook
+    }
+
+    /// Whether what is attached is not known: files are missing.
+    pub fn lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Says whether what is attached is not known.
+    pub fn set_lost(&self, lost: bool) {
+        if self.lost.swap(lost, Ordering::Relaxed) != lost {
+            self.changes.send_modify(|n| *n += 1);
+        }
+    }
+
+    /// Whether one of them has a link of this name on the host.
+    pub fn owns(&self, host: &str) -> bool {
+        self.all.lock().values().flat_map(|a| &a.links).any(|link| link.host == host)
     }
 
     /// One of them.
@@ -103,9 +137,10 @@ impl Attachments {
         self.all.lock().values().cloned().collect()
     }
 
-    /// Uids of the Pods that are attached.
+    /// Uids of the Pods that are attached, or not yet quite detached.
     pub fn pods(&self) -> BTreeSet<String> {
-        self.all.lock().values().filter_map(|a| a.pod.uid.clone()).collect()
+        let all = self.all.lock();
+        all.values().filter(|a| a.boot == *self.boot).filter_map(|a| a.pod.uid.clone()).collect()
     }
 
     /// Counts the changes.
@@ -133,18 +168,16 @@ impl Attachments {
     /// # Errors
     /// The disk's.
     pub async fn remove(&self, attached: &Attached) -> Result<(), Error> {
-        if self.get(attached).is_none() {
-            return Ok(());
-        }
         let path = self.path(attached);
-        // Not synced: one that comes back after a crash is removed by the next DEL or GC.
+        // Also where it is not known here: a write that failed may have left it. Not synced: one that comes back after a crash is removed by the next DEL or GC.
         blocking(path.clone(), move || match fs::remove_file(&path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
             _ => Ok(()),
         })
         .await?;
-        self.all.lock().remove(attached);
-        self.changes.send_modify(|n| *n += 1);
+        if self.all.lock().remove(attached).is_some() {
+            self.changes.send_modify(|n| *n += 1);
+        }
         Ok(())
     }
 
@@ -166,11 +199,46 @@ async fn blocking(
 /// The whole file or none: written beside, synced, renamed; then the folder is synced.
 fn write(folder: &Path, path: &Path, json: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
-    let mut file = File::create(&new)?;
-    file.write_all(json)?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    File::open(folder)?.sync_all()
+    let written = (|| {
+        let mut file = File::create(&new)?;
+        file.write_all(json)?;
+        file.sync_all()?;
+        fs::rename(&new, path)?;
+        File::open(folder)?.sync_all()
+    })();
+    if written.is_err() {
+        // Its ADD fails, so nothing may say later that it was attached. What cannot be removed the next DEL removes.
+        for left in [&new, path] {
+            let _ = fs::remove_file(left);
+        }
+    }
+    written
+}
+
+/// `None`: it was set aside.
+fn read_or_set_aside(path: &Path) -> Result<Option<Attachment>, Error> {
+    match read(path) {
+        Ok(attachment) => Ok(Some(attachment)),
+        Err(error) if error.code == Code::IncompatibleVersion => Err(error),
+        Err(error) => {
+            tracing::error!(%error, "set aside: its Pod stays as it is, and DEL works by its container's id");
+            let aside = path.with_extension("unreadable");
+            fs::rename(path, &aside).map_err(|e| {
+                Error::new(
+                    Code::Io,
+                    format!("attachment {} cannot be set aside", path.display()),
+                    e.to_string(),
+                )
+            })?;
+            Ok(None)
+        }
+    }
+}
+
+/// What is looked at first.
+#[derive(Deserialize)]
+struct Head {
+    format: u32,
 }
 
 fn read(path: &Path) -> Result<Attachment, Error> {
@@ -179,12 +247,12 @@ fn read(path: &Path) -> Result<Attachment, Error> {
         Error::new(Code::Decoding, format!("attachment {} cannot be read", path.display()), remedy)
     };
     let json = fs::read(path).map_err(|e| failed(e.to_string()))?;
-    let attachment: Attachment = serde_json::from_slice(&json).map_err(|e| failed(e.to_string()))?;
-    if attachment.format != FORMAT {
-        let why = format!("it has format {}, this agent knows {FORMAT}", attachment.format);
-        return Err(failed(why));
+    let head: Head = serde_json::from_slice(&json).map_err(|e| failed(e.to_string()))?;
+    if !(1..=FORMAT).contains(&head.format) {
+        let why = format!("it has format {}, this agent knows {FORMAT}", head.format);
+        return Err(Error { code: Code::IncompatibleVersion, ..failed(why) });
     }
-    Ok(attachment)
+    serde_json::from_slice(&json).map_err(|e| failed(e.to_string()))
 }
 
 impl Attachment {
@@ -207,6 +275,7 @@ impl Attachment {
             boot: boot()?,
             links,
             result,
+            unhook: false,
         })
     }
 }
@@ -239,6 +308,7 @@ mod tests {
             boot: boot().unwrap(),
             links: Vec::new(),
             result: AddResult::default(),
+            unhook: false,
         }
     }
 
@@ -262,15 +332,47 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_another_format_stops_the_start() {
+    fn a_file_of_a_newer_format_stops_the_start() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a@eth0.json");
-        let newer = Attachment { format: 2, ..attachment("a") };
-        for (json, says) in [(serde_json::to_string(&newer).unwrap(), "it has format 2"), ("{".into(), "EOF")]
-        {
-            std::fs::write(&path, json).unwrap();
-            let error = Attachments::open(folder.path()).err().unwrap().to_string();
-            assert!(error.contains(says) && error.contains("a@eth0.json"), "{error}");
+        let newer = Attachment { format: 3, ..attachment("a") };
+        std::fs::write(&path, serde_json::to_string(&newer).unwrap()).unwrap();
+        let error = Attachments::open(folder.path()).err().unwrap().to_string();
+        assert!(error.contains("it has format 3") && error.contains("a@eth0.json"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn one_file_that_cannot_be_read_stops_no_other_pod() {
+        let folder = tempfile::tempdir().unwrap();
+        Attachments::open(folder.path()).unwrap().put(attachment("b")).await.unwrap();
+        std::fs::write(folder.path().join("a@eth0.json"), "{").unwrap();
+        let all = Attachments::open(folder.path()).unwrap();
+        assert_eq!(all.list(), [Arc::new(attachment("b"))]);
+        assert!(folder.path().join("a@eth0.unreadable").exists(), "for people to look at");
+    }
+
+    #[tokio::test]
+    async fn one_that_is_not_known_has_its_file_removed_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let all = Attachments::open(folder.path()).unwrap();
+        let left = folder.path().join("a@eth0.json");
+        std::fs::write(&left, "{").unwrap();
+        all.remove(&attachment("a").attached).await.unwrap();
+        assert!(!left.exists());
+    }
+
+    #[tokio::test]
+    async fn what_another_boot_or_a_del_left_is_not_live() {
+        let folder = tempfile::tempdir().unwrap();
+        let all = Attachments::open(folder.path()).unwrap();
+        let before = Attachment { boot: "before".into(), ..attachment("a") };
+        let deleted = Attachment { unhook: true, ..attachment("b") };
+        for one in [&before, &deleted] {
+            all.put(one.clone()).await.unwrap();
+            assert!(!all.is_live(one));
         }
+        assert!(all.is_live(&attachment("c")));
+        assert_eq!(all.pods(), BTreeSet::from(["u-b".to_owned()]), "not detached until it is unhooked");
+        assert_eq!(Attachments::open(folder.path()).unwrap().list().len(), 2, "both are stored");
     }
 }

@@ -7,6 +7,8 @@
 //! | module | holds |
 //! |---|---|
 //! | [`agent`] | the verbs: what is done, in which order, and undone |
+//! | [`health`], [`metrics`], [`http`] | whether it is well, and its numbers |
+//! | [`install`] | plugin and configuration where a runtime looks |
 //! | [`server`] | the socket, its limits, who may ask |
 //! | [`source`], [`mappings`], [`report`] | where VIFs come from: CloudMappings of this node; their condition `Attached` |
 //! | [`attachments`] | what is attached, on disk |
@@ -16,10 +18,15 @@
 #![warn(missing_docs)]
 
 pub mod agent;
+mod arrivals;
 pub mod attachments;
 pub mod binding;
+pub mod health;
+pub mod http;
+pub mod install;
 mod locks;
 pub mod mappings;
+pub mod metrics;
 pub mod netlink;
 pub mod ovsdb;
 pub mod report;
@@ -30,4 +37,4 @@ pub mod vif;
 
 pub use agent::{Agent, Options};
 pub use isthmus_cni::{Code, Error};
-pub use run::run;
+pub use run::{Addresses, run};

@@ -1,4 +1,4 @@
-//! One at a time for each container, and an ADD that waits gives way to a DEL.
+//! One at a time for each key (a container, a port, a link), and an ADD that waits gives way to a DEL.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,35 +16,41 @@ struct Entry {
     dels: Arc<watch::Sender<u64>>,
 }
 
-/// Held while something is done for a container.
+/// Held while something is done for a key.
 pub(crate) struct Held<'a> {
     locks: &'a Locks,
-    container: String,
+    key: String,
     dels: watch::Receiver<u64>,
     guard: Option<OwnedMutexGuard<()>>,
 }
 
 impl Locks {
-    /// Waits until nobody else does anything for this container. With `del`, who waits for something while holding it is
+    /// Waits until nobody else does anything for this key. With `del`, who waits for something while holding it is
     /// asked to stop.
-    pub(crate) async fn hold(&self, container: &str, del: bool) -> Held<'_> {
-        let (entry, dels) = {
-            let mut all = self.0.lock();
-            let entry = all
-                .entry(container.to_owned())
-                .or_insert_with(|| Entry { lock: Arc::default(), dels: Arc::new(watch::channel(0).0) });
-            if del {
-                entry.dels.send_modify(|n| *n += 1);
-            }
-            (entry.clone(), entry.dels.subscribe())
-        };
-        let guard = entry.lock.lock_owned().await;
-        Held { locks: self, container: container.to_owned(), dels, guard: Some(guard) }
+    pub(crate) async fn hold(&self, key: &str, del: bool) -> Held<'_> {
+        let (entry, mut held) = self.prepare(key, del);
+        held.guard = Some(entry.lock.lock_owned().await);
+        held
     }
 
-    /// The containers that something is being done for.
-    pub(crate) fn busy(&self) -> Vec<String> {
-        self.0.lock().keys().cloned().collect()
+    /// The key, where nobody does anything for it.
+    pub(crate) fn try_hold(&self, key: &str) -> Option<Held<'_>> {
+        let (entry, mut held) = self.prepare(key, false);
+        held.guard = Some(entry.lock.try_lock_owned().ok()?);
+        Some(held)
+    }
+
+    /// What is to be held, not yet locked: it goes by itself where the caller gives up.
+    fn prepare(&self, key: &str, del: bool) -> (Entry, Held<'_>) {
+        let mut all = self.0.lock();
+        let entry = all
+            .entry(key.to_owned())
+            .or_insert_with(|| Entry { lock: Arc::default(), dels: Arc::new(watch::channel(0).0) });
+        if del {
+            entry.dels.send_modify(|n| *n += 1);
+        }
+        let held = Held { locks: self, key: key.to_owned(), dels: entry.dels.subscribe(), guard: None };
+        (entry.clone(), held)
     }
 }
 
@@ -63,8 +69,26 @@ impl Drop for Held<'_> {
         let mut all = self.locks.0.lock();
         drop(self.guard.take());
         // Ours in the map is the only one: nobody waits.
-        if all.get(&self.container).is_some_and(|entry| Arc::strong_count(&entry.lock) == 1) {
-            all.remove(&self.container);
+        if all.get(&self.key).is_some_and(|entry| Arc::strong_count(&entry.lock) == 1) {
+            all.remove(&self.key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_key_is_one_callers_at_a_time_and_nothing_is_left_of_it() {
+        let locks = Locks::default();
+        let held = locks.hold("a", false).await;
+        assert!(locks.try_hold("a").is_none() && locks.try_hold("b").is_some());
+        let gives_up = tokio::time::timeout(std::time::Duration::from_millis(5), locks.hold("a", true)).await;
+        assert!(gives_up.is_err());
+        held.overtaken().await;
+        drop(held);
+        assert!(locks.try_hold("a").is_some());
+        assert!(locks.0.lock().is_empty());
     }
 }

@@ -7,10 +7,12 @@ use isthmus_cni::Error;
 use isthmus_cni::protocol::PodReference;
 use isthmus_kubernetes::Client;
 use isthmus_kubernetes::crd::CloudMapping;
+use isthmus_kubernetes::names::ANNOTATION_MIRROR;
 use isthmus_kubernetes::watch::{self as watches, Event};
 use isthmus_model::condition::ATTACHED;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
 use crate::source::{PodVifs, VifSource};
 use crate::vif::Vif;
@@ -26,6 +28,10 @@ pub struct Known {
     pub pod: String,
     /// Uid of the Pod.
     pub pod_uid: String,
+    /// The uid that the kubelet knows a static Pod by: the Pod of the API server only mirrors it.
+    pub mirror: Option<String>,
+    /// Whether it is being deleted: its Pod is gone.
+    pub deleting: bool,
     /// Its VIFs, or what is wrong with them.
     pub vifs: Result<Vec<Vif>, Error>,
     /// Status of its condition `Attached`; empty: it has none.
@@ -50,14 +56,14 @@ pub struct Mappings {
 }
 
 impl Mappings {
-    /// Watches those of `node`, for as long as a clone is there; inside a tokio runtime.
-    pub fn watch(client: &Client, node: &str) -> Self {
+    /// Watches those of `node`; inside a tokio runtime. The task does not end by itself.
+    pub fn watch(client: &Client, node: &str) -> (Self, JoinHandle<()>) {
         let state =
             State { unavailable: Some("CloudMappings were not listed yet".into()), ..State::default() };
         let mappings = Self { state: Arc::new(Mutex::new(state)), changes: Arc::new(watch::channel(0).0) };
         let events = watches::mappings(client, Some(node));
-        tokio::spawn(mappings.clone().follow(events));
-        mappings
+        let watching = tokio::spawn(mappings.clone().follow(events));
+        (mappings, watching)
     }
 
     async fn follow(self, mut events: mpsc::Receiver<Event<CloudMapping>>) {
@@ -98,14 +104,24 @@ impl Mappings {
         self.changes.subscribe()
     }
 
+    /// Of two lives of a Pod (a runtime that tells no uid, a mirror that was made again) the one that is not gone; `None`
+    /// where that does not tell.
     fn of_pod(&self, pod: &PodReference) -> Option<Known> {
         let state = self.state.lock();
         let same = |known: &&Known| {
             known.namespace == pod.namespace
                 && known.pod == pod.name
-                && pod.uid.as_ref().is_none_or(|uid| *uid == known.pod_uid)
+                && pod
+                    .uid
+                    .as_ref()
+                    .is_none_or(|uid| *uid == known.pod_uid || Some(uid) == known.mirror.as_ref())
         };
-        state.mappings.values().find(same).cloned()
+        let found: Vec<&Known> = state.mappings.values().filter(same).collect();
+        if let [one] = *found {
+            return Some(one.clone());
+        }
+        let mut live = found.into_iter().filter(|known| !known.deleting);
+        live.next().filter(|_| live.next().is_none()).cloned()
     }
 }
 
@@ -124,6 +140,8 @@ impl Known {
             name: mapping.metadata.name.clone()?,
             pod: subject.name.clone(),
             pod_uid: subject.uid.clone(),
+            mirror: mapping.metadata.annotations.as_ref().and_then(|a| a.get(ANNOTATION_MIRROR)).cloned(),
+            deleting: mapping.metadata.deletion_timestamp.is_some(),
             vifs: status.vifs.iter().map(Vif::from_status).collect(),
             attached: condition(ATTACHED).map(|c| c.status.clone()).unwrap_or_default(),
             waiting: waiting.map(|c| format!("{}: {}", c.reason, c.message)).unwrap_or_default(),
@@ -228,6 +246,39 @@ mod tests {
         let named = Named { namespace: Some("shop".into()), name: "pod-web-u1".into(), uid: "m".into() };
         mappings.take(Event::Deleted(named));
         assert!(now(&mappings, Some("u1")).await.is_none());
+    }
+
+    /// A mapping with something else in its metadata.
+    fn with(event: Event<CloudMapping>, change: impl FnOnce(&mut CloudMapping)) -> Event<CloudMapping> {
+        let Event::Applied(mut mapping) = event else { return event };
+        change(&mut mapping);
+        Event::Applied(mapping)
+    }
+
+    #[tokio::test]
+    async fn a_static_pod_is_found_by_the_uid_that_its_kubelet_gave_it() {
+        let mappings = none();
+        let hash = "0f343b0931126a20f133d67c2b018a3b";
+        mappings.take(with(mapping("u1", vif("port", json!("port"))), |m| {
+            m.metadata.annotations = Some([(ANNOTATION_MIRROR.to_owned(), hash.to_owned())].into());
+        }));
+        let found = now(&mappings, Some(hash)).await.unwrap().unwrap();
+        assert_eq!(found.uid, "u1", "what its CloudMapping is of");
+        assert!(now(&mappings, Some("another")).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn of_two_lives_without_a_uid_the_one_that_is_not_gone_is_meant() {
+        let mappings = none();
+        mappings.take(mapping("u1", vif("port", json!("port"))));
+        mappings.take(mapping("u2", vif("port", json!("port"))));
+        assert!(now(&mappings, None).await.is_none(), "nobody can tell which");
+        mappings.take(with(mapping("u1", vif("port", json!("port"))), |m| {
+            let gone = json!("2026-01-01T00:00:00Z");
+            m.metadata.deletion_timestamp = Some(serde_json::from_value(gone).unwrap());
+        }));
+        assert_eq!(now(&mappings, None).await.unwrap().unwrap().uid, "u2");
+        assert_eq!(now(&mappings, Some("u1")).await.unwrap().unwrap().uid, "u1", "asked for by its uid");
     }
 
     #[tokio::test]

@@ -1,36 +1,49 @@
 //! The condition `Attached` of this node's CloudMappings: `True` while an attachment of the Pod is stored here. It follows
 //! from what is, not from what happened: a crash, a lost write or a restart changes nothing about it.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
+use futures::StreamExt;
 use isthmus_kubernetes::crd::CloudMapping;
 use isthmus_kubernetes::{Client, Error, ErrorKind};
 use isthmus_model::condition::ATTACHED;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::attachments::Attachments;
 use crate::mappings::{Known, Mappings};
 
 /// Field manager of the condition.
 pub const FIELD_MANAGER: &str = "isthmus-node";
-/// Shortest and longest time between tries of writes that fail.
+/// Shortest and longest time between tries of a write that fails.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// How long one write may take.
+const LIMIT: Duration = Duration::from_secs(10);
+/// Most writes at once.
+const PARALLEL: usize = 8;
+
+/// Namespace and name of a mapping.
+type Name = (String, String);
+
+/// When a write that failed is tried again, and how long it waited.
+type Later = HashMap<Name, (Instant, Duration)>;
 
 /// Keeps the conditions as they should be, for ever.
 pub async fn keep(client: Client, mappings: Mappings, attachments: Attachments) {
     let (mut known, mut stored) = (mappings.changes(), attachments.changes());
-    let mut wait = RETRY.0;
+    let mut later = Later::new();
     loop {
         known.borrow_and_update();
         stored.borrow_and_update();
-        let failed = write_all(&client, &mappings, &attachments).await;
+        write_all(&client, &mappings, &attachments, &mut later).await;
+        let next = later.values().map(|(at, _)| *at).min();
         let retry = async {
-            if failed {
-                tokio::time::sleep(wait).await;
-            } else {
-                std::future::pending::<()>().await;
+            match next {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
             }
         };
         tokio::select! {
@@ -38,27 +51,51 @@ pub async fn keep(client: Client, mappings: Mappings, attachments: Attachments) 
             changed = stored.changed() => if changed.is_err() { return },
             () = retry => {}
         }
-        wait = if failed { (wait * 2).min(RETRY.1) } else { RETRY.0 };
     }
 }
 
-async fn write_all(client: &Client, mappings: &Mappings, attachments: &Attachments) -> bool {
-    let pods = attachments.pods();
-    let mut failed = false;
+/// What is due, but for what failed a short time ago.
+async fn write_all(client: &Client, mappings: &Mappings, attachments: &Attachments, later: &mut Later) {
+    let (pods, lost) = (attachments.pods(), attachments.lost());
+    let mut due: HashMap<Name, (Known, bool)> = HashMap::new();
     for known in mappings.list() {
+        // Where files were lost, what is not known may be attached all the same.
         let attached = pods.contains(&known.pod_uid);
-        if let Some(status) = due(&known.attached, attached)
-            && let Err(error) = write(client, &known, status).await
-        {
-            tracing::warn!(%error, "it is tried again");
-            failed = true;
+        if let Some(status) = due_for(&known.attached, attached).filter(|status| *status || !lost) {
+            due.insert((known.namespace.clone(), known.name.clone()), (known, status));
         }
     }
-    failed
+    later.retain(|name, _| due.contains_key(name));
+    let now = Instant::now();
+    due.retain(|name, _| later.get(name).is_none_or(|(at, _)| *at <= now));
+    let writes = due.into_iter().map(|(name, (known, status))| async move {
+        let written = tokio::time::timeout(LIMIT, write(client, &known, status)).await;
+        let why = match written {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some(format!("no answer in {} s", LIMIT.as_secs())),
+        };
+        (name, why)
+    });
+    let mut writes = futures::stream::iter(writes).buffer_unordered(PARALLEL);
+    while let Some((name, why)) = writes.next().await {
+        let Some(why) = why else {
+            later.remove(&name);
+            continue;
+        };
+        let waited = later.get(&name).map_or(RETRY.0, |(_, waited)| (*waited * 2).min(RETRY.1));
+        tracing::warn!(
+            namespace = name.0,
+            name = name.1,
+            why,
+            "the condition Attached is not written; tried again in {waited:?}"
+        );
+        later.insert(name, (Instant::now() + waited, waited));
+    }
 }
 
 /// What is to be written; a Pod that was never attached here has no condition.
-fn due(written: &str, attached: bool) -> Option<bool> {
+fn due_for(written: &str, attached: bool) -> Option<bool> {
     match (written, attached) {
         ("True", true) | ("False" | "", false) => None,
         (_, attached) => Some(attached),
@@ -93,16 +130,16 @@ async fn write(client: &Client, known: &Known, attached: bool) -> Result<(), Err
 
 #[cfg(test)]
 mod tests {
-    use super::due;
+    use super::due_for;
 
     #[test]
     fn only_a_difference_is_written() {
-        assert_eq!(due("", false), None, "never attached here");
-        assert_eq!(due("", true), Some(true));
-        assert_eq!(due("True", true), None);
-        assert_eq!(due("True", false), Some(false));
-        assert_eq!(due("False", false), None);
-        assert_eq!(due("False", true), Some(true), "attached again");
-        assert_eq!(due("Unknown", true), Some(true));
+        assert_eq!(due_for("", false), None, "never attached here");
+        assert_eq!(due_for("", true), Some(true));
+        assert_eq!(due_for("True", true), None);
+        assert_eq!(due_for("True", false), Some(false));
+        assert_eq!(due_for("False", false), None);
+        assert_eq!(due_for("False", true), Some(true), "attached again");
+        assert_eq!(due_for("Unknown", true), Some(true));
     }
 }

@@ -8,20 +8,25 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use isthmus_cni::protocol::{Answer, Request, encode, frame_length};
+use isthmus_cni::input::{identifier, interface_name};
+use isthmus_cni::protocol::{Add, Answer, Ask, Request, VERSION, encode, frame_length};
 use isthmus_cni::{Code, Error};
 use rustix::fs::{FlockOperation, flock};
+use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use crate::agent::Agent;
 use crate::source::VifSource;
 
 /// How long a request may take to come, and its answer to be taken.
 const TRANSFER: Duration = Duration::from_secs(5);
-/// Most requests at once; further ones wait to be accepted.
-const PARALLEL: usize = 256;
+/// Most ADDs at once: they may wait for long. Further ones are told to try again.
+const ADDS: usize = 256;
+/// Most connections at once; further ones wait to be accepted. Verbs other than ADD end soon.
+const CONNECTIONS: usize = 1024;
 
 /// A socket that is listened on, by one agent at a time.
 #[derive(Debug)]
@@ -80,22 +85,22 @@ fn own_folder(folder: &Path, ours: &[&Path]) -> io::Result<()> {
 
 /// Serves until `stop`; then what is under way ends first, for a second at most: a plugin that gets no answer asks again.
 pub async fn serve<S: VifSource>(agent: Arc<Agent<S>>, listener: Listening, stop: impl Future<Output = ()>) {
-    let places = Arc::new(Semaphore::new(PARALLEL));
+    let places = Arc::new(Semaphore::new(ADDS));
+    let mut requests = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
     loop {
-        let place = Arc::clone(&places).acquire_owned().await;
         let accepted = tokio::select! {
-            accepted = listener.socket.accept() => accepted,
+            accepted = listener.socket.accept(), if requests.len() < CONNECTIONS => accepted,
+            Some(_ended) = requests.join_next() => continue,
             () = &mut stop => break,
         };
         match accepted {
             Ok((stream, _)) => {
-                let agent = Arc::clone(&agent);
-                tokio::spawn(async move {
-                    if let Err(error) = one(&agent, stream).await {
+                let (agent, places) = (Arc::clone(&agent), Arc::clone(&places));
+                requests.spawn(async move {
+                    if let Err(error) = one(&agent, stream, &places).await {
                         tracing::warn!(%error, "a request was not served");
                     }
-                    drop(place);
                 });
             }
             Err(error) => {
@@ -106,34 +111,100 @@ pub async fn serve<S: VifSource>(agent: Arc<Agent<S>>, listener: Listening, stop
         }
     }
     drop(listener);
-    let all = u32::try_from(PARALLEL).unwrap_or(u32::MAX);
-    if tokio::time::timeout(Duration::from_secs(1), places.acquire_many(all)).await.is_err() {
+    let all = async { while requests.join_next().await.is_some() {} };
+    if tokio::time::timeout(Duration::from_secs(1), all).await.is_err() {
         tracing::info!("stopped with requests under way");
     }
 }
 
-async fn one<S: VifSource>(agent: &Agent<S>, mut stream: UnixStream) -> io::Result<()> {
+async fn one<S: VifSource>(agent: &Agent<S>, mut stream: UnixStream, places: &Semaphore) -> io::Result<()> {
     let peer = stream.peer_cred()?.uid();
     if peer != 0 {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("it came from user {peer}")));
     }
-    let request = tokio::time::timeout(TRANSFER, request(&mut stream)).await?;
-    let answer = match request {
-        Ok(request) => agent.answer(request).await,
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            let what = "the agent cannot read the request";
-            Answer::Failed(Error::new(Code::Decoding, what, error.to_string()))
-        }
+    let frame = tokio::time::timeout(TRANSFER, frame(&mut stream)).await?;
+    let answer = match frame.map(|json| decode(&json)) {
+        Ok(Ok(request)) if matches!(request.ask, Ask::Add(_)) => match places.try_acquire() {
+            Ok(_place) => agent.answer(request).await,
+            Err(_) => {
+                let what = format!("{ADDS} ADDs are under way");
+                Answer::Failed(Error::new(
+                    Code::TryAgain,
+                    what,
+                    "they wait for the API server or Open vSwitch",
+                ))
+            }
+        },
+        Ok(Ok(request)) => agent.answer(request).await,
+        Ok(Err(error)) => Answer::Failed(error),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Answer::Failed(unreadable(&error)),
         Err(error) => return Err(error),
     };
     let frame = encode(&answer)?;
     tokio::time::timeout(TRANSFER, stream.write_all(&frame)).await?
 }
 
-async fn request(stream: &mut UnixStream) -> io::Result<Request> {
+async fn frame(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
     let mut head = [0; 4];
     stream.read_exact(&mut head).await?;
     let mut json = vec![0; frame_length(head)?];
     stream.read_exact(&mut json).await?;
-    serde_json::from_slice(&json).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+    Ok(json)
+}
+
+/// What is looked at first: another version may have other verbs.
+#[derive(Deserialize)]
+struct Head {
+    version: u32,
+}
+
+fn decode(json: &[u8]) -> Result<Request, Error> {
+    let head: Head = serde_json::from_slice(json).map_err(|e| unreadable(&e))?;
+    if head.version != VERSION {
+        let what = format!("the plugin speaks version {} of the agent's protocol", head.version);
+        let why = format!("the agent speaks {VERSION}: install both anew");
+        return Err(Error::new(Code::TryAgain, what, why));
+    }
+    let request: Request = serde_json::from_slice(json).map_err(|e| unreadable(&e))?;
+    if let Ask::Add(Add { attached, .. }) | Ask::Del(attached) | Ask::Check { add: Add { attached, .. }, .. } =
+        &request.ask
+        && (!identifier(&attached.container) || interface_name(&attached.interface).is_err())
+    {
+        // The plugin has checked it; it becomes the name of a file.
+        return Err(unreadable(&format!("it is about {attached:?}")));
+    }
+    Ok(request)
+}
+
+fn unreadable(why: &impl ToString) -> Error {
+    Error::new(Code::Decoding, "the agent cannot read the request", why.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_of_our_version_and_names_what_can_be_a_file() {
+        let code = |json: &str| decode(json.as_bytes()).unwrap_err().code;
+        assert_eq!(code(r#"{"version": 9, "ask": "a verb of tomorrow"}"#), Code::TryAgain);
+        assert_eq!(code(r#"{"version": 1, "within_ms": 1, "ask": "nonsense"}"#), Code::Decoding);
+        let del = |container: &str, interface: &str| {
+            format!(
+                r#"{{"version": 1, "within_ms": 1, "ask": {{"del": {{"containerID": "{container}", "ifname": "{interface}"}}}}}}"#
+            )
+        };
+        assert!(decode(del("c1", "eth0").as_bytes()).is_ok());
+        assert_eq!(code(&del("../../x", "eth0")), Code::Decoding);
+        assert_eq!(code(&del("c1", "a/b")), Code::Decoding);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_a_request_or_an_error(bytes: Vec<u8>, cut in 0usize..80) {
+            let _ = decode(&bytes);
+            let whole = br#"{"version": 1, "within_ms": 1, "ask": {"gc": {"network": "a", "valid": []}}}"#;
+            proptest::prop_assert!(decode(whole.get(..cut.min(whole.len() - 1)).unwrap_or_default()).is_err());
+        }
+    }
 }

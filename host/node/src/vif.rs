@@ -15,6 +15,9 @@ pub struct Vif {
     pub interface: String,
     /// Id of its port.
     pub port_id: String,
+    /// Id of its network; empty in what an older agent stored.
+    #[serde(default)]
+    pub network: String,
     /// MAC address, as `fa:16:3e:00:00:01`.
     pub mac: String,
     /// Addresses with the prefix length of their subnet.
@@ -66,6 +69,7 @@ impl Vif {
         Ok(Self {
             interface: status.interface.clone(),
             port_id: status.port_id.clone(),
+            network: status.network.clone(),
             mac: status.mac_address.to_lowercase(),
             addresses: status.addresses.iter().map(|a| cidr("addresses[]", a)).collect::<Result<_, _>>()?,
             gateways: status.gateways.iter().map(|g| ip("gateways[]", g)).collect::<Result<_, _>>()?,

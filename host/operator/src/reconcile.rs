@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use isthmus_kubernetes::crd::CloudMappingStatus;
 use isthmus_kubernetes::error::ErrorKind;
+use isthmus_kubernetes::names::ANNOTATION_CONFIG_MIRROR;
 use isthmus_kubernetes::store::{StoreSnapshot, Stored};
 use isthmus_model::condition::{ATTACHED, READY};
 use isthmus_model::desired::DesiredList;
@@ -151,7 +152,7 @@ impl Session {
     ) -> Result<Result<Known, Next>, ReconcileError> {
         self.mappings.release(&known.namespace, &known.name, &known.uid).await?;
         let node = known.status.node.as_deref();
-        let fresh = match self.mappings.create(subject, node).await {
+        let fresh = match self.mappings.create(subject, node, self.mirror_of(subject).as_deref()).await {
             Ok(fresh) => fresh,
             Err(error) if error.kind == ErrorKind::NamespaceTerminating => return Ok(Err(Next::Done)),
             Err(error) => return Err(error.into()),
@@ -335,7 +336,8 @@ impl Session {
         desired: &DesiredList,
     ) -> Result<Result<Known, Next>, ReconcileError> {
         let node = desired.entries().iter().find_map(status::node_of);
-        match self.mappings.create(subject, node.as_deref()).await {
+        let mirror = self.mirror_of(subject);
+        match self.mappings.create(subject, node.as_deref(), mirror.as_deref()).await {
             Ok(mapping) => {
                 let mut records = self.records.lock();
                 records.put(&mapping);
@@ -344,6 +346,17 @@ impl Session {
             Err(error) if error.kind == ErrorKind::NamespaceTerminating => Ok(Err(Next::Done)),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The uid that a kubelet knows a static Pod by, where the subject is its mirror.
+    fn mirror_of(&self, subject: &Subject) -> Option<String> {
+        let Presence::Live(stored) = self.presence(subject, &self.snapshot()) else { return None };
+        if !stored.text.contains(ANNOTATION_CONFIG_MIRROR) {
+            return None;
+        }
+        let object: serde_json::Value = serde_json::from_str(&stored.text).ok()?;
+        let uid = object.get("metadata")?.get("annotations")?.get(ANNOTATION_CONFIG_MIRROR)?;
+        uid.as_str().map(String::from)
     }
 
     /// Notes whose mapping a subject waits for something of.

@@ -4,25 +4,6 @@ set -euo pipefail
 . "$(dirname "$0")/../lib.sh"
 . "$LAB/kubernetes/parts.sh"
 
-new_key() { openssl ecparam -name prime256v1 -genkey -noout -out "$1" 2>/dev/null; }
-cert() { # NAME SUBJECT EXTENSIONS
-  [ ! -e "$PKI/$1.crt" ] || return 0
-  new_key "$PKI/$1.key"
-  openssl req -new -key "$PKI/$1.key" -out "$PKI/$1.csr" -subj "$2"
-  openssl x509 -req -in "$PKI/$1.csr" -CA "$PKI/ca.crt" -CAkey "$PKI/ca.key" -CAcreateserial -days 365 \
-    -out "$PKI/$1.crt" -extfile <(printf '%s\n' "$3") 2>/dev/null
-}
-kubeconfig() { # USER : $STATE/USER.conf
-  cat >"$STATE/$1.conf" <<K
-apiVersion: v1
-kind: Config
-clusters: [{name: lab, cluster: {server: "https://$SWITCH_ADDRESS:6443", certificate-authority: $PKI/ca.crt}}]
-users: [{name: $1, user: {client-certificate: $PKI/$1.crt, client-key: $PKI/$1.key}}]
-contexts: [{name: lab, context: {cluster: lab, user: $1}}]
-current-context: lab
-K
-}
-
 mkdir -p "$PKI"
 if [ ! -e "$PKI/ca.crt" ]; then
   new_key "$PKI/ca.key"

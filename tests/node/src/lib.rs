@@ -1,9 +1,11 @@
 //! The stage of the node's tests: network namespaces that end with the test, an agent in one of them, and `isthmus-cni` as a
-//! container runtime starts it. They need root, iproute2, util-linux and Open vSwitch, and fail without: `cargo xtask test`
+//! container runtime starts it; and, in `cluster`, real nodes with a kubelet each. They need root, iproute2, util-linux and Open vSwitch, and fail without: `cargo xtask test`
 //! runs them where the lab has installed these.
 #![warn(missing_docs)]
 
 mod agent;
+pub mod cluster;
+pub mod kubectl;
 mod namespace;
 mod ovs;
 mod plugin;
@@ -26,13 +28,22 @@ pub const LIMIT: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// It did not come true in [`LIMIT`].
-pub fn until(what: &str, mut is: impl FnMut() -> Result<bool>) -> Result<()> {
+pub fn until(what: &str, is: impl FnMut() -> Result<bool>) -> Result<()> {
+    until_within(LIMIT, Duration::from_millis(5), what, is)
+}
+
+fn until_within(
+    limit: Duration,
+    between: Duration,
+    what: &str,
+    mut is: impl FnMut() -> Result<bool>,
+) -> Result<()> {
     let started = Instant::now();
     while !is()? {
-        if started.elapsed() > LIMIT {
-            bail!("not within {LIMIT:?}: {what}");
+        if started.elapsed() > limit {
+            bail!("not within {limit:?}: {what}");
         }
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(between);
     }
     Ok(())
 }

@@ -33,21 +33,13 @@ impl Ovs {
         if !created.success() {
             bail!("ovsdb-tool cannot make a database");
         }
-        let quiet = ["-vconsole:off", "-vsyslog:off", "-vfile:off"];
-        let server = Command::new("ovsdb-server")
-            .arg(&file)
-            .arg(format!("--remote=punix:{}", socket.display()))
-            .arg(format!("--unixctl={}", folder.join("db.ctl").display()))
-            .args(quiet)
-            .stdin(Stdio::null())
-            .spawn()?;
-        until("ovsdb-server listens", || Ok(socket.exists()))?;
+        let server = serve(&folder)?;
         let switch = host
             .command("ovs-vswitchd")
             .arg(format!("unix:{}", socket.display()))
             .arg("--disable-system")
             .arg(format!("--unixctl={}", folder.join("switch.ctl").display()))
-            .args(quiet)
+            .args(QUIET)
             .env("OVS_RUNDIR", &folder)
             .stdin(Stdio::null())
             .spawn()?;
@@ -100,6 +92,15 @@ impl Ovs {
         Ok(name)
     }
 
+    /// Starts the database again.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_database(&mut self) -> Result<()> {
+        self.server = serve(&self.folder)?;
+        Ok(())
+    }
+
     /// Stops the database, as a crash would.
     ///
     /// # Errors
@@ -107,8 +108,25 @@ impl Ovs {
     pub fn kill_database(&mut self) -> Result<()> {
         self.server.kill()?;
         self.server.wait()?;
+        std::fs::remove_file(self.socket())?;
         Ok(())
     }
+}
+
+const QUIET: [&str; 3] = ["-vconsole:off", "-vsyslog:off", "-vfile:off"];
+
+/// The database; it listens when this returns.
+fn serve(folder: &Path) -> Result<Child> {
+    let socket = folder.join("db.sock");
+    let server = Command::new("ovsdb-server")
+        .arg(folder.join("conf.db"))
+        .arg(format!("--remote=punix:{}", socket.display()))
+        .arg(format!("--unixctl={}", folder.join("db.ctl").display()))
+        .args(QUIET)
+        .stdin(Stdio::null())
+        .spawn()?;
+    until("ovsdb-server listens", || Ok(socket.exists()))?;
+    Ok(server)
 }
 
 impl Drop for Ovs {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use isthmus_cni::Error;
 use isthmus_cni::protocol::PodReference;
@@ -13,13 +14,14 @@ use tokio::sync::watch;
 /// Knows what it was told. Clones share it.
 #[derive(Clone)]
 pub struct Told {
+    away: Arc<AtomicBool>,
     pods: Arc<Mutex<BTreeMap<String, PodVifs>>>,
     changes: Arc<watch::Sender<u64>>,
 }
 
 impl Default for Told {
     fn default() -> Self {
-        Self { pods: Arc::default(), changes: Arc::new(watch::channel(0).0) }
+        Self { away: Arc::default(), pods: Arc::default(), changes: Arc::new(watch::channel(0).0) }
     }
 }
 
@@ -28,6 +30,20 @@ impl Told {
     pub fn tell(&self, name: &str, vifs: Vec<Vif>) {
         self.pods.lock().insert(name.into(), PodVifs { uid: format!("uid-{name}"), vifs });
         self.changes.send_modify(|n| *n += 1);
+    }
+
+    /// The VIF of each of several Pods, at once.
+    pub fn tell_all<const N: usize>(&self, all: [(&str, Vif); N]) {
+        let all =
+            all.map(|(name, vif)| (name.into(), PodVifs { uid: format!("uid-{name}"), vifs: vec![vif] }));
+        self.pods.lock().extend(all);
+        self.changes.send_modify(|n| *n += 1);
+    }
+
+    /// As an API server that went away, after a restart of the agent: nothing is known.
+    pub fn go_away(&self) {
+        self.pods.lock().clear();
+        self.away.store(true, Ordering::Relaxed);
     }
 
     /// How many requests wait for VIFs.
@@ -55,7 +71,7 @@ impl VifSource for Told {
     }
 
     fn usable(&self) -> Result<(), String> {
-        Ok(())
+        if self.away.load(Ordering::Relaxed) { Err("it is away".into()) } else { Ok(()) }
     }
 }
 
@@ -65,6 +81,7 @@ pub fn vif(n: u8) -> Vif {
     Vif {
         interface: "eth0".into(),
         port_id: format!("00000000-0000-4000-8000-0000000000{n:02x}"),
+        network: "00000000-0000-4000-8000-00000000ffff".into(),
         mac: format!("fa:16:3e:77:00:{n:02x}"),
         addresses: vec![
             format!("10.77.0.{n}/24").parse().unwrap(),

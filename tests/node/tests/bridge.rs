@@ -24,8 +24,7 @@ fn stage() -> Result<(Stage, Namespace, Call)> {
 
 fn gone(stage: &Stage) -> Result<()> {
     until("no link is left", || Ok(stage.links()?.is_empty()))?;
-    assert_eq!(stage.files()?, Vec::<String>::new());
-    Ok(())
+    until("no file is left", || Ok(stage.files()?.is_empty()))
 }
 
 #[test]
@@ -147,7 +146,15 @@ fn a_pod_has_several_interfaces() -> Result<()> {
         gateways: vec!["10.78.0.1".parse()?],
         ..vif(6)
     };
-    stage.told.tell("web", vec![second, isthmus_node::vif::Vif { interface: "whatever".into(), ..vif(5) }]);
+    let first = isthmus_node::vif::Vif { interface: "whatever".into(), ..vif(5) };
+    let third = isthmus_node::vif::Vif {
+        interface: "net2".into(),
+        addresses: vec!["10.79.0.5/24".parse()?],
+        gateways: vec!["10.79.0.1".parse()?],
+        ..vif(7)
+    };
+    assert!(third.default_route, "one is enough: the first's");
+    stage.told.tell("web", vec![second, first, third]);
     let _agent = stage.start()?;
     let result = call.ok("ADD")?;
     assert_eq!(result["interfaces"][1]["name"], "eth0", "the runtime's name is the default route's");
@@ -205,7 +212,7 @@ fn a_reboot_leaves_no_attachment() -> Result<()> {
     agent.stop()?;
     let file = stage.state().join("c1@eth0.json");
     let mut stored: Value = serde_json::from_slice(&std::fs::read(&file)?)?;
-    assert_eq!(stored["format"], 1);
+    assert_eq!(stored["format"], 2);
     stored["boot"] = "another".into();
     std::fs::write(&file, stored.to_string())?;
     std::fs::write(stage.state().join("c2@eth0.new"), "{")?;
@@ -273,6 +280,8 @@ fn what_cannot_be_bound_says_why_and_leaves_nothing() -> Result<()> {
     stage.host.run("ip link add uplink mtu 1500 master br0 type veth peer name cloud")?;
     let file = stage.folder().join("file");
     std::fs::write(&file, "")?;
+    let fifo = stage.folder().join("fifo");
+    stage.host.run(&format!("mkfifo {}", fifo.display()))?;
     let large = isthmus_node::vif::Vif { mtu: Some(9000), ..vif(7) };
     let odd = isthmus_node::vif::Vif { binding: Some("carrier-pigeon".into()), ..vif(8) };
     let same = isthmus_node::vif::Vif { addresses: vif(5).addresses, ..vif(9) };
@@ -283,6 +292,11 @@ fn what_cannot_be_bound_says_why_and_leaves_nothing() -> Result<()> {
         }],
         ..vif(10)
     };
+    let routed = Namespace::new()?;
+    routed.run("ip link add other type veth peer name other2")?;
+    routed.run("ip address add 192.0.2.1/24 dev other")?;
+    routed.run("ip link set other up")?;
+    routed.run("ip route add default via 192.0.2.254")?;
     for (name, vif) in
         [("next", vif(11)), ("large", large), ("odd", odd), ("same", same), ("mixed", unreachable)]
     {
@@ -297,9 +311,11 @@ fn what_cannot_be_bound_says_why_and_leaves_nothing() -> Result<()> {
     let cases = [
         (on("next", "/run/netns/gone-for-good"), 3, "is not there"),
         (on("next", file.to_str().unwrap()), 4, "no network namespace"),
+        (on("next", fifo.to_str().unwrap()), 4, "no network namespace"),
         (on("next", "/proc/self/ns/mnt"), 4, "entering network namespace"),
         (on("next", &stage.host.path()), 4, "the host's own"),
         (on("next", &taken.path()), 4, "the name is taken"),
+        (on("next", &routed.path()), 7, "the Pod has another, not through eth0"),
         (on("large", &fresh.path()), 7, "has MTU 9000, and uplink of bridge br0 has 1500"),
         (on("odd", &fresh.path()), 7, "no binding driver \"carrier-pigeon\""),
         (on("same", &fresh.path()), 11, "used by Pod shop/web"),
@@ -337,6 +353,20 @@ fn check_finds_what_was_changed() -> Result<()> {
         call.ok("ADD")?;
         check.ok("CHECK")?;
     }
+    Ok(())
+}
+
+/// `tuning`, chained after ours, may give the interface another MAC address, and says so.
+#[test]
+fn check_takes_what_a_later_plugin_did() -> Result<()> {
+    let (stage, netns, call) = stage()?;
+    let _agent = stage.start()?;
+    let mut result = call.ok("ADD")?;
+    let other = "fa:16:3e:00:00:99";
+    netns.run(&format!("ip link set eth0 address {other}"))?;
+    call.clone().with("prevResult", result.clone()).fails("CHECK", 100)?;
+    result["interfaces"][1]["mac"] = other.into();
+    call.with("prevResult", result).ok("CHECK")?;
     Ok(())
 }
 

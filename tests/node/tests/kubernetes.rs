@@ -6,21 +6,21 @@
     reason = "a test fails by a panic"
 )]
 
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::mpsc;
 
 use anyhow::{Context, Result, bail, ensure};
 use isthmus_kubernetes::Client;
 use isthmus_node::binding::DriverOptions;
-use isthmus_node::{Options, run};
+use isthmus_node::{Addresses, Options, run};
+use isthmus_node_tests::kubectl::{DEPLOY, kubectl};
 use isthmus_node_tests::{Call, Namespace, until};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy");
 const BRIDGE: &str = "br-agent-test";
 const NAMESPACE: &str = "agent-test";
+const HTTP: &str = "127.0.0.1:19441";
 const MAPPING: &str = "pod-web-u1";
 
 /// What goes when the test ends, however it does.
@@ -38,27 +38,8 @@ impl Drop for Cleared {
     }
 }
 
-fn kubectl(arguments: &[&str], input: Option<Value>) -> Result<String> {
-    let mut child = Command::new("kubectl")
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("kubectl: `cargo xtask test` runs this in the lab")?;
-    let mut stdin = child.stdin.take().context("its input is a pipe")?;
-    if let Some(input) = input {
-        stdin.write_all(input.to_string().as_bytes())?;
-    }
-    drop(stdin);
-    let done = child.wait_with_output()?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-    ensure!(done.status.success(), "kubectl {arguments:?}: {}", text(&done.stderr));
-    Ok(text(&done.stdout))
-}
-
 fn create(object: Value) -> Result<()> {
-    kubectl(&["create", "--validate=false", "-f", "-"], Some(object)).map(|_| ())
+    kubectl(&["create", "--validate=false", "-f", "-"], Some(&object)).map(|_| ())
 }
 
 /// The token of an agent on a node.
@@ -82,6 +63,12 @@ fn condition(kind: &str, status: &str) -> Value {
 fn attached() -> Result<String> {
     let path = "jsonpath={.status.conditions[?(@.type==\"Attached\")].status}";
     kubectl(&["get", "cloudmapping", MAPPING, "-n", NAMESPACE, "-o", path], None)
+}
+
+/// What the agent says of itself.
+fn http(path: &str) -> Result<String> {
+    let done = Command::new("curl").args(["-s", "-m", "5", &format!("http://{HTTP}/{path}")]).output()?;
+    Ok(String::from_utf8(done.stdout)?)
 }
 
 /// Sends a patch with somebody's token: the answer's code.
@@ -152,7 +139,8 @@ fn with_agent(
             let stopped = async {
                 let _ = stopped.await;
             };
-            Ok(run(options, socket, client, "agent-a", stopped).await?)
+            let addresses = Addresses { socket, http: Some(HTTP.parse()?), install: None };
+            Ok(run(options, addresses, client, "agent-a", stopped).await?)
         });
         let _ = ended.0.send(());
         ran
@@ -199,6 +187,17 @@ fn a_pod_is_attached_as_its_cloudmapping_says_and_nobody_else_says_so() -> Resul
             Ok(())
         })?;
         until("it says that it is attached", || Ok(attached()? == "True"))?;
+        for path in ["alive", "ready"] {
+            ensure!(http(path)? == "ok", "/{path}");
+        }
+        let numbers = http("metrics")?;
+        for line in [
+            "isthmus_node_attachments 1",
+            "isthmus_node_add_stage_seconds_count{stage=\"bind\"} 1",
+            "isthmus_node_calls_total{verb=\"ADD\",code=\"11\"} 1",
+        ] {
+            ensure!(numbers.contains(line), "{line}: {numbers}");
+        }
         let ready = kubectl(
             &["get", "cloudmapping", MAPPING, "-n", NAMESPACE, "-o", "jsonpath={.status.conditions[*].type}"],
             None,

@@ -132,8 +132,7 @@ fn a_start_takes_ports_that_nobody_owns_off_the_bridge() -> Result<()> {
     ovs.vsctl("--no-wait add-port br-int imorphan -- set Interface imorphan external_ids:isthmus=pod")?;
     ovs.vsctl("--no-wait add-port br-int somebodys")?;
     let _agent = stage.start()?;
-    assert_eq!(ovs.ports()?, ["somebodys"]);
-    Ok(())
+    until("only what is somebody else's is left", || Ok(ovs.ports()? == ["somebodys"]))
 }
 
 #[test]
@@ -151,4 +150,56 @@ fn without_the_database_it_is_to_be_tried_again() -> Result<()> {
     until("no link is left", || Ok(stage.links()?.is_empty()))?;
     assert_eq!(netns.links()?, ["lo"]);
     Ok(())
+}
+
+/// OVSDB is restarted while Pods end: they end all the same, and the database is told when it is back.
+#[test]
+fn del_needs_no_database() -> Result<()> {
+    let (stage, mut ovs) = stage()?;
+    let _agent = stage.start()?;
+    let netns = Namespace::new()?;
+    stage.told.tell("web", vec![vif(5)]);
+    let call = Call::new(&stage.socket(), "web", "c1", &netns.path());
+    add(&ovs, &call, &vif(5).port_id)?;
+    let check = call
+        .clone()
+        .with("prevResult", json!({"ips": [{"address": "10.77.0.5/24"}, {"address": "fd77::5/64"}]}));
+    check.ok("CHECK")?;
+    ovs.kill_database()?;
+    call.fails("ADD", 11)?;
+    assert_eq!(stage.links()?, [host_name("c1", "eth0")], "what cannot be looked at is not broken");
+    call.ok("DEL")?;
+    call.ok("DEL")?;
+    Call::new(&stage.socket(), "never", "seen", "").ok("DEL")?;
+    until("the link goes", || Ok(stage.links()?.is_empty()))?;
+    assert_eq!(stage.files()?, ["c1@eth0.json"], "Open vSwitch has the port still");
+    check.fails("CHECK", 3)?;
+    ovs.start_database()?;
+    until("Open vSwitch was told", || Ok(ovs.ports()?.is_empty() && stage.files()?.is_empty()))?;
+    add(&ovs, &call, &vif(5).port_id)?;
+    call.ok("DEL")?;
+    Ok(())
+}
+
+/// At a boot the agent may be first: what another boot left goes as soon as it can, and is in nobody's way.
+#[test]
+fn a_boot_without_the_database_yet_is_caught_up_with() -> Result<()> {
+    let (stage, mut ovs) = stage()?;
+    let agent = stage.start()?;
+    let netns = Namespace::new()?;
+    stage.told.tell("web", vec![vif(5)]);
+    let call = Call::new(&stage.socket(), "web", "c1", &netns.path());
+    add(&ovs, &call, &vif(5).port_id)?;
+    agent.stop()?;
+    let file = stage.state().join("c1@eth0.json");
+    let mut stored: serde_json::Value = serde_json::from_slice(&std::fs::read(&file)?)?;
+    stored["boot"] = "another".into();
+    std::fs::write(&file, stored.to_string())?;
+    ovs.vsctl("--no-wait add-port br-int imorphan -- set Interface imorphan external_ids:isthmus=pod")?;
+    ovs.kill_database()?;
+    let _agent = stage.start()?;
+    call.fails("STATUS", 50)?;
+    ovs.start_database()?;
+    until("all of it goes", || Ok(ovs.ports()?.is_empty() && stage.files()?.is_empty()))?;
+    until("no link is left", || Ok(stage.links()?.is_empty()))
 }

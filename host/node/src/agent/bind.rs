@@ -7,8 +7,8 @@ use isthmus_cni::{Code, Error};
 use super::Agent;
 use crate::attachments::{Attachment, Link};
 use crate::binding::TxChecksum;
-use crate::netlink::inside;
 use crate::netlink::netns::Netns;
+use crate::netlink::{host_name, inside};
 use crate::source::VifSource;
 use crate::vif::Vif;
 
@@ -21,11 +21,14 @@ impl<S: VifSource> Agent<S> {
         let asked = &add.attached.interface;
         let main = vifs.iter().position(|v| v.interface == *asked);
         let main = main.or_else(|| vifs.iter().position(|v| v.default_route)).unwrap_or(0);
+        // A Pod has one default route of a family: through the interface that was asked for, where that may have it.
+        let taken = vifs.get(main).is_some_and(|v| v.default_route);
         let mut links = Vec::new();
-        for (at, vif) in vifs.into_iter().enumerate() {
+        for (at, mut vif) in vifs.into_iter().enumerate() {
             let interface = if at == main { asked.clone() } else { vif.interface.clone() };
             let (driver, _) = self.drivers.get(vif.binding.as_deref())?;
-            let host = Self::host_name(add, &interface);
+            let host = host_name(&add.attached.container, &interface);
+            vif.default_route &= at == main || !taken;
             links.push((at != main, Link { driver: driver.to_owned(), host, interface, vif }));
         }
         links.sort_by_key(|(other, _)| *other);
@@ -70,11 +73,14 @@ impl<S: VifSource> Agent<S> {
     /// Takes away what was made before an error; the error, with what could not be taken away.
     pub(super) async fn undo(&self, made: &[Link], mut error: Error) -> Error {
         for link in made.iter().rev() {
-            let undone = match self.drivers.get(Some(&link.driver)) {
-                Ok((_, driver)) => driver.unbind(&link.host).await,
+            let unhooked = match self.drivers.get(Some(&link.driver)) {
+                Ok((_, driver)) => driver.unhook(&link.host).await,
                 Err(other) => Err(other),
             };
-            if let Err(more) = undone {
+            if unhooked.is_err() {
+                self.due.sweep(&link.host);
+            }
+            if let Err(more) = unhooked.and(self.host.bury(&link.host).await) {
                 error.details = format!("{}; and {} is left: {more}", error.details, link.host);
             }
         }
@@ -83,22 +89,25 @@ impl<S: VifSource> Agent<S> {
 
     /// A port has one place, and an address one Pod. What another sandbox of the same Pod holds is taken from it; what
     /// another Pod holds is a conflict.
-    pub(super) async fn take_over(&self, add: &Add, uid: &str, vifs: &[Vif]) -> Result<(), Error> {
+    pub(super) async fn take_over(&self, add: &Add, uid: &str, links: &[Link]) -> Result<(), Error> {
         for other in self.attachments.list() {
-            if other.attached == add.attached {
+            if other.attached == add.attached || !self.attachments.is_live(&other) {
                 continue;
             }
             let same_pod = other.pod.uid.as_deref() == Some(uid);
-            let shares_port = |link: &Link| vifs.iter().any(|v| v.port_id == link.vif.port_id);
+            let shares_port = |link: &Link| links.iter().any(|l| l.vif.port_id == link.vif.port_id);
             if same_pod
                 && other.attached.container != add.attached.container
                 && other.links.iter().any(shares_port)
             {
                 tracing::info!(container = other.attached.container, "its Pod has another sandbox now");
-                self.detach(&other).await?;
+                let _held = self.locks.hold(&other.attached.container, true).await;
+                if let Some(other) = self.attachments.get(&other.attached) {
+                    self.release(&other).await?;
+                }
                 continue;
             }
-            conflict(&other, vifs)?;
+            conflict(&other, links.iter().map(|l| &l.vif))?;
         }
         Ok(())
     }
@@ -132,24 +141,28 @@ impl<S: VifSource> Agent<S> {
     }
 }
 
-fn conflict(other: &Attachment, vifs: &[Vif]) -> Result<(), Error> {
-    for link in &other.links {
-        let of = || format!("Pod {}/{}", other.pod.namespace, other.pod.name);
-        for vif in vifs {
+fn conflict<'a>(other: &Attachment, vifs: impl Iterator<Item = &'a Vif>) -> Result<(), Error> {
+    for vif in vifs {
+        for link in &other.links {
+            let of = || format!("Pod {}/{}", other.pod.namespace, other.pod.name);
             if vif.port_id == link.vif.port_id {
                 let what = format!("port {} is bound for {}", vif.port_id, of());
                 return Err(Error::new(Code::TryAgain, what, "a port is one Pod's"));
             }
-            // The same address on two networks is no conflict; two ports of one network have one subnet each.
-            let same = vif
-                .addresses
-                .iter()
-                .find(|a| link.vif.addresses.contains(a) && vif.gateways == link.vif.gateways);
-            if let Some(address) = same {
+            let same = vif.addresses.iter().find(|a| link.vif.addresses.contains(a));
+            if let Some(address) = same.filter(|_| one_network(vif, &link.vif)) {
                 let what = format!("address {address} is used by {} on this node", of());
                 return Err(Error::new(Code::TryAgain, what, "an address is one Pod's"));
             }
         }
     }
     Ok(())
+}
+
+/// The same address on two networks is no conflict. What an older agent stored has only the gateways to tell networks by.
+fn one_network(a: &Vif, b: &Vif) -> bool {
+    if a.network.is_empty() || b.network.is_empty() {
+        return a.gateways == b.gateways;
+    }
+    a.network == b.network
 }

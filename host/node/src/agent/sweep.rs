@@ -1,16 +1,70 @@
-//! Taking away what no attachment owns.
+//! Taking away what no attachment owns, and catching up with what could not be taken away at once.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use isthmus_cni::Error;
 use isthmus_cni::protocol::Attached;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
 
-use super::Agent;
-use crate::attachments::boot;
-use crate::netlink::host_prefix;
+use super::{Agent, shortly};
+use crate::binding::Driver;
+use crate::netlink::{GROUP, links};
 use crate::source::VifSource;
 
+/// What the names of all our links begin with.
+const ALL: &str = "im";
+/// Shortest and longest time between tries.
+const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+/// What is still to be taken away, beside the attachments that are not live.
+#[derive(Default)]
+pub(super) struct Due {
+    /// What the names of links begin with that nobody owns.
+    prefixes: Mutex<BTreeSet<String>>,
+    wake: Notify,
+}
+
+impl Due {
+    /// Links whose names begin so, as far as nobody owns them.
+    pub(super) fn sweep(&self, prefix: &str) {
+        self.prefixes.lock().insert(prefix.to_owned());
+        self.wake.notify_one();
+    }
+
+    /// There is something to do.
+    pub(super) fn wake(&self) {
+        self.wake.notify_one();
+    }
+}
+
 impl<S: VifSource> Agent<S> {
+    /// What a start finds. Where there are links of ours and not one file, the files were lost, and nothing may be taken
+    /// from Pods that run.
+    pub(super) async fn begin(&self) -> Result<(), Error> {
+        let empty = self.attachments.list().is_empty();
+        if empty && !self.our_links("").await?.is_empty() {
+            tracing::error!(
+                "there are links of Pods and no file of an attachment: nothing is removed until a DEL or GC says so"
+            );
+            self.attachments.set_lost(true);
+        } else {
+            self.due.sweep(ALL);
+        }
+        Ok(())
+    }
+
+    /// After a loss of files: whether all links that are left are known again.
+    pub(super) async fn found_again(&self) -> Result<(), Error> {
+        if self.attachments.lost() && self.our_links("").await?.iter().all(|name| self.attachments.owns(name))
+        {
+            self.attachments.set_lost(false);
+        }
+        Ok(())
+    }
+
     /// GC: attachments of this network that the runtime no longer knows, and then what nobody owns. All is tried; the
     /// first error is told.
     pub(super) async fn gc(&self, network: &str, valid: &[Attached]) -> Result<(), Error> {
@@ -20,49 +74,106 @@ impl<S: VifSource> Agent<S> {
                 first = first.and(self.del(&known.attached).await);
             }
         }
-        first.and(self.sweep().await)
-    }
-
-    /// Attachments of an earlier boot: links do not survive one, but Open vSwitch's database does.
-    pub(super) async fn after_reboot(&self) -> Result<(), Error> {
-        let boot = boot()?;
-        for known in self.attachments.list().into_iter().filter(|a| a.boot != boot) {
-            if let Err(error) = self.detach(&known).await {
-                let container = &known.attached.container;
-                tracing::warn!(container, %error, "of an earlier boot, and not removed; GC tries again");
-            }
-        }
-        Ok(())
-    }
-
-    /// What drivers made and no attachment owns, nor anything that is under way.
-    pub(super) async fn sweep(&self) -> Result<(), Error> {
-        self.unbind_unknown("im").await
-    }
-
-    /// As [`Self::sweep`], for names that begin so. Of what is under way only what begins just so is touched.
-    pub(super) async fn unbind_unknown(&self, prefix: &str) -> Result<(), Error> {
-        let mut first = Ok(());
-        for (driver_name, driver) in self.drivers.iter() {
-            // Before what is made: an ADD that ends in between is in this list.
-            let busy: Vec<String> = self.locks.busy().iter().map(|c| host_prefix(c)).collect();
-            let made = match driver.made().await {
-                Ok(made) => made,
-                Err(error) => {
-                    first = first.and(Err(error));
-                    continue;
-                }
-            };
-            // After it: what an ADD makes that begins in between is in neither, and not in `made` either, or is owned.
-            let owned: BTreeSet<String> =
-                self.attachments.list().iter().flat_map(|a| &a.links).map(|l| l.host.clone()).collect();
-            let under_way = |name: &str| busy.iter().any(|b| b != prefix && name.starts_with(b));
-            for name in made.iter().filter(|n| n.starts_with(prefix) && !owned.contains(*n) && !under_way(n))
-            {
-                tracing::info!(name, driver_name, "no attachment owns it: removed");
-                first = first.and(driver.unbind(name).await);
-            }
+        // What the runtime knows may be what the files were lost of.
+        if !self.attachments.lost() {
+            first = first.and(self.sweep(ALL).await);
         }
         first
+    }
+
+    /// Tries until nothing is due, then waits for more; until the agent is gone.
+    pub(super) async fn catch_up_for_ever(agent: Weak<Self>, due: Arc<Due>) {
+        let mut wait = RETRY.0;
+        loop {
+            let done = match agent.upgrade() {
+                Some(agent) => agent.catch_up().await,
+                None => return,
+            };
+            if done {
+                due.wake.notified().await;
+                wait = RETRY.0;
+            } else {
+                // Woken or not, in a while.
+                let _ = tokio::time::timeout(wait, due.wake.notified()).await;
+                wait = (wait * 2).min(RETRY.1);
+            }
+        }
+    }
+
+    /// Whether nothing is left to do: attachments of an earlier boot (links do not survive one, but Open vSwitch's
+    /// database does) and of DELs that had no database, and names to sweep.
+    async fn catch_up(&self) -> bool {
+        let mut done = true;
+        for known in self.attachments.list().into_iter().filter(|a| !self.attachments.is_live(a)) {
+            let container = &known.attached.container;
+            let Some(_held) = self.locks.try_hold(container) else {
+                done = false;
+                continue;
+            };
+            let Some(known) = self.attachments.get(&known.attached).filter(|a| !self.attachments.is_live(a))
+            else {
+                continue;
+            };
+            if let Err(error) = self.release(&known).await {
+                tracing::warn!(container, %error, "it is tried again");
+                done = false;
+            }
+        }
+        let prefixes = self.due.prefixes.lock().clone();
+        for prefix in prefixes {
+            match self.sweep(&prefix).await {
+                Ok(()) => {
+                    self.due.prefixes.lock().remove(&prefix);
+                }
+                Err(error) => {
+                    tracing::warn!(prefix, %error, "what no attachment owns is not all removed; it is tried again");
+                    done = false;
+                }
+            }
+        }
+        done
+    }
+
+    /// Takes away what no attachment owns, nor an ADD that is under way, of names that begin so.
+    pub(super) async fn sweep(&self, prefix: &str) -> Result<(), Error> {
+        let mut first = Ok(());
+        for (_, driver) in self.drivers.iter() {
+            match shortly(driver.hooked()).await {
+                Ok(names) => {
+                    for name in names.iter().filter(|n| n.starts_with(prefix)) {
+                        first = first.and(self.take_away(name, Some(driver)).await);
+                    }
+                }
+                Err(error) => first = first.and(Err(error)),
+            }
+        }
+        for name in self.our_links(prefix).await? {
+            first = first.and(self.take_away(&name, None).await);
+        }
+        first
+    }
+
+    /// An ADD holds its links' names from before it makes them until they are owned.
+    async fn take_away(&self, name: &str, driver: Option<&dyn Driver>) -> Result<(), Error> {
+        let Some(_held) = self.names.try_hold(name) else { return Ok(()) };
+        if self.attachments.owns(name) {
+            return Ok(());
+        }
+        tracing::info!(name, "no attachment owns it: removed");
+        let unhooked = match driver {
+            Some(driver) => shortly(driver.unhook(name)).await,
+            None => Ok(()),
+        };
+        unhooked.and(self.host.bury(name).await)
+    }
+
+    /// Names of our links that begin so.
+    async fn our_links(&self, prefix: &str) -> Result<Vec<String>, Error> {
+        let all = links::list(&self.host.netlink).await?;
+        Ok(all
+            .into_iter()
+            .filter(|l| l.group == GROUP && l.name.starts_with(prefix))
+            .map(|l| l.name)
+            .collect())
     }
 }

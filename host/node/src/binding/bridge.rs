@@ -1,14 +1,12 @@
 //! `bridge`: a veth pair whose host's end is a port of a Linux bridge that is there already.
 
-use std::collections::BTreeSet;
-
 use isthmus_cni::{Code, Error};
 
 use super::{Driver, Host, Later, TxChecksum};
 use crate::attachments::Link;
-use crate::netlink::GROUP;
 use crate::netlink::links::{self, LinkFacts, Pair};
 use crate::netlink::netns::Netns;
+use crate::netlink::{GROUP, GROUP_DEAD};
 use crate::vif::parse_mac;
 
 /// The driver.
@@ -26,18 +24,15 @@ impl Bridge {
     async fn bridge(&self) -> Result<LinkFacts, Error> {
         links::find(&self.host.netlink, &self.bridge).await?.ok_or_else(|| {
             let what = format!("the node has no bridge {}", self.bridge);
-            Error::new(
-                Code::NotAvailable,
-                what,
-                "the binding driver `bridge` puts Pods into one that is there",
-            )
+            Error::new(Code::TryAgain, what, "the binding driver `bridge` puts Pods into one that is there")
         })
     }
 
     /// The bridge's own MTU is the least of its ports', Pods' included: only a way out that is narrower is in the way.
     async fn fits(&self, mtu: u32, bridge: &LinkFacts, port: &str) -> Result<(), Error> {
         let all = links::list(&self.host.netlink).await?;
-        let ways_out = all.iter().filter(|l| l.master == Some(bridge.index) && l.group != GROUP);
+        let ways_out =
+            all.iter().filter(|l| l.master == Some(bridge.index) && ![GROUP, GROUP_DEAD].contains(&l.group));
         let Some(narrowest) = ways_out.min_by_key(|l| l.mtu).filter(|l| l.mtu < mtu) else { return Ok(()) };
         let (name, least) = (&narrowest.name, narrowest.mtu);
         let what = format!("port {port} has MTU {mtu}, and {name} of bridge {} has {least}", self.bridge);
@@ -66,10 +61,6 @@ impl Driver for Bridge {
         Box::pin(async { Ok(()) })
     }
 
-    fn unbind<'a>(&'a self, host: &'a str) -> Later<'a, ()> {
-        Box::pin(self.host.bury(host))
-    }
-
     fn check<'a>(&'a self, link: &'a Link) -> Later<'a, ()> {
         Box::pin(async move {
             let (bridge, port) = (self.bridge().await?, links::find(&self.host.netlink, &link.host).await?);
@@ -81,13 +72,6 @@ impl Driver for Bridge {
                 }
                 None => Err(Error::new(Code::Other, format!("link {} is gone", link.host), "")),
             }
-        })
-    }
-
-    fn made(&self) -> Later<'_, BTreeSet<String>> {
-        Box::pin(async {
-            let all = links::list(&self.host.netlink).await?;
-            Ok(all.into_iter().filter(|l| l.group == GROUP).map(|l| l.name).collect())
         })
     }
 

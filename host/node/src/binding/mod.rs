@@ -81,14 +81,20 @@ pub trait Driver: Send + Sync {
     /// Waits until traffic flows.
     fn ready<'a>(&'a self, link: &'a Link) -> Later<'a, ()>;
 
-    /// Takes away what [`Driver::bind`] made, as far as it is there, by the name of the host's link alone.
-    fn unbind<'a>(&'a self, host: &'a str) -> Later<'a, ()>;
+    /// Takes a link of the host off what it was joined to outside of the kernel, as far as it is there; the link itself is
+    /// deleted by the caller, and what the kernel joined it to goes with it.
+    fn unhook<'a>(&'a self, _host: &'a str) -> Later<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
 
-    /// Whether the host's side is as [`Driver::bind`] made it.
+    /// Whether the host's side is as [`Driver::bind`] made it. [`Code::Other`] says that it is not; any other error, that it
+    /// could not be looked at.
     fn check<'a>(&'a self, link: &'a Link) -> Later<'a, ()>;
 
-    /// Names of the host's links that this driver has made, whoever they belong to now.
-    fn made(&self) -> Later<'_, BTreeSet<String>>;
+    /// Names of the links that [`Driver::unhook`] would take off, whoever they belong to now.
+    fn hooked(&self) -> Later<'_, BTreeSet<String>> {
+        Box::pin(async { Ok(BTreeSet::new()) })
+    }
 
     /// Whether it could bind.
     fn usable(&self) -> Later<'_, ()>;

@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use super::bridge::mac_of;
 use super::{Driver, Host, Later, TxChecksum};
 use crate::attachments::Link;
-use crate::netlink::GROUP;
 use crate::netlink::links::{self, Pair};
 use crate::netlink::netns::Netns;
 use crate::ovsdb::{Ovsdb, map};
@@ -41,7 +40,7 @@ impl Ovs {
         let row = answer.and_then(|a| a.pointer("/rows/0"));
         let row = row.ok_or_else(|| {
             let what = format!("Open vSwitch has no bridge {}", self.bridge);
-            Error::new(Code::NotAvailable, what, "ovn-controller makes it: is it running on this node?")
+            Error::new(Code::TryAgain, what, "ovn-controller makes it: is it running on this node?")
         })?;
         Ok(row.get("datapath_type").and_then(Value::as_str).unwrap_or_default().to_owned())
     }
@@ -78,7 +77,12 @@ impl Ovs {
             json!({"op": "mutate", "table": "Bridge", "where": [["name", "==", self.bridge]],
                 "mutations": [["ports", "insert", ["named-uuid", "port"]]]}),
         ]);
-        self.database.transact(operations).await?;
+        let changed = self.database.transact(operations).await?;
+        // Rows that nothing refers to vanish without an error.
+        if changed.last().and_then(|r| r.get("count")).and_then(Value::as_u64) != Some(1) {
+            let what = format!("Open vSwitch's bridge {} went while a port was put into it", self.bridge);
+            return Err(Error::new(Code::TryAgain, what, ""));
+        }
         Ok(if datapath == "netdev" { TxChecksum::Off } else { TxChecksum::Keep })
     }
 
@@ -136,8 +140,11 @@ impl Driver for Ovs {
             match self.join(link).await {
                 Ok(checksum) => Ok(checksum),
                 Err(mut error) => {
-                    if let Err(more) = self.host.bury(host).await {
-                        error.details = format!("{}; and: {more}", error.details);
+                    // The answer may have been lost, and not the change.
+                    for undone in [self.remove(host).await, self.host.bury(host).await] {
+                        if let Err(more) = undone {
+                            error.details = format!("{}; and: {more}", error.details);
+                        }
                     }
                     Err(error)
                 }
@@ -149,12 +156,8 @@ impl Driver for Ovs {
         Box::pin(self.installed(link))
     }
 
-    fn unbind<'a>(&'a self, host: &'a str) -> Later<'a, ()> {
-        Box::pin(async move {
-            // The link goes whether or not there is a database.
-            let (port, link) = (self.remove(host).await, self.host.bury(host).await);
-            port.and(link)
-        })
+    fn unhook<'a>(&'a self, host: &'a str) -> Later<'a, ()> {
+        Box::pin(self.remove(host))
     }
 
     fn check<'a>(&'a self, link: &'a Link) -> Later<'a, ()> {
@@ -178,15 +181,11 @@ impl Driver for Ovs {
         })
     }
 
-    fn made(&self) -> Later<'_, BTreeSet<String>> {
+    fn hooked(&self) -> Later<'_, BTreeSet<String>> {
         Box::pin(async {
-            let all = links::list(&self.host.netlink).await?;
-            let mut names: BTreeSet<String> =
-                all.into_iter().filter(|l| l.group == GROUP).map(|l| l.name).collect();
             let interfaces = self.database.interfaces().await?.borrow().clone();
             let marked = interfaces.iter().filter(|i| i.external_ids.contains_key(MARK));
-            names.extend(marked.map(|i| i.name.clone()));
-            Ok(names)
+            Ok(marked.map(|i| i.name.clone()).collect())
         })
     }
 

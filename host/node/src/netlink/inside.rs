@@ -105,9 +105,13 @@ async fn add_address(inside: &Connected, link: &LinkFacts, address: &IpNet) -> R
 async fn add_route(inside: &Connected, link: &LinkFacts, route: &Route, onlink: bool) -> Result<(), Error> {
     match inside.handle.route().add(message(link, route, onlink)?).execute().await {
         Ok(()) => Ok(()),
-        Err(e) if errno(&e) == Some(EEXIST) => Ok(()),
+        Err(e) if errno(&e) == Some(EEXIST) && has_route(inside, link, route).await? => Ok(()),
         Err(e) => {
             let what = format!("route to {} by {} cannot be set", route.destination, route.next_hop);
+            if errno(&e) == Some(EEXIST) {
+                let why = format!("the Pod has another, not through {}: only one can be", link.name);
+                return Err(Error::new(Code::InvalidConfig, what, why));
+            }
             Err(failed(what, &e))
         }
     }

@@ -8,7 +8,7 @@ pub mod reaper;
 
 use isthmus_cni::{Code, Error};
 
-/// Link group of what is attached. Decimal 1230197 would be "Ist" in ASCII; any number that nobody else uses does.
+/// Link group of what is attached. `Ist` in ASCII; any number that nobody else uses does.
 pub const GROUP: u32 = 0x0049_7374;
 /// Link group of what is to be deleted, all at once.
 pub const GROUP_DEAD: u32 = GROUP + 1;
@@ -30,7 +30,7 @@ pub(crate) fn failed(what: impl Into<String>, error: &rtnetlink::Error) -> Error
         Some(number) => std::io::Error::from_raw_os_error(number).to_string(),
         None => error.to_string(),
     };
-    Error::new(Code::Other, what, why)
+    Error::new(Code::Io, what, why)
 }
 
 /// Name of the host's end: `im`, 8 characters for the container, 5 for the interface. Known without any state.

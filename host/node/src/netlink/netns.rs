@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 
 use isthmus_cni::{Code, Error};
+use rustix::fs::{Mode, OFlags};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tokio::task::JoinHandle;
 
@@ -27,7 +28,10 @@ impl Netns {
     pub fn open(path: &str) -> Result<Self, Error> {
         let bad =
             |why: &str| Error::new(Code::InvalidEnvironment, format!("CNI_NETNS {path} cannot be used"), why);
-        let file = File::open(path).map_err(|e| match e.kind() {
+        // What is no namespace may be anything: a FIFO would hold a thread up.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from);
+        let file = opened.map(File::from).map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => {
                 let why = "the container has ended, or the agent does not see the host's /run and /proc";
                 Error::new(Code::UnknownContainer, format!("CNI_NETNS {path} is not there"), why)

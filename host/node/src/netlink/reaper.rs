@@ -11,6 +11,11 @@ use super::links;
 /// How long links are collected for before they go: each deletion holds up every other change of a link for 12 ms and more.
 const GATHER: Duration = Duration::from_millis(50);
 
+/// When a batch that failed is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often it is looked whether anybody is there still.
+const IDLE: Duration = Duration::from_secs(60);
+
 /// A thread of its own: the kernel works while the caller sends, and would hold up everything else.
 #[derive(Clone)]
 pub struct Reaper(Arc<Notify>);
@@ -23,28 +28,28 @@ impl Reaper {
     pub fn start() -> io::Result<Self> {
         let wake = Arc::new(Notify::new());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let host = {
+            let _inside = runtime.enter();
+            let (connection, host, _) = rtnetlink::new_connection()?;
+            runtime.spawn(connection);
+            host
+        };
         let woken = Arc::downgrade(&wake);
         std::thread::Builder::new().name("reaper".into()).spawn(move || {
             runtime.block_on(async move {
-                let host = match rtnetlink::new_connection() {
-                    Ok((connection, host, _)) => {
-                        tokio::spawn(connection);
-                        host
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "no netlink connection to delete links by");
-                        return;
-                    }
-                };
+                let mut left = false;
                 while let Some(woken) = woken.upgrade() {
-                    let ended = tokio::time::timeout(Duration::from_secs(60), woken.notified()).await;
+                    let again = if left { RETRY } else { IDLE };
+                    let ended = tokio::time::timeout(again, woken.notified()).await;
                     drop(woken);
-                    if ended.is_err() {
+                    if ended.is_err() && !left {
                         continue;
                     }
                     tokio::time::sleep(GATHER).await;
-                    if let Err(error) = links::delete_dead(&host).await {
-                        tracing::warn!(%error, "links are left");
+                    let deleted = links::delete_dead(&host).await;
+                    left = deleted.is_err();
+                    if let Err(error) = deleted {
+                        tracing::warn!(%error, "links are left; it is tried again");
                     }
                 }
             });

@@ -61,6 +61,8 @@ impl Frames {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn all(stream: &[u8], chunk: usize) -> io::Result<Vec<Value>> {
@@ -91,6 +93,23 @@ mod tests {
         for stream in [&b"}"[..], b"{]", b"nonsense {", b"{\"a\" 1}"] {
             let result = all(stream, 3);
             assert!(result.as_ref().map_or(true, Vec::is_empty), "{result:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_texts_come_out_as_they_went_in(texts in proptest::collection::vec(".*", 0..8), chunk in 1usize..40) {
+            let sent: Vec<Value> = texts.iter().map(|text| serde_json::json!({"a": [text, {text.as_str(): "}"}]})).collect();
+            let stream: String = sent.iter().map(Value::to_string).collect();
+            prop_assert_eq!(all(stream.as_bytes(), chunk).unwrap(), sent);
+        }
+
+        #[test]
+        fn any_bytes_are_texts_or_an_error(stream: Vec<u8>, chunk in 1usize..40) {
+            let mut known = super::super::Interfaces::default();
+            for frame in all(&stream, chunk).unwrap_or_default() {
+                known.update(&frame);
+            }
         }
     }
 }

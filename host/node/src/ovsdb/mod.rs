@@ -107,7 +107,7 @@ impl Ovsdb {
     /// Runs operations as one transaction; one result for each.
     ///
     /// # Errors
-    /// [`Code::TryAgain`] where there is no server; otherwise what the first operation that failed says.
+    /// [`Code::TryAgain`] where there is no server; [`Code::Io`] with what the first operation that failed says.
     pub async fn transact(&self, operations: Vec<Value>) -> Result<Vec<Value>, Error> {
         let count = operations.len();
         let mut params = vec![json!(DATABASE)];
@@ -119,7 +119,7 @@ impl Ovsdb {
             if let Some(error) = result.get("error").and_then(Value::as_str) {
                 let details = result.get("details").and_then(Value::as_str).unwrap_or_default();
                 let what = format!("Open vSwitch's database refused a change: {error}");
-                return Err(Error::new(Code::Other, what, details));
+                return Err(Error::new(Code::Io, what, details));
             }
         }
         if results.len() < count {

@@ -99,7 +99,7 @@ async fn definitions_refuse_what_is_wrong() -> Result<()> {
     let stage = Stage::new("crds").await?;
     let mappings = stage.api::<CloudMapping>();
     let home = Mappings::new(stage.client.clone(), &stage.namespace);
-    let mapping = home.create(&stage.subject("immutable").await?, None).await?;
+    let mapping = home.create(&stage.subject("immutable").await?, None, None).await?;
     let name = mapping.name_any();
     let other = Patch::Merge(json!({"spec": {"subject": {"uid": "another"}}}));
     refused(mappings.patch(&name, &PatchParams::default(), &other).await, "one subject for ever")?;
@@ -149,13 +149,13 @@ async fn a_mapping_lives_and_goes() -> Result<()> {
     let client = stage.client.clone();
     let home = Mappings::new(client.clone(), &stage.namespace);
     let subject = stage.subject("web").await?;
-    let made = home.create(&subject, Some(node())).await?;
+    let made = home.create(&subject, Some(node()), None).await?;
     ensure!(
         made.finalizers() == [FINALIZER]
             && made.owner_references().first().is_some_and(|o| o.uid == *subject.uid)
     );
     ensure!(made.spec.subject.subject() == subject, "{:?}", made.spec);
-    let again = home.create(&subject, Some(node())).await?;
+    let again = home.create(&subject, Some(node()), None).await?;
     ensure!(again.uid() == made.uid(), "the stored one is returned");
 
     let name = made.name_any();
@@ -202,7 +202,7 @@ async fn a_mapping_lives_and_goes() -> Result<()> {
     home.release(&stage.namespace, &name, &uid).await?;
 
     // A finalizer of somebody else stays, and one write is enough where it is being deleted already.
-    let made = home.create(&subject, None).await?;
+    let made = home.create(&subject, None, None).await?;
     let patch = Patch::Merge(json!({"metadata": {"finalizers": ["example.org/other", FINALIZER]}}));
     stage.api::<CloudMapping>().patch(&name, &PatchParams::default(), &patch).await?;
     stage.api::<CloudMapping>().delete(&name, &DeleteParams::default()).await?;
@@ -220,10 +220,10 @@ async fn a_terminating_namespace_takes_no_mapping() -> Result<()> {
     let stage = Stage::new("terminating").await?;
     let home = Mappings::new(stage.client.clone(), &stage.namespace);
     let subject = stage.subject("web").await?;
-    let kept = home.create(&stage.subject("kept").await?, None).await?;
+    let kept = home.create(&stage.subject("kept").await?, None, None).await?;
     let namespaces: Api<Namespace> = Api::all(stage.client.kube());
     namespaces.delete(&stage.namespace, &DeleteParams::default()).await?;
-    let refused = home.create(&subject, None).await;
+    let refused = home.create(&subject, None, None).await;
     ensure!(refused.as_ref().is_err_and(|e| e.kind == ErrorKind::NamespaceTerminating), "{refused:?}");
     home.release(&stage.namespace, &kept.name_any(), &kept.uid().context("uid")?).await?;
     until("the namespace is gone", async || {
@@ -312,7 +312,7 @@ async fn mappings_are_told_as_they_come_and_go() -> Result<()> {
     let node = stage.namespace.clone();
     let mut events = watch::mappings(&stage.client, Some(&node));
     ensure!(matches!(timeout(LIMIT, events.recv()).await?, Some(watch::Event::Synced)));
-    let made = home.create(&stage.subject("web").await?, Some(&node)).await?;
+    let made = home.create(&stage.subject("web").await?, Some(&node), None).await?;
     let told = timeout(LIMIT, events.recv()).await?;
     let Some(watch::Event::Applied(mapping)) = told else { bail!("{told:?}") };
     ensure!(mapping.uid() == made.uid() && mapping.metadata.managed_fields.is_none());

@@ -1,6 +1,7 @@
 """What the lab puts into its cloud, by the services' own APIs; idempotent, standard library only.
 seed.py identity KEYSTONE_PORT PASSWORD SERVICE=PORT...   users, roles, endpoints, project `demo` (as admin)
-seed.py network KEYSTONE_PORT PASSWORD neutron=PORT       network and security group `pods` (as isthmus)"""
+seed.py network KEYSTONE_PORT PASSWORD neutron=PORT       network and security group `pods` (as isthmus)
+seed.py leg|no-leg KEYSTONE_PORT PASSWORD neutron=PORT node=NAME   a node's own port there; prints id, MAC and address"""
 import json
 import sys
 import urllib.error
@@ -82,14 +83,34 @@ def network():
                security_group_id=group, direction='ingress', ethertype=family, remote_group_id=group)
 
 
+def leg(there):
+    base, node = 'http://127.0.0.1:%s/v2.0' % services['neutron'], services['node']
+    mine = 'project_id=%s' % call('GET', KEYSTONE + '/auth/projects')[0]['projects'][0]['id']
+    ports = call('GET', '%s/ports?%s&name=leg-%s' % (base, mine, node))[0]['ports']
+    if not there:
+        for port in ports:
+            call('DELETE', '%s/ports/%s' % (base, port['id']))
+        return
+
+    def the(plural, name):
+        return call('GET', '%s/%s?%s&name=%s' % (base, plural, mine, name))[0][plural.replace('-', '_')][0]['id']
+    port = ports[0] if ports else call('POST', base + '/ports', {'port': {
+        'name': 'leg-' + node, 'network_id': the('networks', 'pods'), 'fixed_ips': [{'subnet_id': the('subnets', 'pods-v4')}],
+        'security_groups': [the('security-groups', 'pods')], 'binding:host_id': node}})[0]['port']
+    print(port['id'], port['mac_address'], port['fixed_ips'][0]['ip_address'] + '/16')
+
+
 def main():
     global token
     if what == 'identity':
         token = login('admin', 'admin')
         identity()
-    else:
-        token = login('isthmus', 'demo')
+        return
+    token = login('isthmus', 'demo')
+    if what == 'network':
         network()
+    else:
+        leg(what == 'leg')
 
 
 main()

@@ -1,0 +1,142 @@
+//! ADD.
+
+use std::time::Instant;
+
+use futures::FutureExt;
+use isthmus_cni::protocol::Add;
+use isthmus_cni::result::AddResult;
+use isthmus_cni::{Code, Error};
+
+use super::{Agent, within};
+use crate::arrivals::Arrival;
+use crate::attachments::{Attachment, Link};
+use crate::locks::{Held, Locks};
+use crate::netlink::netns::Netns;
+use crate::source::{PodVifs, VifSource};
+
+/// An ADD that is under way.
+struct Turn<'a> {
+    held: Held<'a>,
+    arrival: Arrival<'a>,
+    deadline: Instant,
+}
+
+impl Turn<'_> {
+    /// Comes true when there is no point in going on.
+    async fn lost(&self) -> Error {
+        let (what, why) = tokio::select! {
+            () = self.held.overtaken() => ("the container is being deleted", "a DEL came while ADD waited"),
+            () = self.arrival.overtaken() => ("the Pod has a newer sandbox", "its ADD came later than this one"),
+        };
+        Error::new(Code::TryAgain, what, why)
+    }
+
+    /// Something to wait for. `late` says what is told when it took too long.
+    async fn wait<T>(&self, work: impl Future<Output = T>, late: impl FnOnce() -> Error) -> Result<T, Error> {
+        tokio::select! {
+            done = within(self.deadline, work) => done.ok_or_else(late),
+            error = self.lost() => Err(error),
+        }
+    }
+}
+
+impl<S: VifSource> Agent<S> {
+    pub(super) async fn add(&self, add: Add, deadline: Instant) -> Result<AddResult, Error> {
+        let arrival = self.arrivals.arrive(&add.pod, &add.attached.container);
+        let held = self.locks.hold(&add.attached.container, false).await;
+        let turn = Turn { held, arrival, deadline };
+        let known = self.attachments.get(&add.attached);
+        if let Some(known) = known.as_ref().filter(|k| self.attachments.is_live(k) && k.netns == add.netns) {
+            match self.intact(known).await {
+                Ok(()) => return Ok(known.result.clone()),
+                Err(broken) if broken.code == Code::Other => tracing::info!(%broken, "it is made anew"),
+                // That it cannot be looked at does not make it broken.
+                Err(error) => return Err(error),
+            }
+        }
+        let netns = Netns::open(&add.netns)?;
+        let begun = Instant::now();
+        let PodVifs { uid, vifs } = self.vifs(&add, &turn).await?;
+        self.metrics.stage("vifs", begun.elapsed());
+        let links = self.links(&add, vifs)?;
+        let busy = || Error::new(Code::TryAgain, "another container is being given the Pod's ports", "");
+        let ports = links.iter().map(|l| &*l.vif.port_id);
+        let _ports = turn.wait(hold_all(&self.ports, ports), busy).await?;
+        if turn.arrival.is_overtaken() {
+            return Err(turn.lost().await);
+        }
+        // Of another life of the container, or broken.
+        if let Some(known) = known {
+            self.release(&known).await?;
+        }
+        turn.wait(self.take_over(&add, &uid, &links), busy).await??;
+        let _names = hold_all(&self.names, links.iter().map(|l| &*l.host)).await;
+        self.make(&add, &turn, &netns, uid, links).await
+    }
+
+    /// From links to an attachment that is stored.
+    async fn make(
+        &self,
+        add: &Add,
+        turn: &Turn<'_>,
+        netns: &Netns,
+        uid: String,
+        links: Vec<Link>,
+    ) -> Result<AddResult, Error> {
+        let begun = Instant::now();
+        self.bind_all(netns, &links).await?;
+        self.metrics.stage("bind", begun.elapsed());
+        let begun = Instant::now();
+        let ready =
+            turn.wait(self.all_ready(&links), || self.not_ready(&links)).await.and_then(|ready| ready);
+        self.metrics.stage("ready", begun.elapsed());
+        let result = Self::result(netns, &links);
+        let stored = match ready {
+            Ok(()) => match Attachment::new(add, uid, links.clone(), result.clone()) {
+                Ok(attachment) => self.attachments.put(attachment).await,
+                Err(error) => Err(error),
+            },
+            Err(error) => Err(error),
+        };
+        match stored {
+            Ok(()) => Ok(result),
+            Err(error) => Err(self.undo(&links, error).await),
+        }
+    }
+
+    /// The Pod's VIFs: what is known now; where nobody can tell, what an attachment of the Pod has; else what comes.
+    async fn vifs(&self, add: &Add, turn: &Turn<'_>) -> Result<PodVifs, Error> {
+        if let Some(found) = self.source.wait(&add.pod).now_or_never() {
+            return found;
+        }
+        if self.source.usable().is_err()
+            && let Some(stored) = self.stored_vifs(add)
+        {
+            return Ok(stored);
+        }
+        turn.wait(self.source.wait(&add.pod), || self.unknown(add)).await?
+    }
+
+    fn stored_vifs(&self, add: &Add) -> Option<PodVifs> {
+        let uid = add.pod.uid.as_ref()?;
+        let of_pod = |a: &&std::sync::Arc<Attachment>| a.pod.uid.as_ref() == Some(uid) && !a.unhook;
+        let all = self.attachments.list();
+        let known = all.iter().find(of_pod)?;
+        Some(PodVifs { uid: uid.clone(), vifs: known.links.iter().map(|l| l.vif.clone()).collect() })
+    }
+
+    fn unknown(&self, add: &Add) -> Error {
+        let what = format!("Pod {}/{} has no interface yet", add.pod.namespace, add.pod.name);
+        Error::new(Code::TryAgain, what, self.source.why(&add.pod))
+    }
+}
+
+/// All of them, in an order that everybody has.
+async fn hold_all<'a>(locks: &'a Locks, keys: impl Iterator<Item = &str>) -> Vec<Held<'a>> {
+    let keys: std::collections::BTreeSet<&str> = keys.collect();
+    let mut held = Vec::new();
+    for key in keys {
+        held.push(locks.hold(key, false).await);
+    }
+    held
+}

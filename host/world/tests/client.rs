@@ -192,6 +192,24 @@ async fn a_change_counts_as_a_revision_and_may_ask_for_one() {
 }
 
 #[tokio::test]
+async fn a_network_counts_what_its_subnets_do() {
+    let (_world, neutron) = stage().await;
+    let named = NetworkCreate { name: Some("pods".into()), ..NetworkCreate::default() };
+    let made = neutron.create::<Network>(&named).await.unwrap();
+    let revision = async || neutron.get::<Network>(&made.id).await.unwrap().revision_number.unwrap();
+    assert_eq!(revision().await, 1);
+    let subnet = subnet(&neutron, &made.id, "10.0.0.0/24").await;
+    assert_eq!(revision().await, 2);
+    neutron.create::<Port>(&on(&made.id)).await.unwrap();
+    neutron.set_tags::<Subnet>(&subnet, &["x".into()]).await.unwrap();
+    assert_eq!(revision().await, 2, "neither a port nor a subnet's tags count");
+    let port = neutron.list::<Port>(&[("network_id", &made.id)]).await.unwrap().remove(0);
+    neutron.delete::<Port>(&port.id).await.unwrap();
+    neutron.delete::<Subnet>(&subnet).await.unwrap();
+    assert_eq!(revision().await, 3);
+}
+
+#[tokio::test]
 async fn a_quota_is_kept_and_shown() {
     let (world, neutron) = stage().await;
     let (network, _) = network(&neutron, "10.0.0.0/24").await;

@@ -181,7 +181,7 @@ fn events(text: &str) -> Value {
 }
 
 /// The resource that a path is of.
-fn plural(path: &str) -> &str {
+pub(crate) fn plural(path: &str) -> &str {
     let path = path.split('?').next().unwrap_or_default();
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     let rest = match &*parts {

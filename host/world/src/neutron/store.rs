@@ -116,7 +116,8 @@ impl Neutron {
         let id = self.ids.next();
         let now = time();
         object.insert("id".to_owned(), json!(id));
-        object.insert("revision_number".to_owned(), json!(0));
+        // Of a network what is written beside it, as its port security, counts already.
+        object.insert("revision_number".to_owned(), json!(u64::from(kind == Kind::Network)));
         object.insert("created_at".to_owned(), json!(now));
         object.insert("updated_at".to_owned(), json!(now));
         self.index.note(kind, &object, true);
@@ -133,11 +134,16 @@ impl Neutron {
         }
         self.index.note(kind, object, false);
         object.extend(changes);
-        let revision = object.get("revision_number").and_then(Value::as_u64).unwrap_or_default();
-        object.insert("revision_number".to_owned(), json!(revision + 1));
-        object.insert("updated_at".to_owned(), json!(time()));
+        count_revision(object);
         self.index.note(kind, object, true);
         Ok(())
+    }
+
+    /// Counts a revision of an object, for what belongs to it is another (`revises_on_change`).
+    pub(super) fn revise(&mut self, kind: Kind, id: &str) {
+        if let Some(object) = self.objects.get_mut(&kind).and_then(|all| all.get_mut(id)) {
+            count_revision(object);
+        }
     }
 
     /// As [`Neutron::change`], of one attribute.
@@ -150,6 +156,12 @@ impl Neutron {
             self.index.note(kind, &object, false);
         }
     }
+}
+
+fn count_revision(object: &mut Object) {
+    let revision = object.get("revision_number").and_then(Value::as_u64).unwrap_or_default();
+    object.insert("revision_number".to_owned(), json!(revision + 1));
+    object.insert("updated_at".to_owned(), json!(time()));
 }
 
 /// Ids of an index under a key.

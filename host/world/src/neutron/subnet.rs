@@ -11,6 +11,9 @@ use super::{Kind, Neutron, Object, is_true, store, text};
 use crate::call::Caller;
 use crate::python;
 
+/// Attributes in the subnet's own row: a change of one counts as a revision of its network, too.
+const REVISING: [&str; 3] = ["name", "enable_dhcp", "gateway_ip"];
+
 impl Neutron {
     pub(super) fn new_subnet(&mut self, mut object: Object, caller: &Caller) -> Result<String> {
         let network = text(&object, "network_id").to_owned();
@@ -45,6 +48,7 @@ impl Neutron {
         object.remove("use_default_subnetpool");
         let id = self.store(Kind::Subnet, object);
         self.pools.insert(id.clone(), Pool::new(net, &ranges));
+        self.revise(Kind::Network, &network);
         Ok(id)
     }
 
@@ -66,6 +70,9 @@ impl Neutron {
 
     pub(super) fn change_subnet(&mut self, id: &str, mut changes: Object) -> Result<()> {
         let subnet = self.get(Kind::Subnet, id)?;
+        let network = text(subnet, "network_id").to_owned();
+        let revises =
+            REVISING.iter().any(|name| changes.get(*name).is_some_and(|v| Some(v) != subnet.get(*name)));
         let Some(net) = self.pools.get(id).map(Pool::net) else {
             return Err(Fault::not_found(Kind::Subnet, id));
         };
@@ -90,7 +97,11 @@ impl Neutron {
             let held = after.get("allocation_pools").and_then(Value::as_array).cloned().unwrap_or_default();
             ranges(&held, net, Some(gateway))?;
         }
-        self.change(Kind::Subnet, id, changes)
+        self.change(Kind::Subnet, id, changes)?;
+        if revises {
+            self.revise(Kind::Network, &network);
+        }
+        Ok(())
     }
 
     /// The gateway of a router cannot be changed under it.
@@ -119,6 +130,8 @@ impl Neutron {
             return Err(Fault::conflict("SubnetInUse", message));
         }
         self.pools.remove(id);
+        let network = text(self.get(Kind::Subnet, id)?, "network_id").to_owned();
+        self.revise(Kind::Network, &network);
         Ok(())
     }
 

@@ -80,8 +80,10 @@ impl Kind {
             // Whether an empty map is a change of a custom resource hangs on the second that it is written in.
             metadata.retain(|_, value| *value != json!({}));
             if self == Self::Pod {
-                // a controller tells of a Pod that goes and is on no node
+                // The garbage collector of Pods takes away, at any of its looks every 20 s, one that goes and is on no
+                // node. PUT and apply make one that goes from its first moment.
                 metadata.remove("finalizers");
+                metadata.remove("deletionTimestamp");
             }
             if self == Self::Namespace {
                 // one that seems to go is emptied, sooner or later

@@ -11,7 +11,7 @@ use http::Method;
 use serde_json::Value;
 
 use crate::normal::differences;
-use crate::side::{Answer, Ask, Side};
+use crate::side::{Answer, Ask, Side, plural};
 
 /// How many requests of a stream were compared; an error is the first difference.
 ///
@@ -66,8 +66,11 @@ pub async fn stream(seed: u64, length: usize, real: kube::Client, model: kube::C
         for (path, x, y) in differences(&a.body, &b.body).into_iter().take(12) {
             text.push_str(&format!("  {path}:\n    real  {x}\n    model {y}\n"));
         }
-        let before = told.iter().rev().skip(1).take(6).rev().cloned().collect::<Vec<_>>().join("\n  ");
-        text.push_str(&format!("  before it:\n  {before}\n"));
+        let plural = plural(&ask.path);
+        let of_the_kind = |told: &&String| told.contains(&format!("/{plural}"));
+        let before = told.iter().rev().skip(1).filter(of_the_kind).take(12).cloned().collect::<Vec<_>>();
+        let before = before.into_iter().rev().collect::<Vec<_>>().join("\n  ");
+        text.push_str(&format!("  of {plural} before it:\n  {before}\n"));
         if std::env::var_os("CONFORMANCE_WHOLE").is_some() {
             text.push_str(&format!("  real:  {}\n  model: {}\n", a.body, b.body));
         }

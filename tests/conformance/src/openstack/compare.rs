@@ -95,7 +95,7 @@ impl Pair {
     ///
     /// # Errors
     /// All that was noted, when it ends.
-    pub async fn note(&mut self, request: &Request, place: impl std::fmt::Display) -> Result<Answer> {
+    pub async fn note(&mut self, request: &Request, place: &str) -> Result<Answer> {
         let asked = || format!("{place}: {} {} {}", request.method, request.path, request.body);
         let (answer, difference) = self.both(request).await.with_context(asked)?;
         self.noted.extend(difference.map(|difference| format!("{place}: {difference}")));
@@ -141,7 +141,7 @@ impl Pair {
         let mut outcome = Ok(());
         for n in 0..requests {
             let request = stream.next(&mut random);
-            match self.note(&request, format_args!("seed {seed}, request {n}")).await {
+            match self.note(&request, &format!("seed {seed}, request {n}")).await {
                 Ok(answer) => stream.answered(&request, answer.status, &answer.body),
                 Err(differences) => {
                     outcome = Err(differences);
@@ -152,32 +152,6 @@ impl Pair {
         let outcome = outcome.and_then(|()| self.report());
         let cleaned = self.clean(stream).await;
         outcome.and(cleaned)
-    }
-
-    /// Takes away from the real cloud what is named after this crate, whatever came of the stream that made it.
-    ///
-    /// # Errors
-    /// It does not go.
-    pub async fn sweep(&mut self) -> Result<()> {
-        use super::{load_balancer, network};
-        for _ in 0..150 {
-            let found = self
-                .real
-                .0
-                .send(&load_balancer::request("GET", "/loadbalancers".to_owned(), Value::Null))
-                .await?;
-            let all = ids(&found.body, "loadbalancers");
-            if all.is_empty() {
-                break;
-            }
-            for id in all {
-                let path = format!("/loadbalancers/{id}?cascade=true");
-                self.real.0.send(&load_balancer::request("DELETE", path, Value::Null)).await?;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        }
-        let left = network::sweep(&self.real.0).await?;
-        if left.is_empty() { Ok(()) } else { bail!("left behind in the real cloud:\n{}", left.join("\n")) }
     }
 
     async fn clean(&mut self, stream: &impl Stream) -> Result<()> {
@@ -203,6 +177,28 @@ impl Pair {
         }
         if left.is_empty() { Ok(()) } else { bail!("left behind in the real cloud:\n{}", left.join("\n")) }
     }
+}
+
+/// Takes away from a cloud what is named after this crate, whatever came of the stream that made it.
+///
+/// # Errors
+/// It does not go.
+pub async fn sweep(cloud: &Cloud) -> Result<()> {
+    use super::{load_balancer, network};
+    for _ in 0..150 {
+        let listed = load_balancer::request("GET", "/loadbalancers".to_owned(), Value::Null);
+        let all = ids(&cloud.send(&listed).await?.body, "loadbalancers");
+        if all.is_empty() {
+            break;
+        }
+        for id in all {
+            let path = format!("/loadbalancers/{id}?cascade=true");
+            cloud.send(&load_balancer::request("DELETE", path, Value::Null)).await?;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    let left = network::sweep(cloud).await?;
+    if left.is_empty() { Ok(()) } else { bail!("left behind in the real cloud:\n{}", left.join("\n")) }
 }
 
 /// Ids of what is named after this crate.

@@ -71,6 +71,7 @@ pub struct Answer {
 }
 
 /// One of the two.
+#[derive(Clone)]
 pub struct Cloud {
     http: reqwest::Client,
     tokens: BTreeMap<Who, String>,

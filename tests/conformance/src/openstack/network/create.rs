@@ -168,6 +168,13 @@ impl Network {
                 ("network_id", json!("x")),
             ],
         );
+        if subnet.get("allocation_pools").is_none()
+            && subnet.get("cidr") == Some(&json!(format!("10.2.{other}.0/24")))
+        {
+            // What the cloud chooses is told from what requests name, which is below.
+            let pool = json!([{"start": format!("10.2.{other}.128"), "end": format!("10.2.{other}.250")}]);
+            set(&mut subnet, "allocation_pools", pool);
+        }
         post("/subnets", "subnet", subnet)
     }
 

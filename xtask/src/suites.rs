@@ -19,8 +19,16 @@ use crate::workspace::{Workspace, cache};
 /// The crates whose tests run in the lab and nowhere else.
 const IN_THE_LAB: [&str; 3] = ["isthmus-conformance", "isthmus-e2e", "isthmus-node-tests"];
 /// Those of the lab that take more than a minute, in the order of their length.
-const LONGEST: [&str; 5] =
-    ["isthmus-e2e/routes", "isthmus-e2e/tls", "isthmus-e2e/cloud", "isthmus-e2e/traffic", "isthmus-e2e/pods"];
+const LONGEST: [&str; 8] = [
+    "isthmus-e2e/routes",
+    "isthmus-e2e/tls",
+    "isthmus-e2e/cloud",
+    "isthmus-node-tests/nodes",
+    "isthmus-conformance/kubernetes",
+    "isthmus-conformance/openstack",
+    "isthmus-e2e/traffic",
+    "isthmus-e2e/pods",
+];
 /// Set, it has the models of host/world compared with the real servers.
 const CONFORMANCE: &str = "ISTHMUS_CONFORMANCE";
 /// cargo-deny, built once into the cache.

@@ -7,6 +7,7 @@ use isthmus_openstack::{Barbican, Neutron, Octavia};
 
 use crate::cloud::Cloud;
 use crate::queue::Parking;
+use crate::metrics::Metrics;
 use crate::session::Session;
 
 /// What a cloud can do, for who is no operator (`isthmus plan`, `isthmus why`).
@@ -19,7 +20,8 @@ pub async fn facts_of(session: &isthmus_openstack::Session) -> crate::cloud::Res
     let octavia = has(LOAD_BALANCER).then(|| Octavia::new(session.clone()));
     let barbican = has(KEY_MANAGER).then(|| Barbican::new(session.clone()));
     let neutron = Neutron::new(session.clone());
-    let cloud = Cloud::new(neutron, octavia, barbican, token.project_id.clone(), &Parking::default());
+    let (parking, turns) = (Parking::default(), Metrics::default().turns);
+    let cloud = Cloud::new(neutron, octavia, barbican, token.project_id.clone(), &parking, turns);
     Ok(CloudFacts {
         network_extensions: cloud.extensions().await?,
         load_balancer_providers: cloud.providers().await?,

@@ -49,6 +49,8 @@ pub struct Metrics {
     pub calls: Family<Call, Counter>,
     /// Reconciles.
     pub reconciles: Family<Ended, Counter>,
+    /// Seconds that a change of a load balancer waits for its turn: it takes one at a time.
+    pub turns: Histogram,
     /// Versions swapped in.
     pub swaps: Counter,
     /// CloudMappings.
@@ -71,6 +73,7 @@ impl Default for Metrics {
                 0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.005, 0.02, 0.1, 0.5,
             ]),
             calls: Family::default(),
+            turns: seconds(),
             reconciles: Family::default(),
             swaps: Counter::default(),
             mappings: Gauge::default(),
@@ -109,6 +112,11 @@ impl Metrics {
             "module_call_seconds",
             "Time of a module call, refiners included",
             self.call_seconds.clone(),
+        );
+        r.register(
+            "load_balancer_turn_seconds",
+            "Time that a change of a load balancer waits for those before it",
+            self.turns.clone(),
         );
         r.register("module_calls", "Module calls by result", self.calls.clone());
         r.register("reconciles", "Reconciles by result", self.reconciles.clone());

@@ -104,6 +104,7 @@ async fn routes(stage: &Stage<'_>, arguments: &Arguments) -> Result<()> {
     stage.settle().await?;
     let one = cost(stage, &api, &client, 1).await?;
 
+    let before = stage.operator.numbers().await?;
     let (calls, began) = (stage.world.stats().load_balancer().writes, Instant::now());
     let creates = stream::iter(2..count).map(|number| make(&api, number));
     creates.buffer_unordered(PARALLEL).try_collect::<Vec<()>>().await?;
@@ -112,6 +113,7 @@ async fn routes(stage: &Stage<'_>, arguments: &Arguments) -> Result<()> {
     let writes = stage.world.stats().load_balancer().writes - calls;
     stage.settle().await?;
     let last = cost(stage, &api, &client, count).await?;
+    let after = stage.operator.numbers().await?;
     let each = took / u32::try_from(count.max(1)).unwrap_or(u32::MAX);
     Measure {
         name: "Routes on one load balancer: writes each",
@@ -125,6 +127,16 @@ async fn routes(stage: &Stage<'_>, arguments: &Arguments) -> Result<()> {
         ),
     }
     .print();
+    for (name, histogram) in [
+        ("Routes on one load balancer: a call of the module, mean", "isthmus_module_call_seconds"),
+        ("Routes on one load balancer: wait for a turn, mean", "isthmus_load_balancer_turn_seconds"),
+    ] {
+        let ((before, first), (after, last)) = (before.histogram(histogram), after.histogram(histogram));
+        let count = last.saturating_sub(first);
+        let mean = (after - before) / ratio(count.max(1), 1) * 1e3;
+        let note = format!("{count} of them");
+        Measure { name, target: "", measured: format!("{mean:.2} ms"), met: None, note }.print();
+    }
     Measure {
         name: "Routes on one load balancer: the last costs what the second does",
         target: "equal",

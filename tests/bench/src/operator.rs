@@ -148,6 +148,13 @@ impl Numbers {
         series.sum()
     }
 
+    /// Sum and count of a histogram.
+    pub(crate) fn histogram(&self, name: &str) -> (f64, u64) {
+        let key = format!("{name}_sum ");
+        let sum = self.0.lines().find_map(|line| line.strip_prefix(&key)?.parse().ok());
+        (sum.unwrap_or_default(), self.sum(&format!("{name}_count"), |_| true))
+    }
+
     /// 1 while it leads.
     pub(crate) fn leading(&self) -> u64 {
         self.sum("isthmus_leading", |_| true)

@@ -19,6 +19,7 @@ use isthmus_model::retry::RetryClass;
 use isthmus_model::snapshot::Provider;
 use isthmus_openstack::neutron::Quotas;
 use isthmus_openstack::{Barbican, Neutron, Octavia};
+use prometheus_client::metrics::histogram::Histogram;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
@@ -235,12 +236,14 @@ impl std::fmt::Debug for Cloud {
 
 impl Cloud {
     /// Drivers for everything that this version makes, in one project. `octavia`, `barbican`: `None` where the cloud has none.
+    /// `turns`: seconds that changes wait for their turn on a load balancer.
     pub fn new(
         neutron: Neutron,
         octavia: Option<Octavia>,
         barbican: Option<Barbican>,
         project: Option<String>,
         parking: &Parking,
+        turns: Histogram,
     ) -> Self {
         let scope = Scope { neutron: neutron.clone(), project: project.clone() };
         let mut drivers: BTreeMap<Kind, Box<dyn Driver>> = BTreeMap::new();
@@ -250,7 +253,7 @@ impl Cloud {
         let has_key_manager = barbican.is_some();
         if let Some(octavia) = octavia.clone() {
             let certificates = has_key_manager.then(|| marks.clone());
-            drivers.extend(octavia::drivers(octavia, project.clone(), parking, certificates));
+            drivers.extend(octavia::drivers(octavia, project.clone(), parking, turns, certificates));
         }
         if let Some(barbican) = barbican {
             let certificates = certificate::Certificates::new(barbican, contents.clone(), marks);

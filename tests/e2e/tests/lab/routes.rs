@@ -233,6 +233,26 @@ async fn reported(lab: &Lab, namespace: &str, route: &DynamicObject, status: &st
 }
 
 /// A kill after each write of a load balancer's and a Route's life leads to the same end.
+/// Starts one operator after the other, each killed at its first write to Octavia, until one comes to the end without a write.
+/// Answers how many were killed, and that one.
+async fn killed_at_each_write(lab: &Lab, end: impl AsyncFn() -> Result<()>) -> Result<(usize, Operator)> {
+    for kills in 0..100 {
+        let operator = lab.operator(&[]).await?;
+        let done = until_within(MANY, "a write, or the end", async || {
+            if operator.metrics().await?.balancer_writes() > 0 {
+                return Ok(false);
+            }
+            end().await.map(|()| true)
+        })
+        .await?;
+        if done {
+            return Ok((kills, operator));
+        }
+        operator.kill().await?;
+    }
+    anyhow::bail!("a hundred operators did not come to the end")
+}
+
 #[tokio::test]
 async fn killed_at_every_call_the_end_is_the_same() -> Result<()> {
     on_lab("route-kills", async |lab| {
@@ -240,24 +260,12 @@ async fn killed_at_every_call_the_end_is_the_same() -> Result<()> {
         let namespace = lab.namespace().await?;
         lab.endpoints(&namespace, 2).await?;
         lab.route(&namespace, "web", json!({"host": "shop.example.com", "path": "/cart"})).await?;
-        let mut kills = 0;
-        let operator = loop {
-            let operator = lab.operator(&[]).await?;
-            let done = until_within(MANY, "a write, or the end", async || {
-                if operator.metrics().await?.balancer_writes() > 0 {
-                    return Ok(false);
-                }
-                let all = lab.mapping_api(&namespace).list(&ListParams::default()).await?.items;
-                ensure!(all.iter().filter(|m| ready(m)).count() == 1, "it is not ready");
-                Ok(true)
-            })
-            .await?;
-            if done {
-                break operator;
-            }
-            operator.kill().await?;
-            kills += 1;
+        let all_ready = async || {
+            let all = lab.mapping_api(&namespace).list(&ListParams::default()).await?.items;
+            ensure!(all.iter().filter(|m| ready(m)).count() == 1, "it is not ready");
+            Ok(())
         };
+        let (kills, operator) = killed_at_each_write(lab, all_ready).await?;
         ensure!(kills >= 6, "killed {kills} times");
         let since = operator.metrics().await?;
         operator.resyncs(&since, 1).await?;
@@ -267,6 +275,42 @@ async fn killed_at_every_call_the_end_is_the_same() -> Result<()> {
         let [policy] = found.policies.as_slice() else { anyhow::bail!("{found:?}") };
         ensure!(policy.contains("true: HOST_NAME EQUAL_TO shop.example.com, PATH REGEX"), "{policy}");
         ensure!(found.pools.iter().all(|pool| pool.contains("10.100.9.1:") && pool.contains("10.100.9.2:")));
+        operator.kill().await?;
+
+        lab.change_route(&namespace, "web", json!({"path": "/basket"})).await?;
+        let (kills, operator) = killed_at_each_write(lab, async || {
+            all_ready().await?;
+            let found = lab.balanced().await?;
+            ensure!(matches!(found.policies.as_slice(), [one] if one.contains("basket")), "{found:?}");
+            Ok(())
+        })
+        .await?;
+        ensure!(kills >= 1, "nobody was killed at the change of a path");
+        operator.kill().await?;
+
+        lab.endpoints(&namespace, 3).await?;
+        let (kills, operator) = killed_at_each_write(lab, async || {
+            all_ready().await?;
+            let found = lab.balanced().await?;
+            ensure!(matches!(found.pools.as_slice(), [one] if one.contains("10.100.9.3:")), "{found:?}");
+            Ok(())
+        })
+        .await?;
+        ensure!(kills >= 1, "nobody was killed at the change of an endpoint");
+        operator.kill().await?;
+
+        lab.route_api(&namespace).delete("web", &DeleteParams::default()).await?;
+        let (kills, operator) = killed_at_each_write(lab, async || {
+            let found = lab.balanced().await?;
+            ensure!(found.policies.is_empty() && found.pools.is_empty(), "{found:?}");
+            ensure!(lab.mapping_api(&namespace).list(&ListParams::default()).await?.items.is_empty());
+            Ok(())
+        })
+        .await?;
+        ensure!(kills >= 2, "killed {kills} times at the deletion");
+        operator.quiet().await?;
+        let found = lab.balanced().await?;
+        ensure!(found.listeners.len() == 1 && found.pools.is_empty(), "{found:?}");
         ensure!(lab.ports().await?.len() == 1, "one VIP");
         Ok(())
     })

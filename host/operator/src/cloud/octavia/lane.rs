@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -42,6 +43,8 @@ pub(super) trait Look: Send + Sync {
 pub(super) struct Lanes {
     look: Box<dyn Look>,
     parking: Parking,
+    /// Seconds that changes waited for their turn.
+    turns: Histogram,
     lanes: parking_lot::Mutex<HashMap<String, Arc<Mutex<Lane>>>>,
 }
 
@@ -77,8 +80,8 @@ impl Lane {
 }
 
 impl Lanes {
-    pub(super) fn new(look: Box<dyn Look>, parking: Parking) -> Self {
-        Self { look, parking, lanes: parking_lot::Mutex::default() }
+    pub(super) fn new(look: Box<dyn Look>, parking: Parking, turns: Histogram) -> Self {
+        Self { look, parking, turns, lanes: parking_lot::Mutex::default() }
     }
 
     /// Waits for the turn on a load balancer, and until that takes changes; then makes the change. In order of asking.
@@ -90,12 +93,16 @@ impl Lanes {
         F: Future<Output = Result<T>>,
     {
         let lane = self.lanes.lock().entry(id.to_owned()).or_default().clone();
+        let mut asked = Some(Instant::now());
         let mut lane = self.parking.park(lane.lock()).await;
         let begun = Instant::now();
         let (mut pause, most) = (EXPECTED / 2, PAUSE.1);
         loop {
             if let Some(since) = lane.busy {
                 self.settle(id, &mut lane, since, begun).await?;
+            }
+            if let Some(asked) = asked.take() {
+                self.turns.observe(asked.elapsed().as_secs_f64());
             }
             let done = change().await;
             // Whatever the answer is, the write may have come through.
@@ -177,7 +184,7 @@ mod tests {
     fn lanes(script: &[Status]) -> (Lanes, Arc<Script>) {
         let script =
             Arc::new(Script(parking_lot::Mutex::new(script.iter().cloned().collect()), AtomicUsize::new(0)));
-        (Lanes::new(Box::new(script.clone()), Parking::default()), script)
+        (Lanes::new(Box::new(script.clone()), Parking::default(), crate::metrics::Metrics::default().turns), script)
     }
 
     fn pending() -> Status {
@@ -207,6 +214,7 @@ mod tests {
                 if Instant::now() < *ready.lock() { pending() } else { Status::Settled }
             }),
             Parking::default(),
+            crate::metrics::Metrics::default().turns,
         );
         let change = async || {
             *until.lock() = Instant::now() + slow;

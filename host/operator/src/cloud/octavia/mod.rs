@@ -29,6 +29,8 @@ use isthmus_model::value::Value;
 use isthmus_openstack::Octavia;
 use isthmus_openstack::octavia::{Creatable, Listener, LoadBalancer, Resource, StatusTree, pending};
 
+use prometheus_client::metrics::histogram::Histogram;
+
 use self::lane::{Lanes, Look, Status};
 use super::certificate::Marks;
 use super::{CloudError, Driver, Result, Update};
@@ -42,9 +44,10 @@ pub(super) fn drivers(
     octavia: Octavia,
     project: Option<String>,
     parking: &Parking,
+    turns: Histogram,
     certificates: Option<Marks>,
 ) -> Vec<(Kind, Box<dyn Driver>)> {
-    let lanes = Lanes::new(Box::new(octavia.clone()), parking.clone());
+    let lanes = Lanes::new(Box::new(octavia.clone()), parking.clone(), turns);
     let (owners, project) = (parking_lot::Mutex::default(), project);
     let scope = Arc::new(Scope { octavia, project, lanes, owners, parking: parking.clone() });
     let balancers = load_balancer::LoadBalancers(scope.clone(), parking_lot::Mutex::default());

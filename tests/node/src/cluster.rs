@@ -13,7 +13,7 @@ use crate::kubectl::{DEPLOY, apply, kubectl};
 use crate::until_within;
 
 /// How long something of a whole cluster may take.
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(120);
 /// Between two looks: each starts programs.
 const BETWEEN: Duration = Duration::from_millis(200);
 const SYSTEM: &str = "isthmus-system";

@@ -26,7 +26,7 @@ start_nodes() {
   for pid in "${pids[@]}"; do wait "$pid"; done
 }
 start_node() { # NAME ADDRESS
-  start_chassis "$1" "$2"
+  start_chassis "$1" "$2" none
   # for the look-up of a ClusterIP
   ip -n "$1" route show default | grep -q . || ip -n "$1" route add default via $SWITCH_ADDRESS
   leg "$1"
@@ -109,6 +109,17 @@ K
     --root-dir "$d/kubelet" --cert-dir "$d/kubelet-pki"
   until_up "kubelet-$1" 60 k get node "$1"
 }
+# Takes its chassis out of OVN: a signal would leave it there.
+leave_ovn() { # NODE
+  local pid _
+  alive "ovn-controller-$1" || return 0
+  read -r pid _ <"$STATE/pid/ovn-controller-$1"
+  ovs-appctl --timeout=5 -t "$RUN/ovs-$1/ovn-controller.$pid.ctl" exit || return 0
+  for _ in $(seq 100); do
+    alive "ovn-controller-$1" || break
+    sleep .05
+  done
+}
 stop_nodes() {
   local node
   for node in $KUBE_NODES; do stop_node "${node%=*}" & done
@@ -122,6 +133,7 @@ stop_node() { # NAME
   find /sys/fs/cgroup -path "*/$NETNS-$1*" -name cgroup.procs -exec cat {} + 2>/dev/null | xargs -r kill -KILL 2>/dev/null || true
   pgrep -f "containerd-shim.* -address $d/containerd.sock" | xargs -r kill -KILL 2>/dev/null || true
   stop "containerd-$1" KILL
+  leave_ovn "$1"
   for part in ovn-controller ovs-vswitchd ovsdb; do stop "$part-$1"; done
   awk -v d="$d/" 'index($2, d) == 1 { print $2 }' /proc/mounts | sort -r | xargs -r umount -l 2>/dev/null || true
   find /sys/fs/cgroup -depth -type d -path "*/$NETNS-$1*" -exec rmdir {} + 2>/dev/null || true

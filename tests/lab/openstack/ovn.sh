@@ -31,7 +31,7 @@ node_netns() { # NAME
   ip link set "$1" master $SWITCH up
 }
 # Open vSwitch and ovn-controller of a node: what makes `binding:host_id=NAME` a port that is really bound.
-start_chassis() { # NAME ADDRESS
+start_chassis() { # NAME ADDRESS [OPTIONS] : for routers, too, where the options do not say otherwise
   local node=$1 address=$2 dir=$RUN/ovs-$1
   node_netns "$node"
   local in="nsenter --net=/run/netns/$node env OVS_RUNDIR=$dir OVN_RUNDIR=$dir OVS_DBDIR=$dir OVS_SYSCONFDIR=$dir OVS_LOGDIR=$STATE/log"
@@ -44,7 +44,7 @@ start_chassis() { # NAME ADDRESS
     $vsctl set Open_vSwitch . external_ids:system-id="$node" external_ids:hostname="$node" \
       external_ids:ovn-remote="$OVN_SB" external_ids:ovn-encap-type=geneve external_ids:ovn-encap-ip="$address" \
       external_ids:ovn-bridge-datapath-type=netdev external_ids:ovn-monitor-all=true \
-      external_ids:ovn-cms-options=enable-chassis-as-gw other_config:n-handler-threads=1 other_config:n-revalidator-threads=1 \
+      external_ids:ovn-cms-options="${3-enable-chassis-as-gw}" other_config:n-handler-threads=1 other_config:n-revalidator-threads=1 \
       -- --may-exist add-br br-int \
       -- set Bridge br-int datapath_type=netdev fail_mode=secure other-config:disable-in-band=true
     # shellcheck disable=SC2086

@@ -13,7 +13,7 @@ use crate::kubectl::{DEPLOY, apply, kubectl};
 use crate::until_within;
 
 /// How long something of a whole cluster may take.
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(120);
 /// Between two looks: each starts programs.
 const BETWEEN: Duration = Duration::from_millis(200);
 const SYSTEM: &str = "isthmus-system";
@@ -314,7 +314,8 @@ impl Node {
     /// # Errors
     /// It cannot be looked at.
     pub fn left(&self) -> Result<Vec<String>> {
-        let links = self.run("ip", &["-o", "link", "show", "group", "0x497374"]).unwrap_or_default();
+        let links = self.run("ip", &["-o", "link", "show", "type", "veth"])?;
+        let links = links.lines().filter(|line| line.contains(": im"));
         let db = format!("--db=unix:{}", self.ovsdb.display());
         let find =
             ["--timeout=10", "--bare", "--columns=name", "find", "Interface", "external_ids:isthmus=pod"];
@@ -322,7 +323,7 @@ impl Node {
         let files = std::fs::read_dir(self.folder.join("attachments"))?;
         let files: Vec<String> =
             files.map(|e| Ok(e?.file_name().to_string_lossy().into_owned())).collect::<Result<_>>()?;
-        let lines = links.lines().chain(ports.split_whitespace()).map(String::from);
+        let lines = links.chain(ports.split_whitespace()).map(String::from);
         Ok(lines.chain(files).collect())
     }
 

@@ -60,7 +60,7 @@ fn deployment(nodes: &[&str], replicas: usize) -> Value {
 }
 
 fn rolled_out(cluster: &Cluster) -> Result<()> {
-    kubectl(&["rollout", "status", "-n", NAMESPACE, "deployment/web", "--timeout=120s"], None)
+    kubectl(&["rollout", "status", "-n", NAMESPACE, "deployment/web", "--timeout=240s"], None)
         .map(|_| ())
         .with_context(|| cluster.nodes.iter().map(|n| n.log()).collect::<Vec<_>>().join("\n"))
 }

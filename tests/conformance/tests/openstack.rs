@@ -35,6 +35,7 @@ type Run = fn(Pair, u64, usize) -> std::pin::Pin<Box<dyn Future<Output = Result<
 /// Runs streams at once, each in networks of its own, and takes away what they made, however they end.
 ///
 /// `CONFORMANCE_SEED=7 CONFORMANCE_REQUESTS=100` runs one alone, `CONFORMANCE_FIRST` others than those from 1 on.
+#[expect(clippy::print_stdout, reason = "the report of a run shows it")]
 async fn streams(name: &str, (count, length): (u64, usize), least: usize, run: Run) -> Result<()> {
     let _alone = ALONE.lock().await;
     let began = Instant::now();

@@ -15,7 +15,7 @@ impl Neutron {
             object.get("port_security_enabled").and_then(Value::as_bool).unwrap_or(secured && !trusted);
         let mac = self.mac(&object)?;
         self.new_port_groups(&mut object, secured, trusted, caller)?;
-        pairs(&mut object, &mac)?;
+        pairs(&mut object, &mac);
         if !secured && !list(&object, "allowed_address_pairs").is_empty() {
             return Err(pairs_need_security());
         }
@@ -124,7 +124,7 @@ impl Neutron {
     fn change_security(&self, port: &Object, after: &mut Object, changes: &Object) -> Result<()> {
         let secured = is_true(after, "port_security_enabled");
         let mac = text(after, "mac_address").to_owned();
-        pairs(after, &mac)?;
+        pairs(after, &mac);
         if !secured {
             if !list(after, "allowed_address_pairs").is_empty() {
                 return Err(pairs_need_security());
@@ -201,30 +201,12 @@ fn list(object: &Object, name: &str) -> Vec<Value> {
 }
 
 /// Completes the address pairs of a port.
-fn pairs(port: &mut Object, mac: &str) -> Result<()> {
+fn pairs(port: &mut Object, mac: &str) {
     let mut all = list(port, "allowed_address_pairs");
-    let mut seen: Vec<(Value, Value)> = Vec::new();
-    for pair in &all {
-        let Some(ip) = pair.get("ip_address") else {
-            let message = "AllowedAddressPair must contain ip_address";
-            return Err(Fault::invalid("AllowedAddressPairsMissingIP", message));
-        };
-        let key = (pair.get("mac_address").cloned().unwrap_or_default(), ip.clone());
-        if seen.contains(&key) {
-            let message = format!(
-                "Request contains duplicate address pair: mac_address {} ip_address {}.",
-                crate::python::str(&key.0),
-                crate::python::str(ip)
-            );
-            return Err(Fault::invalid("DuplicateAddressPairInRequest", message));
-        }
-        seen.push(key);
-    }
     for pair in all.iter_mut().filter_map(Value::as_object_mut) {
         pair.entry("mac_address").or_insert_with(|| json!(mac));
     }
     port.insert("allowed_address_pairs".to_owned(), Value::Array(all));
-    Ok(())
 }
 
 fn mac_in_use(network: &str, mac: &str) -> Fault {

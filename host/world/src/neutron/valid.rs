@@ -90,9 +90,8 @@ impl Check {
                 Some(number) => Ok(json!(number)),
                 None => Err(Fault::input(format_args!("'{}' is not an integer", python::str(value)))),
             },
-            Self::Nameservers | Self::Routes | Self::Pairs | Self::Uuids | Self::Prefixes => {
-                Ok(listed(value))
-            }
+            Self::Pairs => pairs(listed(value)),
+            Self::Nameservers | Self::Routes | Self::Uuids | Self::Prefixes => Ok(listed(value)),
             Self::Cidr => match value.as_str() {
                 Some(text) => match text.parse::<IpNet>() {
                     Ok(net) => Ok(json!(net.trunc().to_string())),
@@ -386,6 +385,28 @@ fn prefix(value: &Value) -> Result<Value> {
         .ok_or_else(|| Fault::invalid("InvalidCIDR", format!("Invalid CIDR {text} given as IP prefix.")))
 }
 
+/// As `_validate_allowed_address_pairs`, which comes before anything that they refer to is looked for.
+fn pairs(all: Value) -> Result<Value> {
+    let mut seen: Vec<(Value, &Value)> = Vec::new();
+    for pair in all.as_array().into_iter().flatten() {
+        let Some(ip) = pair.get("ip_address") else {
+            let message = "AllowedAddressPair must contain ip_address";
+            return Err(Fault::invalid("AllowedAddressPairsMissingIP", message));
+        };
+        let key = (pair.get("mac_address").cloned().unwrap_or_default(), ip);
+        if seen.contains(&key) {
+            let message = format!(
+                "Request contains duplicate address pair: mac_address {} ip_address {}.",
+                python::str(&key.0),
+                python::str(ip)
+            );
+            return Err(Fault::invalid("DuplicateAddressPairInRequest", message));
+        }
+        seen.push(key);
+    }
+    Ok(all)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -409,6 +430,10 @@ mod tests {
         assert_eq!(
             refused(Check::Text(3), json!("long")),
             "Invalid input for x. Reason: 'long' exceeds maximum length of 3."
+        );
+        assert_eq!(
+            refused(Check::Pairs, json!([{"mac_address": "02:00:00:00:00:01"}])),
+            "AllowedAddressPair must contain ip_address"
         );
         assert_eq!(refused(Check::Uuid, json!("x")), "Invalid input for x. Reason: 'x' is not a valid UUID.");
         assert_eq!(

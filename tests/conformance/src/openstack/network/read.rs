@@ -19,10 +19,12 @@ impl Network {
         let mut query = if own.is_empty() { vec![format!("id={NOBODY}")] } else { own };
         let other = self.some("networks", random);
         for _ in 0..=random.below(2) {
+            // Two filters by tags at once the real one answers with 500.
+            let tagged = query.iter().any(|asked| asked.contains("tags"));
             query.push(match random.below(9) {
                 0 => format!("id={id}"),
                 1 => "name=conformance-7".to_owned(),
-                2 if kind != "address-groups" => random
+                2 if kind != "address-groups" && !tagged => random
                     .of(&["tags=a", "tags=a,b", "tags-any=a,c", "not-tags=a", "not-tags-any=b"])
                     .to_owned(),
                 3 if kind == "ports" => format!("network_id={other}"),

@@ -6,8 +6,8 @@ use isthmus_openstack::catalog::{KEY_MANAGER, LOAD_BALANCER};
 use isthmus_openstack::{Barbican, Neutron, Octavia};
 
 use crate::cloud::Cloud;
-use crate::queue::Parking;
 use crate::metrics::Metrics;
+use crate::queue::Parking;
 use crate::session::Session;
 
 /// What a cloud can do, for who is no operator (`isthmus plan`, `isthmus why`).

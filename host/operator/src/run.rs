@@ -212,7 +212,8 @@ impl Operator {
         let keeps = token.catalog.endpoint(KEY_MANAGER, self.cloud.config()).is_ok();
         let barbican = keeps.then(|| Barbican::new(gated.clone()));
         let (project, parking) = (token.project_id.clone(), Parking::default());
-        let cloud = Cloud::new(Neutron::new(gated), octavia, barbican, project, &parking, self.metrics.turns.clone());
+        let cloud =
+            Cloud::new(Neutron::new(gated), octavia, barbican, project, &parking, self.metrics.turns.clone());
         let (queue, requests) = queue::queue();
         let store = Arc::new(RwLock::new(Store::new()));
         let (named, touched) = NamedObjects::start(self.client.clone());

@@ -84,7 +84,6 @@ async fn made(pair: &mut Pair, who: Who, path: &str, key: &str, body: Value) -> 
 }
 
 #[tokio::test]
-#[ignore = "minutes of a core, and not yet seen whole without a difference: run it by hand with --ignored"]
 async fn neutron() -> Result<()> {
     streams("neutron", NETWORK, LEAST_NETWORK, |pair, seed, requests| Box::pin(network(pair, seed, requests)))
         .await

@@ -35,6 +35,8 @@ enum Unset {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Who {
     Anybody,
+    /// Anybody of the project, by a rule of its own: a refusal for another attribute names it too.
+    Owner,
     Admin,
     /// Services and administrators.
     Service,
@@ -70,7 +72,7 @@ const NETWORK: &[Attribute] = &[
     by("shared", Bool, BOTH, Unset::False, Who::Admin),
     by("router:external", Bool, BOTH, Unset::False, Who::Admin),
     by("is_default", Bool, BOTH, Unset::False, Who::Admin),
-    a("port_security_enabled", Bool, BOTH, Unset::True),
+    by("port_security_enabled", Bool, BOTH, Unset::True, Who::Owner),
     a("mtu", Int(0, 65535), BOTH, Unset::Absent),
     a("availability_zone_hints", Any, POST, Unset::List),
     by("provider:network_type", Text(32), BOTH, Unset::Absent, Who::Admin),
@@ -301,23 +303,28 @@ fn allowed(kind: Kind, asked: &Object, object: &Object, caller: &Caller, verb: &
     if caller.admin {
         return Ok(());
     }
+    let (mut rule, mut refused) = (format!("rule:{verb}_{}", kind.singular()), false);
+    let own = rule.clone();
     for (name, _, _, unset, who) in of(kind) {
-        let refused = match who {
-            Who::Anybody => false,
-            Who::Admin => true,
-            Who::Service => !caller.service,
-        };
         // A POST that sets what it is anyway asks for nothing.
         let default = match unset {
             Unset::False => object.get(*name) == Some(&json!(false)),
+            Unset::True => object.get(*name) == Some(&json!(true)),
             _ => false,
         };
-        if refused && asked.contains_key(*name) && !(default && verb == "create") {
-            let rule = format!("{verb}_{}", kind.singular());
-            return Err(Fault::forbidden(format_args!("(rule:{rule} and rule:{rule}:{name})")));
+        let asked = asked.contains_key(*name) && !(default && verb == "create");
+        if !asked || matches!(who, Who::Anybody) {
+            continue;
         }
+        refused |= match who {
+            Who::Anybody | Who::Owner => false,
+            Who::Admin => true,
+            Who::Service => !caller.service,
+        };
+        // As oslo.policy prints a rule that is built up attribute by attribute.
+        rule = format!("({rule} and {own}:{name})");
     }
-    Ok(())
+    if refused { Err(Fault::forbidden(rule)) } else { Ok(()) }
 }
 
 /// Whether lists of a kind may be filtered and sorted by an attribute.

@@ -184,7 +184,14 @@ mod tests {
     fn lanes(script: &[Status]) -> (Lanes, Arc<Script>) {
         let script =
             Arc::new(Script(parking_lot::Mutex::new(script.iter().cloned().collect()), AtomicUsize::new(0)));
-        (Lanes::new(Box::new(script.clone()), Parking::default(), crate::metrics::Metrics::default().turns), script)
+        (
+            Lanes::new(
+                Box::new(script.clone()),
+                Parking::default(),
+                crate::metrics::Metrics::default().turns,
+            ),
+            script,
+        )
     }
 
     fn pending() -> Status {

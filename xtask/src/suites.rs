@@ -120,8 +120,17 @@ impl TestBinary {
     }
 }
 
-/// Format, clippy, build, unit and documentation tests. Also the end-to-end binaries, for later.
-pub(crate) fn host(workspace: &Workspace, with_lab: bool) -> (Report, Vec<TestBinary>) {
+/// What the build left to run.
+#[derive(Default)]
+pub(crate) struct Built {
+    /// Tests that need nothing but the modules.
+    pub(crate) unit: Vec<TestBinary>,
+    /// Tests that need a lab.
+    pub(crate) lab: Vec<TestBinary>,
+}
+
+/// Format, clippy and build.
+pub(crate) fn build_host(workspace: &Workspace, with_lab: bool) -> (Report, Built) {
     let mut report = Report::default();
     check(
         workspace,
@@ -133,16 +142,26 @@ pub(crate) fn host(workspace: &Workspace, with_lab: bool) -> (Report, Vec<TestBi
     let clippy =
         workspace.cargo(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]);
     check(workspace, &mut report, "clippy", "a first run compiles every dependency, ~3 min", clippy);
-    let binaries = match build(workspace, with_lab) {
-        Ok(binaries) => binaries,
+    match build(workspace, with_lab) {
+        Ok(binaries) => {
+            let in_lab = |b: &TestBinary| IN_THE_LAB.iter().any(|name| b.suite.starts_with(name));
+            let (lab, unit) = binaries.into_iter().partition(in_lab);
+            (report, Built { unit, lab })
+        }
         Err(error) => {
             report.broken("build", &error);
-            return (report, Vec::new());
+            (report, Built::default())
         }
-    };
-    let (end_to_end, unit): (Vec<_>, _) =
-        binaries.into_iter().partition(|b| IN_THE_LAB.iter().any(|name| b.suite.starts_with(name)));
-    run_tests(workspace, &mut report, &unit, |binary| Command::new(&binary.executable));
+    }
+}
+
+/// Unit and documentation tests.
+pub(crate) fn host(workspace: &Workspace, built: &[TestBinary]) -> Report {
+    let mut report = Report::default();
+    if built.is_empty() {
+        return report;
+    }
+    run_tests(workspace, &mut report, built, |binary| Command::new(&binary.executable));
     let mut doc = workspace.cargo(["test", "--workspace", "--doc", "--locked"]);
     doc.args(excluded());
     match Step::new("documentation", "compiling and running the examples in the documentation")
@@ -154,7 +173,7 @@ pub(crate) fn host(workspace: &Workspace, with_lab: bool) -> (Report, Vec<TestBi
         }
         Err(error) => report.broken("documentation", &error),
     }
-    (report, end_to_end)
+    report
 }
 
 fn check(workspace: &Workspace, report: &mut Report, name: &str, reason: &str, command: Command) {
@@ -188,18 +207,19 @@ struct ArtifactProfile {
 
 /// Builds every binary and test once.
 fn build(workspace: &Workspace, with_lab: bool) -> Result<Vec<TestBinary>> {
-    let limit = Duration::from_secs(2400);
-    Step { limit, ..Step::new("build", "compiling the host; a first run compiles Wasmtime, ~6 min") }
-        .run(workspace, workspace.cargo(["build", "--workspace", "--bins", "--locked"]))?
-        .ok("cargo build")?;
-    let mut command = workspace.cargo(["test", "--workspace", "--no-run", "--locked"]);
+    // In one go: built without the tests, the programs' dependencies would be compiled once more, with other features.
+    let mut command = workspace.cargo(["build", "--workspace", "--bins", "--tests", "--locked"]);
     command.arg("--message-format=json-render-diagnostics");
     if !with_lab {
         command.args(excluded());
     }
-    let done = Step { limit, ..Step::new("build tests", "compiling the tests") }
-        .run(workspace, command)?
-        .ok("cargo test --no-run")?;
+    let limit = Duration::from_secs(3600);
+    let done = Step {
+        limit,
+        ..Step::new("build", "compiling programs and tests; a first run compiles Wasmtime, ~10 min")
+    }
+    .run(workspace, command)?
+    .ok("cargo build")?;
     let packages = workspace.packages()?;
     let names: BTreeMap<&Path, &str> =
         packages.iter().map(|p| (p.manifest_path.as_path(), p.name.as_str())).collect();

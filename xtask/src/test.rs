@@ -1,14 +1,14 @@
-//! `cargo xtask test`: every suite, three lanes side by side (host build and its tests; guest modules and licences;
-//! starting the lab), then the tests that need the lab, then the table.
+//! `cargo xtask test`: lanes side by side (building the host; guest modules; licences; starting the labs), then the tests that need
+//! no lab beside those that do, then the table.
 use std::env;
 use std::process::ExitCode;
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 
 use anyhow::{Result, anyhow};
 
 use crate::lab::{self, Lab, Reserved};
 use crate::step::say;
-use crate::suites::{self, Counts};
+use crate::suites::{self, Built, Counts};
 use crate::workspace::Workspace;
 
 /// One row of the table.
@@ -41,6 +41,14 @@ impl Report {
         self.row(suite, Counts::FAILED, 0.0);
     }
 
+    /// Waits for a lane.
+    fn join(&mut self, lane: &str, ended: ScopedJoinHandle<'_, Self>) {
+        match ended.join() {
+            Ok(report) => self.add(report),
+            Err(_panic) => self.broken(lane, &anyhow!("the lane panicked")),
+        }
+    }
+
     fn skipped(&mut self, suite: &str, reason: String) {
         self.row(suite, Counts::SKIPPED, 0.0);
         self.notes.push(reason);
@@ -61,23 +69,27 @@ pub(crate) fn run(workspace: &Workspace, quick: bool, labs: u8) -> Result<ExitCo
     let mut report = Report::default();
     thread::scope(|scope| {
         let started = scope.spawn(|| start_labs(workspace, &labs));
-        // before the host's tests, which load them
-        report.add(suites::modules(workspace));
+        let modules = scope.spawn(|| suites::modules(workspace));
         let licences = scope.spawn(|| suites::licences(workspace));
-        let (host, end_to_end) = suites::host(workspace, with_lab);
+        let (host, Built { unit, lab }) = suites::build_host(workspace, with_lab);
         report.add(host);
-        match licences.join() {
-            Ok(licences) => report.add(licences),
-            Err(_panic) => report.broken("licences", &anyhow!("the lane panicked")),
-        }
+        report.join("modules", modules);
+        // the tests load the modules
+        let unit = scope.spawn(move || suites::host(workspace, &unit));
         let (ours, up) =
             started.join().unwrap_or_else(|_panic| (Vec::new(), Err(anyhow!("the lane panicked"))));
         reserved = ours;
-        match up {
-            Ok(()) if labs.is_empty() => {}
-            Ok(()) => report.add(suites::in_labs(workspace, &labs, end_to_end)),
-            Err(error) => report.broken("lab", &error),
-        }
+        let in_labs = match up {
+            Ok(()) if labs.is_empty() => None,
+            Ok(()) => Some(suites::in_labs(workspace, &labs, lab)),
+            Err(error) => {
+                report.broken("lab", &error);
+                None
+            }
+        };
+        report.join("host", unit);
+        report.join("licences", licences);
+        in_labs.into_iter().for_each(|in_labs| report.add(in_labs));
     });
     if let Some(reason) = left_out {
         report.skipped("end-to-end (lab)", format!("the end-to-end tests were skipped: {reason}"));

@@ -61,9 +61,20 @@ impl Workspace {
     }
 
     /// A cargo command in the workspace's root.
+    ///
+    /// It gets nothing of what cargo told us of our own package: build scripts (ring's) ask for variables of these names, so that
+    /// everything above them would be compiled anew for each clone, and again by a cargo that is called by hand.
     pub(crate) fn cargo<const N: usize>(&self, arguments: [&str; N]) -> Command {
         let mut command = Command::new(cargo());
         command.args(arguments).current_dir(&self.root);
+        for (name, _) in env::vars_os() {
+            let told = name
+                .to_str()
+                .is_some_and(|n| n.starts_with("CARGO_MANIFEST_") || n.starts_with("CARGO_PKG_"));
+            if told || name == "OUT_DIR" {
+                command.env_remove(name);
+            }
+        }
         command
     }
 
@@ -81,4 +92,18 @@ fn cargo() -> OsString {
 /// What is made once and kept outside the clone (`tests/lab/lib.sh` names the same folder).
 pub(crate) fn cache() -> Result<PathBuf> {
     Ok(PathBuf::from(env::var_os("HOME").context("HOME is not set")?).join(".cache/isthmus-lab"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Workspace;
+
+    #[test]
+    fn a_cargo_of_ours_knows_nothing_of_our_package() {
+        // the runner of the tests sets it, as cargo does
+        assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
+        let workspace = Workspace { root: ".".into(), target: "target".into() };
+        let command = workspace.cargo(["build"]);
+        assert!(command.get_envs().any(|(name, value)| name == "CARGO_MANIFEST_DIR" && value.is_none()));
+    }
 }

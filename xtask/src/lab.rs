@@ -1,6 +1,6 @@
-//! The lab: etcd, kube-apiserver, controller-manager, scheduler, Keystone, Neutron with OVN and one chassis, all
-//! for real, in network namespaces of their own. The scripts of `tests/lab` do the work; this starts them in
-//! order and side by side, and tells what runs.
+//! The labs: etcd, kube-apiserver, controller-manager, scheduler, Keystone, Neutron with OVN and one chassis, and where asked for
+//! Octavia, Barbican and nodes that run Pods, all for real, in network namespaces of their own; one, or several side by side. The
+//! scripts of `tests/lab` do the work; this starts them in order and side by side, and tells what runs.
 mod status;
 
 use std::ffi::OsStr;

@@ -40,8 +40,8 @@ enum Task {
         /// Leave out what needs the lab (root, ~1 GB of memory, the first time ~10 min of building)
         #[arg(long)]
         quick: bool,
-        /// How many labs the suites that need one are run on, side by side (~2.5 GB of memory each)
-        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=4))]
+        /// How many labs the suites that need one are run on, side by side: two cores each, and ~2.5 GB of memory
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=4))]
         labs: u8,
     },
     /// Start, stop and look into the lab: a real Kubernetes control plane and a real OpenStack, in network

@@ -4,15 +4,24 @@ use std::env::VarError;
 use std::io::IsTerminal;
 
 use anyhow::{Context, bail, ensure};
+use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::LogFormat;
 
 const VARIABLE: &str = "ISTHMUS_LOG";
 /// The targets of our own crates.
-const OURS: [&str; 5] =
-    ["isthmus", "isthmus_operator", "isthmus_kubernetes", "isthmus_openstack", "isthmus_policy"];
+const OURS: [&str; 6] = [
+    "isthmus",
+    "isthmus_operator",
+    "isthmus_node",
+    "isthmus_kubernetes",
+    "isthmus_openstack",
+    "isthmus_policy",
+];
 
 /// Begins to log: what ISTHMUS_LOG says, else warnings of all, and more of our own crates.
 ///
@@ -24,12 +33,19 @@ pub(crate) fn start(format: LogFormat) -> anyhow::Result<()> {
         Ok(_) | Err(VarError::NotPresent) => default(),
         Err(VarError::NotUnicode(text)) => bail!("{VARIABLE}={} is not UTF-8", text.display()),
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => builder.json().init(),
-    }
+    subscriber(format, filter, std::io::stderr).init();
     Ok(())
+}
+
+fn subscriber<W>(format: LogFormat, filter: EnvFilter, writer: W) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    match format {
+        LogFormat::Text => Box::new(builder.with_ansi(std::io::stderr().is_terminal()).finish()),
+        LogFormat::Json => Box::new(builder.json().finish()),
+    }
 }
 
 fn default() -> EnvFilter {
@@ -70,7 +86,26 @@ fn wrong(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Seek, SeekFrom};
+
     use super::*;
+
+    #[test]
+    fn json_is_an_object_a_line() {
+        let mut file = tempfile::tempfile().unwrap();
+        let logs = subscriber(LogFormat::Json, EnvFilter::new("info"), file.try_clone().unwrap());
+        tracing::subscriber::with_default(logs, || {
+            tracing::warn!(request_id = "req-1", "refused");
+            tracing::debug!("not asked for");
+        });
+        file.seek(SeekFrom::Start(0)).unwrap();
+        let lines: Vec<serde_json::Value> =
+            serde_json::Deserializer::from_reader(file).into_iter().collect::<Result<_, _>>().unwrap();
+        let [line] = lines.as_slice() else { panic!("{lines:?}") };
+        assert_eq!(line["level"], "WARN");
+        assert_eq!(line["fields"]["request_id"], "req-1");
+        assert!(line["timestamp"].is_string() && line["target"].is_string(), "{line}");
+    }
 
     #[test]
     fn a_typo_is_an_error_that_names_it() {

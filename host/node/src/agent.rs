@@ -4,6 +4,7 @@ mod add;
 mod bind;
 mod sweep;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use isthmus_cni::protocol::{Add, Answer, Ask, Attached, Request};
 use isthmus_cni::result::AddResult;
 use isthmus_cni::{Code, Error};
+use parking_lot::Mutex;
 
 use crate::arrivals::Arrivals;
 use crate::attachments::{Attachment, Attachments};
@@ -49,6 +51,8 @@ pub struct Agent<S> {
     names: Locks,
     arrivals: Arrivals,
     due: Arc<Due>,
+    /// Pods whose ADD failed by the node's own fault since the last success.
+    faulty: Mutex<BTreeSet<String>>,
     metrics: Metrics,
 }
 
@@ -72,6 +76,7 @@ impl<S: VifSource> Agent<S> {
             names: Locks::default(),
             arrivals: Arrivals::default(),
             due: Arc::default(),
+            faulty: Mutex::default(),
             metrics: Metrics::default(),
         });
         // what an agent before had marked
@@ -89,6 +94,11 @@ impl<S: VifSource> Agent<S> {
     /// Where VIFs come from.
     pub fn source(&self) -> &S {
         &self.source
+    }
+
+    /// How many Pods' ADDs have failed by the node's own fault since the last success.
+    pub(crate) fn faulty(&self) -> usize {
+        self.faulty.lock().len()
     }
 
     /// Its numbers.
@@ -123,20 +133,22 @@ impl<S: VifSource> Agent<S> {
                 0
             }
         };
-        self.count(verb, code, took);
+        self.count(verb, &what, code, took);
         answer
     }
 
-    fn count(&self, verb: &'static str, code: u32, took: Duration) {
+    fn count(&self, verb: &'static str, what: &dyn std::fmt::Display, code: u32, took: Duration) {
         self.metrics.calls.get_or_create(&Call { verb, code }).inc();
         let ours = [Code::Io, Code::Other].map(u32::from);
         match (verb, code) {
             ("ADD", 0) => {
                 self.metrics.add_faults.set(0);
+                self.faulty.lock().clear();
                 self.metrics.stage("total", took);
             }
             ("ADD", code) if ours.contains(&code) => {
                 self.metrics.add_faults.inc();
+                self.faulty.lock().insert(what.to_string());
             }
             ("DEL", _) => self.metrics.del.observe(took.as_secs_f64()),
             _ => {}
@@ -160,12 +172,16 @@ impl<S: VifSource> Agent<S> {
         match self.attachments.get(attached) {
             Some(known) => self.detach(&known).await,
             None => {
-                self.attachments.remove(attached).await?;
                 let prefix = host_prefix(&attached.container);
-                if let Err(error) = self.sweep(&prefix).await {
-                    tracing::warn!(container = attached.container, %error, "it is tried again");
-                    self.due.sweep(&prefix);
+                match self.sweep(&prefix).await {
+                    Ok(true) => {}
+                    Ok(false) => self.due.sweep(&prefix),
+                    Err(error) => {
+                        tracing::warn!(container = attached.container, %error, "it is tried again");
+                        self.due.sweep(&prefix);
+                    }
                 }
+                self.attachments.remove(attached).await?;
                 self.found_again().await
             }
         }

@@ -19,8 +19,11 @@ use crate::vif::Vif;
 
 /// Version of the files' format. Those of version 1 are read too: they lack `unhook` and the networks' ids.
 const FORMAT: u32 = 2;
-/// Mode of files and folder: nobody else's business.
+/// Mode of the folder that is made: nobody else's business.
 const PRIVATE: u32 = 0o700;
+/// A file of this name says that what is attached is not known whole. It outlives the agent, whose next start would else take
+/// away what it finds no file of.
+const LOST: &str = "lost";
 
 /// An attachment, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,7 +71,7 @@ pub struct Attachments {
     boot: Arc<str>,
     all: Arc<Mutex<BTreeMap<Attached, Arc<Attachment>>>>,
     changes: Arc<watch::Sender<u64>>,
-    /// There was no file, and there are links: what they belong to is not known.
+    /// There are links whose files were lost or cannot be read: what they belong to is not known.
     lost: Arc<AtomicBool>,
 }
 
@@ -83,7 +86,7 @@ impl Attachments {
             Error::new(Code::Io, format!("attachments in {}", path.display()), e.to_string())
         };
         DirBuilder::new().recursive(true).mode(PRIVATE).create(folder).map_err(|e| failed(folder, e))?;
-        let mut all = BTreeMap::new();
+        let (mut all, mut lost) = (BTreeMap::new(), folder.join(LOST).exists());
         for entry in fs::read_dir(folder).map_err(|e| failed(folder, e))? {
             let path = entry.map_err(|e| failed(folder, e))?.path();
             match path.extension().and_then(|e| e.to_str()) {
@@ -91,8 +94,13 @@ impl Attachments {
                 Some("json") => {
                     if let Some(attachment) = read_or_set_aside(&path)? {
                         all.insert(attachment.attached.clone(), Arc::new(attachment));
+                    } else {
+                        mark_lost(folder, true).map_err(|e| failed(&path, e))?;
+                        lost = true;
                     }
                 }
+                Some("unreadable") => {}
+                None if path.ends_with(LOST) => {}
                 _ => tracing::warn!(path = %path.display(), "not a file of ours; it stays"),
             }
         }
@@ -101,7 +109,7 @@ impl Attachments {
             boot: boot()?.into(),
             all: Arc::new(Mutex::new(all)),
             changes: Arc::new(watch::channel(0).0),
-            lost: Arc::default(),
+            lost: Arc::new(lost.into()),
         })
     }
 
@@ -115,11 +123,18 @@ impl Attachments {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// Says whether what is attached is not known.
-    pub fn set_lost(&self, lost: bool) {
-        if self.lost.swap(lost, Ordering::Relaxed) != lost {
+    /// Says whether what is attached is not known. It is on the disk when this returns.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub async fn set_lost(&self, lost: bool) -> Result<(), Error> {
+        if self.lost() != lost {
+            let folder = Arc::clone(&self.folder);
+            blocking(self.folder.join(LOST), move || mark_lost(&folder, lost)).await?;
+            self.lost.store(lost, Ordering::Relaxed);
             self.changes.send_modify(|n| *n += 1);
         }
+        Ok(())
     }
 
     /// Whether one of them has a link of this name on the host.
@@ -170,9 +185,9 @@ impl Attachments {
     pub async fn remove(&self, attached: &Attached) -> Result<(), Error> {
         let path = self.path(attached);
         // Also where it is not known here: a write that failed may have left it. Not synced: one that comes back after a crash is removed by the next DEL or GC.
-        blocking(path.clone(), move || match fs::remove_file(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-            _ => Ok(()),
+        blocking(path.clone(), move || {
+            remove_file(&path.with_extension("unreadable"))?;
+            remove_file(&path)
         })
         .await?;
         if self.all.lock().remove(attached).is_some() {
@@ -194,6 +209,24 @@ async fn blocking(
     let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::other);
     done.and_then(|done| done)
         .map_err(|e| Error::new(Code::Io, format!("attachment {}", path.display()), e.to_string()))
+}
+
+/// Nothing to do where it is not there.
+fn remove_file(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
+}
+
+fn mark_lost(folder: &Path, lost: bool) -> io::Result<()> {
+    let path = folder.join(LOST);
+    if lost {
+        File::create(path).map(drop)?
+    } else {
+        remove_file(&path)?
+    }
+    File::open(folder)?.sync_all()
 }
 
 /// The whole file or none: written beside, synced, renamed; then the folder is synced.
@@ -348,7 +381,14 @@ mod tests {
         std::fs::write(folder.path().join("a@eth0.json"), "{").unwrap();
         let all = Attachments::open(folder.path()).unwrap();
         assert_eq!(all.list(), [Arc::new(attachment("b"))]);
-        assert!(folder.path().join("a@eth0.unreadable").exists(), "for people to look at");
+        let aside = folder.path().join("a@eth0.unreadable");
+        assert!(aside.exists(), "for people to look at");
+        // Whose link it is nobody knows now: nothing may be swept, at the next start neither.
+        assert!(all.lost() && Attachments::open(folder.path()).unwrap().lost());
+        all.remove(&attachment("a").attached).await.unwrap();
+        assert!(!aside.exists(), "DEL leaves nothing");
+        all.set_lost(false).await.unwrap();
+        assert!(!Attachments::open(folder.path()).unwrap().lost());
     }
 
     #[tokio::test]

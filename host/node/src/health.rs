@@ -8,6 +8,8 @@ use crate::source::VifSource;
 
 /// ADDs in a row that may fail by the node's own fault: a kernel or disk that refuses, not a port that is late.
 const MOST_FAULTS: i64 = 10;
+/// Of so many Pods at least: what is wrong with one Pod, a new start does not mend.
+const FAULTY_PODS: usize = 3;
 /// Capabilities that links, and other network namespaces, need (linux/capability.h).
 const CAPABILITIES: [(u32, &str); 2] = [(12, "CAP_NET_ADMIN"), (21, "CAP_SYS_ADMIN")];
 
@@ -77,8 +79,11 @@ impl<S: VifSource> Agent<S> {
     /// Why it should be started anew.
     pub fn alive(&self) -> Result<(), String> {
         let faults = self.metrics().add_faults.get();
-        if faults >= MOST_FAULTS {
-            return Err(format!("{faults} ADDs in a row failed by this node's own fault"));
+        if faults >= MOST_FAULTS && self.faulty() >= FAULTY_PODS {
+            return Err(format!(
+                "{faults} ADDs of {} Pods in a row failed by this node's own fault",
+                self.faulty()
+            ));
         }
         Memory::read(Path::new("/sys/fs/cgroup")).map_or(Ok(()), Memory::enough)
     }

@@ -104,8 +104,8 @@ impl Mappings {
         self.changes.subscribe()
     }
 
-    /// Of two lives of a Pod (a runtime that tells no uid, a mirror that was made again) the one that is not gone; `None`
-    /// where that does not tell.
+    /// Of the lives of a Pod (a runtime that tells no uid, a mirror that was made again) the one that is not gone, also while that
+    /// is not there yet: else a Pod would be given its predecessor's port. `None` where that does not tell.
     fn of_pod(&self, pod: &PodReference) -> Option<Known> {
         let state = self.state.lock();
         let same = |known: &&Known| {
@@ -116,11 +116,8 @@ impl Mappings {
                     .as_ref()
                     .is_none_or(|uid| *uid == known.pod_uid || Some(uid) == known.mirror.as_ref())
         };
-        let found: Vec<&Known> = state.mappings.values().filter(same).collect();
-        if let [one] = *found {
-            return Some(one.clone());
-        }
-        let mut live = found.into_iter().filter(|known| !known.deleting);
+        let by_uid = |known: &Known| pod.uid.as_ref() == Some(&known.pod_uid);
+        let mut live = state.mappings.values().filter(same).filter(|known| !known.deleting || by_uid(known));
         live.next().filter(|_| live.next().is_none()).cloned()
     }
 }
@@ -279,6 +276,9 @@ mod tests {
         }));
         assert_eq!(now(&mappings, None).await.unwrap().unwrap().uid, "u2");
         assert_eq!(now(&mappings, Some("u1")).await.unwrap().unwrap().uid, "u1", "asked for by its uid");
+        let named = Named { namespace: Some("shop".into()), name: "pod-web-u2".into(), uid: "m".into() };
+        mappings.take(Event::Deleted(named));
+        assert!(now(&mappings, None).await.is_none(), "the port of one that goes is nobody else's");
     }
 
     #[tokio::test]

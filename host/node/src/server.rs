@@ -32,8 +32,8 @@ const CONNECTIONS: usize = 1024;
 #[derive(Debug)]
 pub struct Listening {
     socket: UnixListener,
-    /// Held as long as the socket is ours.
-    _lock: File,
+    /// Held as long as the socket, or a request that came by it, is ours.
+    lock: File,
 }
 
 /// Listens on a socket of mode 0600 in a folder of mode 0700. One that a dead agent left is replaced.
@@ -59,7 +59,7 @@ pub fn listen(socket: &Path) -> Result<Listening, Error> {
     }
     let listener = UnixListener::bind(socket).map_err(failed)?;
     fs::set_permissions(socket, Permissions::from_mode(0o600)).map_err(failed)?;
-    Ok(Listening { socket: listener, _lock: lock })
+    Ok(Listening { socket: listener, lock })
 }
 
 /// Makes a folder of mode 0700, or makes one so that holds nothing but these files: not, say, `/run`.
@@ -85,12 +85,13 @@ fn own_folder(folder: &Path, ours: &[&Path]) -> io::Result<()> {
 
 /// Serves until `stop`; then what is under way ends first, for a second at most: a plugin that gets no answer asks again.
 pub async fn serve<S: VifSource>(agent: Arc<Agent<S>>, listener: Listening, stop: impl Future<Output = ()>) {
+    let Listening { socket, lock: _lock } = listener;
     let places = Arc::new(Semaphore::new(ADDS));
     let mut requests = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
     loop {
         let accepted = tokio::select! {
-            accepted = listener.socket.accept(), if requests.len() < CONNECTIONS => accepted,
+            accepted = socket.accept(), if requests.len() < CONNECTIONS => accepted,
             Some(_ended) = requests.join_next() => continue,
             () = &mut stop => break,
         };
@@ -110,7 +111,7 @@ pub async fn serve<S: VifSource>(agent: Arc<Agent<S>>, listener: Listening, stop
             }
         }
     }
-    drop(listener);
+    drop(socket);
     let all = async { while requests.join_next().await.is_some() {} };
     if tokio::time::timeout(Duration::from_secs(1), all).await.is_err() {
         tracing::info!("stopped with requests under way");

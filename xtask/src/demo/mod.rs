@@ -245,16 +245,17 @@ impl Demo<'_> {
 
     fn swap(&self) -> Result<()> {
         say("demo", "another build of the module, which adds a tag, into the same ConfigMap");
-        let before = self.pids_and_writes()?;
+        let (process, before) = (self.stage.pid()?, self.writes()?);
         self.load_module("pod-port-next", "pod-port")?;
         self.until("the next version is loaded", &loaded("0.2.0"), |a| a == "True 0.2.0")?;
         let tagged = "openstack port list --tags release=next -f value -c ID | wc -l";
         let seconds = self.until("all ports have the tag", tagged, |a| a == COUNT.to_string())?;
-        let after = self.pids_and_writes()?;
+        let after = self.writes()?;
+        ensure!(self.stage.pid()? == process, "the operator is another process now");
         say(
             "demo",
             &format!(
-                "all {COUNT} ports carry it {seconds:.1} s later: {} writes to Neutron for it, the same operator process",
+                "all {COUNT} ports carry it {seconds:.1} s later: {} writes to Neutron for it, the same operator process, {process}",
                 after - before
             ),
         );
@@ -263,7 +264,7 @@ impl Demo<'_> {
     }
 
     /// Writes to Neutron so far.
-    fn pids_and_writes(&self) -> Result<usize> {
+    fn writes(&self) -> Result<usize> {
         let sum = "awk '/requests_total.*service=\"network\",method=\"(POST|PUT|DELETE)\"/ {n += $2} END {print n + 0}'";
         let text = self.ask(&format!("curl -s {} | {sum}", self.stage.metrics()))?;
         text.trim().parse().with_context(|| format!("counting writes in {text:?}"))

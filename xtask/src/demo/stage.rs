@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::OPERATOR;
 use crate::children::Started;
-use crate::lab::Lab;
+use crate::lab::{Lab, started};
 use crate::step::say;
 use crate::workspace::Workspace;
 
@@ -99,6 +99,17 @@ impl Stage {
         command.env("KUBECONFIG", &dev.kubeconfig).env("OS_CLIENT_CONFIG_FILE", &dev.clouds);
         command.env("OS_CLOUD", "demo").env("PATH", &dev.path);
         command
+    }
+
+    /// The operator's process.
+    ///
+    /// # Errors
+    /// It runs no more.
+    pub(super) fn pid(&self) -> Result<u32> {
+        let operator = self.operator.as_ref().context("no operator was started")?;
+        let pid = operator.child.id();
+        ensure!(started(pid).is_some(), "the operator (process {pid}) has ended");
+        Ok(pid)
     }
 
     /// URL of the operator's metrics.

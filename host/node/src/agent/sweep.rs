@@ -41,15 +41,17 @@ impl Due {
 }
 
 impl<S: VifSource> Agent<S> {
-    /// What a start finds. Where there are links of ours and not one file, the files were lost, and nothing may be taken
+    /// What a start finds. Where there are links of ours and not one file, or files that could not be read, nothing may be taken
     /// from Pods that run.
     pub(super) async fn begin(&self) -> Result<(), Error> {
-        let empty = self.attachments.list().is_empty();
-        if empty && !self.our_links("").await?.is_empty() {
+        if self.attachments.list().is_empty() && !self.our_links("").await?.is_empty() {
+            self.attachments.set_lost(true).await?;
+        }
+        self.found_again().await?;
+        if self.attachments.lost() {
             tracing::error!(
-                "there are links of Pods and no file of an attachment: nothing is removed until a DEL or GC says so"
+                "there are links of Pods without a file of their attachment: they stay until a DEL says so"
             );
-            self.attachments.set_lost(true);
         } else {
             self.due.sweep(ALL);
         }
@@ -60,7 +62,7 @@ impl<S: VifSource> Agent<S> {
     pub(super) async fn found_again(&self) -> Result<(), Error> {
         if self.attachments.lost() && self.our_links("").await?.iter().all(|name| self.attachments.owns(name))
         {
-            self.attachments.set_lost(false);
+            self.attachments.set_lost(false).await?;
         }
         Ok(())
     }
@@ -76,7 +78,7 @@ impl<S: VifSource> Agent<S> {
         }
         // What the runtime knows may be what the files were lost of.
         if !self.attachments.lost() {
-            first = first.and(self.sweep(ALL).await);
+            first = first.and(self.sweep(ALL).await.map(drop));
         }
         first
     }
@@ -122,9 +124,11 @@ impl<S: VifSource> Agent<S> {
         let prefixes = self.due.prefixes.lock().clone();
         for prefix in prefixes {
             match self.sweep(&prefix).await {
-                Ok(()) => {
+                Ok(true) => {
                     self.due.prefixes.lock().remove(&prefix);
                 }
+                // Somebody holds a name: what it is about to undo is taken away then.
+                Ok(false) => done = false,
                 Err(error) => {
                     tracing::warn!(prefix, %error, "what no attachment owns is not all removed; it is tried again");
                     done = false;
@@ -134,37 +138,37 @@ impl<S: VifSource> Agent<S> {
         done
     }
 
-    /// Takes away what no attachment owns, nor an ADD that is under way, of names that begin so.
-    pub(super) async fn sweep(&self, prefix: &str) -> Result<(), Error> {
-        let mut first = Ok(());
+    /// Takes away what no attachment owns, nor an ADD that is under way, of names that begin so. `false`: some are held.
+    pub(super) async fn sweep(&self, prefix: &str) -> Result<bool, Error> {
+        let mut first = Ok(true);
         for (_, driver) in self.drivers.iter() {
             match shortly(driver.hooked()).await {
                 Ok(names) => {
                     for name in names.iter().filter(|n| n.starts_with(prefix)) {
-                        first = first.and(self.take_away(name, Some(driver)).await);
+                        first = both(first, self.take_away(name, Some(driver)).await);
                     }
                 }
-                Err(error) => first = first.and(Err(error)),
+                Err(error) => first = both(first, Err(error)),
             }
         }
         for name in self.our_links(prefix).await? {
-            first = first.and(self.take_away(&name, None).await);
+            first = both(first, self.take_away(&name, None).await);
         }
         first
     }
 
-    /// An ADD holds its links' names from before it makes them until they are owned.
-    async fn take_away(&self, name: &str, driver: Option<&dyn Driver>) -> Result<(), Error> {
-        let Some(_held) = self.names.try_hold(name) else { return Ok(()) };
+    /// An ADD holds its links' names from before it makes them until they are owned. `false`: it is held.
+    async fn take_away(&self, name: &str, driver: Option<&dyn Driver>) -> Result<bool, Error> {
+        let Some(_held) = self.names.try_hold(name) else { return Ok(false) };
         if self.attachments.owns(name) {
-            return Ok(());
+            return Ok(true);
         }
         tracing::info!(name, "no attachment owns it: removed");
         let unhooked = match driver {
             Some(driver) => shortly(driver.unhook(name)).await,
             None => Ok(()),
         };
-        unhooked.and(self.host.bury(name).await)
+        unhooked.and(self.host.bury(name).await).map(|()| true)
     }
 
     /// Names of our links that begin so.
@@ -176,4 +180,9 @@ impl<S: VifSource> Agent<S> {
             .map(|l| l.name)
             .collect())
     }
+}
+
+/// Whether both came to their end; the first error.
+fn both(one: Result<bool, Error>, other: Result<bool, Error>) -> Result<bool, Error> {
+    one.and_then(|one| other.map(|other| one && other))
 }

@@ -48,7 +48,7 @@ impl Judgement {
 
     /// Of subjects whose task broke off.
     fn broken(why: &tokio::task::JoinError) -> Self {
-        Self { failures: 1, first: Some(format!("a part of {CHUNK} subjects: {why}")), ..Self::default() }
+        Self { failures: 1, first: Some(format!("some subjects: {why}")), ..Self::default() }
     }
 
     /// Adds what was found for other subjects.

@@ -57,7 +57,36 @@ async fn lost_cloud_mappings_are_written_again_and_nothing_is_deleted() -> Resul
         operator.resyncs(&numbers, 3).await?;
         let writes = operator.metrics().await?.cloud_writes();
         ensure!(writes == 0 && lab.ports().await? == ports, "{writes} writes to the cloud");
-        Ok(())
+        operator.kill().await?;
+
+        // The Pods are lost too: as in an etcd that was restored to a time before all of them.
+        lab.delete_pods(&namespace).await?;
+        until("the mappings are lost", async || {
+            let left = lab.strip_mappings().await?;
+            ensure!(left == 0, "{left}");
+            Ok(())
+        })
+        .await?;
+        let operator = lab.operator(&["--resync-seconds", "1"]).await?;
+        let numbers = operator.metrics().await?;
+        operator.resyncs(&numbers, 3).await?;
+        ensure!(lab.ports().await? == ports, "without one CloudMapping, nothing is nobody's");
+        operator.kill().await?;
+
+        // With one, they are; but so many at once somebody has to look at first.
+        let operator = lab.operator(&["--resync-seconds", "1", "--max-orphans", "4"]).await?;
+        lab.pod_ready(&lab.pod(&namespace, "new", json!({})).await?).await?;
+        let numbers = operator.metrics().await?;
+        operator.resyncs(&numbers, 3).await?;
+        ensure!(lab.ports().await?.len() == ports.len() + 1, "five are more than four");
+        operator.kill().await?;
+        let _operator = lab.operator(&["--resync-seconds", "1"]).await?;
+        until("the orphans are gone", async || {
+            let left = lab.ports().await?.len();
+            ensure!(left == 1, "{left} ports");
+            Ok(())
+        })
+        .await
     })
     .await
 }

@@ -73,10 +73,17 @@ async fn twenty_pods_become_ports_and_another_build_changes_them() -> Result<()>
 /// `kubectl get cloudmappings` shows each Pod with the addresses that Neutron has for its port.
 async fn shown(lab: &Lab, namespace: &str, ports: &[Port]) -> Result<()> {
     let table = lab.kubectl(&["get", "cloudmappings", "-n", namespace]).await?;
+    let header: Vec<&str> = table.lines().next().unwrap_or_default().split_whitespace().collect();
+    ensure!(
+        header == ["NAME", "SUBJECT", "MODULE", "RESOURCES", "IPS", "NODE", "READY", "REASON", "AGE"],
+        "{header:?}"
+    );
     let mut all = BTreeSet::new();
     for at in 0..TWENTY {
         let row = table.lines().find(|row| row.split_whitespace().any(|word| word == format!("Pod/p-{at}")));
         let row = row.with_context(|| format!("p-{at} is not in\n{table}"))?;
+        let words: Vec<&str> = row.split_whitespace().collect();
+        ensure!(["pod-port", "1", node(), "True"].iter().all(|word| words.contains(word)), "{row}");
         let shown: BTreeSet<IpAddr> =
             row.split([' ', ',']).filter_map(|word| word.parse::<IpAddr>().ok()).collect();
         let of_port = |p: &&Port| {

@@ -21,6 +21,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(2));
 /// What a change takes, as long as none was seen.
 const EXPECTED: Duration = Duration::from_millis(200);
+/// The most that is expected of one: a load balancer that was made or failed over took longer, and the next change does not.
+const MOST_EXPECTED: Duration = Duration::from_secs(5);
 
 /// What a load balancer and everything below it are at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +76,7 @@ impl Lane {
     /// The tree was seen settled; `waited`: not at the first look.
     fn settled(&mut self, since: Instant, waited: bool) {
         // At the first look it may have been through for long: the next one is looked at a little earlier.
-        self.takes = if waited { since.elapsed() } else { self.takes * 3 / 4 }.clamp(PAUSE.0, LIMIT);
+        self.takes = if waited { since.elapsed() } else { self.takes * 3 / 4 }.clamp(PAUSE.0, MOST_EXPECTED);
         (self.busy, self.stuck) = (None, false);
     }
 }

@@ -210,12 +210,24 @@ impl<S: VifSource> Agent<S> {
         let (mut unhooked, mut buried) = (Ok(()), Ok(()));
         for link in known.links.iter().rev() {
             // Only what a driver that this node no longer has would know stays hooked.
-            if let Ok((_, driver)) = self.drivers.get(Some(&link.driver)) {
-                unhooked = unhooked.and(shortly(driver.unhook(&link.host)).await);
-            }
-            buried = buried.and(self.host.bury(&link.host).await);
+            let driver = self.drivers.get(Some(&link.driver)).ok().map(|(_, driver)| driver);
+            let (one_unhooked, one_buried) = self.take_link(driver, &link.host).await;
+            (unhooked, buried) = (unhooked.and(one_unhooked), buried.and(one_buried));
         }
         (unhooked, buried)
+    }
+
+    /// Takes a link off whatever knows it, and has it deleted, also where that fails: whether each went well.
+    async fn take_link(
+        &self,
+        driver: Option<&dyn Driver>,
+        host: &str,
+    ) -> (Result<(), Error>, Result<(), Error>) {
+        let unhooked = match driver {
+            Some(driver) => shortly(driver.unhook(host)).await,
+            None => Ok(()),
+        };
+        (unhooked, self.host.bury(host).await)
     }
 
     async fn check(&self, add: &Add, addresses: &[String], mac: Option<String>) -> Result<(), Error> {

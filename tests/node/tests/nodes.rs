@@ -134,6 +134,7 @@ fn nothing_is_left(cluster: &Cluster) -> Result<()> {
     let ports = std::process::Command::new("openstack")
         .args(["port", "list", "--network", "pods", "-f", "value", "-c", "Name"])
         .output()?;
+    ensure!(ports.status.success(), "openstack port list: {}", String::from_utf8_lossy(&ports.stderr));
     let ports = String::from_utf8(ports.stdout)?;
     let left: Vec<&str> = ports.lines().filter(|name| !name.starts_with("leg-")).collect();
     ensure!(left.is_empty(), "ports are left in Neutron: {left:?}");

@@ -149,12 +149,22 @@ fn files_that_are_lost_take_nothing_from_pods_that_run() -> Result<()> {
     call.ok("ADD")?;
     agent.stop()?;
     std::fs::remove_dir_all(stage.state())?;
-    let _agent = stage.start()?;
+    let agent = stage.start()?;
     call.clone()
         .with("cni.dev/valid-attachments", json!([{"containerID": "c1", "ifname": "eth0"}]))
         .ok("GC")?;
     assert_eq!(stage.links()?, [host_name("c1", "eth0")]);
+    // Another Pod's file, and another start: of the first one nothing is known still.
+    let another = Namespace::new()?;
+    stage.told.tell("api", vec![vif(6)]);
+    let second = Call::new(&stage.socket(), "api", "c2", &another.path());
+    second.ok("ADD")?;
+    agent.stop()?;
+    let _agent = stage.start()?;
+    second.ok("DEL")?;
+    until("only what was deleted goes", || Ok(stage.links()? == [host_name("c1", "eth0")]))?;
     assert!(netns.links()?.contains(&"eth0".to_owned()));
     call.ok("DEL")?;
-    until("its link goes", || Ok(stage.links()?.is_empty()))
+    until("its link goes", || Ok(stage.links()?.is_empty()))?;
+    until("nothing is left", || Ok(stage.files()?.is_empty()))
 }

@@ -7,6 +7,7 @@ use isthmus_cni::protocol::Add;
 use isthmus_cni::result::AddResult;
 use isthmus_cni::{Code, Error};
 
+use super::bind::conflict;
 use super::{Agent, within};
 use crate::arrivals::Arrival;
 use crate::attachments::{Attachment, Link};
@@ -59,7 +60,6 @@ impl<S: VifSource> Agent<S> {
         let PodVifs { uid, vifs } = self.vifs(&add, &turn).await?;
         self.metrics.stage("vifs", begun.elapsed());
         let links = self.links(&add, vifs)?;
-        let busy = || Error::new(Code::TryAgain, "another container is being given the Pod's ports", "");
         let ports = links.iter().map(|l| &*l.vif.port_id);
         let _ports = turn.wait(hold_all(&self.ports, ports), busy).await?;
         if turn.arrival.is_overtaken() {
@@ -69,9 +69,35 @@ impl<S: VifSource> Agent<S> {
         if let Some(known) = known {
             self.release(&known).await?;
         }
-        turn.wait(self.take_over(&add, &uid, &links), busy).await??;
+        self.take_over(&add, &uid, &links, &turn).await?;
         let _names = hold_all(&self.names, links.iter().map(|l| &*l.host)).await;
         self.make(&add, &turn, &netns, uid, links).await
+    }
+
+    /// A port has one place, and an address one Pod. What another sandbox of the same Pod holds is taken from it; what
+    /// another Pod holds is a conflict. An ADD that loses its turn stops between two sandboxes, never within one: half of
+    /// one would be told as attached.
+    async fn take_over(&self, add: &Add, uid: &str, links: &[Link], turn: &Turn<'_>) -> Result<(), Error> {
+        for other in self.attachments.list() {
+            if other.attached == add.attached || !self.attachments.is_live(&other) {
+                continue;
+            }
+            let same_pod = other.pod.uid.as_deref() == Some(uid);
+            let shares_port = |link: &Link| links.iter().any(|l| l.vif.port_id == link.vif.port_id);
+            if same_pod
+                && other.attached.container != add.attached.container
+                && other.links.iter().any(shares_port)
+            {
+                tracing::info!(container = other.attached.container, "its Pod has another sandbox now");
+                let _held = turn.wait(self.locks.hold(&other.attached.container, true), busy).await?;
+                if let Some(other) = self.attachments.get(&other.attached) {
+                    self.release(&other).await?;
+                }
+                continue;
+            }
+            conflict(&other, links.iter().map(|l| &l.vif))?;
+        }
+        Ok(())
     }
 
     /// From links to an attachment that is stored.
@@ -129,6 +155,10 @@ impl<S: VifSource> Agent<S> {
         let what = format!("Pod {}/{} has no interface yet", add.pod.namespace, add.pod.name);
         Error::new(Code::TryAgain, what, self.source.why(&add.pod))
     }
+}
+
+fn busy() -> Error {
+    Error::new(Code::TryAgain, "another container is being given the Pod's ports", "")
 }
 
 /// All of them, in an order that everybody has.

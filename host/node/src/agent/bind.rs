@@ -73,43 +73,16 @@ impl<S: VifSource> Agent<S> {
     /// Takes away what was made before an error; the error, with what could not be taken away.
     pub(super) async fn undo(&self, made: &[Link], mut error: Error) -> Error {
         for link in made.iter().rev() {
-            let unhooked = match self.drivers.get(Some(&link.driver)) {
-                Ok((_, driver)) => driver.unhook(&link.host).await,
-                Err(other) => Err(other),
-            };
+            let driver = self.drivers.get(Some(&link.driver)).ok().map(|(_, driver)| driver);
+            let (unhooked, buried) = self.take_link(driver, &link.host).await;
             if unhooked.is_err() {
                 self.due.sweep(&link.host);
             }
-            if let Err(more) = unhooked.and(self.host.bury(&link.host).await) {
+            if let Err(more) = unhooked.and(buried) {
                 error.details = format!("{}; and {} is left: {more}", error.details, link.host);
             }
         }
         error
-    }
-
-    /// A port has one place, and an address one Pod. What another sandbox of the same Pod holds is taken from it; what
-    /// another Pod holds is a conflict.
-    pub(super) async fn take_over(&self, add: &Add, uid: &str, links: &[Link]) -> Result<(), Error> {
-        for other in self.attachments.list() {
-            if other.attached == add.attached || !self.attachments.is_live(&other) {
-                continue;
-            }
-            let same_pod = other.pod.uid.as_deref() == Some(uid);
-            let shares_port = |link: &Link| links.iter().any(|l| l.vif.port_id == link.vif.port_id);
-            if same_pod
-                && other.attached.container != add.attached.container
-                && other.links.iter().any(shares_port)
-            {
-                tracing::info!(container = other.attached.container, "its Pod has another sandbox now");
-                let _held = self.locks.hold(&other.attached.container, true).await;
-                if let Some(other) = self.attachments.get(&other.attached) {
-                    self.release(&other).await?;
-                }
-                continue;
-            }
-            conflict(&other, links.iter().map(|l| &l.vif))?;
-        }
-        Ok(())
     }
 
     /// Whether everything is as ADD made it.
@@ -141,7 +114,8 @@ impl<S: VifSource> Agent<S> {
     }
 }
 
-fn conflict<'a>(other: &Attachment, vifs: impl Iterator<Item = &'a Vif>) -> Result<(), Error> {
+/// A port or an address that another Pod has.
+pub(super) fn conflict<'a>(other: &Attachment, vifs: impl Iterator<Item = &'a Vif>) -> Result<(), Error> {
     for vif in vifs {
         for link in &other.links {
             let of = || format!("Pod {}/{}", other.pod.namespace, other.pod.name);

@@ -164,11 +164,8 @@ impl<S: VifSource> Agent<S> {
             return Ok(true);
         }
         tracing::info!(name, "no attachment owns it: removed");
-        let unhooked = match driver {
-            Some(driver) => shortly(driver.unhook(name)).await,
-            None => Ok(()),
-        };
-        unhooked.and(self.host.bury(name).await).map(|()| true)
+        let (unhooked, buried) = self.take_link(driver, name).await;
+        unhooked.and(buried).map(|()| true)
     }
 
     /// Names of our links that begin so.

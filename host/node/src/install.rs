@@ -42,10 +42,12 @@ impl Install {
     /// # Errors
     /// A folder cannot be written to.
     pub fn remove(&self) -> Result<(), Error> {
-        for path in [self.conf.join(CONFIG), self.bin.join(PLUGIN)] {
-            match fs::remove_file(&path) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(&path, &e)),
-                _ => {}
+        for (folder, name) in [(&self.conf, CONFIG), (&self.bin, PLUGIN)] {
+            for path in [folder.join(name), unfinished(folder, name)] {
+                match fs::remove_file(&path) {
+                    Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(&path, &e)),
+                    _ => {}
+                }
             }
         }
         Ok(())
@@ -64,10 +66,11 @@ fn config(socket: &Path) -> Value {
 /// Nothing is written where it is there already: runtimes watch these folders.
 fn put(folder: &Path, name: &str, content: &[u8], mode: u32) -> Result<(), Error> {
     let path = folder.join(name);
-    if fs::read(&path).is_ok_and(|there| there == content) {
+    let has_mode = fs::metadata(&path).is_ok_and(|there| there.permissions().mode() & 0o7777 == mode);
+    if has_mode && fs::read(&path).is_ok_and(|there| there == content) {
         return Ok(());
     }
-    let new = folder.join(format!(".{name}.new"));
+    let new = unfinished(folder, name);
     let written = || {
         fs::create_dir_all(folder)?;
         let mut file = File::create(&new)?;
@@ -78,6 +81,11 @@ fn put(folder: &Path, name: &str, content: &[u8], mode: u32) -> Result<(), Error
         fs::rename(&new, &path)
     };
     written().map_err(|e| failed(&path, &e))
+}
+
+/// Where a file is written before it has its name.
+fn unfinished(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!(".{name}.new"))
 }
 
 fn failed(path: &Path, error: &io::Error) -> Error {
@@ -114,6 +122,10 @@ mod tests {
             before,
             "a plugin that runs is replaced, not written into"
         );
+        fs::set_permissions(&plugin, Permissions::from_mode(0o600)).unwrap();
+        install.put(Path::new(SOCKET)).unwrap();
+        assert_eq!(fs::metadata(&plugin).unwrap().permissions().mode() & 0o777, 0o755, "it can be started");
+        fs::write(at("opt/bin/.isthmus-cni.new"), "cut o").unwrap();
         for _ in 0..2 {
             install.remove().unwrap();
         }

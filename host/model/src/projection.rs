@@ -96,20 +96,18 @@ pub struct Mask {
     each: Option<Box<Mask>>,
 }
 
-/// Kept of every object, whatever modules ask for: its name and life, and what a kubelet knows a static Pod by.
-const ALWAYS: [&str; 7] = [
+/// Kept of every object, whatever modules ask for: its name and life.
+const ALWAYS: [&str; 6] = [
     "apiVersion",
     "kind",
     "metadata.name",
     "metadata.namespace",
     "metadata.uid",
     "metadata.deletionTimestamp",
-    "metadata.annotations[\"kubernetes.io/config.mirror\"]",
 ];
 
 impl Mask {
-    /// The mask of these paths, and of kind, name, namespace, uid, deletion timestamp and a static Pod's uid, which every
-    /// module is given.
+    /// The mask of these paths, and of kind, name, namespace, uid and deletion timestamp, which every module is given.
     ///
     /// # Errors
     /// The first text that is no field path.

@@ -9,11 +9,13 @@ use arc_swap::ArcSwap;
 use isthmus_kubernetes::events::Events;
 use isthmus_kubernetes::lease::Leadership;
 use isthmus_kubernetes::mapping::Mappings;
+use isthmus_kubernetes::names::ANNOTATION_CONFIG_MIRROR;
 use isthmus_kubernetes::report::Reports;
 use isthmus_kubernetes::store::{Store, StoreSnapshot, Stored};
 use isthmus_kubernetes::watch::{Phase, WatchState, Watches};
 use isthmus_model::deps::DependencyIndex;
 use isthmus_model::object::{Gvk, ObjectKey, Subject};
+use isthmus_model::projection::Mask;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -101,6 +103,19 @@ pub enum Presence {
 /// Kind of namespaces.
 pub fn namespace_kind() -> Gvk {
     Gvk::new("", "v1", "Namespace")
+}
+
+/// Kind of Pods.
+fn pod_kind() -> Gvk {
+    Gvk::new("", "v1", "Pod")
+}
+
+/// What the operator itself looks at in objects of a kind, whatever modules ask for: name and life, and of a static Pod's mirror
+/// the uid that its kubelet knows the Pod by.
+pub fn own_mask(kind: &Gvk) -> Mask {
+    let mirror = format!("metadata.annotations[\"{ANNOTATION_CONFIG_MIRROR}\"]");
+    let paths = (*kind == pod_kind()).then_some(mirror.as_str());
+    Mask::new(paths).unwrap_or_default()
 }
 
 /// Kind of nodes.

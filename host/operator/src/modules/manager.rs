@@ -10,7 +10,6 @@ use isthmus_kubernetes::events::{Happening, Severity};
 use isthmus_kubernetes::names::{FINALIZER, LABEL_POLICY_MODULE};
 use isthmus_kubernetes::watch::{Event, Phase, module_sources, modules};
 use isthmus_model::object::{Gvk, ObjectKey, Subject};
-use isthmus_model::projection::Mask;
 use isthmus_policy::{Engine, Fallback, Module};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Patch, PatchParams};
@@ -23,7 +22,7 @@ use super::candidate::{Problem, Served};
 use super::keep::Which;
 use super::told::{self, Told};
 use super::{Failed, Pipelines, Version, keep};
-use crate::session::{Session, namespace_kind, node_kind};
+use crate::session::{Session, namespace_kind, node_kind, own_mask};
 
 /// Changes that come together (the parts of a module) are looked at together.
 const TOGETHER: Duration = Duration::from_millis(30);
@@ -398,8 +397,10 @@ impl Manager {
         let recorded: BTreeSet<Gvk> =
             self.session.records.lock().subjects().map(|s| (*s.key.kind).clone()).collect();
         for kind in recorded.into_iter().chain([namespace_kind(), node_kind()]) {
-            let name_and_life = Mask::new([]).unwrap_or_default();
-            masks.entry(kind).or_default().merge(&name_and_life);
+            masks.entry(kind).or_default();
+        }
+        for (kind, mask) in &mut masks {
+            mask.merge(&own_mask(kind));
         }
         let matters = |kind: &&Gvk| awaited.is_none_or(|awaited| awaited.contains(*kind));
         let kinds: BTreeSet<Gvk> = masks.keys().filter(matters).cloned().collect();

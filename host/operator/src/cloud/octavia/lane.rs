@@ -61,6 +61,17 @@ struct Lane {
     takes: Duration,
 }
 
+/// When it was seen that a change had come through.
+#[derive(Clone, Copy)]
+enum Seen {
+    /// At the first look, long after the change: that tells nothing of how long it took.
+    LongAfter,
+    /// At the first look, as early as that was expected to make sense: it may take less.
+    WhenExpected,
+    /// After a look that came too early.
+    Later,
+}
+
 impl Default for Lane {
     fn default() -> Self {
         Self { busy: None, stuck: false, takes: EXPECTED }
@@ -73,10 +84,14 @@ impl Lane {
         (self.takes * 3 / 4).saturating_sub(since.elapsed())
     }
 
-    /// The tree was seen settled; `waited`: not at the first look.
-    fn settled(&mut self, since: Instant, waited: bool) {
-        // At the first look it may have been through for long: the next one is looked at a little earlier.
-        self.takes = if waited { since.elapsed() } else { self.takes * 3 / 4 }.clamp(PAUSE.0, MOST_EXPECTED);
+    /// The tree was seen settled.
+    fn settled(&mut self, since: Instant, seen: Seen) {
+        let takes = match seen {
+            Seen::Later => since.elapsed(),
+            Seen::WhenExpected => self.takes * 3 / 4,
+            Seen::LongAfter => self.takes,
+        };
+        self.takes = takes.clamp(PAUSE.0, MOST_EXPECTED);
         (self.busy, self.stuck) = (None, false);
     }
 }
@@ -121,14 +136,16 @@ impl Lanes {
     }
 
     async fn settle(&self, id: &str, lane: &mut Lane, since: Instant, begun: Instant) -> Result<()> {
-        let (mut pause, mut waited) = ((lane.takes / 8).max(PAUSE.0), false);
-        if !lane.stuck {
-            self.parking.park(tokio::time::sleep(lane.until_first_look(since))).await;
+        let (mut pause, mut seen) = ((lane.takes / 8).max(PAUSE.0), Seen::LongAfter);
+        let early = lane.until_first_look(since);
+        if !lane.stuck && !early.is_zero() {
+            seen = Seen::WhenExpected;
+            self.parking.park(tokio::time::sleep(early)).await;
         }
         loop {
             match self.parking.park(self.look.look(id)).await? {
                 Status::Settled => {
-                    lane.settled(since, waited);
+                    lane.settled(since, seen);
                     return Ok(());
                 }
                 Status::Failed => return Err(CloudError::Failed { load_balancer: id.into() }),
@@ -138,7 +155,7 @@ impl Lanes {
                 }
                 Status::Pending(_) => self.parking.park(tokio::time::sleep(pause)).await,
             }
-            waited = true;
+            seen = Seen::Later;
             pause = (pause * 3 / 2).min(PAUSE.1);
         }
     }
@@ -230,6 +247,11 @@ mod tests {
             Ok(())
         };
         for _ in 0..4 {
+            lanes.change("lb", change).await.unwrap();
+        }
+        // A change that nobody waits for for long says nothing of how long one takes.
+        for _ in 0..8 {
+            tokio::time::sleep(slow * 10).await;
             lanes.change("lb", change).await.unwrap();
         }
         let (begun, before) = (Instant::now(), looks.load(Ordering::SeqCst));

@@ -7,8 +7,8 @@ use isthmus_openstack::config::{AuthConfig, AuthMethod, Domain, Project, Scope, 
 use isthmus_openstack::neutron::{Network, NetworkCreate, Port, PortCreate, Subnet, SubnetCreate};
 use isthmus_openstack::octavia::{
     Deleted, HealthMonitor, HealthMonitorCreate, L7Policy, L7PolicyCreate, L7PolicyUpdate, L7Rule,
-    L7RuleCreate, Listener, ListenerCreate, ListenerUpdate, LoadBalancer, LoadBalancerCreate, Member,
-    MemberCreate, Pool, PoolCreate, PoolOrName, PoolUpdate,
+    L7RuleCreate, L7RuleUpdate, Listener, ListenerCreate, ListenerUpdate, LoadBalancer, LoadBalancerCreate,
+    Member, MemberCreate, Pool, PoolCreate, PoolOrName, PoolUpdate,
 };
 use isthmus_openstack::{CloudConfig, Error, Metrics, Neutron, Octavia, RetryClass, Secret, Session};
 use isthmus_world::{Kind, Options, World};
@@ -181,6 +181,27 @@ async fn a_whole_tree_is_made_in_one_request_and_goes_with_its_load_balancer() {
     assert_eq!(stage.world.count(Kind::Port), 0);
     assert!(stage.octavia.list::<Pool>(&[]).await.unwrap().is_empty());
     assert!(stage.octavia.list::<HealthMonitor>(&[]).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_change_of_a_rule_clears_a_key_that_its_type_has_no_use_for() {
+    let stage = stage().await;
+    let made = stage.octavia.create::<LoadBalancer>(&tree(&stage.subnet)).await.unwrap();
+    stage.settled(&made.id).await;
+    let policy = stage.octavia.list::<L7Policy>(&[]).await.unwrap().remove(0).id;
+    let rule = L7RuleCreate {
+        kind: "PATH".into(),
+        compare_type: "STARTS_WITH".into(),
+        value: "/b".into(),
+        key: Some("k".into()),
+        ..L7RuleCreate::default()
+    };
+    let rule = stage.octavia.create_in::<L7Rule>(&policy, &rule).await.unwrap();
+    assert_eq!(rule.key.as_deref(), Some("k"));
+    stage.settled(&made.id).await;
+    let inverted = L7RuleUpdate { invert: Some(true), ..L7RuleUpdate::default() };
+    let rule = stage.octavia.update_in::<L7Rule>(&policy, &rule.id, &inverted).await.unwrap();
+    assert_eq!((rule.key, rule.invert), (None, Some(true)));
 }
 
 #[tokio::test]

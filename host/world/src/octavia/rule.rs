@@ -89,6 +89,11 @@ impl Octavia {
             changes.insert("invert".to_owned(), json!(false));
         }
         after.extend(changes.clone());
+        // A change clears it, whatever it changes; a POST with it is taken (`L7RuleRepository.update`).
+        if ["HOST_NAME", "PATH", "FILE_TYPE"].contains(&text(&after, "type")) {
+            changes.insert("key".to_owned(), Value::Null);
+            after.insert("key".to_owned(), Value::Null);
+        }
         check(&after)?;
         let (balancer, mut touched) = self.policy_is_mutable(policy)?;
         change(self.get_mut(Kind::L7Rule, id)?, super::normalised(changes));

@@ -17,6 +17,9 @@ const DROPPED: &[&str] = &[
     "audit_ids",
     "provider:segmentation_id",
 ];
+/// What a member that is made in one call with its pool and monitor may be. Octavia asks its session for the pool
+/// (`bool(pool.health_monitor)` in `MembersController._graph_create`), and the same request is answered with the one or the other.
+const EITHER: [&str; 2] = ["OFFLINE", "NO_MONITOR"];
 /// Lists whose order counts.
 const ORDERED: &[&str] = &["dns_nameservers", "methods"];
 
@@ -119,15 +122,6 @@ impl Normal {
 
     fn value(&mut self, key: &str, value: &Value) -> Value {
         match value {
-            // Of a member that came with its pool and its monitor: Octavia asks its session for the pool, and whether that knows of
-            // the monitor depends on what Python's garbage collector has left there (`bool(pool.health_monitor)`).
-            Value::Object(map)
-                if key == "members" && map.get("provisioning_status") == Some(&json!("PENDING_CREATE")) =>
-            {
-                let mut map = map.clone();
-                map.insert("operating_status".to_owned(), json!("<by chance>"));
-                self.object(&map)
-            }
             Value::Object(map) => self.object(map),
             Value::Array(all) => {
                 let mut all = all.clone();
@@ -152,6 +146,9 @@ impl Normal {
             if !drop {
                 out.insert(key.clone(), self.value(key, value));
             }
+        }
+        if map.get("healthmonitor").is_some_and(Value::is_object) {
+            out.get_mut("members").into_iter().for_each(either_status);
         }
         Value::Object(out)
     }
@@ -237,6 +234,17 @@ fn sorted_lists(text: &str) -> String {
         }
     }
     text.to_owned()
+}
+
+/// Has members with either of the two show both.
+fn either_status(members: &mut Value) {
+    for member in members.as_array_mut().into_iter().flatten() {
+        if let Some(status) = member.get_mut("operating_status")
+            && EITHER.iter().any(|either| status == either)
+        {
+            *status = json!(EITHER.join(" or "));
+        }
+    }
 }
 
 #[cfg(test)]

@@ -34,6 +34,16 @@ async fn a_cloud_mapping_deleted_by_hand_is_written_again_and_the_cloud_is_not_t
     .await
 }
 
+/// Every CloudMapping goes, as with an etcd that was restored; no operator runs.
+async fn lose_mappings(lab: &Lab) -> Result<()> {
+    until("the mappings are lost", async || {
+        let left = lab.strip_mappings().await?;
+        ensure!(left == 0, "{left}");
+        Ok(())
+    })
+    .await
+}
+
 /// An etcd that was restored from before the mappings: they are rebuilt from the marks, with the same ports.
 #[tokio::test]
 async fn lost_cloud_mappings_are_written_again_and_nothing_is_deleted() -> Result<()> {
@@ -43,12 +53,7 @@ async fn lost_cloud_mappings_are_written_again_and_nothing_is_deleted() -> Resul
         let before = recorded(&lab.all_ready(&namespace, 5).await?)?;
         let ports = lab.ports().await?;
         operator.kill().await?;
-        until("the mappings are lost", async || {
-            let left = lab.strip_mappings().await?;
-            ensure!(left == 0, "{left}");
-            Ok(())
-        })
-        .await?;
+        lose_mappings(lab).await?;
 
         let operator = lab.operator(&["--resync-seconds", "1"]).await?;
         let after = recorded(&lab.all_ready(&namespace, 5).await?)?;
@@ -57,16 +62,22 @@ async fn lost_cloud_mappings_are_written_again_and_nothing_is_deleted() -> Resul
         operator.resyncs(&numbers, 3).await?;
         let writes = operator.metrics().await?.cloud_writes();
         ensure!(writes == 0 && lab.ports().await? == ports, "{writes} writes to the cloud");
-        operator.kill().await?;
+        Ok(())
+    })
+    .await
+}
 
-        // The Pods are lost too: as in an etcd that was restored to a time before all of them.
+#[tokio::test]
+async fn what_may_be_nobodys_by_a_loss_of_records_is_not_deleted() -> Result<()> {
+    on_lab("orphans-by-loss", async |lab| {
+        let (namespace, operator) = lab.with_pod_port(&[]).await?;
+        lab.pods(&namespace, 5).await?;
+        lab.all_ready(&namespace, 5).await?;
+        let ports = lab.ports().await?;
+        operator.kill().await?;
+        // Pods and records: as in an etcd that was restored to a time before all of them.
         lab.delete_pods(&namespace).await?;
-        until("the mappings are lost", async || {
-            let left = lab.strip_mappings().await?;
-            ensure!(left == 0, "{left}");
-            Ok(())
-        })
-        .await?;
+        lose_mappings(lab).await?;
         let operator = lab.operator(&["--resync-seconds", "1"]).await?;
         let numbers = operator.metrics().await?;
         operator.resyncs(&numbers, 3).await?;

@@ -195,6 +195,14 @@ pub enum ListError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// A set of addresses whose selectors can't be read.
+    #[error("entry {entry:?}, `addresses-of`: {error}")]
+    Selection {
+        /// The entry that names the set.
+        entry: String,
+        /// What is wrong with it.
+        error: String,
+    },
     /// A VIF whose interface cannot be called so.
     #[error(
         "entry {entry:?}: {interface:?} is no name of an interface (1 to 15 bytes, without white space, / and :, not . and ..)"

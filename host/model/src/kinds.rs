@@ -58,6 +58,11 @@ pub enum Compare {
     Equal,
     /// The same elements in any order, each compared by the fields that the module set.
     Set,
+    /// The same elements in any order, each a whole record: what the module did not set is not set (a rule for any protocol is not
+    /// one for TCP).
+    Whole,
+    /// Not at all: the service takes it and does not show it. A change of it alone changes nothing.
+    Unseen,
     /// As [`Compare::Set`], but the cloud may add elements of its own (Neutron gives every port on a network with a
     /// SLAAC subnet an address there, asked for or not).
     Covers,
@@ -79,7 +84,7 @@ const fn field(name: &'static str, change: Change, compare: Compare) -> FieldSpe
 }
 
 use Change::{InPlace, Late, Replace, Separate};
-use Compare::{Covers, Equal, Set};
+use Compare::{Covers, Equal, Set, Unseen, Whole};
 
 const NETWORK: &[FieldSpec] = &[
     field("mtu", InPlace, Equal),
@@ -99,7 +104,7 @@ const SUBNET: &[FieldSpec] = &[
     field("host_routes", InPlace, Set),
 ];
 const ROUTER_INTERFACE: &[FieldSpec] = &[field("router", Replace, Equal), field("subnet", Replace, Equal)];
-const SECURITY_GROUP: &[FieldSpec] = &[field("rules", Separate, Set), field("stateful", InPlace, Equal)];
+const SECURITY_GROUP: &[FieldSpec] = &[field("rules", Separate, Whole), field("stateful", InPlace, Equal)];
 const ADDRESS_GROUP: &[FieldSpec] = &[field("addresses", Late, Set)];
 const PORT: &[FieldSpec] = &[
     field("network", Replace, Equal),
@@ -123,7 +128,7 @@ const VIF: &[FieldSpec] = &[
 ];
 const FLOATING_IP: &[FieldSpec] = &[
     field("network", Replace, Equal),
-    field("subnet", Replace, Equal),
+    field("subnet", Replace, Unseen),
     field("address", Replace, Equal),
     field("target", Late, Equal),
 ];

@@ -11,11 +11,12 @@
 //! | [`manifest`], [`outcome`] | what a module says about itself; why there is no list |
 //! | [`value`], [`desired`], [`kinds`] | desired resources, and per kind which fields may change in place |
 //! | [`record`], [`observed`], [`plan`] | what we made, what the cloud says, and the ordered operations between |
-//! | [`deps`] | which subjects a change can touch |
+//! | [`deps`], [`sets`] | which subjects a change can touch; sets of addresses that are named, not listed |
 //! | [`mark`], [`retry`], [`condition`] | ownership marks, retry classes, conditions |
-//! | [`text`] | text from outside, and how much of it is shown |
+//! | [`address`], [`text`] | addresses and prefixes as text; text from outside, and how much of it is shown |
 #![warn(missing_docs)]
 
+pub mod address;
 pub mod condition;
 pub mod deps;
 pub mod desired;
@@ -34,6 +35,7 @@ pub mod record;
 pub mod retry;
 mod rules;
 pub mod selector;
+pub mod sets;
 pub mod snapshot;
 pub mod text;
 pub mod value;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::desired::{Creation, Entry, ListError, Removal};
 use crate::kinds::Kind;
 use crate::mark::{DESCRIPTION_ROOM, Mark, TAG_ROOM};
+use crate::sets;
 use crate::text::{is_dns_label, quoted};
 use crate::value::{Reference, Value};
 
@@ -43,7 +44,36 @@ pub(crate) fn check(entry: &Entry) -> Result<(), ListError> {
         return Err(ListError::BadReference { entry: entry.name.clone(), field: quoted(field), why });
     }
     certificates(entry)?;
+    unnamed(entry)?;
+    selections(entry)?;
     tags(entry)
+}
+
+/// A set that can't be told would be an empty one.
+fn selections(entry: &Entry) -> Result<(), ListError> {
+    let mut wrong = None;
+    for value in entry.fields.values() {
+        value.selections(&mut |selection| {
+            wrong = wrong.take().or(sets::check(selection).err());
+        });
+    }
+    wrong.map_or(Ok(()), |error| {
+        Err(ListError::Selection { entry: entry.name.clone(), error: error.to_string() })
+    })
+}
+
+/// Neutron's address groups have no tags, and its floating IPs no name.
+fn unnamed(entry: &Entry) -> Result<(), ListError> {
+    let wrong = match entry.kind {
+        Kind::AddressGroup if !entry.tags.is_empty() => Some(("tags", "Neutron's address groups have none")),
+        Kind::FloatingIp if entry.display_name.is_some() => {
+            Some(("display-name", "Neutron's floating IPs have none"))
+        }
+        _ => None,
+    };
+    wrong.map_or(Ok(()), |(field, why)| {
+        Err(ListError::BadReference { entry: entry.name.clone(), field: field.into(), why })
+    })
 }
 
 /// Whose a certificate of a listener is, is told by the mark of its secret: that is of the same list. A secret's mark is its
@@ -182,6 +212,16 @@ mod tests {
         good.description = Some("of isthmus, 64 bytes at most".into());
         good.tags = (0..46).map(|n| n.to_string()).chain(["x".repeat(255)]).collect();
         assert!(DesiredList::new(vec![good]).is_ok());
+    }
+
+    #[test]
+    fn what_a_kind_has_no_place_for_is_refused() {
+        let mut tagged = Entry::new("peers", Kind::AddressGroup, Fields::new());
+        tagged.tags = ["team=a".to_owned()].into();
+        assert!(refused(vec![tagged]).contains("address groups have none"));
+        let mut named = Entry::new("public", Kind::FloatingIp, Fields::new());
+        named.display_name = Some("public".into());
+        assert!(refused(vec![named]).contains("floating IPs have none"));
     }
 
     #[test]

@@ -30,6 +30,16 @@ pub enum Value {
 }
 
 impl Value {
+    /// Calls `see` for every set that is named in here.
+    pub fn selections<'a>(&'a self, see: &mut impl FnMut(&'a Selection)) {
+        match self {
+            Self::List(items) => items.iter().for_each(|v| v.selections(see)),
+            Self::Map(fields) => fields.values().for_each(|v| v.selections(see)),
+            Self::Late(AddressSource::AddressesOf(selection)) => see(selection),
+            Self::Late(_) | Self::Ref(_) | Self::Bool(_) | Self::Int(_) | Self::Text(_) => {}
+        }
+    }
+
     /// Calls `see` for every reference in here, late ones too, with the name of the nearest field around it: the kind of an
     /// existing resource is told by the field that refers to it. `field` is the name of the field that this value is of.
     pub fn references<'a>(&'a self, field: &'a str, see: &mut impl FnMut(&'a str, &'a Reference)) {
@@ -37,12 +47,8 @@ impl Value {
             Self::List(items) => items.iter().for_each(|v| v.references(field, see)),
             Self::Map(fields) => fields.iter().for_each(|(name, v)| v.references(name, see)),
             Self::Ref(reference) => see(field, reference),
-            Self::Late(
-                AddressSource::AddressOf { of, .. }
-                | AddressSource::CidrOf(of)
-                | AddressSource::SourcesOf(of),
-            ) => see(field, of),
-            Self::Late(AddressSource::AddressesOf(_)) | Self::Bool(_) | Self::Int(_) | Self::Text(_) => {}
+            Self::Late(source) => source.reference().into_iter().for_each(|(field, of)| see(field, of)),
+            Self::Bool(_) | Self::Int(_) | Self::Text(_) => {}
         }
     }
 }
@@ -134,8 +140,20 @@ pub enum AddressSource {
     AddressesOf(Selection),
 }
 
+impl AddressSource {
+    /// The resource that the addresses are of, with the field that would refer to one of its kind.
+    pub fn reference(&self) -> Option<(&'static str, &Reference)> {
+        match self {
+            Self::AddressOf { of, .. } => Some(("port", of)),
+            Self::CidrOf(of) => Some(("subnet", of)),
+            Self::SourcesOf(of) => Some(("load_balancer", of)),
+            Self::AddressesOf(_) => None,
+        }
+    }
+}
+
 /// A set that is named, not listed (the contract's `selection`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Selection {
     /// Kind of the objects.

@@ -100,7 +100,7 @@ fn port(name: &str, network: Reference) -> Entry {
 fn existing_net(id: &str) -> (Reference, External) {
     let reference = Reference::Existing("net".into());
     let target = Target { id: id.into(), addresses: Vec::new(), cidr: None };
-    (reference.clone(), BTreeMap::from([(("network".to_owned(), reference), target)]))
+    (reference.clone(), [(("network".to_owned(), reference), target)].into_iter().collect())
 }
 
 fn recorded_port() -> Recorded {
@@ -280,7 +280,7 @@ fn what_can_not_go_yet_keeps_what_it_refers_to() {
     let mut world = World::default();
     let plan = world.plan(&desired);
     world.apply(&desired, &plan, plan.operations.len(), false);
-    let (external, none) = (BTreeMap::new(), BTreeSet::new());
+    let (external, none) = (External::default(), BTreeSet::new());
     let held = BTreeSet::from(["lb".to_owned()]);
     let plan = world.plan_with(&DesiredList::default(), &external, &held, &none);
     assert!(plan.operations.is_empty(), "{plan:?}");

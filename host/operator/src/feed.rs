@@ -63,6 +63,7 @@ pub(crate) async fn mappings(
                 let before = records.get(&own).map(|k| (k.deleting, k.released, k.status.clone()));
                 let subject = records.put(&mapping);
                 drop(records);
+                subject.iter().for_each(|subject| session.may_join(subject));
                 let released = !mapping.finalizers().iter().any(|f| f == FINALIZER);
                 // The echo of our own write is no news; a deletion, a finalizer taken off and the agent's condition are.
                 let news = subject.filter(|_| {
@@ -76,6 +77,7 @@ pub(crate) async fn mappings(
             }
             Event::Deleted(named) => {
                 let subject = session.records.lock().remove(&named.uid);
+                subject.iter().for_each(|subject| session.may_join(subject));
                 subject.into_iter().for_each(|subject| session.queue.now(Arc::new(subject)));
             }
             Event::Malformed { object, reason } => {
@@ -133,6 +135,12 @@ impl Session {
             self.queue.now(subject);
         }
         self.touched(&change.key);
+        for stored in [&change.old, &change.new].into_iter().flatten() {
+            self.may_join(&subject_of(stored));
+        }
+        if **kind == namespace_kind() && old != new {
+            self.may_join_in(&change.key.name);
+        }
         if **kind == node_kind() && change.new.is_none() {
             self.wake_those_on(&change.key.name);
         }

@@ -57,7 +57,7 @@ impl Session {
         self.look_again(subject, |state| state == State::Failed).await?;
         let (desired, record) = (DesiredList::default(), known.record());
         let steps = self.plan(subject, &desired, &record, &Resolved::default(), Some(&known));
-        let applied = apply(self, subject, &desired, &steps, record, External::new()).await;
+        let applied = apply(self, subject, &desired, &steps, record, External::default()).await;
         self.wake_owners_of_failed(&applied);
         if applied.cut_short() {
             return Err(self.cut_short(subject, &known, &desired, &applied).await);

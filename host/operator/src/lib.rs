@@ -41,6 +41,7 @@ mod report;
 pub mod resync;
 pub mod run;
 pub mod session;
+mod sets;
 mod settle;
 pub mod status;
 

@@ -184,7 +184,8 @@ impl Session {
             Err(error) => return self.cloud_is_away(subject, known, mapping, error).await,
         };
         let desired = &*sealed.list;
-        let resolved = match refs::resolve(self, desired).await {
+        self.use_sets(subject, desired);
+        let resolved = match refs::resolve(self, subject, desired).await {
             Ok(resolved) => Resolved { unusable: sealed.unusable.clone(), ..resolved },
             Err(error) => return self.cloud_is_away(subject, known, mapping, error.into()).await,
         };
@@ -381,6 +382,7 @@ impl Session {
             }
             now.status.resources.iter().flat_map(|r| records.users(&subject.key, &r.name)).collect()
         };
+        self.may_join(subject);
         users.into_iter().for_each(|user| self.queue.now(Arc::new(user)));
         let waiters = self.waiters.lock().remove(&subject.key);
         waiters.into_iter().flatten().for_each(|waiter| self.queue.now(waiter));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use isthmus_model::desired::DesiredList;
-use isthmus_model::object::ObjectKey;
+use isthmus_model::object::{ObjectKey, Subject};
 use isthmus_model::observed::Target;
 use isthmus_model::plan::External;
 use isthmus_model::value::Reference;
@@ -26,8 +26,9 @@ pub struct Resolved {
 ///
 /// # Errors
 /// The cloud's, where it could not be asked.
-pub async fn resolve(session: &Session, desired: &DesiredList) -> Result<Resolved> {
+pub async fn resolve(session: &Session, subject: &Subject, desired: &DesiredList) -> Result<Resolved> {
     let mut resolved = Resolved::default();
+    resolved.external.sets = session.addresses_of_sets(subject, desired);
     for entry in desired.entries() {
         for (field, reference) in entry.references() {
             let found = match reference {
@@ -39,7 +40,9 @@ pub async fn resolve(session: &Session, desired: &DesiredList) -> Result<Resolve
                 },
             };
             match found {
-                Ok(target) => drop(resolved.external.insert((field.to_owned(), reference.clone()), target)),
+                Ok(target) => {
+                    drop(resolved.external.references.insert((field.to_owned(), reference.clone()), target))
+                }
                 Err(why) => drop(resolved.missing.insert(reference.clone(), why)),
             }
         }

@@ -234,6 +234,7 @@ impl Operator {
             awaited: Mutex::default(),
             sources: Sources::new(named),
             waiters: Mutex::default(),
+            sets: Mutex::default(),
             causes: Mutex::default(),
             metrics: self.metrics.clone(),
             leadership: self.leadership.clone(),

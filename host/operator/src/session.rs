@@ -27,6 +27,7 @@ use crate::metrics::Metrics;
 use crate::modules::{Lane, Pipelines};
 use crate::queue::Queue;
 use crate::records::Records;
+use crate::sets::Sets;
 
 /// Everything that reconciles share.
 pub struct Session {
@@ -60,6 +61,8 @@ pub struct Session {
     pub sources: Sources,
     /// Who waits for something of another mapping, by that mapping's subject.
     pub waiters: Mutex<BTreeMap<ObjectKey, BTreeSet<Arc<Subject>>>>,
+    /// The named sets of addresses that mappings use.
+    pub(crate) sets: Mutex<Sets>,
     /// What changed last of what a subject reads, by its uid, until it is mapped.
     pub causes: Mutex<HashMap<Arc<str>, String>>,
     /// Numbers.
@@ -256,6 +259,7 @@ impl Session {
             !waiting.is_empty()
         });
         self.deps.lock().remove(subject);
+        self.sets.lock().set(subject, BTreeSet::new());
         self.sources.forget(&self.watches, subject);
     }
 

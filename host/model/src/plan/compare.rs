@@ -1,10 +1,8 @@
 //! Whether what is observed is what is desired: only fields that the module set, normalised (invariant 6).
 
-use std::net::IpAddr;
-
-use ipnet::IpNet;
 use serde_json::Value as Json;
 
+use crate::address::network;
 use crate::kinds::Compare;
 
 /// Whether `observed` satisfies `desired`. `exact`: elements that the cloud added are not tolerated.
@@ -16,6 +14,10 @@ pub fn satisfies(desired: &Json, observed: Option<&Json>, compare: Compare, exac
             let extra_allowed = compare == Compare::Covers && !exact;
             (extra_allowed || want.len() == have.len()) && matched(want, have)
         }
+        (Compare::Whole, Json::Array(want), Json::Array(have)) => {
+            want.len() == have.len() && one_to_one(want, have)
+        }
+        (Compare::Unseen, _, _) => true,
         // A set that the cloud leaves out is an empty one.
         (_, Json::Array(want), Json::Null) => want.is_empty(),
         _ => equal(desired, observed),
@@ -29,6 +31,18 @@ fn matched(want: &[Json], have: &[Json]) -> bool {
     want.sort_by_key(|w| std::cmp::Reverse(w.as_object().map_or(0, serde_json::Map::len)));
     let mut left: Vec<&Json> = have.iter().collect();
     want.into_iter().all(|w| match left.iter().position(|h| equal(w, h)) {
+        Some(at) => {
+            left.swap_remove(at);
+            true
+        }
+        None => false,
+    })
+}
+
+/// Whether each wanted element is an element, and says all that it says.
+fn one_to_one(want: &[Json], have: &[Json]) -> bool {
+    let mut left: Vec<&Json> = have.iter().collect();
+    want.iter().all(|w| match left.iter().position(|h| equal(w, h) && equal(h, w)) {
         Some(at) => {
             left.swap_remove(at);
             true
@@ -55,12 +69,9 @@ fn equal(desired: &Json, observed: &Json) -> bool {
     }
 }
 
-/// IPv6 text has many forms, and MAC addresses two cases.
+/// IPv6 text has many forms, an address may be written as the prefix that it is alone in, and MAC addresses have two cases.
 fn same_text(a: &str, b: &str) -> bool {
-    if let (Ok(a), Ok(b)) = (a.parse::<IpAddr>(), b.parse::<IpAddr>()) {
-        return a == b;
-    }
-    if let (Ok(a), Ok(b)) = (a.parse::<IpNet>(), b.parse::<IpNet>()) {
+    if let (Some(a), Some(b)) = (network(a), network(b)) {
         return a.trunc() == b.trunc();
     }
     let mac = |t: &str| {
@@ -82,6 +93,11 @@ mod tests {
             (json!("aa:bb:cc:dd:ee:0f"), json!("AA:BB:CC:DD:EE:0F"), Compare::Equal, true),
             (json!("10.0.0.1/24"), json!("10.0.0.0/24"), Compare::Equal, true),
             (json!("Web"), json!("web"), Compare::Equal, false),
+            (json!("10.0.0.1"), json!("10.0.0.1/32"), Compare::Equal, true),
+            (json!([{"a": 1}]), json!([{"a": 1, "b": 2}]), Compare::Set, true),
+            (json!([{"a": 1}]), json!([{"a": 1, "b": 2}]), Compare::Whole, false),
+            (json!([{"a": 1}, {"b": 2}]), json!([{"b": 2}, {"a": 1}]), Compare::Whole, true),
+            (json!("a"), json!(null), Compare::Unseen, true),
             (json!(["a", "b"]), json!(["b", "a"]), Compare::Set, true),
             (json!(["a"]), json!(["b", "a"]), Compare::Set, false),
             (json!(["a"]), json!(["b", "a"]), Compare::Covers, true),

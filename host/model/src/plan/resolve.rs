@@ -9,17 +9,29 @@ use crate::desired::Entry;
 use crate::hash;
 use crate::observed::Target;
 use crate::record::RecordedReference;
-use crate::value::{AddressSource, IpVersion, Reference, Value};
+use crate::value::{AddressSource, IpVersion, Reference, Selection, Value};
 
-/// What references that leave the list stand for, by the field that refers and the reference.
-pub type External = BTreeMap<(String, Reference), Target>;
+/// What is outside of the list.
+#[derive(Clone, Debug, Default)]
+pub struct External {
+    /// What references to other mappings and to existing resources stand for, by the field that refers and the reference.
+    pub references: BTreeMap<(String, Reference), Target>,
+    /// The addresses of named sets.
+    pub sets: BTreeMap<Selection, BTreeSet<IpAddr>>,
+}
+
+impl FromIterator<((String, Reference), Target)> for External {
+    fn from_iter<T: IntoIterator<Item = ((String, Reference), Target)>>(references: T) -> Self {
+        Self { references: references.into_iter().collect(), sets: BTreeMap::new() }
+    }
+}
 
 /// What references stand for.
 #[derive(Clone, Debug, Default)]
 pub struct Targets {
     /// Entries of the list that exist.
     pub local: BTreeMap<String, Target>,
-    /// Entries of other mappings, and existing resources.
+    /// Entries of other mappings, existing resources, and named sets.
     pub external: External,
 }
 
@@ -28,7 +40,7 @@ impl Targets {
     pub fn get(&self, field: &str, reference: &Reference) -> Option<&Target> {
         match reference {
             Reference::Local(name) => self.local.get(name),
-            other => self.external.get(&(field.to_owned(), other.clone())),
+            other => self.external.references.get(&(field.to_owned(), other.clone())),
         }
     }
 
@@ -52,29 +64,51 @@ pub fn resolve(field: &str, value: &Value, targets: &Targets) -> Result<Json, Re
         Value::Bool(flag) => Json::from(*flag),
         Value::Int(number) => Json::from(*number),
         Value::Text(text) => Json::from(text.as_str()),
-        Value::List(items) => {
-            Json::Array(items.iter().map(|v| resolve(field, v, targets)).collect::<Result<_, _>>()?)
-        }
+        Value::List(items) => Json::Array(elements(field, items, targets)?),
         Value::Map(fields) => {
             let pairs = fields.iter().map(|(name, v)| Ok((name.clone(), resolve(name, v, targets)?)));
             Json::Object(pairs.collect::<Result<Map<_, _>, Reference>>()?)
         }
         Value::Ref(reference) => Json::from(target(reference)?.id.as_str()),
-        Value::Late(AddressSource::AddressOf { of, version }) => {
+        Value::Late(source) => addresses(source, targets)?,
+    })
+}
+
+/// The elements of a list. What stands for several addresses is as many of them.
+fn elements(field: &str, items: &[Value], targets: &Targets) -> Result<Vec<Json>, Reference> {
+    let mut all = Vec::with_capacity(items.len());
+    for item in items {
+        match (item, resolve(field, item, targets)?) {
+            (Value::Late(_), Json::Array(several)) => all.extend(several),
+            (_, one) => all.push(one),
+        }
+    }
+    Ok(all)
+}
+
+fn addresses(source: &AddressSource, targets: &Targets) -> Result<Json, Reference> {
+    let texts = |all: &mut dyn Iterator<Item = &IpAddr>| {
+        Json::Array(all.map(|address| Json::from(address.to_string())).collect())
+    };
+    let target = match source.reference() {
+        Some((field, of)) => Some((of, targets.get(field, of).ok_or_else(|| of.clone())?)),
+        None => None,
+    };
+    Ok(match (source, target) {
+        (AddressSource::AddressOf { version, .. }, Some((of, target))) => {
             let fits = |a: &&IpAddr| a.is_ipv4() == (*version == IpVersion::V4);
-            Json::from(target(of)?.addresses.iter().find(fits).ok_or_else(|| of.clone())?.to_string())
+            Json::from(target.addresses.iter().find(fits).ok_or_else(|| of.clone())?.to_string())
         }
-        Value::Late(AddressSource::CidrOf(of)) => {
-            Json::from(target(of)?.cidr.clone().ok_or_else(|| of.clone())?)
+        (AddressSource::CidrOf(_), Some((of, target))) => {
+            Json::from(target.cidr.clone().ok_or_else(|| of.clone())?)
         }
-        Value::Late(AddressSource::SourcesOf(of)) => {
-            let addresses = &target(of)?.addresses;
-            Json::Array(addresses.iter().map(|a| Json::from(a.to_string())).collect())
-        }
-        // The host keeps these sets beside the plan, entry by entry; the plan sees the name of the set only.
-        Value::Late(AddressSource::AddressesOf(selection)) => {
-            serde_json::to_value(selection).unwrap_or_default()
-        }
+        (_, Some((_, target))) => texts(&mut target.addresses.iter()),
+        (AddressSource::AddressesOf(set), None) => match targets.external.sets.get(set) {
+            Some(addresses) => texts(&mut addresses.iter()),
+            // No driver takes the name of a set for an address.
+            None => serde_json::to_value(set).unwrap_or_default(),
+        },
+        (_, None) => Json::Null,
     })
 }
 

@@ -25,7 +25,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn plan(&self, desired: &DesiredList) -> Plan {
-        let none = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        let none = (External::default(), BTreeSet::new(), BTreeSet::new());
         self.plan_with(desired, &none.0, &none.1, &none.2)
     }
 

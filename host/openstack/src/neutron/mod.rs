@@ -7,6 +7,7 @@
 
 mod address_group;
 mod extension;
+mod floating_ip;
 mod network;
 mod port;
 mod quota;
@@ -25,6 +26,7 @@ use crate::session::Session;
 pub use crate::rest::{Creatable, Deleted, Updatable};
 pub use address_group::{AddressGroup, AddressGroupCreate, AddressGroupUpdate};
 pub use extension::Extensions;
+pub use floating_ip::{FloatingIp, FloatingIpCreate, FloatingIpUpdate};
 pub use network::{Network, NetworkCreate, NetworkUpdate};
 pub use port::{AllowedAddressPair, FixedIp, FixedIpRequest, Port, PortCreate, PortUpdate};
 pub use quota::{Quota, Quotas};
@@ -32,7 +34,7 @@ pub use router::{Router, RouterInterface};
 pub use security_group::{
     SecurityGroup, SecurityGroupCreate, SecurityGroupRule, SecurityGroupRuleCreate, SecurityGroupUpdate,
 };
-pub use subnet::{AllocationPool, HostRoute, Subnet, SubnetCreate, SubnetUpdate};
+pub use subnet::{AllocationPool, HostRoute, Subnet, SubnetCreate, SubnetPool, SubnetUpdate};
 
 /// A kind of Neutron resource that can be read.
 pub trait Resource: rest::Resource<In = Neutron> {}
@@ -90,6 +92,15 @@ impl Neutron {
     pub async fn create<R: Creatable<In = Self>>(&self, body: &R::Create) -> Result<R> {
         let request = with_body(collection::<R>(Method::POST), R::SINGULAR, body)?;
         exchange(&self.session, &request, R::SINGULAR).await
+    }
+
+    /// Makes several of a kind in one call: all of them, or none.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub async fn create_all<R: Creatable<In = Self>>(&self, bodies: &[R::Create]) -> Result<Vec<R>> {
+        let request = with_body(collection::<R>(Method::POST), R::PLURAL, bodies)?;
+        exchange(&self.session, &request, R::PLURAL).await
     }
 
     /// Changes a resource; with `revision` only if it still has that one.

@@ -165,6 +165,34 @@ pub struct SubnetUpdate {
     pub host_routes: Option<Vec<HostRoute>>,
 }
 
+/// A pool that subnets take their prefixes from, as Neutron shows it. Read only.
+/// <https://docs.openstack.org/api-ref/network/v2/#subnet-pools-extension-subnetpools>
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct SubnetPool {
+    /// Id.
+    pub id: String,
+    /// Name; empty if it has none.
+    #[serde(default, deserialize_with = "or_default")]
+    pub name: String,
+    /// Project that owns it.
+    #[serde(default, deserialize_with = "or_default")]
+    pub project_id: String,
+    /// Whether other projects may use it.
+    #[serde(default)]
+    pub shared: Option<bool>,
+}
+
+impl Resource for SubnetPool {
+    type In = Neutron;
+    const PATH: &'static str = "subnetpools";
+    const SINGULAR: &'static str = "subnetpool";
+    const PLURAL: &'static str = "subnetpools";
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
 impl Resource for Subnet {
     type In = Neutron;
     const PATH: &'static str = "subnets";

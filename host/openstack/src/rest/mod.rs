@@ -41,13 +41,13 @@ pub trait Resource: DeserializeOwned + Send + 'static {
 /// A kind that we make and delete.
 pub trait Creatable: Resource {
     /// Body of its creation.
-    type Create: Serialize + Sync;
+    type Create: Serialize + Send + Sync;
 }
 
 /// A kind that we change.
 pub trait Updatable: Resource {
     /// Body of a change: what is `None` stays.
-    type Update: Serialize + Sync;
+    type Update: Serialize + Send + Sync;
 }
 
 /// What became of a deletion.

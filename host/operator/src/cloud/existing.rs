@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use isthmus_model::observed::Target;
 use isthmus_model::retry::RetryClass;
-use isthmus_openstack::neutron::{AddressGroup, Network, Port, SecurityGroup, Subnet};
+use isthmus_openstack::neutron::{AddressGroup, Network, Port, Router, SecurityGroup, Subnet, SubnetPool};
 use isthmus_openstack::octavia::{Listener, LoadBalancer, Pool, Resource};
 use isthmus_openstack::{Neutron, Octavia};
 use tokio::sync::Mutex;
@@ -77,12 +77,14 @@ impl Existing {
                 self.find::<_, SecurityGroup>(&self.neutron, text).await
             }
             "port" => self.find::<_, Port>(&self.neutron, text).await,
+            "router" => self.find::<_, Router>(&self.neutron, text).await,
+            "subnet_pool" => self.find::<_, SubnetPool>(&self.neutron, text).await,
             "addresses" => self.find::<_, AddressGroup>(&self.neutron, text).await,
             "load_balancer" => self.balancing::<LoadBalancer>(text).await,
             "listener" => self.balancing::<Listener>(text).await,
             "pool" | "default_pool" => self.balancing::<Pool>(text).await,
             other => Ok(Lookup::Not(format!(
-                "field {other:?} refers to an existing resource, which this version looks up for networks, subnets, ports, security groups, address groups, load balancers, listeners and pools"
+                "field {other:?} refers to an existing resource, which this version looks up for networks, subnets, subnet pools, routers, ports, security groups, address groups, load balancers, listeners and pools"
             ))),
         }
     }
@@ -291,6 +293,27 @@ impl Known for AddressGroup {
     }
     fn shared(&self) -> bool {
         self.shared == Some(true)
+    }
+    fn project(&self) -> &str {
+        &self.project_id
+    }
+}
+
+impl Known for SubnetPool {
+    fn found(&self) -> Found {
+        plain(&self.id)
+    }
+    fn shared(&self) -> bool {
+        self.shared == Some(true)
+    }
+    fn project(&self) -> &str {
+        &self.project_id
+    }
+}
+
+impl Known for Router {
+    fn found(&self) -> Found {
+        plain(&self.id)
     }
     fn project(&self) -> &str {
         &self.project_id

@@ -4,8 +4,8 @@
 
 pub(crate) mod certificate;
 mod existing;
+mod neutron;
 mod octavia;
-mod port;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -245,9 +245,8 @@ impl Cloud {
         parking: &Parking,
         turns: Histogram,
     ) -> Self {
-        let scope = Scope { neutron: neutron.clone(), project: project.clone() };
         let mut drivers: BTreeMap<Kind, Box<dyn Driver>> = BTreeMap::new();
-        drivers.insert(Kind::Port, Box::new(port::Ports(scope)));
+        drivers.extend(neutron::drivers(neutron.clone(), project.clone()));
         let existing = Existing::new(neutron.clone(), octavia.clone(), project.clone());
         let (contents, marks) = (Contents::default(), certificate::Marks::default());
         let has_key_manager = barbican.is_some();
@@ -401,19 +400,15 @@ fn may_be_absent(kind: Kind) -> bool {
     octavia::KINDS.contains(&kind) || certificate::KINDS.contains(&kind)
 }
 
-/// What every driver needs.
-#[derive(Clone, Debug)]
-pub(crate) struct Scope {
-    neutron: Neutron,
-    project: Option<String>,
+/// Whether an update says to clear a field.
+fn cleared(update: &Update<'_>, name: &str) -> bool {
+    update.fields.get(name).is_some_and(Json::is_null)
 }
 
-impl Scope {
-    /// A query for what is ours: as a credential may see other projects' resources, by project too.
-    fn query<'a>(&'a self, ours: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
-        let project = self.project.as_deref().map(|p| ("project_id", p));
-        ours.iter().copied().chain(project).collect()
-    }
+/// The fields that an update sets.
+fn set(update: &Update<'_>) -> Fields {
+    let set = update.fields.iter().filter(|(_, value)| !value.is_null());
+    set.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// From the contract's fields to a driver's own record of them.

@@ -194,7 +194,7 @@ impl Session {
         list: &DesiredList,
     ) -> crate::cloud::Result<(Summary, Option<String>)> {
         let list = &self.sealed_as_made(subject, list);
-        let resolved = refs::resolve(self, list).await?;
+        let resolved = refs::resolve(self, subject, list).await?;
         let known = self.records.lock().get(subject);
         let record = known.as_ref().map(crate::records::Known::record).unwrap_or_default();
         let summary = self.plan(subject, list, &record, &resolved, known.as_ref()).summary();

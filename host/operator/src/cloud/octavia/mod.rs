@@ -33,7 +33,7 @@ use prometheus_client::metrics::histogram::Histogram;
 
 use self::lane::{Lanes, Look, Status};
 use super::certificate::Marks;
-use super::{CloudError, Driver, Result, Update};
+use super::{CloudError, Driver, Result, cleared, set};
 use crate::queue::Parking;
 
 /// The kinds that are Octavia's.
@@ -271,15 +271,4 @@ fn tags(mark: &Mark, entry: &Entry) -> Vec<String> {
 /// What was asked for, by its tag.
 fn asked(tags: &[String], what: &str) -> Option<String> {
     tags.iter().find_map(|tag| tag.strip_prefix(ASKED)?.strip_prefix(what)?.strip_prefix('=').map(Into::into))
-}
-
-/// Whether an update says to clear a field.
-fn cleared(update: &Update<'_>, name: &str) -> bool {
-    update.fields.get(name).is_some_and(serde_json::Value::is_null)
-}
-
-/// The fields that an update sets.
-fn set(update: &Update<'_>) -> super::Fields {
-    let set = update.fields.iter().filter(|(_, value)| !value.is_null());
-    set.map(|(name, value)| (name.clone(), value.clone())).collect()
 }

@@ -1,10 +1,8 @@
 //! Neutron ports.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use futures::future::{BoxFuture, FutureExt};
-use isthmus_model::desired::Entry;
 use isthmus_model::kinds::Kind;
 use isthmus_model::mark::Mark;
 use isthmus_model::observed::{Observed, State};
@@ -14,15 +12,14 @@ use isthmus_openstack::neutron::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{CloudError, Create, Driver, Result, Scope, Update, typed, untyped};
+use super::{Scope, gone, mark_of, tags, text};
+use crate::cloud::{Create, Driver, Result, Update, cleared, set, typed, untyped};
 
 /// Owner of our ports. Not `compute:`: Neutron's default policy forbids a member to delete ports that begin with it.
 pub(super) const DEVICE_OWNER: &str = "isthmus:pod";
 
-/// A port carries its mark in its description and in its tags. In the description, because that is there from the call that
-/// creates it on, on every cloud; in the tags, for who looks with the openstack client, at once where the cloud takes tags
-/// in that call (ML2's extension driver `tag_ports_during_bulk_creation`, which Neutron 29 does not name among its
-/// extensions), else with the next change of them.
+/// The tags are there at once where the cloud takes them in the call that creates a port (ML2's extension driver
+/// `tag_ports_during_bulk_creation`, which Neutron 29 does not name among its extensions), else with the next change of them.
 pub(super) struct Ports(pub(super) Scope);
 
 /// The contract's `port`, references as ids.
@@ -79,7 +76,6 @@ fn pairs(wanted: Vec<AddressPair>) -> Vec<AllowedAddressPair> {
 }
 
 fn observed(port: Port) -> Observed {
-    let text = |text: String| (!text.is_empty()).then_some(text);
     let addresses = port.fixed_ips.iter().filter_map(|ip| ip.ip_address.parse::<IpAddr>().ok()).collect();
     let fixed_ips = port
         .fixed_ips
@@ -103,9 +99,7 @@ fn observed(port: Port) -> Observed {
     Observed {
         kind: Kind::Port,
         id: port.id,
-        // Either will do: somebody may have edited the other.
-        mark: Mark::from_description(&port.description)
-            .or_else(|| Mark::from_tags(port.tags.iter().map(String::as_str))),
+        mark: mark_of(&port.description, &port.tags),
         project: text(port.project_id),
         fields: untyped(&fields),
         tags: Mark::others(port.tags.iter().map(String::as_str)),
@@ -135,7 +129,7 @@ impl Ports {
             network_id: fields.network.unwrap_or_default(),
             name: Some(create.name.clone()),
             description: Some(create.mark.described(create.entry.description.as_deref())),
-            project_id: create.entry.project.clone().or_else(|| self.0.project.clone()),
+            project_id: self.0.project_of(create.entry),
             tags: Some(tags(&create.mark, create.entry)),
             mac_address: fields.mac_address,
             fixed_ips: fields.fixed_ips.map(fixed_ips),
@@ -155,10 +149,8 @@ impl Ports {
 
     fn change(&self, update: &Update<'_>) -> Result<PortUpdate> {
         // A list or text that is cleared is an empty one; a policy is none.
-        let cleared = |name: &str| is_cleared(update, name);
-        let set =
-            update.fields.iter().filter(|(_, value)| !value.is_null()).map(|(n, v)| (n.clone(), v.clone()));
-        let fields: Fields = typed(update.entry, set.collect())?;
+        let cleared = |name: &str| cleared(update, name);
+        let fields: Fields = typed(update.entry, set(update))?;
         let described = update.description.is_some() || update.remark;
         Ok(PortUpdate {
             name: update.name.clone(),
@@ -182,21 +174,17 @@ impl Ports {
     /// the network's setting.
     async fn with_defaults(&self, update: &Update<'_>, mut body: PortUpdate) -> Result<PortUpdate> {
         let neutron = &self.0.neutron;
-        if is_cleared(update, "security_groups") {
+        if cleared(update, "security_groups") {
             let groups: Vec<SecurityGroup> = neutron.list(&self.0.query(&[("name", "default")])).await?;
             body.security_groups = Some(groups.into_iter().take(1).map(|group| group.id).collect());
         }
-        if is_cleared(update, "port_security") {
+        if cleared(update, "port_security") {
             let network = update.observed.fields.get("network").and_then(serde_json::Value::as_str);
             let network: Network = neutron.get(network.unwrap_or_default()).await?;
             body.port_security_enabled = network.port_security_enabled;
         }
         Ok(body)
     }
-}
-
-fn is_cleared(update: &Update<'_>, name: &str) -> bool {
-    update.fields.get(name).is_some_and(serde_json::Value::is_null)
 }
 
 impl Driver for Ports {
@@ -241,11 +229,13 @@ impl Driver for Ports {
             let id = &update.observed.id;
             let mut changed = update.observed.clone();
             if body != PortUpdate::default() {
-                changed = observed(self.0.neutron.update::<Port>(id, &body, None).await.map_err(gone)?);
+                changed = observed(
+                    self.0.neutron.update::<Port>(id, &body, None).await.map_err(|e| gone(e, &GONE))?,
+                );
             }
             if update.tags || update.remark {
                 let wanted = tags(&update.mark, update.entry);
-                let tags = self.0.neutron.set_tags::<Port>(id, &wanted).await.map_err(gone)?;
+                let tags = self.0.neutron.set_tags::<Port>(id, &wanted).await.map_err(|e| gone(e, &GONE))?;
                 changed.tags = Mark::others(tags.iter().map(String::as_str));
                 changed.mark = Some(update.mark);
                 // The service counts a change of tags as a revision, and does not say which.
@@ -272,16 +262,4 @@ impl Driver for Ports {
     }
 }
 
-/// Neutron answers 404 for a group or policy that the body names, too.
-fn gone(error: isthmus_openstack::Error) -> CloudError {
-    match error.fault() {
-        Some("PortNotFound" | "TagResourceNotFound") => CloudError::Gone(error),
-        _ => CloudError::Service(error),
-    }
-}
-
-/// The tags of a port of ours: its mark and the module's.
-fn tags(mark: &Mark, entry: &Entry) -> Vec<String> {
-    let all: BTreeSet<String> = mark.tags().into_iter().chain(entry.tags.iter().cloned()).collect();
-    all.into_iter().collect()
-}
+const GONE: [&str; 1] = ["PortNotFound"];

@@ -1,0 +1,114 @@
+//! Floating IPs. They have no name in Neutron: the one that an entry is given stays with us.
+
+use isthmus_model::kinds::Kind;
+use isthmus_model::mark::Mark;
+use isthmus_model::observed::{Observed, State};
+use isthmus_openstack::neutron::{FloatingIp, FloatingIpCreate, FloatingIpUpdate};
+use serde::{Deserialize, Serialize};
+
+use super::standard::{About, Renamed, Resources, Standard};
+use super::{Scope, mark_of, text};
+use crate::cloud::{CloudError, Create, Result, Update, cleared, set, typed, untyped};
+
+pub(super) struct FloatingIps;
+
+pub(super) fn driver(scope: Scope) -> Resources<FloatingIps> {
+    Resources::new(scope)
+}
+
+/// The contract's `floating-ip`, references as ids.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fields {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subnet: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<Target>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Target {
+    Unattached(bool),
+    Port(String),
+    Vip(String),
+}
+
+/// `port_id` as a body says it: `None` leaves it as it is.
+fn port_id(name: &str, target: Option<Target>) -> Result<Option<Option<String>>> {
+    match target {
+        None => Ok(None),
+        Some(Target::Unattached(_)) => Ok(Some(None)),
+        Some(Target::Port(port)) => Ok(Some(Some(port))),
+        Some(Target::Vip(load_balancer)) => Err(CloudError::Field {
+            kind: Kind::FloatingIp,
+            name: name.to_owned(),
+            message: format!(
+                "`target` is the VIP of load balancer {load_balancer}, which this version does not look up: make the VIP a port of your own, and name that"
+            ),
+        }),
+    }
+}
+
+impl Standard for FloatingIps {
+    type Resource = FloatingIp;
+    const GONE: &'static [&'static str] = &["FloatingIPNotFound"];
+
+    fn observed(ip: FloatingIp) -> Observed {
+        let fields = Fields {
+            network: text(ip.floating_network_id),
+            subnet: None,
+            address: text(ip.floating_ip_address.clone()),
+            target: Some(match ip.port_id {
+                Some(port) => Target::Port(port),
+                None => Target::Unattached(true),
+            }),
+        };
+        Observed {
+            kind: Kind::FloatingIp,
+            mark: mark_of(&ip.description, &ip.tags),
+            project: text(ip.project_id),
+            fields: untyped(&fields),
+            tags: Mark::others(ip.tags.iter().map(String::as_str)),
+            display_name: String::new(),
+            description: Mark::beside(&ip.description),
+            revision: ip.revision_number,
+            addresses: ip.floating_ip_address.parse().into_iter().collect(),
+            cidr: None,
+            state: if ip.status == "ERROR" { State::Failed } else { State::Ready },
+            created: ip.created_at.unwrap_or_default(),
+            id: ip.id,
+        }
+    }
+
+    fn creation(create: &Create<'_>, about: About) -> Result<FloatingIpCreate> {
+        let fields: Fields = typed(create.entry, create.fields.clone())?;
+        Ok(FloatingIpCreate {
+            floating_network_id: fields.network.unwrap_or_default(),
+            subnet_id: fields.subnet,
+            floating_ip_address: fields.address,
+            port_id: port_id(&create.entry.name, fields.target)?.flatten(),
+            description: Some(about.description),
+            project_id: about.project,
+            tags: Some(about.tags),
+        })
+    }
+
+    fn change(update: &Update<'_>, about: Renamed) -> Result<Option<FloatingIpUpdate>> {
+        let fields: Fields = typed(update.entry, set(update))?;
+        let body = FloatingIpUpdate {
+            description: about.description,
+            port_id: port_id(&update.entry.name, fields.target)?
+                .or(cleared(update, "target").then_some(None)),
+        };
+        Ok((body != FloatingIpUpdate::default()).then_some(body))
+    }
+
+    fn described(description: String) -> FloatingIpUpdate {
+        FloatingIpUpdate { description: Some(description), ..FloatingIpUpdate::default() }
+    }
+}

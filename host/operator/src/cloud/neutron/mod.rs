@@ -1,0 +1,90 @@
+//! Neutron's kinds.
+//!
+//! A resource carries its mark in its description and in its tags. In the description, because that is there from the call that
+//! creates it on, on every cloud; in the tags, for who looks with the openstack client. Neutron can't filter by a description: all
+//! of a kind in our project are listed, and chosen by their mark.
+
+mod address_group;
+mod floating_ip;
+mod network;
+mod port;
+mod router_interface;
+mod security_group;
+mod standard;
+mod subnet;
+
+use std::collections::BTreeSet;
+
+use isthmus_model::desired::Entry;
+use isthmus_model::kinds::Kind;
+use isthmus_model::mark::Mark;
+use isthmus_model::observed::Observed;
+use isthmus_openstack::Neutron;
+
+use super::{CloudError, Driver};
+
+/// A driver for each kind that this version makes in Neutron.
+pub(super) fn drivers(neutron: Neutron, project: Option<String>) -> Vec<(Kind, Box<dyn Driver>)> {
+    let scope = Scope { neutron, project };
+    vec![
+        (Kind::Network, Box::new(network::driver(scope.clone()))),
+        (Kind::Subnet, Box::new(subnet::driver(scope.clone()))),
+        (Kind::RouterInterface, Box::new(router_interface::RouterInterfaces(scope.clone()))),
+        (Kind::SecurityGroup, Box::new(security_group::driver(scope.clone()))),
+        (Kind::AddressGroup, Box::new(address_group::driver(scope.clone()))),
+        (Kind::FloatingIp, Box::new(floating_ip::driver(scope.clone()))),
+        (Kind::Port, Box::new(port::Ports(scope))),
+    ]
+}
+
+/// What every driver needs.
+#[derive(Clone, Debug)]
+struct Scope {
+    neutron: Neutron,
+    project: Option<String>,
+}
+
+impl Scope {
+    /// A query for what is ours: as a credential may see other projects' resources, by project too.
+    fn query<'a>(&'a self, ours: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+        let project = self.project.as_deref().map(|p| ("project_id", p));
+        ours.iter().copied().chain(project).collect()
+    }
+
+    /// The project that an entry is made in.
+    fn project_of(&self, entry: &Entry) -> Option<String> {
+        entry.project.clone().or_else(|| self.project.clone())
+    }
+}
+
+/// The mark of a resource. Description or tags will do: somebody may have edited the other.
+fn mark_of(description: &str, tags: &[String]) -> Option<Mark> {
+    Mark::from_description(description).or_else(|| Mark::from_tags(tags.iter().map(String::as_str)))
+}
+
+/// Whether a resource carries the tags of a query, with commas in between.
+fn has(observed: &Observed, tag: &str) -> bool {
+    observed.mark.as_ref().is_some_and(|mark| {
+        let tags = mark.tags();
+        tag.split(',').all(|wanted| tags.iter().any(|own| own == wanted))
+    })
+}
+
+/// The tags of a resource of ours: its mark and the module's.
+fn tags(mark: &Mark, entry: &Entry) -> Vec<String> {
+    let all: BTreeSet<String> = mark.tags().into_iter().chain(entry.tags.iter().cloned()).collect();
+    all.into_iter().collect()
+}
+
+/// The text, unless it says nothing.
+fn text(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+/// Neutron answers 404 for what a body names, too: only these faults say that the resource itself is gone.
+fn gone(error: isthmus_openstack::Error, faults: &[&str]) -> CloudError {
+    match error.fault() {
+        Some(fault) if fault == "TagResourceNotFound" || faults.contains(&fault) => CloudError::Gone(error),
+        _ => CloudError::Service(error),
+    }
+}

@@ -1,0 +1,254 @@
+//! Security groups with their rules. Rules are told by what they say: they have no mark of their own, and all of a group of ours
+//! are ours.
+
+use std::collections::BTreeSet;
+
+use futures::future::{BoxFuture, FutureExt};
+use isthmus_model::kinds::Kind;
+use isthmus_model::mark::Mark;
+use isthmus_model::observed::{Observed, State};
+use isthmus_openstack::Neutron;
+use isthmus_openstack::neutron::{
+    SecurityGroup, SecurityGroupCreate, SecurityGroupRule, SecurityGroupRuleCreate, SecurityGroupUpdate,
+};
+use serde::{Deserialize, Serialize};
+
+use super::standard::{About, Renamed, Resources, Standard};
+use super::{Scope, gone, mark_of, text};
+use crate::cloud::{Create, Result, Update, cleared, set, typed, untyped};
+
+pub(super) struct SecurityGroups;
+
+pub(super) fn driver(scope: Scope) -> Resources<SecurityGroups> {
+    Resources::new(scope)
+}
+
+/// The contract's `security-group`, references as ids.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fields {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rules: Option<Vec<Rule>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stateful: Option<bool>,
+}
+
+/// The contract's `security-rule`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rule {
+    direction: String,
+    ip_version: Version,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protocol: Option<String>,
+    ports: Ports,
+    remote: Remote,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Version {
+    V4,
+    V6,
+}
+
+/// A case of the contract's variants that holds nothing.
+type Any = bool;
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Ports {
+    Any(Any),
+    Range {
+        first: u16,
+        last: u16,
+    },
+    Icmp {
+        #[serde(rename = "type")]
+        kind: u16,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        code: Option<u16>,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Remote {
+    Any(Any),
+    Cidr(String),
+    Group(String),
+    Addresses(String),
+}
+
+/// Protocols whose "ports" are ICMP's type and code.
+const ICMP: [&str; 5] = ["icmp", "ipv6-icmp", "icmpv6", "1", "58"];
+
+impl From<SecurityGroupRule> for Rule {
+    fn from(rule: SecurityGroupRule) -> Self {
+        let icmp = rule.protocol.as_deref().is_some_and(|protocol| ICMP.contains(&protocol));
+        Self {
+            direction: rule.direction,
+            ip_version: if rule.ethertype == "IPv6" { Version::V6 } else { Version::V4 },
+            protocol: rule.protocol,
+            ports: match (rule.port_range_min, rule.port_range_max) {
+                (Some(kind), code) if icmp => Ports::Icmp { kind, code },
+                (Some(first), Some(last)) => Ports::Range { first, last },
+                _ => Ports::Any(true),
+            },
+            remote: match (rule.remote_ip_prefix, rule.remote_group_id, rule.remote_address_group_id) {
+                (Some(cidr), _, _) => Remote::Cidr(cidr),
+                (_, Some(group), _) => Remote::Group(group),
+                (_, _, Some(group)) => Remote::Addresses(group),
+                _ => Remote::Any(true),
+            },
+        }
+    }
+}
+
+impl Rule {
+    fn body(self, group: &str, project: Option<String>) -> SecurityGroupRuleCreate {
+        let (port_range_min, port_range_max) = match self.ports {
+            Ports::Any(_) => (None, None),
+            Ports::Range { first, last } => (Some(first), Some(last)),
+            Ports::Icmp { kind, code } => (Some(kind), code),
+        };
+        let mut body = SecurityGroupRuleCreate {
+            security_group_id: group.to_owned(),
+            direction: self.direction,
+            ethertype: Some(if self.ip_version == Version::V6 { "IPv6" } else { "IPv4" }.to_owned()),
+            protocol: self.protocol,
+            port_range_min,
+            port_range_max,
+            project_id: project,
+            ..SecurityGroupRuleCreate::default()
+        };
+        match self.remote {
+            Remote::Any(_) => {}
+            Remote::Cidr(cidr) => body.remote_ip_prefix = Some(cidr),
+            Remote::Group(group) => body.remote_group_id = Some(group),
+            Remote::Addresses(group) => body.remote_address_group_id = Some(group),
+        }
+        body
+    }
+}
+
+impl Standard for SecurityGroups {
+    type Resource = SecurityGroup;
+    const GONE: &'static [&'static str] = &["SecurityGroupNotFound"];
+
+    fn observed(group: SecurityGroup) -> Observed {
+        let rules = group.security_group_rules.into_iter().map(Rule::from);
+        let fields = Fields { rules: Some(rules.collect()), stateful: group.stateful };
+        Observed {
+            kind: Kind::SecurityGroup,
+            mark: mark_of(&group.description, &group.tags),
+            project: text(group.project_id),
+            fields: untyped(&fields),
+            tags: Mark::others(group.tags.iter().map(String::as_str)),
+            display_name: group.name,
+            description: Mark::beside(&group.description),
+            revision: group.revision_number,
+            addresses: Vec::new(),
+            cidr: None,
+            state: State::Ready,
+            created: group.created_at.unwrap_or_default(),
+            id: group.id,
+        }
+    }
+
+    fn creation(create: &Create<'_>, about: About) -> Result<SecurityGroupCreate> {
+        let fields: Fields = typed(create.entry, create.fields.clone())?;
+        Ok(SecurityGroupCreate {
+            name: about.name,
+            description: Some(about.description),
+            project_id: about.project,
+            tags: Some(about.tags),
+            stateful: fields.stateful,
+        })
+    }
+
+    fn change(update: &Update<'_>, about: Renamed) -> Result<Option<SecurityGroupUpdate>> {
+        let fields: Fields = typed(update.entry, set(update))?;
+        let body = SecurityGroupUpdate {
+            name: about.name,
+            description: about.description,
+            stateful: fields.stateful.or(cleared(update, "stateful").then_some(true)),
+        };
+        Ok((body != SecurityGroupUpdate::default()).then_some(body))
+    }
+
+    fn described(description: String) -> SecurityGroupUpdate {
+        SecurityGroupUpdate { description: Some(description), ..SecurityGroupUpdate::default() }
+    }
+
+    fn separate<'a>(
+        neutron: &'a Neutron,
+        update: &'a Update<'_>,
+    ) -> BoxFuture<'a, Result<Option<SecurityGroup>>> {
+        async move {
+            let fields: Fields = typed(update.entry, set(update))?;
+            match fields.rules {
+                Some(rules) => Ok(Some(set_rules(neutron, update, rules).await?)),
+                None => Ok(None),
+            }
+        }
+        .boxed()
+    }
+}
+
+/// Makes the rules of a group those that are wanted: what is let through now and then is let through all the time.
+async fn set_rules(neutron: &Neutron, update: &Update<'_>, wanted: Vec<Rule>) -> Result<SecurityGroup> {
+    let id = &update.observed.id;
+    let gone = |error| gone(error, SecurityGroups::GONE);
+    let mut group: SecurityGroup = neutron.get(id).await.map_err(gone)?;
+    let mut missing: BTreeSet<Rule> = wanted.into_iter().collect();
+    let (mut kept, mut surplus) = (Vec::new(), Vec::new());
+    for rule in group.security_group_rules {
+        match missing.remove(&Rule::from(rule.clone())) {
+            true => kept.push(rule),
+            false => surplus.push(rule),
+        }
+    }
+    if !missing.is_empty() {
+        let project = text(group.project_id.clone());
+        let bodies: Vec<_> = missing.into_iter().map(|rule| rule.body(id, project.clone())).collect();
+        kept.extend(neutron.create_all::<SecurityGroupRule>(&bodies).await.map_err(gone)?);
+    }
+    for rule in surplus {
+        neutron.delete::<SecurityGroupRule>(&rule.id).await?;
+    }
+    // The service counts a rule as a revision of its group, and does not say which.
+    (group.security_group_rules, group.revision_number) = (kept, None);
+    Ok(group)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn rules_are_read_as_they_are_written() {
+        let table = [
+            json!({"direction": "ingress", "ip_version": "v4", "ports": {"any": true}, "remote": {"any": true}}),
+            json!({"direction": "egress", "ip_version": "v6", "protocol": "tcp",
+                   "ports": {"range": {"first": 80, "last": 90}}, "remote": {"cidr": "fd00::/64"}}),
+            json!({"direction": "ingress", "ip_version": "v4", "protocol": "icmp",
+                   "ports": {"icmp": {"type": 8}}, "remote": {"group": "g"}}),
+            json!({"direction": "ingress", "ip_version": "v6", "protocol": "ipv6-icmp",
+                   "ports": {"icmp": {"type": 128, "code": 0}}, "remote": {"addresses": "a"}}),
+        ];
+        for wanted in table {
+            let rule: Rule = serde_json::from_value(wanted.clone()).unwrap();
+            let body = rule.body("g1", None);
+            let shown: SecurityGroupRule = serde_json::from_value({
+                let mut shown = serde_json::to_value(&body).unwrap();
+                shown["id"] = "r".into();
+                shown
+            })
+            .unwrap();
+            assert_eq!(serde_json::to_value(Rule::from(shown)).unwrap(), wanted);
+        }
+    }
+}

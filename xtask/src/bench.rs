@@ -68,8 +68,9 @@ pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments) -> Result<(
     plugins::build(workspace)?;
     let profile = if arguments.dev { "dev" } else { "release" };
     let folder = workspace.target.join(if arguments.dev { "debug" } else { "release" });
-    let mut build = workspace.cargo(["build", "--locked", "-p", "isthmus", "-p", "isthmus-bench"]);
-    build.args(["--profile", profile]);
+    // All in one go, with the features of the whole workspace: what is built one by one is built with other features each time.
+    let mut build = workspace.cargo(["build", "--locked", "--workspace", "--bin", "isthmus"]);
+    build.args(["--bin", "isthmus-bench", "--bench", "call", "--profile", profile]);
     Step {
         limit: LONGEST,
         ..Step::new("build", "building operator and driver (release: ~6 min the first time)")
@@ -93,7 +94,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments) -> Result<(
 
 /// One module call against the same mapping compiled natively.
 fn calls(workspace: &Workspace, profile: &str) -> Result<Vec<Row>> {
-    let mut bench = workspace.cargo(["bench", "--locked", "-p", "isthmus-policy", "--bench", "call"]);
+    let mut bench = workspace.cargo(["bench", "--locked", "--workspace", "--bench", "call"]);
     bench.args(["--profile", profile]).env("ISTHMUS_MODULES", workspace.modules());
     let done =
         Step { limit: LONGEST, ..Step::new("calls", "calling a module, and the same mapping natively") }

@@ -12,7 +12,7 @@ use wasmtime::{Store, Trap, WasmBacktrace};
 use crate::bindings::isthmus::mapping::types;
 use crate::engine::TICK;
 use crate::error::{CallError, LoadError};
-use crate::limits::Limits;
+use crate::limits::{Limits, Refused};
 use crate::module::Module;
 use crate::state::{Logs, State, View};
 
@@ -201,7 +201,10 @@ fn explain(error: &wasmtime::Error, state: &mut State, limits: &Limits) -> CallE
         Some(Trap::Interrupt) => CallError::Deadline(limits.deadline),
         Some(Trap::OutOfFuel) => CallError::Fuel(limits.fuel.unwrap_or(u64::MAX)),
         // An allocator that is refused memory ends in a trap of one kind or another.
-        Some(_) | None if state.meter.refused => CallError::Memory(limits.memory),
+        Some(_) | None if state.meter.refused == Some(Refused::Memory) => CallError::Memory(limits.memory),
+        Some(_) | None if state.meter.refused == Some(Refused::Table) => {
+            CallError::Table(limits.table_elements)
+        }
         Some(trap) => CallError::Trap(trap_text(*trap, error, state.logs.last_error.take())),
         // The engine's own type for this is private; a test holds the text.
         None if format!("{error:#}").contains("fuel allocated for hostcalls has been exhausted") => {

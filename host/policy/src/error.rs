@@ -138,6 +138,9 @@ pub enum CallError {
     /// More memory than [`crate::Limits::memory`].
     #[error("the module asked for more than its limit of {0} bytes of memory")]
     Memory(usize),
+    /// A larger table than [`crate::Limits::table_elements`].
+    #[error("the module asked for a table of more than its limit of {0} elements")]
+    Table(usize),
     /// Larger than [`crate::Limits::output`].
     #[error("the module returned more than its limit of {0} bytes")]
     Output(usize),
@@ -166,6 +169,7 @@ impl CallError {
             Self::Trap(_) => "ModuleTrapped",
             Self::Deadline(_) => "ModuleDeadlineExceeded",
             Self::Memory(_) => "ModuleMemoryExceeded",
+            Self::Table(_) => "ModuleTableTooLarge",
             Self::Output(_) => "ModuleOutputTooLarge",
             Self::Fuel(_) => "ModuleFuelExhausted",
             Self::Reads { .. } => "ModuleReadsTooMany",

@@ -60,33 +60,70 @@ pub(crate) struct Meter {
     table_elements: usize,
     /// Most linear memory that was granted, bytes.
     pub(crate) granted: usize,
-    /// Whether memory was refused.
-    pub(crate) refused: bool,
+    /// What was refused last.
+    pub(crate) refused: Option<Refused>,
+}
+
+/// What a module asked for and did not get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    Memory,
+    Table,
 }
 
 impl Meter {
     pub(crate) fn new(limits: &Limits) -> Self {
-        Self { memory: limits.memory, table_elements: limits.table_elements, granted: 0, refused: false }
+        Self { memory: limits.memory, table_elements: limits.table_elements, granted: 0, refused: None }
     }
 }
 
 impl ResourceLimiter for Meter {
     fn memory_growing(&mut self, _: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         let fits = desired <= self.memory && maximum.is_none_or(|m| desired <= m);
-        self.refused |= !fits;
-        if fits {
-            self.granted = self.granted.max(desired);
+        match fits {
+            true => self.granted = self.granted.max(desired),
+            false => self.refused = Some(Refused::Memory),
         }
         Ok(fits)
     }
 
     /// The pool has no more room than the limit says.
     fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
-        self.refused = true;
+        self.refused = Some(Refused::Memory);
         Ok(())
     }
 
     fn table_growing(&mut self, _: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= self.table_elements && maximum.is_none_or(|m| desired <= m))
+        let fits = desired <= self.table_elements && maximum.is_none_or(|m| desired <= m);
+        if !fits {
+            self.refused = Some(Refused::Table);
+        }
+        Ok(fits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmtime::{Engine, Instance, Module, Store};
+
+    use super::*;
+
+    /// `(module (table 1 funcref) (func (export "grow") (result i32) (table.grow 0 (ref.null func) (i32.const 100))))`
+    const GROWS: &[u8] = b"\0asm\x01\0\0\0\x01\x05\x01\x60\0\x01\x7f\x03\x02\x01\0\x04\x04\x01\x70\0\x01\
+        \x07\x08\x01\x04grow\0\0\x0a\x0c\x01\x0a\0\xd0\x70\x41\xe4\0\xfc\x0f\0\x0b";
+
+    #[test]
+    fn a_table_grows_up_to_its_limit() {
+        for (limit, answer, refused) in [(101, 1, None), (100, -1, Some(Refused::Table))] {
+            let limits = Limits { table_elements: limit, ..Limits::default() };
+            let engine = Engine::default();
+            let mut store = Store::new(&engine, Meter::new(&limits));
+            store.limiter(|meter| meter);
+            let module = Module::new(&engine, GROWS).unwrap();
+            let instance = Instance::new(&mut store, &module, &[]).unwrap();
+            let grow = instance.get_typed_func::<(), i32>(&mut store, "grow").unwrap();
+            assert_eq!(grow.call(&mut store, ()).unwrap(), answer);
+            assert_eq!(store.data().refused, refused);
+        }
     }
 }

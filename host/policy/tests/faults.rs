@@ -128,6 +128,9 @@ fn limits_are_those_of_the_stage() {
     let mut small = stage("small", pod_port(), CONFIG);
     small.limits.memory = 64 << 10;
     assert!(matches!(map(small).result, Err(Stop::Failed { error: CallError::Memory(_), .. })));
+    let mut bare = stage("bare", pod_port(), CONFIG);
+    bare.limits.table_elements = 1;
+    assert_eq!(*error(&map(bare)), CallError::Table(1));
     let mut short = stage("short", pod_port(), CONFIG);
     short.limits.output = 16;
     assert_eq!(*error(&map(short)), CallError::Output(16));

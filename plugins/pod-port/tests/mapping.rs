@@ -60,6 +60,56 @@ fn config_and_namespace_choose_the_place() {
     );
 }
 
+fn of_namespace(namespace: &str, entry: &str) -> Reference {
+    mapped(ObjectKey { kind: Kind::core("Namespace"), namespace: None, name: namespace.into() }, entry)
+}
+
+#[test]
+fn a_pod_is_on_the_network_of_its_namespace() {
+    let v4 = r#"{"network": {"fromNamespace": ["IPv4"]}}"#;
+    let both = r#"{"network": {"fromNamespace": ["IPv6", "IPv4"]}, "securityGroups": ["site"]}"#;
+    let except = r#"{"network": {"fromNamespace": ["IPv4"], "except": {"namespaces": ["kube-*", "shop"], "network": "pods"}},
+                     "subnets": ["pods-v4"]}"#;
+    let own = |namespace: &str, entries: &[&str]| {
+        entries.iter().map(|entry| of_namespace(namespace, entry)).collect::<Vec<_>>()
+    };
+    let named = |names: &[&str]| names.iter().map(|name| existing(name)).collect::<Vec<_>>();
+    // Pod, config, network, subnets of its addresses, groups
+    let table = [
+        (
+            "shop/web",
+            v4,
+            own("shop", &["network"]),
+            own("shop", &["subnet-v4"]),
+            Some(own("shop", &["group"])),
+        ),
+        (
+            "shop/web",
+            both,
+            own("shop", &["network"]),
+            own("shop", &["subnet-v4", "subnet-v6"]),
+            Some([own("shop", &["group"]), named(&["site"])].concat()),
+        ),
+        ("shop/web", except, named(&["pods"]), named(&["pods-v4"]), None),
+        // what the namespace names is used in its place
+        ("lab/probe", v4, named(&["lab-net"]), vec![], Some(named(&["web", "db"]))),
+        (
+            "joined/one",
+            v4,
+            named(&["theirs"]),
+            own("joined", &["subnet-v4"]),
+            Some(own("joined", &["group"])),
+        ),
+    ];
+    for (pod, config, network, subnets, groups) in table {
+        let port = port(pod, config);
+        assert_eq!(vec![port.network], network, "{pod} {config}");
+        let found = port.fixed_ips.unwrap_or_default().into_iter().map(|ip| ip.subnet.unwrap());
+        assert_eq!(found.collect::<Vec<_>>(), subnets, "{pod} {config}");
+        assert_eq!(port.security_groups, groups, "{pod} {config}");
+    }
+}
+
 #[test]
 fn what_is_not_mapped_says_why() {
     let table = [
@@ -81,6 +131,10 @@ fn a_wrong_config_is_named() {
         (r#"{"network": 7}"#, "config.network", "expected a string"),
         (r#"{"network": "n", "subnets": ["a", 1]}"#, "config.subnets[1]", "expected a string"),
         (r#"{"network": "n", "subnet": "a"}"#, "config.subnet", "unknown field"),
+        (r#"{"network": {"fromNamespace": []}}"#, "config.network.fromNamespace", "which addresses"),
+        (r#"{"network": {"fromNamespace": ["ipv4"]}}"#, "config.network.fromNamespace[0]", "IPv4"),
+        (r#"{"network": {}}"#, "config.network", "missing field `fromNamespace`"),
+        (r#"{"network": {"fromNamespace": ["IPv4"], "net": 1}}"#, "config.network.net", "unknown field"),
     ];
     for (config, path, part) in table {
         let Err(Outcome::Invalid(invalid)) = map("shop/web", config) else { panic!("{config} is invalid") };

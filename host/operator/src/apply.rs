@@ -74,11 +74,8 @@ pub async fn apply(
     let mut running: FuturesUnordered<BoxFuture<'_, (usize, Result<Done, ReconcileError>)>> =
         FuturesUnordered::new();
     loop {
-        let held: Vec<usize> =
-            todo.iter().filter(|(_, o)| !o.after.is_disjoint(&failed)).map(|(at, _)| *at).collect();
-        for at in held {
-            work.undone.extend(todo.remove(&at).into_iter().flat_map(names).cloned());
-            failed.insert(at);
+        for operation in held_back(&mut todo, &mut failed) {
+            work.undone.extend(names(operation).cloned());
         }
         let started: BTreeSet<usize> = todo.keys().copied().collect();
         let free: Vec<usize> = todo
@@ -101,6 +98,23 @@ pub async fn apply(
     }
     drop(running);
     work.conclude()
+}
+
+/// Takes out what waits for one that failed, and what waits for that: they fail with it.
+fn held_back<'a>(
+    todo: &mut BTreeMap<usize, &'a Operation>,
+    failed: &mut BTreeSet<usize>,
+) -> Vec<&'a Operation> {
+    // An operation comes after those that it waits for.
+    let positions: Vec<usize> = todo.keys().copied().collect();
+    let mut held = Vec::new();
+    for at in positions {
+        if todo.get(&at).is_some_and(|operation| !operation.after.is_disjoint(failed)) {
+            held.extend(todo.remove(&at));
+            failed.insert(at);
+        }
+    }
+    held
 }
 
 /// The entries that an operation is about.
@@ -438,5 +452,34 @@ impl Session {
                 Ok(Done::Gone(observed.id))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use isthmus_model::kinds::Kind;
+
+    use super::*;
+
+    #[test]
+    fn what_waits_for_one_that_waits_for_a_failure_is_held_back_too() {
+        let operation = |name: &str, after: &[usize]| Operation {
+            name: name.into(),
+            kind: Kind::Network,
+            act: Act::Create,
+            with: Vec::new(),
+            after: after.iter().copied().collect(),
+        };
+        let operations = [
+            operation("network", &[]),
+            operation("subnet", &[0]),
+            operation("router", &[1]),
+            operation("group", &[]),
+        ];
+        let mut todo: BTreeMap<usize, &Operation> = operations.iter().enumerate().skip(1).collect();
+        let mut failed = BTreeSet::from([0]);
+        let held: Vec<&str> = held_back(&mut todo, &mut failed).iter().map(|o| o.name.as_str()).collect();
+        assert_eq!(held, ["subnet", "router"]);
+        assert_eq!(todo.into_keys().collect::<Vec<_>>(), [3]);
     }
 }

@@ -131,7 +131,13 @@ impl Session {
         let next = match mapping.verdict {
             Verdict::List(ref list) => {
                 self.stage(subject, 0);
-                self.realize(subject, known, list, &mapping).await
+                match known {
+                    // Its namespace is being deleted, and waits for it: a Namespace's own mapping, above all.
+                    Some(known) if known.deleting && list.entries().is_empty() => {
+                        self.take_down(subject, known, &mapping).await
+                    }
+                    known => self.realize(subject, known, list, &mapping).await,
+                }
             }
             Verdict::Nothing => match known {
                 Some(known) => self.take_down(subject, known, &mapping).await,

@@ -116,6 +116,7 @@ impl Lab {
             Ok(())
         })
         .await?;
+        self.clear_networks().await?;
         let quotas = self.admin.quotas(&self.project().await?).await?;
         if quotas.get("port").is_some_and(|quota| quota.limit >= 0) {
             self.port_quota(None).await?;

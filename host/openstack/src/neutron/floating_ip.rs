@@ -64,9 +64,6 @@ pub struct FloatingIpCreate {
     /// Project, if not the token's; needs the right to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub project_id: Option<String>,
-    /// Tags, in one request with it (extension `tag-creation`).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tags: Option<Vec<String>>,
 }
 
 /// A change of a floating IP; what is `None` stays.

@@ -74,9 +74,6 @@ pub struct NetworkCreate {
     /// Project, if not the token's; needs the right to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub project_id: Option<String>,
-    /// Tags, in one request with it (extension `tag-creation`).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tags: Option<Vec<String>>,
     /// Whether it forwards traffic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin_state_up: Option<bool>,

@@ -52,9 +52,6 @@ pub struct SecurityGroupCreate {
     /// Project, if not the token's; needs the right to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub project_id: Option<String>,
-    /// Tags, in one request with it (extension `tag-creation`).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tags: Option<Vec<String>>,
     /// Whether answers are let through by connection tracking; Neutron's default is that they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stateful: Option<bool>,

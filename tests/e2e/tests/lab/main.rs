@@ -10,6 +10,7 @@ mod faults;
 mod kubernetes;
 mod mappings;
 mod modules;
+mod namespaces;
 mod operators;
 mod pods;
 mod rights;

@@ -94,7 +94,6 @@ impl Standard for FloatingIps {
             port_id: port_id(&create.entry.name, fields.target)?.flatten(),
             description: Some(about.description),
             project_id: about.project,
-            tags: Some(about.tags),
         })
     }
 

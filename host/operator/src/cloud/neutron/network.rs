@@ -65,7 +65,6 @@ impl Standard for Networks {
             name: Some(about.name),
             description: Some(about.description),
             project_id: about.project,
-            tags: Some(about.tags),
             admin_state_up: None,
             mtu: fields.mtu,
             port_security_enabled: fields.port_security,

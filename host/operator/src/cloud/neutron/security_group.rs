@@ -162,7 +162,6 @@ impl Standard for SecurityGroups {
             name: about.name,
             description: Some(about.description),
             project_id: about.project,
-            tags: Some(about.tags),
             stateful: fields.stateful,
         })
     }

@@ -53,7 +53,6 @@ pub(super) struct About {
     pub(super) name: String,
     pub(super) description: String,
     pub(super) project: Option<String>,
-    pub(super) tags: Vec<String>,
 }
 
 /// What a change says beside its fields.
@@ -85,7 +84,7 @@ impl<K: Standard> Resources<K> {
         &self.scope.neutron
     }
 
-    /// Tags what was made in a call that took none.
+    /// Tags what was made: only of ports does Neutron take tags in the call that makes one.
     async fn tagged(&self, made: &mut Observed, wanted: Vec<String>) -> Result<()> {
         let tags = self.neutron().set_tags::<K::Resource>(&made.id, &wanted).await.map_err(|mut error| {
             // It is made, but not whole: it is found by its mark, and its tags are set then.
@@ -111,17 +110,15 @@ impl<K: Standard> Driver for Resources<K> {
 
     fn create<'a>(&'a self, create: Create<'a>) -> BoxFuture<'a, Result<Observed>> {
         async move {
-            let wanted = tags(&create.mark, create.entry);
             let about = About {
                 name: create.name.clone(),
                 description: create.mark.described(create.entry.description.as_deref()),
                 project: self.scope.project_of(create.entry),
-                tags: wanted.clone(),
             };
             let body = K::creation(&create, about)?;
             let mut made = K::observed(self.neutron().create::<K::Resource>(&body).await?);
-            if K::TAGGED && !create.entry.tags.is_subset(&made.tags) {
-                self.tagged(&mut made, wanted).await?;
+            if K::TAGGED {
+                self.tagged(&mut made, tags(&create.mark, create.entry)).await?;
             }
             Ok(made)
         }

@@ -210,7 +210,6 @@ impl Standard for Subnets {
             name: Some(about.name),
             description: Some(about.description),
             project_id: about.project,
-            tags: Some(about.tags),
         })
     }
 

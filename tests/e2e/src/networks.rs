@@ -1,0 +1,159 @@
+//! What networks of namespaces are made of and hang on: a subnet pool, a router, and what an operator made of them.
+
+use anyhow::{Context, Result, ensure};
+use http::Method;
+use isthmus_model::mark::Mark;
+use isthmus_openstack::Neutron;
+use isthmus_openstack::catalog::NETWORK;
+use isthmus_openstack::neutron::{
+    AddressGroup, FloatingIp, Network, Port, Router, SecurityGroup, Subnet, SubnetPool,
+};
+use isthmus_openstack::session::Request;
+use serde_json::{Value, json};
+
+use crate::lab::Lab;
+use crate::wait::until;
+
+/// What tests make by hand is called so.
+const OURS: &str = "e2e";
+/// Prefix of the subnet pool of a test.
+const POOL: &str = "10.180.0.0/16";
+/// Owners of ports that are interfaces of a router.
+const INTERFACES: [&str; 2] = ["network:router_interface", "isthmus:router-interface"];
+
+/// What of Neutron's the operator made.
+#[derive(Debug, Default)]
+pub struct Made {
+    /// Networks.
+    pub networks: Vec<Network>,
+    /// Subnets.
+    pub subnets: Vec<Subnet>,
+    /// Ports that are interfaces of routers.
+    pub interfaces: Vec<Port>,
+    /// Security groups.
+    pub groups: Vec<SecurityGroup>,
+    /// Address groups.
+    pub address_groups: Vec<AddressGroup>,
+    /// Floating IPs.
+    pub floating_ips: Vec<FloatingIp>,
+}
+
+impl Made {
+    /// How many there are of all kinds.
+    pub fn len(&self) -> usize {
+        let addresses = self.address_groups.len() + self.floating_ips.len();
+        self.networks.len() + self.subnets.len() + self.interfaces.len() + self.groups.len() + addresses
+    }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+async fn post(neutron: &Neutron, collection: &'static str, body: Value) -> Result<()> {
+    let mut request = Request::new(NETWORK, collection, Method::POST, format!("/v2.0/{collection}"));
+    request.body = Some(serde_json::to_vec(&body)?);
+    neutron.session().send(&request).await?;
+    Ok(())
+}
+
+async fn delete(neutron: &Neutron, collection: &'static str, id: &str) -> Result<()> {
+    let path = format!("/v2.0/{collection}/{id}");
+    neutron.session().send(&Request::new(NETWORK, collection, Method::DELETE, path)).await?;
+    Ok(())
+}
+
+impl Lab {
+    /// Makes a subnet pool and a router, both named `e2e`. They go when the test ends.
+    ///
+    /// # Errors
+    /// Neutron's.
+    pub async fn pool_and_router(&self) -> Result<()> {
+        let pool = json!({"subnetpool": {"name": OURS, "prefixes": [POOL], "default_prefixlen": 26}});
+        post(&self.demo, "subnetpools", pool).await?;
+        post(&self.demo, "routers", json!({"router": {"name": OURS}})).await
+    }
+
+    /// What the operator made in Neutron, ports of Pods aside.
+    ///
+    /// # Errors
+    /// Neutron's.
+    pub async fn made(&self) -> Result<Made> {
+        let cluster = Mark::cluster_tag(&self.cluster);
+        let ours = |description: &str| description.starts_with(&cluster);
+        let owners = INTERFACES.map(|owner| ("device_owner", owner));
+        let mut made = Made {
+            networks: self.admin.list(&[]).await?,
+            subnets: self.admin.list(&[]).await?,
+            interfaces: self.admin.list(&owners).await?,
+            groups: self.admin.list(&[]).await?,
+            address_groups: self.admin.list(&[]).await?,
+            floating_ips: self.admin.list(&[]).await?,
+        };
+        made.networks.retain(|r| ours(&r.description));
+        made.subnets.retain(|r| ours(&r.description));
+        made.interfaces.retain(|r| ours(&r.description));
+        made.groups.retain(|r| ours(&r.description));
+        made.address_groups.retain(|r| ours(&r.description));
+        made.floating_ips.retain(|r| ours(&r.description));
+        Ok(made)
+    }
+
+    /// Waits until nothing is left of what an operator made in Neutron.
+    ///
+    /// # Errors
+    /// Not in time: what is left.
+    pub async fn nothing_made_is_left(&self) -> Result<()> {
+        until("nothing of ours is left in Neutron", async || {
+            let (made, ports) = (self.made().await?, self.ports().await?);
+            ensure!(made.is_empty() && ports.is_empty(), "{made:?} {ports:?}");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Everything that [`Lab::made`] finds, and what the test made by hand. Ports of Pods are gone by now.
+    pub(crate) async fn clear_networks(&self) -> Result<()> {
+        let made = self.made().await?;
+        for ip in &made.floating_ips {
+            self.admin.delete::<FloatingIp>(&ip.id).await?;
+        }
+        for port in &made.interfaces {
+            match port.device_id.is_empty() {
+                true => drop(self.admin.delete::<Port>(&port.id).await?),
+                false => drop(self.admin.remove_router_interface(&port.device_id, &port.id).await?),
+            }
+        }
+        for network in &made.networks {
+            for port in self.admin.list::<Port>(&[("network_id", &network.id)]).await? {
+                if !port.device_owner.starts_with("network:") {
+                    self.admin.delete::<Port>(&port.id).await?;
+                }
+            }
+            self.admin.delete::<Network>(&network.id).await?;
+        }
+        for group in &made.groups {
+            self.admin.delete::<SecurityGroup>(&group.id).await?;
+        }
+        for group in &made.address_groups {
+            self.admin.delete::<AddressGroup>(&group.id).await?;
+        }
+        for router in self.demo.list::<Router>(&[("name", OURS)]).await? {
+            delete(&self.demo, "routers", &router.id).await?;
+        }
+        for pool in self.demo.list::<SubnetPool>(&[("name", OURS)]).await? {
+            delete(&self.demo, "subnetpools", &pool.id).await?;
+        }
+        Ok(())
+    }
+
+    /// The router of a test.
+    ///
+    /// # Errors
+    /// Neutron's, or that it was not made.
+    pub async fn router(&self) -> Result<Router> {
+        let mut found = self.demo.list::<Router>(&[("name", OURS)]).await?;
+        found.pop().context("the test made a router")
+    }
+}

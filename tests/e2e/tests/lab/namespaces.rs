@@ -1,0 +1,234 @@
+//! Namespaces with networks of their own, on the real Neutron: `namespace-network` and `pod-port` together.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use anyhow::{Context, Result, ensure};
+use isthmus_e2e::{LIMIT, Lab, OPERATOR_NAMESPACE, Operator, condition, node, on_lab, ready, until};
+use isthmus_kubernetes::crd::CloudMapping;
+use isthmus_openstack::neutron::{Port, PortCreate, SecurityGroup};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{DeleteParams, ListParams};
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+
+/// Pods of a namespace.
+const PODS: usize = 3;
+/// What a namespace with IPv4 comes to: network, subnet, interface, group.
+const OF_A_NAMESPACE: usize = 4;
+
+/// `namespace-network` for the test's namespaces alone, and `pod-port` on what it makes.
+async fn load(lab: &Lab, config: Value) -> Result<()> {
+    lab.pool_and_router().await?;
+    let others = ["kube-*", "default", OPERATOR_NAMESPACE];
+    let mut namespaces =
+        json!({"ipv4": {"subnetPool": "e2e"}, "router": "e2e", "isolation": "isolated", "exclude": others});
+    for (name, value) in config.as_object().into_iter().flatten() {
+        namespaces[name] = value.clone();
+    }
+    lab.policy_module("namespace-network", json!({"config": namespaces})).await?;
+    lab.load("namespace-network", "namespace-network").await?;
+    let pods =
+        json!({"network": {"fromNamespace": ["IPv4"], "except": {"namespaces": others, "network": "pods"}}});
+    lab.policy_module("pod-port", json!({"config": pods})).await?;
+    lab.load("pod-port", "pod-port").await
+}
+
+/// The CloudMapping of a Namespace, once it is ready.
+async fn mapped(lab: &Lab, namespace: &str) -> Result<CloudMapping> {
+    until(&format!("namespace {namespace} has its network"), async || {
+        let all = lab.mapping_api(namespace).list(&ListParams::default()).await?;
+        let own = all.items.into_iter().find(|m| m.spec.subject.kind == "Namespace");
+        let own = own.context("it has no CloudMapping")?;
+        ensure!(ready(&own), "{:?}", own.status.map(|s| s.conditions));
+        Ok(own)
+    })
+    .await
+}
+
+async fn delete(lab: &Lab, namespace: &str) -> Result<()> {
+    let namespaces: Api<Namespace> = Api::all(lab.kube.clone());
+    namespaces.delete(namespace, &DeleteParams::default()).await?;
+    Ok(())
+}
+
+async fn is_gone(lab: &Lab, namespace: &str) -> Result<()> {
+    until(&format!("namespace {namespace} is gone"), async || {
+        let namespaces: Api<Namespace> = Api::all(lab.kube.clone());
+        let left = namespaces.get_opt(namespace).await?;
+        ensure!(left.is_none(), "{:?}", left.and_then(|n| n.status));
+        Ok(())
+    })
+    .await
+}
+
+/// What the rules of a group let in and out, for comparison.
+fn allowed(group: &SecurityGroup) -> BTreeSet<(&str, &str, Option<&str>)> {
+    let rules = group.security_group_rules.iter();
+    rules.map(|r| (r.direction.as_str(), r.ethertype.as_str(), r.remote_group_id.as_deref())).collect()
+}
+
+/// A namespace's network, subnet, router interface and group are made and used by its Pods, nothing is written without a
+/// difference, and with the namespace all of it goes, in the right order.
+#[tokio::test]
+async fn a_namespace_becomes_a_network_and_goes_with_all_of_it() -> Result<()> {
+    on_lab("namespaces", async |lab| {
+        load(lab, json!({})).await?;
+        let operator = lab.operator(&["--resync-seconds", "2"]).await?;
+        let namespace = lab.namespace().await?;
+        mapped(lab, &namespace).await?;
+        as_asked(lab).await?;
+        lab.pods(&namespace, PODS).await?;
+        on_its_network(lab, &namespace).await?;
+        nothing_is_written(&operator).await?;
+        operator.stop(LIMIT).await?;
+
+        let operator = lab.operator(&["--resync-seconds", "2"]).await?;
+        nothing_is_written(&operator).await?;
+        let begun = operator.metrics().await?;
+        ensure!(begun.cloud_writes() == 0, "a start writes nothing: {begun:?}");
+        delete(lab, &namespace).await?;
+        is_gone(lab, &namespace).await?;
+        lab.nothing_made_is_left().await
+    })
+    .await
+}
+
+/// Network, subnet, interface and group are there, as the module asked for them.
+async fn as_asked(lab: &Lab) -> Result<()> {
+    let made = lab.made().await?;
+    ensure!(made.len() == OF_A_NAMESPACE, "{made:?}");
+    let (network, subnet) = (&made.networks[0], &made.subnets[0]);
+    let (interface, group) = (&made.interfaces[0], &made.groups[0]);
+    ensure!(subnet.network_id == network.id && subnet.cidr.starts_with("10.180."), "{subnet:?}");
+    ensure!(network.tags.len() == 3, "the mark is in the tags too: {:?}", network.tags);
+    let address = interface.fixed_ips.first().map(|ip| ip.ip_address.clone());
+    ensure!(address == subnet.gateway_ip, "{interface:?}");
+    ensure!(interface.device_id == lab.router().await?.id, "{interface:?}");
+    let own = Some(group.id.as_str());
+    let expected = BTreeSet::from([
+        ("egress", "IPv4", None),
+        ("egress", "IPv6", None),
+        ("ingress", "IPv4", own),
+        ("ingress", "IPv6", own),
+    ]);
+    ensure!(allowed(group) == expected, "{group:?}");
+    Ok(())
+}
+
+async fn on_its_network(lab: &Lab, namespace: &str) -> Result<()> {
+    until("Pods are on the network of their namespace", async || {
+        let (made, ports) = (lab.made().await?, lab.ports().await?);
+        ensure!(ports.len() == PODS, "{} ports", ports.len());
+        for port in &ports {
+            ensure!(port.network_id == made.networks[0].id, "{port:?}");
+            ensure!(port.security_groups == [made.groups[0].id.clone()], "{port:?}");
+        }
+        let all = lab.mapping_api(namespace).list(&ListParams::default()).await?;
+        ensure!(all.items.iter().all(ready), "not all are ready");
+        Ok(())
+    })
+    .await
+}
+
+async fn nothing_is_written(operator: &Operator) -> Result<()> {
+    let before = operator.quiet().await?;
+    operator.resyncs(&before, 2).await?;
+    let after = operator.metrics().await?;
+    let writes = after.cloud_writes() - before.cloud_writes();
+    ensure!(writes == 0, "{writes} writes to the cloud in two resyncs");
+    Ok(())
+}
+
+/// What somebody changes by hand is put right: a rule that was added or deleted, a group's name, a deleted interface.
+#[tokio::test]
+async fn what_somebody_changes_is_put_right() -> Result<()> {
+    on_lab("drift", async |lab| {
+        load(lab, json!({})).await?;
+        let _operator = lab.operator(&["--resync-seconds", "2"]).await?;
+        let namespace = lab.namespace().await?;
+        mapped(lab, &namespace).await?;
+        let made = lab.made().await?;
+        let (group, interface) = (&made.groups[0], &made.interfaces[0]);
+        let rule = group.security_group_rules.first().context("the group has rules")?;
+        lab.admin.delete::<isthmus_openstack::neutron::SecurityGroupRule>(&rule.id).await?;
+        lab.admin
+            .create::<isthmus_openstack::neutron::SecurityGroupRule>(
+                &isthmus_openstack::neutron::SecurityGroupRuleCreate {
+                    security_group_id: group.id.clone(),
+                    direction: "ingress".into(),
+                    protocol: Some("tcp".into()),
+                    ..Default::default()
+                },
+            )
+            .await?;
+        lab.admin.remove_router_interface(&interface.device_id, &interface.id).await?;
+        until("all is as it was", async || {
+            as_asked(lab).await?;
+            let now = lab.made().await?;
+            ensure!(now.interfaces[0].id != interface.id, "the interface is still that which was deleted");
+            ensure!(now.groups[0].id == group.id, "the group is another one");
+            Ok(())
+        })
+        .await
+    })
+    .await
+}
+
+/// Somebody's own port on the network holds back its deletion, the condition names what Neutron says, and other namespaces are
+/// not held up by it.
+#[tokio::test]
+async fn a_network_that_somebody_uses_is_waited_for() -> Result<()> {
+    on_lab("in-use", async |lab| {
+        load(lab, json!({})).await?;
+        let _operator = lab.operator(&["--resync-seconds", "2"]).await?;
+        let (namespace, other) = (lab.namespace().await?, lab.namespace().await?);
+        let own = mapped(lab, &namespace).await?;
+        mapped(lab, &other).await?;
+        let network = own.status.as_ref().and_then(|s| s.resources.iter().find(|r| r.name == "network"));
+        let network = network.and_then(|r| r.id.clone()).context("the network has an id")?;
+        let body =
+            PortCreate { network_id: network.clone(), name: Some("theirs".into()), ..PortCreate::default() };
+        let theirs: Port = lab.demo.create(&body).await?;
+        delete(lab, &namespace).await?;
+        until("the condition names what holds the network", async || {
+            let own = lab.mapping_api(&namespace).get(&own.name_any()).await?;
+            let said = condition(&own, "Realized").context("there is no such condition")?;
+            ensure!(said.status == "False" && said.message.contains("SubnetInUse"), "{said:?}");
+            Ok(())
+        })
+        .await?;
+        delete(lab, &other).await?;
+        is_gone(lab, &other).await?;
+        lab.demo.delete::<Port>(&theirs.id).await?;
+        is_gone(lab, &namespace).await?;
+        lab.nothing_made_is_left().await
+    })
+    .await
+}
+
+/// A network is made when the first Pod needs it, and not for a Pod on its node's network.
+#[tokio::test]
+async fn a_network_is_made_when_it_is_needed() -> Result<()> {
+    on_lab("when-needed", async |lab| {
+        load(lab, json!({"create": "when-needed"})).await?;
+        let operator = lab.operator(&[]).await?;
+        let namespace = lab.namespace().await?;
+        let spec = json!({"hostNetwork": true, "nodeName": node()});
+        lab.pod(&namespace, "on-the-host", spec).await?;
+        operator.quiet().await?;
+        ensure!(lab.made().await?.is_empty(), "{:?}", lab.made().await?);
+        lab.pods(&namespace, 1).await?;
+        let own = mapped(lab, &namespace).await?;
+        ensure!(lab.made().await?.len() == OF_A_NAMESPACE, "{:?}", own.status);
+        let address =
+            |port: &Port| port.fixed_ips.first().and_then(|ip| ip.ip_address.parse::<IpAddr>().ok());
+        until("the Pod has an address", async || {
+            let ports = lab.ports().await?;
+            ensure!(ports.len() == 1 && ports.iter().all(|p| address(p).is_some()), "{ports:?}");
+            Ok(())
+        })
+        .await
+    })
+    .await
+}

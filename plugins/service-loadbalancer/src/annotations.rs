@@ -6,19 +6,22 @@ use isthmus_sdk::prelude::*;
 use isthmus_sdk::records::load_balancing::Timeouts;
 
 /// Names of one wish, the first that is set counts.
-type Names = &'static [&'static str];
+pub(crate) type Names = &'static [&'static str];
 
 /// Octavia's limit of timeouts: 24 days.
 const MOST_MS: u32 = 24 * 24 * 60 * 60 * 1000;
 
 const INTERNAL: Names =
     &["isthmus.dev/lb-internal", "service.beta.kubernetes.io/openstack-internal-load-balancer"];
-const PROVIDER: Names = &["isthmus.dev/lb-provider"];
-const FLAVOR: Names = &["isthmus.dev/lb-flavor", "loadbalancer.openstack.org/flavor-id"];
-const ZONE: Names = &["isthmus.dev/lb-availability-zone", "loadbalancer.openstack.org/availability-zone"];
-const METHOD: Names = &["isthmus.dev/lb-method", "loadbalancer.openstack.org/lb-method"];
-const PROXY: Names = &["isthmus.dev/lb-proxy-protocol", "loadbalancer.openstack.org/proxy-protocol"];
-const FORWARDED: Names = &["isthmus.dev/lb-x-forwarded-for", "loadbalancer.openstack.org/x-forwarded-for"];
+pub(crate) const PROVIDER: Names = &["isthmus.dev/lb-provider"];
+pub(crate) const FLAVOR: Names = &["isthmus.dev/lb-flavor", "loadbalancer.openstack.org/flavor-id"];
+pub(crate) const ZONE: Names =
+    &["isthmus.dev/lb-availability-zone", "loadbalancer.openstack.org/availability-zone"];
+pub(crate) const METHOD: Names = &["isthmus.dev/lb-method", "loadbalancer.openstack.org/lb-method"];
+pub(crate) const PROXY: Names =
+    &["isthmus.dev/lb-proxy-protocol", "loadbalancer.openstack.org/proxy-protocol"];
+pub(crate) const FORWARDED: Names =
+    &["isthmus.dev/lb-x-forwarded-for", "loadbalancer.openstack.org/x-forwarded-for"];
 const CONNECTIONS: Names =
     &["isthmus.dev/lb-connection-limit", "loadbalancer.openstack.org/connection-limit"];
 const CLIENT_DATA: Names = &[
@@ -39,7 +42,7 @@ const MONITOR: Names =
     &["isthmus.dev/lb-enable-health-monitor", "loadbalancer.openstack.org/enable-health-monitor"];
 const MONITOR_DELAY: Names =
     &["isthmus.dev/lb-health-monitor-delay", "loadbalancer.openstack.org/health-monitor-delay"];
-const MONITOR_TIMEOUT: Names =
+pub(crate) const MONITOR_TIMEOUT: Names =
     &["isthmus.dev/lb-health-monitor-timeout", "loadbalancer.openstack.org/health-monitor-timeout"];
 const MONITOR_RETRIES: Names =
     &["isthmus.dev/lb-health-monitor-max-retries", "loadbalancer.openstack.org/health-monitor-max-retries"];
@@ -134,6 +137,7 @@ pub(crate) struct Wishes<'a> {
     pub(crate) source_ranges: Option<&'a str>,
     /// Annotations that have no effect.
     pub(crate) without_effect: Vec<&'static str>,
+    read: Reader<'a>,
 }
 
 #[derive(Debug)]
@@ -147,7 +151,7 @@ pub(crate) struct MonitorWishes {
 
 impl<'a> Wishes<'a> {
     /// Reads them.
-    pub(crate) fn of(annotations: &'a Map<'_>) -> Result<Self, Outcome> {
+    pub(crate) fn of(annotations: &'a Map<'a>) -> Result<Self, Outcome> {
         let read = Reader(annotations);
         let ms = |names| read.number::<u32>(names, 0, i64::from(MOST_MS));
         Ok(Self {
@@ -183,7 +187,13 @@ impl<'a> Wishes<'a> {
             hostname: read.text(HOSTNAME).map(|(_, text)| text),
             source_ranges: read.text(SOURCE_RANGES).map(|(_, text)| text),
             without_effect: WITHOUT_EFFECT.iter().copied().filter(|n| annotations.contains_key(*n)).collect(),
+            read,
         })
+    }
+
+    /// Where a wish is: the annotation that is set, or else the field of the config that holds the default.
+    pub(crate) fn field(&self, names: Names, config: &str) -> String {
+        self.read.text(names).map_or_else(|| format!("config.{config}"), |(name, _)| path(name))
     }
 
     /// Whether the Service has timeouts or a limit of connections of its own.
@@ -195,9 +205,10 @@ impl<'a> Wishes<'a> {
     }
 }
 
-struct Reader<'a, 'b>(&'a Map<'b>);
+#[derive(Clone, Copy, Debug)]
+struct Reader<'a>(&'a Map<'a>);
 
-impl<'a> Reader<'a, '_> {
+impl<'a> Reader<'a> {
     /// The first that is set and not empty.
     fn text(&self, names: Names) -> Option<(&'static str, &'a str)> {
         let set = |name: &&'static str| Some((*name, self.0.get(*name)?.trim()));

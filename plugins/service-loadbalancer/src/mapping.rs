@@ -162,7 +162,7 @@ impl<'a> Plan<'a> {
         let mut list = Vec::new();
         for front in &fronts {
             let allowed = allowed(&ranges, front, config)?;
-            provider.check_allowed(&allowed)?;
+            provider.check_allowed(service, &wishes, &allowed)?;
             list.extend(tree.of(front, &allowed)?);
         }
         if role == Role::Exposed {

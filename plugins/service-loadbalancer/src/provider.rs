@@ -4,7 +4,7 @@
 use isthmus_sdk::prelude::*;
 use isthmus_sdk::snapshot::{Cloud, Provider};
 
-use crate::annotations::Wishes;
+use crate::annotations::{FLAVOR, FORWARDED, METHOD, PROVIDER, PROXY, SOURCE_RANGES, Wishes, ZONE};
 use crate::config::Config;
 use crate::objects::{Service, ServicePort};
 use crate::ranges::Allowed;
@@ -30,10 +30,6 @@ impl Chosen {
     pub(crate) fn of(wishes: &Wishes<'_>, config: &Config, cloud: &Cloud) -> Result<Self, Outcome> {
         let providers = &cloud.load_balancer_providers;
         let name = wishes.provider.or(config.provider.as_deref());
-        let field = match wishes.provider {
-            Some(_) => "metadata.annotations[\"isthmus.dev/lb-provider\"]",
-            None => "config.provider",
-        };
         let known = match (name, providers.as_slice()) {
             (Some(name), all) => all.iter().find(|provider| provider.name == name),
             (None, [only]) => Some(only),
@@ -43,7 +39,7 @@ impl Chosen {
             let all: Vec<&str> = providers.iter().map(|provider| provider.name.as_str()).collect();
             let message =
                 format!("the cloud has no load-balancer provider {name}; it has {}", all.join(", "));
-            return Err(invalid_field(message, field));
+            return Err(invalid_field(message, &wishes.field(PROVIDER, "provider")));
         }
         // The config's are for the config's provider.
         let same = wishes.provider.is_none() || wishes.provider == config.provider.as_deref();
@@ -63,14 +59,14 @@ impl Chosen {
     }
 
     /// The algorithm of pools.
-    pub(crate) fn algorithm(&self) -> Result<String, Outcome> {
+    pub(crate) fn algorithm(&self, wishes: &Wishes<'_>) -> Result<String, Outcome> {
         let able = self.known.as_ref().map(|provider| provider.algorithms.as_slice()).unwrap_or_default();
         match &self.algorithm {
             Some(wanted) if able.is_empty() || able.contains(wanted) => Ok(wanted.clone()),
             Some(wanted) => {
                 let message =
                     format!("{} has no algorithm {wanted}; it has {}", self.told(), able.join(", "));
-                Err(invalid_field(message, "metadata.annotations[\"isthmus.dev/lb-method\"]"))
+                Err(invalid_field(message, &wishes.field(METHOD, "algorithm")))
             }
             None if self.is_ovn() => Ok("SOURCE_IP_PORT".into()),
             None => {
@@ -90,30 +86,36 @@ impl Chosen {
             return Ok(());
         }
         let own = "members see the clients' own addresses without it";
+        let field = |names, config| wishes.field(names, config);
         let refused = [
-            (wishes.proxy.is_some(), "lb-proxy-protocol", format!("no PROXY protocol: {own}")),
-            (wishes.forwarded, "lb-x-forwarded-for", format!("no HTTP: {own}")),
-            (self.flavor.is_some(), "lb-flavor", "no flavors".into()),
-            (self.zone.is_some(), "lb-availability-zone", "no availability zones".into()),
+            (wishes.proxy.is_some(), field(PROXY, ""), format!("no PROXY protocol: {own}")),
+            (wishes.forwarded, field(FORWARDED, ""), format!("no HTTP: {own}")),
+            (self.flavor.is_some(), field(FLAVOR, "flavor"), "no flavors".into()),
+            (self.zone.is_some(), field(ZONE, "availabilityZone"), "no availability zones".into()),
         ];
         match refused.into_iter().find(|(wished, ..)| *wished) {
-            Some((_, name, why)) => {
-                let field = format!("metadata.annotations[\"isthmus.dev/{name}\"]");
-                Err(invalid_field(format!("provider ovn has {why}"), &field))
-            }
+            Some((_, field, why)) => Err(invalid_field(format!("provider ovn has {why}"), &field)),
             None => Ok(()),
         }
     }
 
     /// Refuses source ranges where there is nobody to hold clients to them.
-    pub(crate) fn check_allowed(&self, allowed: &Allowed) -> Result<(), Outcome> {
+    pub(crate) fn check_allowed(
+        &self,
+        service: &Service<'_>,
+        wishes: &Wishes<'_>,
+        allowed: &Allowed,
+    ) -> Result<(), Outcome> {
         if !(self.is_ovn() && matches!(allowed, Allowed::Only(_))) {
             return Ok(());
         }
         let message = "provider ovn can't tell clients by their addresses (allowed_cidrs): leave this out and let a \
                        NetworkPolicy with ipBlock on the Service's Pods say who may come, which see the clients' own \
                        addresses; or use another provider (isthmus.dev/lb-provider)";
-        Err(invalid_field(message, "spec.loadBalancerSourceRanges"))
+        match service.spec.load_balancer_source_ranges.is_empty() {
+            true => Err(invalid_field(message, &wishes.field(SOURCE_RANGES, ""))),
+            false => Err(invalid_field(message, "spec.loadBalancerSourceRanges")),
+        }
     }
 
     fn check_port(&self, port: &ServicePort<'_>, field: &str) -> Result<(), Outcome> {

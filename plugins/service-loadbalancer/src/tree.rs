@@ -3,7 +3,7 @@
 use isthmus_sdk::prelude::*;
 use isthmus_sdk::records::load_balancing::SessionPersistence;
 
-use crate::annotations::Wishes;
+use crate::annotations::{MONITOR_TIMEOUT, Wishes};
 use crate::config::Config;
 use crate::endpoints::{Endpoints, Reach};
 use crate::fronts::Front;
@@ -85,7 +85,8 @@ impl Tree<'_> {
             ("TCP", None) if self.is_http(port) => "HTTP",
             (protocol, _) => protocol,
         };
-        let mut pool = Pool::new(local(&front.balancer_entry()), protocol, &self.provider.algorithm()?);
+        let mut pool =
+            Pool::new(local(&front.balancer_entry()), protocol, &self.provider.algorithm(self.wishes)?);
         pool.session_persistence = self.persistence(port);
         pool.monitor = self.monitor(port)?;
         let places = self.endpoints.places(port, front.family);
@@ -121,8 +122,7 @@ impl Tree<'_> {
         let timeout = wished.timeout_s.unwrap_or(config.timeout);
         if timeout > delay {
             let message = format!("a probe may take {timeout} s, and the next one begins after {delay} s");
-            let field = "metadata.annotations[\"isthmus.dev/lb-health-monitor-timeout\"]";
-            return Err(invalid_field(message, field));
+            return Err(invalid_field(message, &self.wishes.field(MONITOR_TIMEOUT, "monitor.timeout")));
         }
         let monitor = HealthMonitor::new(kind, delay, timeout, wished.retries.unwrap_or(config.max_retries));
         Ok(Some(monitor.max_retries_down(wished.retries_down.unwrap_or(config.max_retries_down))))

@@ -20,7 +20,7 @@ fn ready_endpoints_are_members_and_else_those_that_end_and_serve() {
     let ending = "{addresses: [10.0.0.4], conditions: {ready: false, serving: true, terminating: true}}";
     let ended = "{addresses: [10.0.0.5], conditions: {ready: false, serving: false, terminating: true}}";
     let unready_serving = "{addresses: [10.0.0.6], conditions: {ready: false, serving: true}}";
-    let table: [(&[&str], &[&str]); 6] = [
+    let table: [(&[&str], &[&str]); 7] = [
         (&[ready, unsaid, not_ready, ending, ended], &["10.0.0.1", "10.0.0.2"]),
         (&[not_ready, ending, ended], &["10.0.0.4"]),
         (&[not_ready, ended, unready_serving], &[]),
@@ -28,6 +28,7 @@ fn ready_endpoints_are_members_and_else_those_that_end_and_serve() {
         // one in two slices for a moment
         (&[ready, ready], &["10.0.0.1"]),
         (&["{addresses: [10.0.0.1], conditions: {ready: false}}", ready], &["10.0.0.1"]),
+        (&[ready, unsaid, &ending.replace("0.4", "0.1")], &["10.0.0.1", "10.0.0.2"]),
     ];
     for (endpoints, expected) in table {
         let given = endpoints.iter().fold(given(""), |given, one| given.slice(one, "{port: 8080}"));
@@ -102,7 +103,8 @@ fn members_are_reached_on_the_subnet_that_they_are_in() {
     type Annotations<'a> = &'a [(&'a str, &'a str)];
     // config, annotations of the namespace, annotations of the Service, subnet of a Pod, of one on its node's network
     let from_namespace = r#""fromNamespace": true, "subnets": [{"cidr": "192.0.2.0/24", "subnet": "nodes"}]"#;
-    let table: [(&str, Annotations<'_>, &str, Option<Reference>, Option<Reference>); 9] = [
+    type Row<'a> = (&'a str, Annotations<'a>, &'a str, Option<Reference>, Option<Reference>);
+    let table: [Row<'_>; 9] = [
         ("", &[], "", None, None),
         (nodes, &[], "", there("rest"), there("nodes")),
         (nodes, &[], "loadbalancer.openstack.org/member-subnet-id: m", there("m"), there("m")),

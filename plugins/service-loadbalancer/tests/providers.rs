@@ -18,7 +18,9 @@ fn the_algorithm_is_one_that_the_provider_has() {
     let least =
         r#"{"network": "services", "provider": "amphora", "algorithm": "LEAST_CONNECTIONS", "flavor": "f"}"#;
     let both = &["amphora", "ovn"];
-    let table: [(&str, &str, &[&'static str], Option<&str>, &str); 8] = [
+    /// Annotations, config, providers of the cloud; provider and algorithm that are asked for.
+    type Row<'a> = (&'a str, &'a str, &'a [&'static str], Option<&'a str>, &'a str);
+    let table: [Row<'_>; 8] = [
         ("", PLAIN, both, None, "ROUND_ROBIN"),
         ("", PLAIN, &["ovn"], None, "SOURCE_IP_PORT"),
         ("", PLAIN, &["limited"], None, "LEAST_CONNECTIONS"),
@@ -71,12 +73,13 @@ fn protocols_that_the_provider_lacks_are_refused() {
 #[test]
 fn ovn_refuses_what_it_can_only_ignore() {
     let annotation = |name: &str| format!("metadata.annotations[\"isthmus.dev/{name}\"]");
+    let theirs = |name: &str| format!("metadata.annotations[\"loadbalancer.openstack.org/{name}\"]");
     let ranges = "type: LoadBalancer, loadBalancerSourceRanges: [192.0.2.0/24]";
     let table = [
         (ranges, "", "spec.loadBalancerSourceRanges".to_owned(), "NetworkPolicy"),
         ("", "isthmus.dev/lb-proxy-protocol: 'true'", annotation("lb-proxy-protocol"), "PROXY"),
-        ("", "loadbalancer.openstack.org/x-forwarded-for: 'true'", annotation("lb-x-forwarded-for"), "HTTP"),
-        ("", "loadbalancer.openstack.org/flavor-id: f", annotation("lb-flavor"), "flavors"),
+        ("", "loadbalancer.openstack.org/x-forwarded-for: 'true'", theirs("x-forwarded-for"), "HTTP"),
+        ("", "loadbalancer.openstack.org/flavor-id: f", theirs("flavor-id"), "flavors"),
         ("", "isthmus.dev/lb-availability-zone: az", annotation("lb-availability-zone"), "zones"),
     ];
     for (spec, annotations, field, part) in table {
@@ -84,6 +87,16 @@ fn ovn_refuses_what_it_can_only_ignore() {
         assert!(given.map(FLOATING).is_ok(), "{field}: amphora can");
         assert_wrong(given.over(&["ovn"]).map(FLOATING), &field, part);
     }
+    let annotation = "service.beta.kubernetes.io/load-balancer-source-ranges";
+    let annotated =
+        given("type: LoadBalancer").annotated(&format!("{annotation}: 192.0.2.0/24")).over(&["ovn"]);
+    assert_wrong(
+        annotated.map(FLOATING),
+        &format!("metadata.annotations[\"{annotation}\"]"),
+        "allowed_cidrs",
+    );
+    let config = r#"{"network": "services", "provider": "ovn", "flavor": "f"}"#;
+    assert_wrong(given("").map(config), "config.flavor", "flavors");
     // Everybody is everybody, with ranges or without.
     let open = given("type: LoadBalancer, loadBalancerSourceRanges: [0.0.0.0/0]").over(&["ovn"]);
     assert!(open.map(FLOATING).is_ok());

@@ -26,7 +26,7 @@ pub(crate) fn namespace_kind() -> Kind {
 }
 
 /// What is read of a Service, beside annotations. Target ports are not: EndpointSlices have their numbers.
-const SERVICE_FIELDS: [&str; 17] = [
+const SERVICE_FIELDS: [&str; 19] = [
     "spec.type",
     "spec.clusterIP",
     "spec.clusterIPs",
@@ -45,6 +45,8 @@ const SERVICE_FIELDS: [&str; 17] = [
     "spec.externalIPs",
     // What was said stays said: see `report`.
     "status.loadBalancer.ingress",
+    "status.conditions[*].type",
+    "status.conditions[*].status",
 ];
 
 const SLICE_FIELDS: [&str; 7] = [

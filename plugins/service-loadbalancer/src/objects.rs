@@ -79,6 +79,15 @@ pub(crate) struct ClientIp {
 pub(crate) struct Status<'a> {
     #[serde(borrow, default)]
     pub(crate) load_balancer: LoadBalancerStatus<'a>,
+    #[serde(default)]
+    pub(crate) conditions: Vec<SaidCondition<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct SaidCondition<'a> {
+    #[serde(borrow, rename = "type")]
+    pub(crate) kind: Text<'a>,
+    pub(crate) status: Text<'a>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::exposure::{ASSOCIATION, FLOATING_IP};
 use crate::fronts::{Front, Place};
 use crate::mapping::{Plan, Role};
-use crate::objects::{Family, Ingress, Service};
+use crate::objects::{Family, Ingress, SaidCondition, Service};
 use crate::partly::unhonoured;
 use crate::tree::{listener_entry, pool_entry};
 
@@ -124,7 +124,17 @@ impl<'a> Seen<'a> {
     }
 
     fn is_ready(&self, name: &str) -> bool {
-        self.entry(name).is_some_and(|entry| entry.state == State::Ready)
+        self.stands(name, true)
+    }
+
+    /// Whether it is there and works; not `settled`: it may be under a change, as a pool is for each new member.
+    fn stands(&self, name: &str, settled: bool) -> bool {
+        let works = |entry: &Realized| match entry.state {
+            State::Ready => true,
+            State::Pending => !settled && !entry.id.is_empty(),
+            State::Failed => false,
+        };
+        self.entry(name).is_some_and(works)
     }
 
     /// Addresses of fronts that answer, or that are said already.
@@ -140,7 +150,7 @@ impl<'a> Seen<'a> {
             before.iter().any(same)
         };
         let shown: Vec<&'a str> = addresses
-            .filter(|(front, address)| self.answers(front) || was_said(address))
+            .filter(|(front, address)| self.answers(front, true) || was_said(address))
             .map(|(_, address)| address)
             .collect();
         match self.plan.wishes.hostname {
@@ -174,26 +184,28 @@ impl<'a> Seen<'a> {
     }
 
     /// Whether all of a front is there, and the members of a port answer.
-    fn answers(&self, front: &Front) -> bool {
+    fn answers(&self, front: &Front, settled: bool) -> bool {
         let floating = [FLOATING_IP, ASSOCIATION].into_iter().filter(|_| front.family == Family::V4);
         let mut floating = floating.filter(|name| self.plan.list.iter().any(|entry| entry.name == *name));
-        let ports = &self.service.spec.ports;
-        let works =
-            |port| self.is_ready(&listener_entry(front, port)) && self.pool_answers(&pool_entry(front, port));
-        self.is_ready(&front.balancer_entry())
-            && floating.all(|name| self.is_ready(name))
-            && ports.iter().any(works)
+        let mut ports = self.service.spec.ports.iter();
+        let works = |port| {
+            self.stands(&listener_entry(front, port), settled)
+                && self.pool_answers(&pool_entry(front, port), settled)
+        };
+        self.stands(&front.balancer_entry(), settled)
+            && floating.all(|name| self.stands(name, settled))
+            && ports.any(works)
     }
 
     /// A member answers when it is ONLINE, or when nobody watches it (NO_MONITOR). Where the host does not say what Octavia sees of a
     /// pool, one without a monitor is known all the same: its members are all NO_MONITOR.
-    fn pool_answers(&self, name: &str) -> bool {
+    fn pool_answers(&self, name: &str, settled: bool) -> bool {
         let Some((pool, found)) = self.plan.pool(name).zip(self.entry(name)) else { return false };
         let works = match found.operating.as_deref() {
             Some(operating) => ["ONLINE", "DEGRADED", "NO_MONITOR"].contains(&operating),
             None => pool.monitor.is_none(),
         };
-        works && found.state == State::Ready && !pool.members.is_empty()
+        works && self.stands(name, settled) && !pool.members.is_empty()
     }
 
     /// Status, reason and message of the condition.
@@ -216,8 +228,12 @@ impl<'a> Seen<'a> {
             let why = if why.is_empty() { missing.join(", ") } else { why.join("; ") };
             return ("Unknown", "Pending", format!("not made yet: {why}"));
         }
+        // A condition that flaps with every change of a member tells nobody anything.
+        let said = |c: &SaidCondition<'_>| *c.kind == *BALANCED && *c.status == *"True";
+        let settled = !self.service.status.conditions.iter().any(said);
         let open = self.plan.fronts.iter().filter(|front| self.plan.is_open(front));
-        let silent: Vec<&str> = open.filter(|front| !self.answers(front)).map(|front| front.name).collect();
+        let silent: Vec<&str> =
+            open.filter(|front| !self.answers(front, settled)).map(|front| front.name).collect();
         match silent.as_slice() {
             [] => ("True", "MembersAnswer", String::new()),
             silent => {

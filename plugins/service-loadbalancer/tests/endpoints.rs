@@ -47,7 +47,7 @@ fn slices_are_matched_by_the_name_and_protocol_of_the_port() {
     let given = given(ports).slice(
         "{addresses: [10.0.0.1]}",
         "{name: http, port: 8080}, {name: dns, port: 5353, protocol: TCP}, {name: dns-udp, port: 5354, protocol: UDP}, \
-         {name: other, port: 1}, {name: http, port: 9, protocol: UDP}, {name: dns}",
+         {name: other, port: 1}, {name: http, port: 9, protocol: UDP}, {name: dns}, {name: dns, port: 0}",
     );
     let list = given.list(PLAIN);
     assert_eq!(places(&list, "pool-v4-tcp-80"), at(&[("10.0.0.1", 8080)]));

@@ -148,6 +148,24 @@ fn the_condition_says_what_is_missing() {
 }
 
 #[test]
+fn the_condition_does_not_flap_with_every_member() {
+    let changing = |entry: &mut Realized| {
+        if entry.name == "pool-v4-tcp-80" {
+            entry.state = State::Pending;
+        }
+    };
+    let found = |given: &Given| balanced(&status(given, FLOATING, changing)).0.to_owned();
+    let before = |status: &str| {
+        exposed().said(&format!("conditions: [{{type: isthmus.dev/LoadBalanced, status: '{status}'}}]"))
+    };
+    assert_eq!(found(&exposed()), "False", "it is being made");
+    assert_eq!(found(&before("False")), "False");
+    assert_eq!(found(&before("True")), "True", "it is there, and changed");
+    let empty = given("type: LoadBalancer").said(&before("True").status);
+    assert_eq!(found(&empty), "False", "nobody is left");
+}
+
+#[test]
 fn what_is_only_partly_honoured_is_named() {
     let table: [(&str, &str, &[&'static str], Option<&str>); 14] = [
         ("", "", &[], None),

@@ -200,3 +200,13 @@ fn every_field_of_the_config_is_in_its_schema() {
     }
     serde_json::from_str::<serde_json::Value>(&schema).unwrap();
 }
+
+#[test]
+fn every_annotation_is_in_the_guide() {
+    let guide = include_str!("../../../docs/services.md");
+    let fields = NamespaceNetwork::manifest().maps.remove(0).fields;
+    let names =
+        fields.iter().filter_map(|field| field.strip_prefix("metadata.annotations[\"")?.strip_suffix("\"]"));
+    let missing: Vec<&str> = names.filter(|name| !guide.contains(&format!("`{name}`"))).collect();
+    assert_eq!(missing, [""; 0]);
+}

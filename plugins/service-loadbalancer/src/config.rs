@@ -1,0 +1,151 @@
+//! The module's config.
+
+use isthmus_sdk::prelude::*;
+use serde::Deserialize;
+
+use crate::objects::Family;
+use crate::ranges::Cidr;
+
+/// The module's config; its schema is `config.schema.json`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Config {
+    /// Id or name of the network of VIPs: the subnets whose prefixes are the cluster's Service ranges.
+    pub(crate) network: String,
+    /// Ids or names of subnets of it.
+    #[serde(default)]
+    pub(crate) subnets: Subnets,
+    /// Whether cluster IPs are served: as VIPs. Else there is a kube-proxy, and only Services of type LoadBalancer are mapped.
+    #[serde(default = "yes")]
+    pub(crate) cluster_ips: bool,
+    /// Who may come in although loadBalancerSourceRanges does not name him: the cluster itself, to a VIP that is the cluster IP.
+    #[serde(default)]
+    pub(crate) cluster_cidrs: Vec<Cidr>,
+    /// `spec.loadBalancerClass` of Services that are this module's, beside those that have none.
+    #[serde(default = "class")]
+    pub(crate) load_balancer_class: String,
+    /// What becomes of a Service of another class.
+    #[serde(default)]
+    pub(crate) foreign_class: ForeignClass,
+    /// Id or name of the external network of floating IPs. None: there are none, and a Service is reached at its VIP.
+    pub(crate) floating_network: Option<String>,
+    /// Id or name of a subnet of it.
+    pub(crate) floating_subnet: Option<String>,
+    /// Octavia's provider, flavor and availability zone. None: the cloud's.
+    pub(crate) provider: Option<String>,
+    pub(crate) flavor: Option<String>,
+    pub(crate) availability_zone: Option<String>,
+    /// Of pools. None: one that the provider has.
+    pub(crate) algorithm: Option<String>,
+    /// Whether members are watched.
+    #[serde(default)]
+    pub(crate) monitor: Monitor,
+    /// Where members are reached.
+    #[serde(default)]
+    pub(crate) members: Members,
+}
+
+/// By IP version. None: Neutron finds the one that the address is in.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Subnets {
+    pub(crate) ipv4: Option<String>,
+    pub(crate) ipv6: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ForeignClass {
+    /// All of it is somebody else's.
+    #[default]
+    Ignore,
+    /// Its cluster IP is served, as that of a Service of type ClusterIP.
+    ClusterIp,
+}
+
+/// Defaults of health monitors. A Service's annotations come first.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct Monitor {
+    pub(crate) enabled: bool,
+    /// Seconds.
+    pub(crate) delay: u16,
+    /// Seconds.
+    pub(crate) timeout: u16,
+    pub(crate) max_retries: u8,
+    pub(crate) max_retries_down: u8,
+}
+
+impl Default for Monitor {
+    fn default() -> Self {
+        Self { enabled: false, delay: 5, timeout: 3, max_retries: 1, max_retries_down: 3 }
+    }
+}
+
+/// Where members are reached.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct Members {
+    /// Subnets by the addresses in them, as the nodes' (Pods on their network, `default/kubernetes`). The first that fits counts.
+    pub(crate) subnets: Vec<MemberSubnet>,
+    /// Whether others are on the subnets that `namespace-network` makes for the Service's namespace. Else on the VIP's.
+    pub(crate) from_namespace: bool,
+    /// Namespaces that have no subnets of their own: names, or beginnings of names with `*` behind.
+    pub(crate) except: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MemberSubnet {
+    pub(crate) cidr: Cidr,
+    /// Id or name.
+    pub(crate) subnet: String,
+}
+
+fn yes() -> bool {
+    true
+}
+fn class() -> String {
+    "isthmus.dev/octavia".into()
+}
+
+impl Config {
+    /// Refuses what the types of the fields do not.
+    pub(crate) fn check(&self) -> Result<(), Outcome> {
+        let names = [
+            ("network", Some(&self.network)),
+            ("subnets.ipv4", self.subnets.ipv4.as_ref()),
+            ("subnets.ipv6", self.subnets.ipv6.as_ref()),
+            ("floatingNetwork", self.floating_network.as_ref()),
+            ("floatingSubnet", self.floating_subnet.as_ref()),
+        ];
+        let members = self.members.subnets.iter().map(|member| ("members.subnets", Some(&member.subnet)));
+        let wrong = |name: Option<&String>| name.is_some_and(|name| !(1..=255).contains(&name.len()));
+        if let Some((field, _)) = names.into_iter().chain(members).find(|(_, name)| wrong(*name)) {
+            return Err(invalid_field("an id or a name has 1 to 255 bytes", &format!("config.{field}")));
+        }
+        if self.floating_subnet.is_some() && self.floating_network.is_none() {
+            return Err(invalid_field("a subnet is of a network: set it", "config.floatingNetwork"));
+        }
+        Ok(())
+    }
+
+    /// The subnet of VIPs of this family.
+    pub(crate) fn subnet(&self, family: Family) -> Option<&str> {
+        match family {
+            Family::V4 => self.subnets.ipv4.as_deref(),
+            Family::V6 => self.subnets.ipv6.as_deref(),
+        }
+    }
+}
+
+impl Members {
+    /// Whether members in this namespace are on its own subnets.
+    pub(crate) fn of_namespace(&self, namespace: &str) -> bool {
+        let fits = |pattern: &String| match pattern.strip_suffix('*') {
+            Some(beginning) => namespace.starts_with(beginning),
+            None => namespace == pattern,
+        };
+        self.from_namespace && !self.except.iter().any(fits)
+    }
+}

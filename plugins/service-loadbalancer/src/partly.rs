@@ -1,0 +1,62 @@
+//! What of a Service is not as it says, though it is served.
+
+use crate::fronts::Place;
+use crate::mapping::{Plan, Role};
+use crate::objects::Service;
+
+/// For people, one sentence each.
+pub(crate) fn unhonoured(service: &Service<'_>, plan: &Plan<'_>) -> Vec<String> {
+    let (spec, wishes, ovn) = (&service.spec, &plan.wishes, plan.provider.is_ovn());
+    let is = |field: &Option<isthmus_sdk::prelude::Text<'_>>, value| field.as_deref() == Some(value);
+    let has = |protocol: &str| spec.ports.iter().any(|port| port.protocol() == protocol);
+    let affinity = is(&spec.session_affinity, "ClientIP") && has("TCP");
+    let local = plan.role == Role::Exposed && is(&spec.external_traffic_policy, "Local");
+    let watched = wishes.monitor.enabled == Some(true);
+    let floating = plan.list.iter().any(|entry| entry.name.starts_with("floating-ip"));
+    let closed = plan.fronts.iter().any(|front| !plan.is_open(front));
+    let on_subnet = plan.fronts.iter().any(|front| matches!(front.place, Place::Subnet { .. }));
+    let table = [
+        (
+            is(&spec.internal_traffic_policy, "Local"),
+            "internalTrafficPolicy Local: a load balancer does not know on which node a client is, so clients reach all \
+             endpoints",
+        ),
+        (
+            local && !ovn && wishes.proxy.is_none() && !wishes.forwarded,
+            "externalTrafficPolicy Local: there is no second hop, but endpoints see the load balancer's address and not \
+             the client's; with isthmus.dev/lb-proxy-protocol they are told it, with provider ovn they see it",
+        ),
+        (
+            affinity,
+            "sessionAffinityConfig: Octavia takes the time of an affinity only for UDP and SCTP; that of TCP is the \
+             provider's own",
+        ),
+        (is(&spec.kind, "NodePort"), "type NodePort: the cluster IP is served, and no port of a node"),
+        (!spec.external_ips.is_empty(), "externalIPs are not served"),
+        (
+            ovn && wishes.tunes_listeners(),
+            "provider ovn has no timeouts and no limit of connections: the annotations have no effect",
+        ),
+        (
+            ovn && watched && has("SCTP"),
+            "provider ovn can't watch members of SCTP ports: they have no monitor",
+        ),
+        (
+            plan.role == Role::Exposed && !wishes.internal && !floating,
+            "no floating IP: there is no external network for it (floatingNetwork of the module's config), or no IPv4 VIP; \
+             the Service is reached at its VIP",
+        ),
+        (
+            closed,
+            "loadBalancerSourceRanges: they name addresses of one IP family only, so nobody may come by the other one",
+        ),
+        (
+            on_subnet,
+            "isthmus.dev/lb-subnet without lb-network: the VIP is on a port of Octavia's, so that a load balancer that is \
+             built anew has another address",
+        ),
+    ];
+    let partly = table.into_iter().filter(|(applies, _)| *applies).map(|(_, text)| text.to_owned());
+    let names = wishes.without_effect.iter().map(|name| format!("annotation {name} has no effect here"));
+    partly.chain(names).collect()
+}

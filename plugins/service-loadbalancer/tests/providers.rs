@@ -1,0 +1,112 @@
+//! What a provider can't do is refused with a reason, and not tried for ever.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail")]
+
+mod common;
+
+use common::{FLOATING, PLAIN, assert_wrong, balancer, given, listener, pool};
+
+const OVN: &str = "isthmus.dev/lb-provider: ovn";
+const PROVIDER: &str = "metadata.annotations[\"isthmus.dev/lb-provider\"]";
+
+#[test]
+fn the_algorithm_is_one_that_the_provider_has() {
+    let of = |annotations: &str, config: &str, providers: &[&'static str]| {
+        let list = given("").annotated(annotations).over(providers).list(config);
+        (balancer(&list, "lb-v4").provider.clone(), pool(&list, "pool-v4-tcp-80").algorithm.clone())
+    };
+    let named = |provider: &str| format!(r#"{{"network": "services", "provider": "{provider}"}}"#);
+    let least =
+        r#"{"network": "services", "provider": "amphora", "algorithm": "LEAST_CONNECTIONS", "flavor": "f"}"#;
+    let both = &["amphora", "ovn"];
+    /// Annotations, config, providers of the cloud; provider and algorithm that are asked for.
+    type Row<'a> = (&'a str, &'a str, &'a [&'static str], Option<&'a str>, &'a str);
+    let table: [Row<'_>; 8] = [
+        ("", PLAIN, both, None, "ROUND_ROBIN"),
+        ("", PLAIN, &["ovn"], None, "SOURCE_IP_PORT"),
+        ("", PLAIN, &["limited"], None, "LEAST_CONNECTIONS"),
+        ("", &named("ovn"), both, Some("ovn"), "SOURCE_IP_PORT"),
+        // no list of providers: Octavia did not say
+        ("", &named("ovn"), &[], Some("ovn"), "SOURCE_IP_PORT"),
+        (OVN, &named("amphora"), both, Some("ovn"), "SOURCE_IP_PORT"),
+        ("", least, both, Some("amphora"), "LEAST_CONNECTIONS"),
+        // what the config says is for the config's provider
+        (OVN, least, both, Some("ovn"), "SOURCE_IP_PORT"),
+    ];
+    for (annotations, config, providers, provider, algorithm) in table {
+        let (found, by) = of(annotations, config, providers);
+        assert_eq!(
+            (found.as_deref(), by.as_str()),
+            (provider, algorithm),
+            "{annotations} {config} {providers:?}"
+        );
+    }
+    let wrong = given("").annotated("isthmus.dev/lb-method: source_ip_port").over(&["amphora"]).map(PLAIN);
+    assert_wrong(
+        wrong,
+        "metadata.annotations[\"isthmus.dev/lb-method\"]",
+        "amphora has no algorithm SOURCE_IP_PORT",
+    );
+}
+
+#[test]
+fn a_provider_that_is_not_there_is_named_with_those_that_are() {
+    let wrong = given("").annotated("isthmus.dev/lb-provider: f5").over(&["amphora", "ovn"]).map(PLAIN);
+    assert_wrong(wrong, PROVIDER, "it has amphora, ovn");
+    let config = r#"{"network": "services", "provider": "f5"}"#;
+    assert_wrong(given("").over(&["amphora"]).map(config), "config.provider", "no load-balancer provider f5");
+    assert!(given("").map(config).is_ok(), "without a list nothing is known");
+}
+
+#[test]
+fn protocols_that_the_provider_lacks_are_refused() {
+    let sctp = given("ports: [{port: 1}, {port: 2, protocol: SCTP}]");
+    let wrong = sctp.clone().over(&["limited"]).map(PLAIN);
+    assert_wrong(
+        wrong,
+        "spec.ports[1].protocol",
+        "limited has no listeners for SCTP; it has them for HTTP, TCP",
+    );
+    assert!(sctp.clone().over(&["ovn"]).map(PLAIN).is_ok());
+    assert!(sctp.over(&["amphora", "limited"]).map(PLAIN).is_ok(), "which one is the default is not known");
+}
+
+#[test]
+fn ovn_refuses_what_it_can_only_ignore() {
+    let annotation = |name: &str| format!("metadata.annotations[\"isthmus.dev/{name}\"]");
+    let theirs = |name: &str| format!("metadata.annotations[\"loadbalancer.openstack.org/{name}\"]");
+    let ranges = "type: LoadBalancer, loadBalancerSourceRanges: [192.0.2.0/24]";
+    let table = [
+        (ranges, "", "spec.loadBalancerSourceRanges".to_owned(), "NetworkPolicy"),
+        ("", "isthmus.dev/lb-proxy-protocol: 'true'", annotation("lb-proxy-protocol"), "PROXY"),
+        ("", "loadbalancer.openstack.org/x-forwarded-for: 'true'", theirs("x-forwarded-for"), "HTTP"),
+        ("", "loadbalancer.openstack.org/flavor-id: f", theirs("flavor-id"), "flavors"),
+        ("", "isthmus.dev/lb-availability-zone: az", annotation("lb-availability-zone"), "zones"),
+    ];
+    for (spec, annotations, field, part) in table {
+        let given = given(spec).annotated(annotations);
+        assert!(given.map(FLOATING).is_ok(), "{field}: amphora can");
+        assert_wrong(given.over(&["ovn"]).map(FLOATING), &field, part);
+    }
+    let annotation = "service.beta.kubernetes.io/load-balancer-source-ranges";
+    let annotated =
+        given("type: LoadBalancer").annotated(&format!("{annotation}: 192.0.2.0/24")).over(&["ovn"]);
+    assert_wrong(
+        annotated.map(FLOATING),
+        &format!("metadata.annotations[\"{annotation}\"]"),
+        "allowed_cidrs",
+    );
+    let config = r#"{"network": "services", "provider": "ovn", "flavor": "f"}"#;
+    assert_wrong(given("").map(config), "config.flavor", "flavors");
+    // Everybody is everybody, with ranges or without.
+    let open = given("type: LoadBalancer, loadBalancerSourceRanges: [0.0.0.0/0]").over(&["ovn"]);
+    assert!(open.map(FLOATING).is_ok());
+}
+
+#[test]
+fn ovn_watches_no_sctp() {
+    let config = r#"{"network": "services", "provider": "ovn", "monitor": {"enabled": true}}"#;
+    let list = given("ports: [{port: 1}, {port: 2, protocol: SCTP}, {port: 3, protocol: UDP}]").list(config);
+    assert!(pool(&list, "pool-v4-tcp-1").monitor.is_some() && pool(&list, "pool-v4-udp-3").monitor.is_some());
+    assert_eq!(pool(&list, "pool-v4-sctp-2").monitor, None);
+    assert_eq!(listener(&list, "listener-v4-sctp-2").protocol, "SCTP");
+}

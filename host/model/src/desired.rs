@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::kinds::Kind;
 use crate::text::{first_few, quoted};
-use crate::value::{Fields, Reference};
+use crate::value::{Fields, Reference, Selection};
 use crate::{order, rules};
 
 /// One desired resource.
@@ -289,6 +289,15 @@ impl DesiredList {
     /// The entries, in the module's order.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// The sets that entries name.
+    pub fn selections(&self) -> BTreeSet<&Selection> {
+        let mut all = BTreeSet::new();
+        for value in self.entries.iter().flat_map(|entry| entry.fields.values()) {
+            value.selections(&mut |selection| drop(all.insert(selection)));
+        }
+        all
     }
 
     /// The entry of this name.

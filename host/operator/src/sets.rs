@@ -37,13 +37,8 @@ impl Member {
 
 /// The sets that a list names.
 fn named(subject: &Subject, desired: &DesiredList) -> BTreeMap<Selection, SetKey> {
-    let mut all = BTreeMap::new();
-    for value in desired.entries().iter().flat_map(|entry| entry.fields.values()) {
-        value.selections(&mut |selection| {
-            all.insert(selection.clone(), SetKey::new(selection, subject.key.namespace.as_ref()));
-        });
-    }
-    all
+    let key = |selection: &Selection| SetKey::new(selection, subject.key.namespace.as_ref());
+    desired.selections().into_iter().map(|selection| (selection.clone(), key(selection))).collect()
 }
 
 impl Session {

@@ -1,8 +1,10 @@
 //! A mapper and its refiners as one function of a subject.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use isthmus_model::desired::{DesiredList, Entry};
+use isthmus_model::object::Gvk;
 use isthmus_model::outcome::Outcome;
 use isthmus_model::snapshot::{ReadSet, Snapshot};
 use wasmtime::component::{ComponentNamedList, Lift, Lower};
@@ -249,7 +251,7 @@ impl Run {
         };
         let checked = match answer {
             Err(outcome) => return Ok(Err(call::outcome(outcome))),
-            Ok(desired) => check(desired, before),
+            Ok(desired) => check(desired, before, module),
         };
         if let (Err(error), Some(stats)) = (&checked, self.stats.last_mut()) {
             stats.failed = Some(error.reason());
@@ -289,8 +291,8 @@ impl Run {
 }
 
 /// The list in the host's terms, if it keeps the rules. A refiner may not rename, remove or turn into something else what it was
-/// given.
-fn check(desired: Vec<Desired>, before: Option<&Made>) -> Result<Made, CallError> {
+/// given, and a set is of a kind that is watched.
+fn check(desired: Vec<Desired>, before: Option<&Made>, module: &Module) -> Result<Made, CallError> {
     let entries = desired.iter().cloned().map(convert::entry).collect();
     let list = DesiredList::new(entries).map_err(|error| CallError::contract(&error.to_string()))?;
     for Entry { name, kind, .. } in before.iter().flat_map(|made| made.list.entries()) {
@@ -306,6 +308,15 @@ fn check(desired: Vec<Desired>, before: Option<&Made>) -> Result<Made, CallError
             }
             Some(_) => {}
         }
+    }
+    let given: BTreeSet<_> = before.iter().flat_map(|made| made.list.selections()).collect();
+    let known = |kind: &Gvk| module.manifest().projections().any(|projection| projection.kind == *kind);
+    let added = list.selections();
+    if let Some(set) = added.into_iter().find(|set| !given.contains(set) && !known(&set.kind)) {
+        return Err(CallError::contract(&format!(
+            "it names a set of {}, which its manifest does not name",
+            set.kind
+        )));
     }
     Ok(Made { desired, list })
 }

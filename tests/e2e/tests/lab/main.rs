@@ -15,6 +15,7 @@ mod operators;
 mod pods;
 mod rights;
 mod routes;
+mod services;
 mod sources;
 mod tls;
 mod traffic;

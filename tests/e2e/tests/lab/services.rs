@@ -1,0 +1,182 @@
+//! Services on the real Octavia: `service-loadbalancer`, with a provider without traffic, and with amphorae.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use isthmus_e2e::{Lab, Operator, on_lab, ready, until, until_within};
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::Api;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use serde_json::{Value, json};
+
+/// A load balancer of amphorae takes ten seconds, each change one or two.
+const SLOW: Duration = Duration::from_secs(240);
+/// Ports of a Service.
+const PORTS: u16 = 3;
+
+/// `service-loadbalancer` for Services of type LoadBalancer, on the network of Pods.
+async fn load(lab: &Lab, provider: &str) -> Result<()> {
+    let config =
+        json!({"network": "pods", "subnets": {"ipv4": "pods-v4"}, "clusterIps": false, "provider": provider});
+    lab.policy_module("service-loadbalancer", json!({"config": config})).await?;
+    lab.load("service-loadbalancer", "service-loadbalancer").await
+}
+
+/// Makes or changes the Service `web`: so many ports from 80 on, each to 8080 of these addresses.
+async fn service(lab: &Lab, namespace: &str, ports: u16, addresses: &[String]) -> Result<()> {
+    let parameters = PatchParams::apply("e2e").force();
+    let name = |at: u16| format!("p{at}");
+    let of = |at: u16| json!({"name": name(at), "port": 80 + at, "targetPort": 8080});
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+        "spec": {"type": "LoadBalancer", "ports": (0..ports).map(of).collect::<Vec<Value>>()}});
+    let services: Api<Service> = Api::namespaced(lab.kube.clone(), namespace);
+    services.patch("web", &parameters, &Patch::Apply(service)).await?;
+    let target = |at: u16| json!({"name": name(at), "port": 8080, "protocol": "TCP"});
+    let endpoint = |address: &String| json!({"addresses": [address], "conditions": {"ready": true}});
+    let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+        "metadata": {"name": "web-1", "labels": {"kubernetes.io/service-name": "web"}},
+        "addressType": "IPv4",
+        "ports": (0..ports).map(target).collect::<Vec<Value>>(),
+        "endpoints": addresses.iter().map(endpoint).collect::<Vec<Value>>()});
+    let slices: Api<EndpointSlice> = Api::namespaced(lab.kube.clone(), namespace);
+    slices.patch("web-1", &parameters, &Patch::Apply(slice)).await?;
+    Ok(())
+}
+
+fn addresses(count: usize) -> Vec<String> {
+    (1..=count).map(|at| format!("10.100.9.{at}")).collect()
+}
+
+/// The address that the Service says it is reached at, once it does.
+async fn address(lab: &Lab, namespace: &str) -> Result<String> {
+    let services: Api<Service> = Api::namespaced(lab.kube.clone(), namespace);
+    until_within(SLOW, "the Service says its address", async || {
+        let found = services.get("web").await?;
+        let status = found.status.context("it has no status")?;
+        let ingress = status.load_balancer.and_then(|lb| lb.ingress).unwrap_or_default();
+        let ip = ingress.into_iter().find_map(|ingress| ingress.ip);
+        ip.with_context(|| format!("{:?}", status.conditions))
+    })
+    .await
+}
+
+/// The mapping of the Service is ready.
+async fn is_ready(lab: &Lab, namespace: &str) -> Result<()> {
+    until_within(SLOW, "the Service is mapped", async || {
+        let all = lab.mapping_api(namespace).list(&ListParams::default()).await?.items;
+        let conditions =
+            || all.iter().filter_map(|m| m.status.clone()).map(|s| s.conditions).collect::<Vec<_>>();
+        ensure!(all.len() == 1 && all.iter().all(ready), "{:?}", conditions());
+        Ok(())
+    })
+    .await
+}
+
+/// Writes to Octavia that `change` costs, once all is quiet again.
+async fn cost(operator: &Operator, change: impl Future<Output = Result<()>>) -> Result<u64> {
+    let before = operator.quiet().await?.balancer_writes();
+    change.await?;
+    Ok(operator.quiet().await?.balancer_writes() - before)
+}
+
+#[tokio::test]
+async fn what_a_service_costs() -> Result<()> {
+    on_lab("service-costs", async |lab| {
+        load(lab, "noop").await?;
+        let namespace = lab.namespace().await?;
+        let operator = lab.operator(&["--resync-seconds", "5"]).await?;
+        let made = cost(&operator, async {
+            service(lab, &namespace, PORTS, &addresses(100)).await?;
+            is_ready(lab, &namespace).await
+        })
+        .await?;
+        ensure!(made <= 3, "{made} writes for three ports with a hundred endpoints");
+        let first = lab.balanced().await?;
+        ensure!(first.listeners.len() == 3 && first.pools.len() == 3, "{first:?}");
+        ensure!(first.pools.iter().all(|pool| pool.split(' ').count() == 101), "{first:?}");
+        ensure!(address(lab, &namespace).await? == first.address, "{first:?}");
+
+        let changed = cost(&operator, service(lab, &namespace, PORTS, &addresses(99))).await?;
+        ensure!(changed == u64::from(PORTS), "{changed} writes for one endpoint of three ports");
+        let idle = cost(&operator, async {
+            let since = operator.metrics().await?;
+            operator.resyncs(&since, 2).await
+        })
+        .await?;
+        ensure!(idle == 0, "{idle} writes by two resyncs");
+        gone(lab, &namespace).await
+    })
+    .await
+}
+
+/// The Service is deleted, and nothing of it is left.
+async fn gone(lab: &Lab, namespace: &str) -> Result<()> {
+    let services: Api<Service> = Api::namespaced(lab.kube.clone(), namespace);
+    services.delete("web", &DeleteParams::default()).await?;
+    lab.nothing_left(namespace).await?;
+    until("no load balancer and no port is left", async || {
+        let left = lab.octavia().list::<isthmus_openstack::octavia::LoadBalancer>(&[]).await?;
+        let ports = lab.ports().await?;
+        ensure!(left.is_empty() && ports.is_empty(), "{left:?} {ports:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// The load balancer is deleted behind our back: it comes again with its address, which is a port of ours.
+#[tokio::test]
+async fn a_load_balancer_that_is_rebuilt_keeps_the_address() -> Result<()> {
+    on_lab("service-rebuilt", async |lab| {
+        load(lab, "noop").await?;
+        let namespace = lab.namespace().await?;
+        let _operator = lab.operator(&["--resync-seconds", "2"]).await?;
+        service(lab, &namespace, 1, &addresses(2)).await?;
+        is_ready(lab, &namespace).await?;
+        let before = address(lab, &namespace).await?;
+        let octavia = lab.octavia();
+        let old = octavia.list::<isthmus_openstack::octavia::LoadBalancer>(&[]).await?;
+        let old = old.first().context("there is a load balancer")?.id.clone();
+        octavia.delete_cascade(&old).await?;
+        until_within(SLOW, "another load balancer has the address", async || {
+            let all = octavia.list::<isthmus_openstack::octavia::LoadBalancer>(&[]).await?;
+            let whole = lab.balanced().await?;
+            let new = all.first().context("there is none")?;
+            ensure!(new.id != old && new.vip_address == before, "{all:?}");
+            ensure!(whole.pools.iter().all(|pool| pool.split(' ').count() == 3), "{whole:?}");
+            Ok(())
+        })
+        .await?;
+        is_ready(lab, &namespace).await?;
+        gone(lab, &namespace).await
+    })
+    .await
+}
+
+/// Amphorae: a client on the tenant network is answered at the address that the Service says, and by new endpoints when they
+/// change.
+#[tokio::test]
+async fn a_service_answers_at_its_address() -> Result<()> {
+    on_lab("service-traffic", async |lab| {
+        load(lab, "amphora").await?;
+        let namespace = lab.namespace().await?;
+        let (old, new, client) =
+            (lab.server("old").await?, lab.server("new").await?, lab.peer("client").await?);
+        let _operator = lab.operator(&[]).await?;
+        service(lab, &namespace, 1, std::slice::from_ref(&old.address)).await?;
+        let vip = address(lab, &namespace).await?;
+        let answered_by = async |name: &str| {
+            until_within(SLOW, &format!("{name} answers"), async || {
+                let answer = client.ask(&vip, "web", "/").await?;
+                ensure!(answer.status == 200 && answer.name == name, "{answer:?}");
+                Ok(())
+            })
+            .await
+        };
+        answered_by("old").await?;
+        service(lab, &namespace, 1, std::slice::from_ref(&new.address)).await?;
+        answered_by("new").await?;
+        gone(lab, &namespace).await
+    })
+    .await
+}

@@ -10,8 +10,10 @@ use crate::world::{End, Labels, Number, Packet, Peer, Pod, Policy, Port, Rule, S
 const KEYS: [&str; 3] = ["app", "tier", "example.com/team"];
 const VALUES: [&str; 3] = ["x", "y", ""];
 const NAMES: [&str; 2] = ["web", "dns"];
-const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
-const NUMBERS: [u16; 6] = [1, 79, 80, 81, 8080, 65535];
+const PROTOCOLS: [&str; 5] = ["TCP", "TCP", "TCP", "UDP", "SCTP"];
+/// Those that Pods have are there more often.
+const NUMBERS: [u16; 9] = [1, 79, 80, 80, 81, 81, 8080, 8080, 65535];
+const OF_PODS: [u16; 3] = [80, 81, 8080];
 const BLOCKS: [&str; 16] = [
     "0.0.0.0/0",
     "10.0.0.0/8",
@@ -31,6 +33,11 @@ const BLOCKS: [&str; 16] = [
     "2001:db8::/32",
 ];
 
+/// Blocks that hold Pods, and parts of them that may be excepted.
+const WIDE: [&str; 4] = ["10.0.0.0/23", "0.0.0.0/0", "fd00::/16", "::/0"];
+const NARROW: [&str; 7] =
+    ["10.0.0.2/32", "10.0.0.4/30", "10.0.1.0/30", "10.0.1.5/32", "fd00::2/128", "fd00::4/126", "fd00::1:0/126"];
+
 fn labels() -> impl Strategy<Value = Labels> {
     btree_map(select(&KEYS[..]), select(&VALUES[..2]), 0..=2)
 }
@@ -43,15 +50,16 @@ fn selector() -> impl Strategy<Value = Selector> {
     let some = (btree_map(select(&KEYS[..]), select(&VALUES[..2]), 0..=1), expressions)
         .prop_map(|(labels, expressions)| Selector { labels, expressions });
     let all = Just(Selector { labels: Labels::new(), expressions: Vec::new() });
-    prop_oneof![1 => all, 2 => some]
+    prop_oneof![1 => all, 1 => some]
 }
 
 fn peer() -> impl Strategy<Value = Peer> {
     let pods = (option::of(selector()), option::of(selector()))
         .prop_filter("a peer has a selector", |(namespaces, pods)| namespaces.is_some() || pods.is_some())
         .prop_map(|(namespaces, pods)| Peer::Pods { namespaces, pods });
-    let block = (select(&BLOCKS[..]), vec(select(&BLOCKS[1..]), 0..=3))
-        .prop_map(|(cidr, except)| Peer::Block { cidr, except });
+    let any = (select(&BLOCKS[..]), vec(select(&BLOCKS[1..]), 0..=2));
+    let several = (select(&WIDE[..]), vec(select(&NARROW[..]), 2..=4));
+    let block = prop_oneof![any, several].prop_map(|(cidr, except)| Peer::Block { cidr, except });
     prop_oneof![2 => pods, 1 => block]
 }
 
@@ -73,19 +81,19 @@ fn rules() -> impl Strategy<Value = Option<Vec<Rule>>> {
 
 fn policy() -> impl Strategy<Value = Policy> {
     let types = option::of(subsequence(vec!["Ingress", "Egress"], 0..=2));
-    (0..3_usize, selector(), types, rules(), rules()).prop_map(
+    (0..2_usize, selector(), types, rules(), rules()).prop_map(
         |(namespace, selector, types, ingress, egress)| Policy { namespace, selector, types, ingress, egress },
     )
 }
 
 fn pod() -> impl Strategy<Value = Pod> {
-    let port = (select(&NAMES[..]), select(&PROTOCOLS[..]), select(&NUMBERS[..]));
+    let port = (select(&NAMES[..]), select(&PROTOCOLS[..]), select(&OF_PODS[..]));
     (0..3_usize, labels(), vec(port, 0..=3)).prop_map(|(namespace, labels, ports)| Pod { namespace, labels, ports })
 }
 
 pub(crate) fn world() -> impl Strategy<Value = World> {
     let allow_from = prop_oneof![3 => Just(Vec::new()), 1 => vec(select(&BLOCKS[1..]), 1..=2)];
-    (vec(labels(), 3), vec(pod(), 2..=7), vec(policy(), 0..=5), allow_from).prop_map(
+    (vec(labels(), 3), vec(pod(), 2..=7), vec(policy(), 0..=7), allow_from).prop_map(
         |(namespaces, pods, policies, allow_from)| World { namespaces, pods, policies, allow_from },
     )
 }

@@ -28,6 +28,8 @@ pub(crate) fn difference(block: IpNet, excepts: &[IpNet]) -> Vec<IpNet> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn nets(texts: &[&str]) -> Vec<IpNet> {
@@ -58,8 +60,41 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_cidr() {
-        for text in ["", "10.0.0.0", "10.0.0.0/33", "10.0.0/8", "fd00::/129", "10.0.0.0/-1", "a/8", " 10.0.0.0/8"] {
+        for text in
+            ["", "10.0.0.0", "10.0.0.0/33", "10.0.0/8", "fd00::/129", "10.0.0.0/-1", "a/8", " 10.0.0.0/8"]
+        {
             assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    /// Blocks within 256 addresses, so that they meet: the last byte, and how many of its bits are the prefix.
+    fn small() -> impl Strategy<Value = (u8, u8)> {
+        (any::<u8>(), 0..=8_u8)
+    }
+
+    fn v4((byte, bits): (u8, u8)) -> IpNet {
+        parse(&format!("192.0.2.{byte}/{}", 24 + bits)).unwrap()
+    }
+
+    fn v6((byte, bits): (u8, u8)) -> IpNet {
+        parse(&format!("2001:db8::{byte:x}/{}", 120 + bits)).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn is_exact_address_by_address(block in small(), excepts in prop::collection::vec(small(), 0..5)) {
+            for of in [v4, v6] {
+                let (block, excepts): (_, Vec<_>) = (of(block), excepts.iter().copied().map(of).collect());
+                let left = difference(block, &excepts);
+                for address in (0..=u8::MAX).map(|byte| of((byte, 8)).addr()) {
+                    let expected = block.contains(&address) && !excepts.iter().any(|e| e.contains(&address));
+                    let found = left.iter().filter(|net| net.contains(&address)).count();
+                    prop_assert_eq!(found, usize::from(expected), "{} of {} {:?}", address, block, excepts);
+                }
+                // no wider than the block, and as few as there can be
+                prop_assert!(left.iter().all(|net| block.contains(net)));
+                prop_assert_eq!(IpNet::aggregate(&left).len(), left.len());
+            }
         }
     }
 }

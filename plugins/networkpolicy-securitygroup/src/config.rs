@@ -55,7 +55,10 @@ impl Config {
         for (field, list) in lists {
             let each = list.into_iter().flatten().enumerate();
             for (i, _) in each.filter(|(_, name)| !(1..=255).contains(&name.len())) {
-                return Err(invalid_field("an id or a name has 1 to 255 bytes", &format!("config.{field}[{i}]")));
+                return Err(invalid_field(
+                    "an id or a name has 1 to 255 bytes",
+                    &format!("config.{field}[{i}]"),
+                ));
             }
         }
         Ok(())

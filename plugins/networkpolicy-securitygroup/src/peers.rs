@@ -117,15 +117,17 @@ fn version_of(block: &IpNet) -> IpVersion {
     }
 }
 
-/// The text that a group is named after. None of its parts can hold a line's end.
+/// The text that a group is named after. None of its parts can hold a line's end or a quote.
 fn line(set: &AddressSet) -> String {
     match set {
         AddressSet::AddressesOf(of) => {
+            let place = of.namespaces.as_ref().map_or("own".into(), |selector| format!("in '{selector}'"));
             let port = of.named_port.as_ref();
-            let port = port.map(|port| format!("{} {} {}", port.protocol, port.name, port.port));
-            format!("pods {:?} {:?} {port:?}\n", of.namespaces, of.selector)
+            let port = port.map(|port| format!(" with {} {} {}", port.protocol, port.name, port.port));
+            format!("pods {place} '{}'{}\n", of.selector, port.unwrap_or_default())
         }
         AddressSet::Literal(text) => format!("cidr {text}\n"),
+        // this module makes no others
         other => format!("{other:?}\n"),
     }
 }

@@ -171,7 +171,8 @@ fn peers(found: &[objects::Peer<'_>], field: &str) -> Result<Peers, Outcome> {
 
 fn ip_block(found: &objects::IpBlock<'_>, field: &str) -> Result<Vec<IpNet>, Outcome> {
     let parsed = |text: &str, field: &str| {
-        cidr::parse(text).or_invalid(&format!("expected a CIDR as 10.0.0.0/8 or fd00::/8, found {text:?}"), field)
+        cidr::parse(text)
+            .or_invalid(&format!("expected a CIDR as 10.0.0.0/8 or fd00::/8, found {text:?}"), field)
     };
     let block = parsed(&found.cidr, &format!("{field}.cidr"))?;
     let excepts = found.except.iter().flatten().enumerate();
@@ -192,7 +193,8 @@ fn port(found: &objects::Port<'_>, field: &str) -> Result<Port, Outcome> {
         }
         (Some(NumberOrName::Name(name)), None) if is_port_name(name) => Number::Named((**name).into()),
         (Some(NumberOrName::Name(_)), None) => {
-            let message = "the name of a port has 1 to 15 lower-case letters, digits and hyphens, and a letter";
+            let message =
+                "the name of a port has 1 to 15 lower-case letters, digits and hyphens, and a letter";
             return Err(invalid_field(message, &format!("{field}.port")));
         }
         (Some(NumberOrName::Number(first)), last) => {

@@ -12,7 +12,11 @@ use crate::shared;
 
 /// Gives every port of the Pod the groups of its policies, in the place of those that it has. A Pod that no policy selects stays
 /// as it is.
-pub(crate) fn refine(subject: &str, config: &Config, mut desired: Vec<Desired>) -> Result<Vec<Desired>, Outcome> {
+pub(crate) fn refine(
+    subject: &str,
+    config: &Config,
+    mut desired: Vec<Desired>,
+) -> Result<Vec<Desired>, Outcome> {
     let pod: objects::Pod<'_> = parse_subject(subject)?;
     let is_port = |entry: &Desired| matches!(entry.resource, Resource::Port(_));
     // Without a port (on the node's network, ended) there is nothing that could be isolated, nor anything to wait for.
@@ -40,7 +44,8 @@ pub(crate) fn refine(subject: &str, config: &Config, mut desired: Vec<Desired>) 
 
 /// `None`: no policy selects the Pod.
 fn groups_of(pod: &objects::Pod<'_>, config: &Config) -> Result<Option<Vec<Reference>>, Outcome> {
-    let namespace = pod.metadata.namespace.as_deref().or_invalid("a Pod has a namespace", "metadata.namespace")?;
+    let namespace =
+        pod.metadata.namespace.as_deref().or_invalid("a Pod has a namespace", "metadata.namespace")?;
     let (mut groups, mut for_ingress, mut for_egress) = (Vec::new(), false, false);
     for text in snapshot::list(&network_policy_kind(), Some(namespace), "") {
         let found: NetworkPolicy<'_> = parse_subject(&text)?;

@@ -20,7 +20,8 @@ const VERSIONS: [IpVersion; 2] = [IpVersion::V4, IpVersion::V6];
 /// The groups, for the one PolicyModule of this name.
 pub(crate) fn map(name: &str, config: &Config) -> Result<Vec<Desired>, Outcome> {
     if name != config.policy_module {
-        let message = format!("the groups of all Pods are the mapping of PolicyModule {}", config.policy_module);
+        let message =
+            format!("the groups of all Pods are the mapping of PolicyModule {}", config.policy_module);
         return Err(not_mapped(message));
     }
     let open = |rule: fn(IpVersion) -> SecurityRule| {
@@ -40,7 +41,11 @@ pub(crate) fn map(name: &str, config: &Config) -> Result<Vec<Desired>, Outcome> 
 }
 
 /// What a Pod carries that policies isolate in these directions, beside the groups of its policies.
-pub(crate) fn carried(isolated_for_ingress: bool, isolated_for_egress: bool, config: &Config) -> Vec<Reference> {
+pub(crate) fn carried(
+    isolated_for_ingress: bool,
+    isolated_for_egress: bool,
+    config: &Config,
+) -> Vec<Reference> {
     let kind = Kind::new("isthmus.dev", "v1alpha1", "PolicyModule");
     let key = ObjectKey { kind, namespace: None, name: config.policy_module.clone() };
     let own = |name: &str| vec![mapped(key.clone(), name)];

@@ -35,8 +35,15 @@ const BLOCKS: [&str; 16] = [
 
 /// Blocks that hold Pods, and parts of them that may be excepted.
 const WIDE: [&str; 4] = ["10.0.0.0/23", "0.0.0.0/0", "fd00::/16", "::/0"];
-const NARROW: [&str; 7] =
-    ["10.0.0.2/32", "10.0.0.4/30", "10.0.1.0/30", "10.0.1.5/32", "fd00::2/128", "fd00::4/126", "fd00::1:0/126"];
+const NARROW: [&str; 7] = [
+    "10.0.0.2/32",
+    "10.0.0.4/30",
+    "10.0.1.0/30",
+    "10.0.1.5/32",
+    "fd00::2/128",
+    "fd00::4/126",
+    "fd00::1:0/126",
+];
 
 fn labels() -> impl Strategy<Value = Labels> {
     btree_map(select(&KEYS[..]), select(&VALUES[..2]), 0..=2)
@@ -82,27 +89,38 @@ fn rules() -> impl Strategy<Value = Option<Vec<Rule>>> {
 fn policy() -> impl Strategy<Value = Policy> {
     let types = option::of(subsequence(vec!["Ingress", "Egress"], 0..=2));
     (0..2_usize, selector(), types, rules(), rules()).prop_map(
-        |(namespace, selector, types, ingress, egress)| Policy { namespace, selector, types, ingress, egress },
+        |(namespace, selector, types, ingress, egress)| Policy {
+            namespace,
+            selector,
+            types,
+            ingress,
+            egress,
+        },
     )
 }
 
 fn pod() -> impl Strategy<Value = Pod> {
     let port = (select(&NAMES[..]), select(&PROTOCOLS[..]), select(&OF_PODS[..]));
-    (0..3_usize, labels(), vec(port, 0..=3)).prop_map(|(namespace, labels, ports)| Pod { namespace, labels, ports })
+    (0..3_usize, labels(), vec(port, 0..=3)).prop_map(|(namespace, labels, ports)| Pod {
+        namespace,
+        labels,
+        ports,
+    })
 }
 
 pub(crate) fn world() -> impl Strategy<Value = World> {
     let allow_from = prop_oneof![3 => Just(Vec::new()), 1 => vec(select(&BLOCKS[1..]), 1..=2)];
-    (vec(labels(), 3), vec(pod(), 2..=7), vec(policy(), 0..=7), allow_from).prop_map(
-        |(namespaces, pods, policies, allow_from)| World { namespaces, pods, policies, allow_from },
-    )
+    (vec(labels(), 3), vec(pod(), 2..=7), vec(policy(), 0..=7), allow_from)
+        .prop_map(|(namespaces, pods, policies, allow_from)| World { namespaces, pods, policies, allow_from })
 }
 
 pub(crate) fn packet() -> impl Strategy<Value = Packet> {
     let end = || prop_oneof![3 => (0..7_usize).prop_map(End::Pod), 1 => (0..4_usize).prop_map(End::Outside)];
     let protocol = prop_oneof![3 => Just("TCP"), 1 => Just("UDP"), 1 => Just("SCTP"), 1 => Just("ICMP")];
-    (end(), end(), any::<bool>(), protocol, select(&NUMBERS[..])).prop_map(|(from, to, v6, protocol, port)| {
-        let port = if protocol == "ICMP" { 0 } else { port };
-        Packet { from, to, v6, protocol, port }
-    })
+    (end(), end(), any::<bool>(), protocol, select(&NUMBERS[..])).prop_map(
+        |(from, to, v6, protocol, port)| {
+            let port = if protocol == "ICMP" { 0 } else { port };
+            Packet { from, to, v6, protocol, port }
+        },
+    )
 }

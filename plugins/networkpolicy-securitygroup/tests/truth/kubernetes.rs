@@ -125,9 +125,9 @@ fn is_port(world: &World, packet: &Packet, port: &Port) -> bool {
             Number::One(number) => packet.port == number,
             Number::Range(first, last) => first <= packet.port && packet.port <= last,
             // In both directions the port is the destination's.
-            Number::Named(name) => world.pod(packet.to).is_some_and(|pod| {
-                world.pods[pod].ports.contains(&(name, protocol, packet.port))
-            }),
+            Number::Named(name) => world
+                .pod(packet.to)
+                .is_some_and(|pod| world.pods[pod].ports.contains(&(name, protocol, packet.port))),
         }
 }
 

@@ -3,12 +3,7 @@
 //!
 //! `ISTHMUS_TRUTH_SEED` and `ISTHMUS_TRUTH_WORLDS` (numbers) choose other clusters and more of them. A failure is shrunk, and
 //! printed as the objects of the cluster and the packet.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test may fail"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod generate;
 mod kubernetes;

@@ -139,7 +139,9 @@ impl<'a> Neutron<'a> {
 
     fn choose(&self, selection: &Selection, own: &str) -> Vec<usize> {
         assert_eq!(selection.kind, Kind::core("Pod"));
-        let manifest = Manifest::new("host", "0.1.0", "").reads(Kind::core("Pod"), []).reads(Kind::core("Namespace"), []);
+        let manifest = Manifest::new("host", "0.1.0", "")
+            .reads(Kind::core("Pod"), [])
+            .reads(Kind::core("Namespace"), []);
         let manifest = Manifest {
             reads: manifest
                 .reads
@@ -165,7 +167,8 @@ impl<'a> Neutron<'a> {
         };
         let pods = snapshot::list(&Kind::core("Pod"), None, &selection.selector);
         let pods = pods.iter().filter(|json| namespaces.contains(&text(json, "/metadata/namespace")));
-        let number = |json: &String| text(json, "/metadata/name").strip_prefix("pod").unwrap().parse().unwrap();
+        let number =
+            |json: &String| text(json, "/metadata/name").strip_prefix("pod").unwrap().parse().unwrap();
         let has_port = |pod: &usize| {
             selection.named_port.as_ref().is_none_or(|port| {
                 self.world.pods[*pod].ports.contains(&(&*port.name, &*port.protocol, port.port))

@@ -44,8 +44,14 @@ pub(crate) struct Rule {
 #[derive(Clone, Debug)]
 pub(crate) enum Peer {
     /// At least one of them is there.
-    Pods { namespaces: Option<Selector>, pods: Option<Selector> },
-    Block { cidr: &'static str, except: Vec<&'static str> },
+    Pods {
+        namespaces: Option<Selector>,
+        pods: Option<Selector>,
+    },
+    Block {
+        cidr: &'static str,
+        except: Vec<&'static str>,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -117,14 +123,15 @@ impl World {
     /// Pods of several namespaces share a network, so that addresses say nothing of namespaces.
     pub(crate) fn pod_addresses(&self, pod: usize) -> (Ipv4Addr, Ipv6Addr) {
         let last = u8::try_from(pod + 1).unwrap();
-        (Ipv4Addr::new(10, 0, last % 2, last), Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, u16::from(last % 2), last.into()))
+        (
+            Ipv4Addr::new(10, 0, last % 2, last),
+            Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, u16::from(last % 2), last.into()),
+        )
     }
 
     /// The objects, as the API server would have them.
     pub(crate) fn documents(&self) -> Vec<Value> {
-        let namespace = |(i, labels): (usize, &Labels)| {
-            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": format!("ns{i}"), "labels": labels}})
-        };
+        let namespace = |(i, labels): (usize, &Labels)| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": format!("ns{i}"), "labels": labels}});
         let namespaces = self.namespaces.iter().enumerate().map(namespace);
         let pods = self.pods.iter().enumerate().map(|(i, pod)| pod.document(i));
         let policies = self.policies.iter().enumerate().map(|(i, policy)| policy.document(i));
@@ -136,9 +143,9 @@ impl World {
 
 impl Pod {
     fn document(&self, i: usize) -> Value {
-        let ports = self.ports.iter().map(|(name, protocol, number)| {
-            json!({"name": name, "protocol": protocol, "containerPort": number})
-        });
+        let ports = self.ports.iter().map(
+            |(name, protocol, number)| json!({"name": name, "protocol": protocol, "containerPort": number}),
+        );
         // every port in a container of its own: a name may be there twice
         let containers: Vec<Value> = ports.map(|port| json!({"name": "c", "ports": [port]})).collect();
         json!({"apiVersion": "v1", "kind": "Pod", "spec": {"containers": containers},

@@ -53,8 +53,8 @@ impl Config {
             ("egressOpenGroups", self.egress_open_groups.as_ref()),
         ];
         for (field, list) in lists {
-            let each = list.into_iter().flatten().enumerate();
-            for (i, _) in each.filter(|(_, name)| !(1..=255).contains(&name.len())) {
+            let wrong = |name: &String| !(1..=255).contains(&name.len());
+            if let Some(i) = list.and_then(|names| names.iter().position(wrong)) {
                 return Err(invalid_field(
                     "an id or a name has 1 to 255 bytes",
                     &format!("config.{field}[{i}]"),

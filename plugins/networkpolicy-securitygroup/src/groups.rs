@@ -26,9 +26,9 @@ pub(crate) fn obstacle(policy: &Policy, extensions: &[String]) -> Option<String>
         Peers::Everybody => false,
     };
     let named = |rule: &Rule| !ports::names(std::slice::from_ref(rule)).is_empty();
-    let (ingress, egress) = (policy.ingress.iter().flatten(), policy.egress.iter().flatten());
-    let mut egress_sets = egress.map(|rule| of_pods(rule) || named(rule));
-    if lacking.is_empty() || !(ingress.map(of_pods).any(|set| set) || egress_sets.any(|set| set)) {
+    let names_pods = policy.ingress.iter().flatten().any(of_pods)
+        || policy.egress.iter().flatten().any(|rule| of_pods(rule) || named(rule));
+    if lacking.is_empty() || !names_pods {
         return None;
     }
     Some(format!(

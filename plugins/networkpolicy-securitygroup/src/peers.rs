@@ -87,7 +87,7 @@ impl AddressGroups {
     /// The name of the group that holds this.
     fn group(&mut self, addresses: Vec<AddressSet>) -> String {
         let group = AddressGroup { addresses };
-        let text: String = group.addresses.iter().map(|set| line(set)).collect();
+        let text: String = group.addresses.iter().map(line).collect();
         let name = format!("peers-{:016x}", fnv(&text));
         // Two texts of one hash: whoever makes such a policy hurts nobody, and gets what it says.
         let names = std::iter::once(name.clone()).chain((2..).map(|n| format!("{name}-{n}")));

@@ -49,9 +49,8 @@ pub(crate) fn carried(
     let kind = Kind::new("isthmus.dev", "v1alpha1", "PolicyModule");
     let key = ObjectKey { kind, namespace: None, name: config.policy_module.clone() };
     let own = |name: &str| vec![mapped(key.clone(), name)];
-    let theirs = |names: &[String]| names.iter().map(|name| existing(name)).collect::<Vec<_>>();
     let open = |configured: &Option<Vec<String>>, name: &str| {
-        configured.as_deref().map_or_else(|| own(name), |names| theirs(names))
+        configured.as_deref().map_or_else(|| own(name), theirs)
     };
     let mut groups = theirs(&config.keep_groups);
     if !isolated_for_ingress {
@@ -63,6 +62,10 @@ pub(crate) fn carried(
         groups.extend(open(&config.egress_open_groups, EGRESS_OPEN));
     }
     groups
+}
+
+fn theirs(names: &[String]) -> Vec<Reference> {
+    names.iter().map(|name| existing(name)).collect()
 }
 
 fn has_allowance(config: &Config) -> bool {

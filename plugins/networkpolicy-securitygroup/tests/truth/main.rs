@@ -20,7 +20,7 @@ use world::{Packet, World};
 
 /// Fewest packets that are judged.
 const LEAST: u32 = 20_000;
-const WORLDS: u32 = 600;
+const WORLDS: u32 = 450;
 
 fn number(variable: &str, default: u32) -> u32 {
     std::env::var(variable).map_or(default, |text| text.parse().expect("a number"))
@@ -64,7 +64,7 @@ fn neutron_lets_pass_what_kubernetes_allows_and_nothing_else() {
     let bytes: Vec<u8> = seed.to_le_bytes().into_iter().cycle().take(32).collect();
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     let counts = Counts::default();
-    let case = (generate::world(), prop::collection::vec(generate::packet(), 1..=100));
+    let case = (generate::world(), prop::collection::vec(generate::packet(), 1..=120));
     let result = runner.run(&case, |(world, packets)| judge(&world, &packets, &counts));
     if let Err(TestError::Fail(reason, (world, packets))) = result {
         let text = world.documents().iter().map(|d| format!("---\n{d}\n")).collect::<String>();

@@ -1,7 +1,9 @@
 //! References and addresses.
 
+use super::setters;
 use crate::records::values::{
-    Address, AddressSet, IpVersion, Kind, MappedReference, ObjectKey, Reference, ResourceAddress,
+    Address, AddressSet, IpVersion, Kind, MappedReference, NamedPort, ObjectKey, Reference, ResourceAddress,
+    Selection,
 };
 
 /// The entry of this name in the same list.
@@ -34,6 +36,11 @@ impl From<ResourceAddress> for AddressSet {
         Self::AddressOf(of)
     }
 }
+impl From<Selection> for AddressSet {
+    fn from(selection: Selection) -> Self {
+        Self::AddressesOf(selection)
+    }
+}
 impl From<&str> for Address {
     fn from(text: &str) -> Self {
         Self::Literal(text.into())
@@ -42,6 +49,34 @@ impl From<&str> for Address {
 impl From<&str> for AddressSet {
     fn from(text: &str) -> Self {
         Self::Literal(text.into())
+    }
+}
+
+impl Selection {
+    /// Objects of this kind in the subject's own namespace, with labels that this selector (as kubectl takes it; "" for all)
+    /// chooses.
+    pub fn new(kind: Kind, selector: &str) -> Self {
+        Self {
+            kind,
+            namespaces: None,
+            selector: selector.into(),
+            vif: None,
+            ip_version: None,
+            named_port: None,
+        }
+    }
+}
+setters!(Selection {
+    option namespaces: String;
+    option vif: String;
+    option ip_version: IpVersion;
+    option named_port: NamedPort;
+});
+
+impl NamedPort {
+    /// The number that a name stands for. `protocol`: `TCP`, `UDP` or `SCTP`.
+    pub fn new(name: &str, protocol: &str, port: u16) -> Self {
+        Self { name: name.into(), protocol: protocol.into(), port }
     }
 }
 

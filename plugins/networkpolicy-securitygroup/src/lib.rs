@@ -1,0 +1,25 @@
+//! Built-in mapping: every NetworkPolicy becomes a security group, and the ports of the Pods that it selects carry it.
+//!
+//! A security group only allows, and what a port carries is the union of its groups: so is what the policies of a Pod allow.
+//! A group of a policy has rules for the directions that the policy isolates and for no other. What a Pod may do in a direction
+//! that *none* of its policies isolates is said by two groups that all Pods share (the mapping of the module's own PolicyModule).
+//!
+//! Peers are named sets in address groups: rules do not grow with Pods, and a Pod that comes or goes calls no module. This crate
+//! must not know an address of a Pod.
+
+mod cidr;
+mod config;
+mod groups;
+mod mapping;
+mod objects;
+mod peers;
+mod policy;
+mod ports;
+mod refining;
+mod selector;
+mod shared;
+
+pub use config::Config;
+pub use mapping::NetworkPolicySecurityGroup;
+
+isthmus_sdk::export_mapper_refiner!(NetworkPolicySecurityGroup);

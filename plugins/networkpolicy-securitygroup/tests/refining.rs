@@ -1,0 +1,171 @@
+//! What the ports of a Pod carry, and what all of them share.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail")]
+
+mod common;
+
+use common::{
+    NAME, OPEN, assert_waits, assert_wrong, carried, carried_in, cloud, cluster, lines, module_kind, pod,
+    policy, refine_in, serving,
+};
+use isthmus_sdk::prelude::*;
+use networkpolicy_securitygroup::NetworkPolicySecurityGroup;
+
+const WEB: &str = "podSelector: {matchLabels: {app: web}}";
+
+#[test]
+fn a_pod_that_no_policy_selects_stays_as_it_is() {
+    let objects = [
+        pod("shop/a", "app: db", ""),
+        policy("shop/web", WEB),
+        // of another namespace
+        policy("stock/all", "podSelector: {}"),
+    ];
+    assert_eq!(carried(&objects, "shop/a"), [OPEN]);
+    assert_eq!(carried(&objects[..1], "shop/a"), [OPEN]);
+}
+
+/// The groups only allow: what is open in a direction must be carried only where no policy isolates the Pod in it.
+#[test]
+fn directions_that_no_policy_isolates_stay_open() {
+    let (ingress, egress, both) =
+        ("policyTypes: [Ingress]", "policyTypes: [Egress]", "policyTypes: [Ingress, Egress]");
+    let table: &[(&[&str], &[&str])] = &[
+        (&[ingress], &["p0/policy", "shared/egress-open"]),
+        (&[egress], &["p0/policy", "shared/ingress-open"]),
+        (&[both], &["p0/policy"]),
+        (&[ingress, egress], &["p0/policy", "p1/policy"]),
+        (&[egress, ingress], &["p0/policy", "p1/policy"]),
+        (&[ingress, ingress], &["p0/policy", "p1/policy", "shared/egress-open"]),
+        (&[egress, egress], &["p0/policy", "p1/policy", "shared/ingress-open"]),
+        (&[both, ingress, egress], &["p0/policy", "p1/policy", "p2/policy"]),
+    ];
+    for (types, expected) in table {
+        let policies = types
+            .iter()
+            .enumerate()
+            .map(|(i, types)| policy(&format!("shop/p{i}"), &format!("{WEB}, {types}")));
+        let mut objects: Vec<String> = policies.collect();
+        objects.push(pod("shop/a", "app: web", ""));
+        assert_eq!(carried(&objects, "shop/a"), *expected, "{types:?}");
+    }
+}
+
+#[test]
+fn a_pod_carries_the_groups_of_its_own_port_numbers() {
+    let objects = [
+        pod("shop/a", "app: web", &serving("http", 80)),
+        pod("shop/b", "app: web", &serving("http", 8080)),
+        pod("shop/c", "app: web", &serving("metrics", 80)),
+        policy("shop/web", &format!("{WEB}, ingress: [{{ports: [{{port: http}}]}}]")),
+        // a name of egress is of the peers
+        policy("shop/out", &format!("{WEB}, egress: [{{ports: [{{port: metrics}}]}}]")),
+    ];
+    assert_eq!(carried(&objects, "shop/a"), ["out/policy", "web/policy", "web/ingress-tcp-http-80"]);
+    assert_eq!(carried(&objects, "shop/b"), ["out/policy", "web/policy", "web/ingress-tcp-http-8080"]);
+    assert_eq!(carried(&objects, "shop/c"), ["out/policy", "web/policy"]);
+}
+
+#[test]
+fn what_is_always_allowed_is_what_the_config_says() {
+    let objects = [
+        pod("shop/a", "app: web", ""),
+        pod("shop/b", "app: out", ""),
+        policy("shop/web", WEB),
+        policy("shop/out", "podSelector: {matchLabels: {app: out}}, policyTypes: [Egress]"),
+    ];
+    let cluster = cluster(&objects);
+    let shared = |config: &str| {
+        lines(&cluster.map::<NetworkPolicySecurityGroup>(&module_kind(), NAME, config).unwrap())
+    };
+    let open = [
+        "ingress-open: in v4 any all",
+        "ingress-open: in v6 any all",
+        "egress-open: out v4 any all",
+        "egress-open: out v6 any all",
+    ];
+    assert_eq!(shared("{}"), open);
+
+    let config = r#"{"allowFrom": ["10.9.0.0/24", "fd09::/64"], "allowFromGroups": ["nodes"], "keepGroups": ["base"]}"#;
+    let allowed = [
+        "always-allowed: in v4 any 10.9.0.0/24",
+        "always-allowed: in v6 any fd09::/64",
+        "always-allowed: in v4 any group nodes",
+        "always-allowed: in v6 any group nodes",
+    ];
+    assert_eq!(shared(config), [&open[..], &allowed[..]].concat());
+    let expected = ["web/policy", "base", "shared/always-allowed", "shared/egress-open"];
+    assert_eq!(carried_in(&cluster, "shop/a", config), expected);
+    assert_eq!(carried_in(&cluster, "shop/b", config), ["out/policy", "base", "shared/ingress-open"]);
+
+    let config = r#"{"ingressOpenGroups": ["tenant"], "egressOpenGroups": []}"#;
+    assert_eq!(shared(config), [""; 0]);
+    assert_eq!(carried_in(&cluster, "shop/a", config), ["web/policy"]);
+    assert_eq!(carried_in(&cluster, "shop/b", config), ["out/policy", "tenant"]);
+}
+
+#[test]
+fn the_groups_that_are_shared_are_of_one_policy_module() {
+    let mapped = |config: &str| cluster(&[]).map::<NetworkPolicySecurityGroup>(&module_kind(), NAME, config);
+    assert!(matches!(mapped(r#"{"policyModule": "another"}"#), Err(Outcome::NotMapped(_))));
+    let table = [
+        (r#"{"policyModule": "A B"}"#, "config.policyModule", "no object of such a name"),
+        (r#"{"allowFrom": ["10.0.0.0/8", "10.0.0.1"]}"#, "config.allowFrom[1]", "10.0.0.1"),
+        (r#"{"keepGroups": [""]}"#, "config.keepGroups[0]", "1 to 255"),
+        (r#"{"color": 1}"#, "config.color", "unknown field"),
+    ];
+    for (config, field, part) in table {
+        assert_wrong(mapped(config), field, part);
+    }
+}
+
+#[test]
+fn a_policy_that_can_not_be_enforced_holds_its_pods_and_no_others() {
+    let objects = [
+        pod("shop/a", "app: web", ""),
+        pod("shop/b", "app: db", ""),
+        policy("shop/web", &format!("{WEB}, ingress: [{{ports: [{{port: 0}}]}}]")),
+    ];
+    let wrong = cluster(&objects);
+    assert_waits(
+        refine_in(&wrong, "shop/a", "{}"),
+        "NetworkPolicy web of the Pod's namespace can't be enforced: spec.ingress[0].ports[0].port: ",
+    );
+    assert_eq!(carried_in(&wrong, "shop/b", "{}"), [OPEN]);
+
+    let objects = [
+        pod("shop/a", "app: web", ""),
+        policy("shop/web", &format!("{WEB}, ingress: [{{from: [{{podSelector: {{}}}}]}}]")),
+    ];
+    let lacking = cluster(&objects).with_cloud(cloud(&[]));
+    assert_waits(refine_in(&lacking, "shop/a", "{}"), "Neutron lacks the extension");
+}
+
+#[test]
+fn a_port_without_port_security_can_not_be_isolated() {
+    let cluster = cluster(&[pod("shop/a", "app: web", ""), policy("shop/web", WEB)]);
+    let refined = |port: Port| {
+        cluster.refine::<NetworkPolicySecurityGroup>(
+            &Kind::core("Pod"),
+            "shop/a",
+            "{}",
+            vec![port.named("port")],
+        )
+    };
+    let result = refined(Port::new(existing("pods")).port_security(false));
+    assert!(matches!(result, Err(Outcome::Invalid(_))), "{result:?}");
+    assert!(refined(Port::new(existing("pods")).port_security(true)).is_ok());
+}
+
+#[test]
+fn pods_without_ports_are_left_alone() {
+    let objects = [
+        pod("shop/host", "app: web", "hostNetwork: true"),
+        pod("shop/done", "app: web", ""),
+        policy("shop/web", &format!("{WEB}, ingress: [{{ports: [{{port: 0}}]}}]")),
+    ];
+    let cluster = cluster(&objects);
+    for name in ["shop/host", "shop/done"] {
+        let refined = cluster.refine::<NetworkPolicySecurityGroup>(&Kind::core("Pod"), name, "{}", vec![]);
+        assert_eq!(refined, Ok(vec![]), "{name}");
+    }
+}

@@ -295,7 +295,9 @@ impl DesiredList {
     pub fn selections(&self) -> BTreeSet<&Selection> {
         let mut all = BTreeSet::new();
         for value in self.entries.iter().flat_map(|entry| entry.fields.values()) {
-            value.selections(&mut |selection| drop(all.insert(selection)));
+            value.selections(&mut |selection| {
+                all.insert(selection);
+            });
         }
         all
     }

@@ -86,8 +86,11 @@ fn has_port(text: &str, (name, protocol, number): &(String, String, u16)) -> boo
     let pod: Json = serde_json::from_str(text).unwrap_or_default();
     let list = |of: &Json, name: &str| of.get(name).and_then(Json::as_array).cloned().unwrap_or_default();
     let spec = pod.get("spec").cloned().unwrap_or_default();
-    // A sidecar is an init container.
-    let containers = list(&spec, "containers").into_iter().chain(list(&spec, "initContainers"));
+    // A sidecar is an init container that is always restarted; the others have ended when a Pod serves.
+    let is_sidecar =
+        |container: &Json| container.get("restartPolicy").and_then(Json::as_str) == Some("Always");
+    let sidecars = list(&spec, "initContainers").into_iter().filter(is_sidecar);
+    let containers = list(&spec, "containers").into_iter().chain(sidecars);
     containers.flat_map(|container| list(&container, "ports")).any(|port| {
         let text = |field: &str| port.get(field).and_then(Json::as_str);
         text("name") == Some(name)
@@ -221,7 +224,8 @@ mod tests {
     }
 
     const POD: &str = r#"{"spec": {"containers": [{"ports": [{"name": "http", "containerPort": 8080}]}],
-        "initContainers": [{"ports": [{"name": "dns", "containerPort": 53, "protocol": "UDP"}]}]}}"#;
+        "initContainers": [{"restartPolicy": "Always", "ports": [{"name": "dns", "containerPort": 53, "protocol": "UDP"}]},
+                           {"ports": [{"name": "once", "containerPort": 1}]}]}}"#;
 
     #[test]
     fn chooses_by_all_that_is_said() {
@@ -238,7 +242,7 @@ mod tests {
             interfaces: &interfaces,
         };
         type Edit = fn(&mut Selection);
-        let table: [(Edit, usize); 12] = [
+        let table: [(Edit, usize); 13] = [
             (|_| {}, 2),
             (|s| s.selector = "app!=web".into(), 0),
             (|s| s.namespaces = Some("team=a".into()), 2),
@@ -250,6 +254,7 @@ mod tests {
             (|s| s.named_port = Some(("http".into(), "UDP".into(), 8080)), 0),
             (|s| s.named_port = Some(("http".into(), "TCP".into(), 80)), 0),
             (|s| s.named_port = Some(("dns".into(), "UDP".into(), 53)), 2),
+            (|s| s.named_port = Some(("once".into(), "TCP".into(), 1)), 0),
             (|s| s.selector = "not a (selector".into(), 0),
         ];
         for (edit, expected) in table {

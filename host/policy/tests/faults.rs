@@ -41,6 +41,7 @@ fn every_fault_has_its_error() {
         ("cycle", "ContractViolation", "one -> two -> one"),
         ("unknown-reference", "ContractViolation", "\"nobody\", which is not in the list"),
         ("huge", "ModuleOutputTooLarge", "4194304 bytes"),
+        ("undeclared-set", "ContractViolation", "a set of v1/Secret"),
         ("undeclared-read", "ContractViolation", "reads v1/Secret"),
         ("bad-selector", "ContractViolation", "is not a label selector"),
         ("many-reads", "ModuleReadsTooMany", "10000 objects and lists, 1048576 bytes"),

@@ -13,6 +13,7 @@ mod modules;
 mod namespaces;
 mod operators;
 mod pods;
+mod policies;
 mod rights;
 mod routes;
 mod services;

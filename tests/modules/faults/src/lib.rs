@@ -55,6 +55,8 @@ enum Fault {
     ForgedLog,
     /// Reads a kind that the manifest does not name.
     UndeclaredRead,
+    /// Names a set of a kind that the manifest does not name.
+    UndeclaredSet,
     /// Reads objects without end, each under another long name.
     ManyReads,
     /// Reads what no object can be called, then the right list.
@@ -131,6 +133,10 @@ fn fail(fault: Fault, mut list: Vec<Desired>) -> Result<Vec<Desired>, Outcome> {
         Fault::ForgedLog => isthmus_sdk::log::info("first\nERROR second\u{1b}[2J"),
         Fault::Rename => return Ok(renamed(list)),
         Fault::UndeclaredRead => drop(snapshot::get(Kind::core("Secret"), Some("kube-system"), "token")),
+        Fault::UndeclaredSet => {
+            let secrets = isthmus_sdk::records::values::Selection::new(Kind::core("Secret"), "");
+            list.push(AddressGroup::new().address(secrets).named("secrets"));
+        }
         Fault::ManyReads => (0..u32::MAX).for_each(|i| drop(namespace(&format!("{i:0>250}")))),
         Fault::ImpossibleReads => ["", &"x".repeat(254)].into_iter().for_each(|name| drop(namespace(name))),
         Fault::BadSelector => drop(snapshot::list(&Kind::core("Namespace"), None, "a in b")),

@@ -1,0 +1,150 @@
+//! NetworkPolicies on the real Neutron: `networkpolicy-securitygroup` beside `pod-port`.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result, ensure};
+use isthmus_e2e::{Lab, Operator, on_lab, ready, until};
+use isthmus_openstack::neutron::Port;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+
+/// Pods of a test: p-0 serves, p-1 is its client, p-2 is somebody else.
+const PODS: usize = 3;
+
+async fn label(lab: &Lab, namespace: &str, pod: &str, app: &str) -> Result<()> {
+    let label = format!("app={app}");
+    lab.kubectl(&["label", "--overwrite", "pod", "-n", namespace, pod, &label]).await.map(drop)
+}
+
+fn policies(lab: &Lab, namespace: &str) -> Api<NetworkPolicy> {
+    Api::namespaced(lab.kube.clone(), namespace)
+}
+
+/// Web's Pods are reached by clients at TCP 8080, and by nobody else.
+async fn policy(lab: &Lab, namespace: &str) -> Result<()> {
+    let only = |app: &str| json!({"matchLabels": {"app": app}});
+    let object = json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "web"},
+        "spec": {"podSelector": only("web"), "ingress": [
+            {"from": [{"podSelector": only("client")}], "ports": [{"protocol": "TCP", "port": 8080}]}]}});
+    policies(lab, namespace).patch("web", &PatchParams::apply("e2e"), &Patch::Apply(object)).await?;
+    Ok(())
+}
+
+/// The module's own mapping and that of the policy are ready.
+async fn is_mapped(lab: &Lab, namespace: &str) -> Result<()> {
+    until("the policy is mapped", async || {
+        let all = lab.mapping_api(namespace).list(&ListParams::default()).await?.items;
+        let own =
+            all.iter().find(|m| m.spec.subject.kind == "NetworkPolicy").context("it has no CloudMapping")?;
+        ensure!(ready(own), "{:?}", own.status.as_ref().map(|s| &s.conditions));
+        Ok(())
+    })
+    .await
+}
+
+async fn port_of(lab: &Lab, namespace: &str, pod: &str) -> Result<Port> {
+    let uid = lab.pod_api(namespace).get(pod).await?.uid().context("a Pod has a uid")?;
+    let ports = lab.ports().await?;
+    let own = ports.into_iter().find(|port| isthmus_e2e::marked_for(port, &uid));
+    own.with_context(|| format!("{pod} has no port"))
+}
+
+/// Addresses of the policy's peers, as Neutron has them.
+async fn peers(lab: &Lab) -> Result<BTreeSet<String>> {
+    Ok(lab.made().await?.address_groups.into_iter().flat_map(|group| group.addresses).collect())
+}
+
+/// Waits until the peers are these Pods.
+async fn peers_are(lab: &Lab, namespace: &str, pods: &[&str]) -> Result<()> {
+    until(&format!("the peers are {pods:?}"), async || {
+        let mut expected = BTreeSet::new();
+        for pod in pods {
+            for ip in port_of(lab, namespace, pod).await?.fixed_ips {
+                let length = if ip.ip_address.contains(':') { 128 } else { 32 };
+                expected.insert(format!("{}/{length}", ip.ip_address));
+            }
+        }
+        let found = peers(lab).await?;
+        ensure!(found == expected, "{found:?}, not {expected:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// Writes to the cloud that `change` costs, once all is quiet again.
+async fn cost(operator: &Operator, change: impl Future<Output = Result<()>>) -> Result<u64> {
+    let before = operator.quiet().await?.cloud_writes();
+    change.await?;
+    Ok(operator.quiet().await?.cloud_writes() - before)
+}
+
+/// A policy becomes a group that its Pods carry, peers come and go by one write, and with the policy all is as before.
+#[tokio::test]
+async fn a_policy_is_a_group_of_its_pods_and_peers_cost_one_write() -> Result<()> {
+    on_lab("policies", async |lab| {
+        lab.load("networkpolicy-securitygroup", "networkpolicy-securitygroup").await?;
+        let (namespace, operator) = lab.with_pod_port(&["--resync-seconds", "2"]).await?;
+        lab.loaded("networkpolicy-securitygroup").await?;
+        lab.pods(&namespace, PODS).await?;
+        lab.all_ready(&namespace, PODS).await?;
+        let open = port_of(lab, &namespace, "p-0").await?.security_groups;
+        for (pod, app) in [("p-0", "web"), ("p-1", "client"), ("p-2", "other")] {
+            label(lab, &namespace, pod, app).await?;
+        }
+        policy(lab, &namespace).await?;
+        is_mapped(lab, &namespace).await?;
+        let versions = 1 + usize::from(port_of(lab, &namespace, "p-1").await?.fixed_ips.len() > 1);
+        peers_are(lab, &namespace, &["p-1"]).await?;
+        guarded(lab, &namespace, &open).await?;
+
+        let joined = cost(&operator, async {
+            label(lab, &namespace, "p-2", "client").await?;
+            peers_are(lab, &namespace, &["p-1", "p-2"]).await
+        })
+        .await?;
+        ensure!(joined <= versions as u64, "{joined} writes for one peer more");
+        let left = cost(&operator, async {
+            label(lab, &namespace, "p-1", "nobody").await?;
+            peers_are(lab, &namespace, &["p-2"]).await
+        })
+        .await?;
+        ensure!(left <= versions as u64, "{left} writes for one peer less");
+        let idle = cost(&operator, async {
+            let since = operator.metrics().await?;
+            operator.resyncs(&since, 2).await
+        })
+        .await?;
+        ensure!(idle == 0, "{idle} writes by two resyncs");
+
+        policies(lab, &namespace).delete("web", &DeleteParams::default()).await?;
+        until("the Pod's port is as it was, and the policy's groups are gone", async || {
+            let now = port_of(lab, &namespace, "p-0").await?.security_groups;
+            let made = lab.made().await?;
+            ensure!(now == open && made.address_groups.is_empty(), "{now:?} {made:?}");
+            Ok(())
+        })
+        .await
+    })
+    .await
+}
+
+/// The selected Pod's port carries the policy's group in place of the open one, others' ports do not.
+async fn guarded(lab: &Lab, namespace: &str, open: &[String]) -> Result<()> {
+    until("the selected Pod's port carries the policy's group", async || {
+        let (web, other) = (port_of(lab, namespace, "p-0").await?, port_of(lab, namespace, "p-2").await?);
+        let groups = lab.made().await?.groups;
+        let carried = groups.iter().filter(|group| web.security_groups.contains(&group.id));
+        let ingress: Vec<_> = carried
+            .flat_map(|group| &group.security_group_rules)
+            .filter(|rule| rule.direction == "ingress")
+            .map(|rule| (rule.port_range_min, rule.remote_address_group_id.is_some()))
+            .collect();
+        ensure!(!ingress.is_empty() && ingress.iter().all(|r| *r == (Some(8080), true)), "{ingress:?}");
+        ensure!(open.iter().all(|group| !web.security_groups.contains(group)), "{web:?}");
+        ensure!(other.security_groups == open, "{other:?}");
+        Ok(())
+    })
+    .await
+}

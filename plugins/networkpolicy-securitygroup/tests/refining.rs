@@ -7,7 +7,9 @@ use common::{
     NAME, OPEN, assert_waits, assert_wrong, carried, carried_in, cloud, cluster, lines, module_kind, pod,
     policy, refine_in, serving,
 };
+use isthmus_sdk::log::Level;
 use isthmus_sdk::prelude::*;
+use isthmus_sdk::testing::take_log;
 use networkpolicy_securitygroup::NetworkPolicySecurityGroup;
 
 const WEB: &str = "podSelector: {matchLabels: {app: web}}";
@@ -154,6 +156,9 @@ fn a_port_without_port_security_can_not_be_isolated() {
     let result = refined(Port::new(existing("pods")).port_security(false));
     assert!(matches!(result, Err(Outcome::Invalid(_))), "{result:?}");
     assert!(refined(Port::new(existing("pods")).port_security(true)).is_ok());
+    assert_eq!(take_log(), []);
+    assert!(refined(Port::new(existing("pods")).vnic_type("direct")).is_ok());
+    assert!(matches!(take_log().as_slice(), [(Level::Warn, text)] if text.contains("VNIC type direct")));
 }
 
 #[test]

@@ -58,6 +58,14 @@ fn a_pod_carries_the_groups_of_its_own_port_numbers() {
         pod("shop/a", "app: web", &serving("http", 80)),
         pod("shop/b", "app: web", &serving("http", 8080)),
         pod("shop/c", "app: web", &serving("metrics", 80)),
+        pod(
+            "shop/d",
+            "app: web",
+            &format!(
+                "{}, initContainers: [{{restartPolicy: Always, ports: [{{name: http, containerPort: 81}}]}}]",
+                serving("http", 80)
+            ),
+        ),
         policy("shop/web", &format!("{WEB}, ingress: [{{ports: [{{port: http}}]}}]")),
         // a name of egress is of the peers
         policy("shop/out", &format!("{WEB}, egress: [{{ports: [{{port: metrics}}]}}]")),
@@ -65,6 +73,9 @@ fn a_pod_carries_the_groups_of_its_own_port_numbers() {
     assert_eq!(carried(&objects, "shop/a"), ["out/policy", "web/policy", "web/ingress-tcp-http-80"]);
     assert_eq!(carried(&objects, "shop/b"), ["out/policy", "web/policy", "web/ingress-tcp-http-8080"]);
     assert_eq!(carried(&objects, "shop/c"), ["out/policy", "web/policy"]);
+    // a name may stand for two numbers
+    let both = ["out/policy", "web/policy", "web/ingress-tcp-http-80", "web/ingress-tcp-http-81"];
+    assert_eq!(carried(&objects, "shop/d"), both);
 }
 
 #[test]

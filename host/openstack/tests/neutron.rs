@@ -276,8 +276,8 @@ async fn actions_have_the_paths_and_bodies_of_the_api() {
         bodies[..5],
         [
             json!({"tags": ["a", "b"]}),
-            json!({"address_group": {"addresses": ["10.0.0.1/32"]}}),
-            json!({"address_group": {"addresses": ["10.0.0.1/32"]}}),
+            json!({"addresses": ["10.0.0.1/32"]}),
+            json!({"addresses": ["10.0.0.1/32"]}),
             json!({"port_id": "1"}),
             json!({"port_id": "1"}),
         ]

@@ -1,5 +1,6 @@
 //! The groups that the ports of a Pod carry.
 
+use isthmus_sdk::log;
 use isthmus_sdk::prelude::*;
 
 use crate::config::Config;
@@ -36,6 +37,12 @@ pub(crate) fn refine(
                 entry.name
             );
             return Err(invalid(message));
+        }
+        if let Some(vnic) = port.vnic_type.as_deref().filter(|vnic| *vnic != "normal") {
+            log::warn(&format!(
+                "port {:?} is of VNIC type {vnic}: where the switch does not see its packets, nothing enforces NetworkPolicies",
+                entry.name
+            ));
         }
         port.security_groups = Some(groups.clone());
     }

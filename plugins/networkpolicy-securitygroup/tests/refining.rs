@@ -7,7 +7,9 @@ use common::{
     NAME, OPEN, assert_waits, assert_wrong, carried, carried_in, cloud, cluster, lines, module_kind, pod,
     policy, refine_in, serving,
 };
+use isthmus_sdk::log::Level;
 use isthmus_sdk::prelude::*;
+use isthmus_sdk::testing::take_log;
 use networkpolicy_securitygroup::NetworkPolicySecurityGroup;
 
 const WEB: &str = "podSelector: {matchLabels: {app: web}}";
@@ -56,6 +58,14 @@ fn a_pod_carries_the_groups_of_its_own_port_numbers() {
         pod("shop/a", "app: web", &serving("http", 80)),
         pod("shop/b", "app: web", &serving("http", 8080)),
         pod("shop/c", "app: web", &serving("metrics", 80)),
+        pod(
+            "shop/d",
+            "app: web",
+            &format!(
+                "{}, initContainers: [{{restartPolicy: Always, ports: [{{name: http, containerPort: 81}}]}}]",
+                serving("http", 80)
+            ),
+        ),
         policy("shop/web", &format!("{WEB}, ingress: [{{ports: [{{port: http}}]}}]")),
         // a name of egress is of the peers
         policy("shop/out", &format!("{WEB}, egress: [{{ports: [{{port: metrics}}]}}]")),
@@ -63,6 +73,9 @@ fn a_pod_carries_the_groups_of_its_own_port_numbers() {
     assert_eq!(carried(&objects, "shop/a"), ["out/policy", "web/policy", "web/ingress-tcp-http-80"]);
     assert_eq!(carried(&objects, "shop/b"), ["out/policy", "web/policy", "web/ingress-tcp-http-8080"]);
     assert_eq!(carried(&objects, "shop/c"), ["out/policy", "web/policy"]);
+    // a name may stand for two numbers
+    let both = ["out/policy", "web/policy", "web/ingress-tcp-http-80", "web/ingress-tcp-http-81"];
+    assert_eq!(carried(&objects, "shop/d"), both);
 }
 
 #[test]
@@ -154,6 +167,9 @@ fn a_port_without_port_security_can_not_be_isolated() {
     let result = refined(Port::new(existing("pods")).port_security(false));
     assert!(matches!(result, Err(Outcome::Invalid(_))), "{result:?}");
     assert!(refined(Port::new(existing("pods")).port_security(true)).is_ok());
+    assert_eq!(take_log(), []);
+    assert!(refined(Port::new(existing("pods")).vnic_type("direct")).is_ok());
+    assert!(matches!(take_log().as_slice(), [(Level::Warn, text)] if text.contains("VNIC type direct")));
 }
 
 #[test]

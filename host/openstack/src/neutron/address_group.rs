@@ -1,8 +1,6 @@
 //! Address groups: sets of prefixes that rules refer to (extension `address-group`).
 //! <https://docs.openstack.org/api-ref/network/v2/#address-groups>
 
-use std::collections::BTreeMap;
-
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 
@@ -69,10 +67,10 @@ pub struct AddressGroupUpdate {
 }
 
 impl Neutron {
-    /// Adds prefixes; one that is there already is no error.
+    /// Adds prefixes.
     ///
     /// # Errors
-    /// The service refused, or gave no answer.
+    /// [`crate::RetryClass::Invalid`] if one of them is there already; then none is added.
     pub async fn add_addresses(&self, id: &str, addresses: &[String]) -> Result<AddressGroup> {
         self.change_addresses(id, "/add_addresses", addresses).await
     }
@@ -87,8 +85,7 @@ impl Neutron {
 
     async fn change_addresses(&self, id: &str, action: &str, addresses: &[String]) -> Result<AddressGroup> {
         let request = member::<AddressGroup>(Method::PUT, id, action)?;
-        let body = BTreeMap::from([("addresses", addresses)]);
-        let request = with_body(request, AddressGroup::SINGULAR, &body)?;
+        let request = with_body(request, "addresses", addresses)?;
         exchange(&self.session, &request, AddressGroup::SINGULAR).await
     }
 }

@@ -91,3 +91,19 @@ impl Kind {
         Self::new("", "v1", kind)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selection_is_of_the_own_namespace_unless_it_says_otherwise() {
+        let own = Selection::new(Kind::core("Pod"), "app=web");
+        assert_eq!((own.namespaces.as_deref(), own.selector.as_str()), (None, "app=web"));
+        assert!(own.vif.is_none() && own.ip_version.is_none() && own.named_port.is_none());
+        let port = NamedPort::new("http", "TCP", 8080);
+        let set = AddressSet::from(own.clone().namespaces("").named_port(port.clone()));
+        let expected = Selection { namespaces: Some(String::new()), named_port: Some(port), ..own };
+        assert_eq!(set, AddressSet::AddressesOf(expected));
+    }
+}

@@ -91,7 +91,8 @@ async fn what_a_service_costs() -> Result<()> {
             is_ready(lab, &namespace).await
         })
         .await?;
-        ensure!(made <= 3, "{made} writes for three ports with a hundred endpoints");
+        let spent = operator.metrics().await?;
+        ensure!(made <= 3, "{made} writes for three ports with a hundred endpoints: {spent:?}");
         let first = lab.balanced().await?;
         ensure!(first.listeners.len() == 3 && first.pools.len() == 3, "{first:?}");
         ensure!(first.pools.iter().all(|pool| pool.split(' ').count() == 101), "{first:?}");

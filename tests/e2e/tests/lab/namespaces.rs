@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use anyhow::{Context, Result, ensure};
 use isthmus_e2e::{LIMIT, Lab, OPERATOR_NAMESPACE, Operator, condition, node, on_lab, ready, until};
 use isthmus_kubernetes::crd::CloudMapping;
-use isthmus_openstack::neutron::{Port, PortCreate, SecurityGroup};
+use isthmus_openstack::neutron::{
+    Network, Port, PortCreate, SecurityGroup, SecurityGroupRule, SecurityGroupRuleCreate, Subnet,
+};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt};
@@ -23,9 +25,8 @@ async fn load(lab: &Lab, config: Value) -> Result<()> {
     let others = ["kube-*", "default", OPERATOR_NAMESPACE];
     let mut namespaces =
         json!({"ipv4": {"subnetPool": "e2e"}, "router": "e2e", "isolation": "isolated", "exclude": others});
-    for (name, value) in config.as_object().into_iter().flatten() {
-        namespaces[name] = value.clone();
-    }
+    let whole = namespaces.as_object_mut().context("an object")?;
+    whole.extend(config.as_object().into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())));
     lab.policy_module("namespace-network", json!({"config": namespaces})).await?;
     lab.load("namespace-network", "namespace-network").await?;
     let pods =
@@ -94,12 +95,29 @@ async fn a_namespace_becomes_a_network_and_goes_with_all_of_it() -> Result<()> {
     .await
 }
 
+/// What one namespace came to.
+struct Own {
+    network: Network,
+    subnet: Subnet,
+    interface: Port,
+    group: SecurityGroup,
+}
+
+async fn own(lab: &Lab) -> Result<Own> {
+    let mut made = lab.made().await?;
+    ensure!(made.len() == OF_A_NAMESPACE, "{made:?}");
+    let missing = "one of each kind";
+    Ok(Own {
+        network: made.networks.pop().context(missing)?,
+        subnet: made.subnets.pop().context(missing)?,
+        interface: made.interfaces.pop().context(missing)?,
+        group: made.groups.pop().context(missing)?,
+    })
+}
+
 /// Network, subnet, interface and group are there, as the module asked for them.
 async fn as_asked(lab: &Lab) -> Result<()> {
-    let made = lab.made().await?;
-    ensure!(made.len() == OF_A_NAMESPACE, "{made:?}");
-    let (network, subnet) = (&made.networks[0], &made.subnets[0]);
-    let (interface, group) = (&made.interfaces[0], &made.groups[0]);
+    let Own { network, subnet, interface, group } = own(lab).await?;
     ensure!(subnet.network_id == network.id && subnet.cidr.starts_with("10.180."), "{subnet:?}");
     ensure!(network.tags.len() == 3, "the mark is in the tags too: {:?}", network.tags);
     let address = interface.fixed_ips.first().map(|ip| ip.ip_address.clone());
@@ -112,17 +130,17 @@ async fn as_asked(lab: &Lab) -> Result<()> {
         ("ingress", "IPv4", own),
         ("ingress", "IPv6", own),
     ]);
-    ensure!(allowed(group) == expected, "{group:?}");
+    ensure!(allowed(&group) == expected, "{group:?}");
     Ok(())
 }
 
 async fn on_its_network(lab: &Lab, namespace: &str) -> Result<()> {
     until("Pods are on the network of their namespace", async || {
-        let (made, ports) = (lab.made().await?, lab.ports().await?);
+        let (own, ports) = (own(lab).await?, lab.ports().await?);
         ensure!(ports.len() == PODS, "{} ports", ports.len());
         for port in &ports {
-            ensure!(port.network_id == made.networks[0].id, "{port:?}");
-            ensure!(port.security_groups == [made.groups[0].id.clone()], "{port:?}");
+            ensure!(port.network_id == own.network.id, "{port:?}");
+            ensure!(port.security_groups == [own.group.id.clone()], "{port:?}");
         }
         let all = lab.mapping_api(namespace).list(&ListParams::default()).await?;
         ensure!(all.items.iter().all(ready), "not all are ready");
@@ -148,26 +166,22 @@ async fn what_somebody_changes_is_put_right() -> Result<()> {
         let _operator = lab.operator(&["--resync-seconds", "2"]).await?;
         let namespace = lab.namespace().await?;
         mapped(lab, &namespace).await?;
-        let made = lab.made().await?;
-        let (group, interface) = (&made.groups[0], &made.interfaces[0]);
+        let Own { group, interface, .. } = own(lab).await?;
         let rule = group.security_group_rules.first().context("the group has rules")?;
-        lab.admin.delete::<isthmus_openstack::neutron::SecurityGroupRule>(&rule.id).await?;
-        lab.admin
-            .create::<isthmus_openstack::neutron::SecurityGroupRule>(
-                &isthmus_openstack::neutron::SecurityGroupRuleCreate {
-                    security_group_id: group.id.clone(),
-                    direction: "ingress".into(),
-                    protocol: Some("tcp".into()),
-                    ..Default::default()
-                },
-            )
-            .await?;
+        lab.admin.delete::<SecurityGroupRule>(&rule.id).await?;
+        let theirs = SecurityGroupRuleCreate {
+            security_group_id: group.id.clone(),
+            direction: "ingress".into(),
+            protocol: Some("tcp".into()),
+            ..SecurityGroupRuleCreate::default()
+        };
+        lab.admin.create::<SecurityGroupRule>(&theirs).await?;
         lab.admin.remove_router_interface(&interface.device_id, &interface.id).await?;
         until("all is as it was", async || {
             as_asked(lab).await?;
-            let now = lab.made().await?;
-            ensure!(now.interfaces[0].id != interface.id, "the interface is still that which was deleted");
-            ensure!(now.groups[0].id == group.id, "the group is another one");
+            let now = own(lab).await?;
+            ensure!(now.interface.id != interface.id, "the interface is still that which was deleted");
+            ensure!(now.group.id == group.id, "the group is another one");
             Ok(())
         })
         .await

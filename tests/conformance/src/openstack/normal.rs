@@ -29,6 +29,10 @@ pub(super) struct Normal {
     ids: BTreeMap<String, String>,
     by_name: BTreeMap<String, String>,
     addresses: BTreeMap<String, usize>,
+    /// How many addresses were met.
+    met: usize,
+    /// Addresses that a resource was shown with last, by its id.
+    held: BTreeMap<String, BTreeSet<String>>,
     /// Addresses that requests named: they stay.
     named: BTreeSet<String>,
 }
@@ -42,6 +46,8 @@ impl Normal {
             ids: BTreeMap::new(),
             by_name: BTreeMap::new(),
             addresses: BTreeMap::new(),
+            met: 0,
+            held: BTreeMap::new(),
             named: BTreeSet::new(),
         };
         for (id, name) in known {
@@ -94,6 +100,7 @@ impl Normal {
         // The id of what was made comes first, whatever is in it.
         if let Some(id) = body.as_object().and_then(|o| o.values().next()).and_then(|o| o.get("id")) {
             self.meet(id);
+            self.given(id.as_str().unwrap_or_default(), body);
         }
         match body {
             Value::Object(map) if ordered => {
@@ -107,6 +114,17 @@ impl Normal {
                 whole.collect()
             }
             _ => self.value("", body),
+        }
+    }
+
+    /// Neutron chooses an address by chance among the first that are free: one that a resource did not have before may have been
+    /// another's, in one cloud and not in the other. It counts as one that was not met yet.
+    fn given(&mut self, id: &str, body: &Value) {
+        let mut now = BTreeSet::new();
+        addresses(body, &mut now);
+        let before = self.held.insert(id.to_owned(), now.clone()).unwrap_or_default();
+        for address in now.difference(&before) {
+            self.addresses.remove(address);
         }
     }
 
@@ -161,8 +179,10 @@ impl Normal {
             return "<mac>".to_owned();
         }
         if text.parse::<std::net::IpAddr>().is_ok() && !self.named.contains(text) && is_made_up(key) {
-            let next = self.addresses.len();
-            return format!("<address {}>", self.addresses.entry(text.to_owned()).or_insert(next));
+            let next = self.met;
+            let label = *self.addresses.entry(text.to_owned()).or_insert(next);
+            self.met += usize::from(label == next);
+            return format!("<address {label}>");
         }
         let found: Vec<String> = self.uuid.find_iter(text).map(|m| m.as_str().to_owned()).collect();
         for id in found {
@@ -204,6 +224,24 @@ impl Normal {
             }
             _ => self.masked(value),
         }
+    }
+}
+
+/// The addresses in an answer that the cloud may have chosen for it. (That of a port which a floating IP leads to was chosen before.)
+fn addresses(body: &Value, found: &mut BTreeSet<String>) {
+    match body {
+        Value::Object(map) => {
+            for (key, value) in map {
+                match value.as_str().filter(|_| is_made_up(key) && key != "fixed_ip_address") {
+                    Some(address) => {
+                        found.insert(address.to_owned());
+                    }
+                    None => addresses(value, found),
+                }
+            }
+        }
+        Value::Array(all) => all.iter().for_each(|one| addresses(one, found)),
+        _ => {}
     }
 }
 
@@ -271,5 +309,23 @@ mod tests {
         let other = of(p, q, p, q);
         assert_eq!(one, other);
         assert_eq!(one.1, json!({"m": "ports is: #0,#1."}));
+    }
+
+    #[test]
+    fn an_address_that_is_given_again_is_another_one() {
+        let mut normal = Normal::new(&[]).unwrap();
+        let id = |n: u8| format!("00000000-0000-4000-8000-0000000000{n:02}");
+        let shown =
+            |n: u8, address: &str| json!({"port": {"id": id(n), "fixed_ips": [{"ip_address": address}]}});
+        let label = |answer: Value| {
+            let found = answer.pointer("/port/fixed_ips/0/ip_address").and_then(Value::as_str);
+            found.unwrap_or_default().to_owned()
+        };
+        let first = label(normal.answer(&shown(1, "10.0.0.5"), false));
+        assert_eq!(label(normal.answer(&shown(1, "10.0.0.5"), false)), first, "it has it still");
+        let second = label(normal.answer(&shown(2, "10.0.0.5"), false));
+        assert_ne!(second, first, "the first is gone, and its address is another's");
+        let third = label(normal.answer(&shown(2, "10.0.0.6"), false));
+        assert!(third != first && third != second);
     }
 }

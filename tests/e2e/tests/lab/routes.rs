@@ -13,8 +13,8 @@ use kube::ResourceExt;
 use kube::api::{DeleteParams, DynamicObject, ListParams};
 use serde_json::json;
 
-/// Thirty Routes, each of them several writes that wait for one another.
-const MANY: Duration = Duration::from_secs(300);
+/// Thirty Routes, each of them several writes that wait for one another: a minute or two on a quiet machine.
+const MANY: Duration = Duration::from_secs(600);
 
 /// Breaks every load balancer there is. (Those that are deleted stay in the table for a time.)
 const BREAK: &str =

@@ -62,6 +62,27 @@ async fn address(lab: &Lab, namespace: &str) -> Result<String> {
     .await
 }
 
+/// Changes the type of the Service.
+async fn typed(lab: &Lab, namespace: &str, kind: &str) -> Result<()> {
+    let services: Api<Service> = Api::namespaced(lab.kube.clone(), namespace);
+    let patch = Patch::Merge(json!({"spec": {"type": kind}}));
+    services.patch("web", &PatchParams::default(), &patch).await?;
+    Ok(())
+}
+
+/// There is no load balancer, and none is to be.
+async fn is_nobodys(lab: &Lab, namespace: &str) -> Result<()> {
+    until_within(SLOW, "nothing is mapped", async || {
+        let left = lab.octavia().list::<isthmus_openstack::octavia::LoadBalancer>(&[]).await?;
+        let all = lab.mapping_api(namespace).list(&ListParams::default()).await?.items;
+        let resources =
+            all.iter().filter_map(|m| m.status.as_ref()).map(|s| s.resources.len()).sum::<usize>();
+        ensure!(left.is_empty() && resources == 0, "{} load balancers, {resources} resources", left.len());
+        Ok(())
+    })
+    .await
+}
+
 /// The mapping of the Service is ready.
 async fn is_ready(lab: &Lab, namespace: &str) -> Result<()> {
     until_within(SLOW, "the Service is mapped", async || {
@@ -87,8 +108,12 @@ async fn what_a_service_costs() -> Result<()> {
         load(lab, "noop").await?;
         let namespace = lab.namespace().await?;
         let operator = lab.operator(&["--resync-seconds", "5"]).await?;
+        service(lab, &namespace, PORTS, &addresses(100)).await?;
+        // Nobody's so far: its endpoints are known when it becomes ours.
+        typed(lab, &namespace, "ClusterIP").await?;
+        is_nobodys(lab, &namespace).await?;
         let made = cost(&operator, async {
-            service(lab, &namespace, PORTS, &addresses(100)).await?;
+            typed(lab, &namespace, "LoadBalancer").await?;
             is_ready(lab, &namespace).await
         })
         .await?;

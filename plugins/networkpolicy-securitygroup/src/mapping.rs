@@ -1,6 +1,6 @@
 //! The module: what it maps, refines and reads.
 
-use isthmus_sdk::objects::Text;
+use isthmus_sdk::objects::Head;
 use isthmus_sdk::prelude::*;
 
 use crate::config::Config;
@@ -44,21 +44,6 @@ impl Module for NetworkPolicySecurityGroup {
             .reads(Kind::core("Namespace"), [])
             .config_schema(include_str!("../config.schema.json"))
     }
-}
-
-/// What tells the kinds apart.
-#[derive(serde::Deserialize)]
-struct Head<'a> {
-    #[serde(borrow)]
-    kind: Text<'a>,
-    #[serde(borrow)]
-    metadata: Name<'a>,
-}
-
-#[derive(serde::Deserialize)]
-struct Name<'a> {
-    #[serde(borrow)]
-    name: Text<'a>,
 }
 
 impl Mapper for NetworkPolicySecurityGroup {

@@ -1,6 +1,6 @@
 //! Slim Kubernetes objects: what this mapping reads of them.
 
-use isthmus_sdk::objects::{Map, ObjectMeta, Text};
+use isthmus_sdk::objects::{Map, NumberOrName, ObjectMeta, Text};
 use serde::Deserialize;
 
 /// A NetworkPolicy of `networking.k8s.io/v1`.
@@ -54,14 +54,6 @@ pub(crate) struct Port<'a> {
     pub(crate) protocol: Option<Text<'a>>,
     pub(crate) port: Option<NumberOrName<'a>>,
     pub(crate) end_port: Option<i64>,
-}
-
-/// An `IntOrString`.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum NumberOrName<'a> {
-    Number(i64),
-    Name(#[serde(borrow)] Text<'a>),
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -1,10 +1,11 @@
 //! A NetworkPolicy that was checked: what it says, with all defaults in place.
 
 use ipnet::IpNet;
+use isthmus_sdk::objects::NumberOrName;
 use isthmus_sdk::prelude::*;
 
 use crate::cidr;
-use crate::objects::{self, NumberOrName, Spec};
+use crate::objects::{self, Spec};
 use crate::selector::Selector;
 
 /// What a policy allows. A direction that is `None` is none of its business; one with an empty list is closed.

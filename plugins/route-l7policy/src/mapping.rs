@@ -1,6 +1,6 @@
 //! The mapping itself.
 
-use isthmus_sdk::objects::Text;
+use isthmus_sdk::objects::Head;
 use isthmus_sdk::prelude::*;
 use isthmus_sdk::records::load_balancing::{L7Action, L7Rule, Redirect};
 
@@ -87,21 +87,6 @@ impl Module for RouteL7Policy {
             .reporting()
             .config_schema(include_str!("../config.schema.json"))
     }
-}
-
-/// What tells the kinds apart.
-#[derive(serde::Deserialize)]
-struct Head<'a> {
-    #[serde(borrow)]
-    kind: Text<'a>,
-    #[serde(borrow)]
-    metadata: Name<'a>,
-}
-
-#[derive(serde::Deserialize)]
-struct Name<'a> {
-    #[serde(borrow)]
-    name: Text<'a>,
 }
 
 impl Mapper for RouteL7Policy {

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use isthmus_sdk::objects::Text;
+use isthmus_sdk::objects::{EndpointPort, EndpointSlice, NumberOrName, Text};
 use isthmus_sdk::prelude::*;
 
 use crate::config::Config;
 use crate::mapping::{endpoint_slice_kind, service_kind};
 use crate::matching::is_label;
-use crate::objects::{Backend, EndpointPort, EndpointSlice, NumberOrName, Route, RouteSpec, Service};
+use crate::objects::{Backend, Route, RouteSpec, Service};
 
 /// Octavia's largest weight.
 const MOST: u64 = 256;
@@ -142,8 +142,9 @@ fn chosen(own: &EndpointPort<'_>, port: Option<&NumberOrName<'_>>, service: &Ser
     let number = own.port.filter(|_| own.protocol.as_deref().is_none_or(|protocol| protocol == "TCP"))?;
     let Some(port) = port else { return Some(number) };
     let in_pod = |name: &NumberOrName<'_>| matches!(name, NumberOrName::Name(name) if port.is(name));
-    let of_service = service.spec.ports.iter().find(|p| *p.name == *own.name);
-    let named = port.is(&own.name) || of_service.is_some_and(|p| p.target_port.as_ref().is_some_and(in_pod));
+    let name = own.name.as_deref().unwrap_or_default();
+    let of_service = service.spec.ports.iter().find(|p| *p.name == *name);
+    let named = port.is(name) || of_service.is_some_and(|p| p.target_port.as_ref().is_some_and(in_pod));
     (named || port.number() == Some(number)).then_some(number)
 }
 

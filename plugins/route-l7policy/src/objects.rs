@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use isthmus_sdk::objects::Text;
+use isthmus_sdk::objects::{NumberOrName, Text};
 use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, Serialize};
 
@@ -57,29 +57,6 @@ pub(crate) struct Backend<'a> {
 pub(crate) struct RoutePort<'a> {
     #[serde(borrow)]
     pub(crate) target_port: NumberOrName<'a>,
-}
-
-/// An `IntOrString`.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum NumberOrName<'a> {
-    Number(i64),
-    Name(#[serde(borrow)] Text<'a>),
-}
-
-impl NumberOrName<'_> {
-    /// The number, also of one that is written as text.
-    pub(crate) fn number(&self) -> Option<u16> {
-        match self {
-            Self::Number(number) => u16::try_from(*number).ok(),
-            Self::Name(name) => name.parse().ok(),
-        }
-    }
-
-    /// Whether it is this name.
-    pub(crate) fn is(&self, name: &str) -> bool {
-        matches!(self, Self::Name(own) if **own == *name)
-    }
 }
 
 /// `spec.tls`. Its private key is not read: the host takes it from the Route itself.
@@ -149,38 +126,6 @@ pub(crate) struct ServicePort<'a> {
     #[serde(borrow, default)]
     pub(crate) name: Text<'a>,
     pub(crate) target_port: Option<NumberOrName<'a>>,
-}
-
-/// An EndpointSlice.
-#[derive(Debug, Deserialize)]
-pub(crate) struct EndpointSlice<'a> {
-    #[serde(borrow, default)]
-    pub(crate) endpoints: Vec<Endpoint<'a>>,
-    #[serde(borrow, default)]
-    pub(crate) ports: Vec<EndpointPort<'a>>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct Endpoint<'a> {
-    #[serde(borrow, default)]
-    pub(crate) addresses: Vec<Text<'a>>,
-    #[serde(default)]
-    pub(crate) conditions: EndpointConditions,
-}
-
-#[derive(Debug, Default, Deserialize)]
-pub(crate) struct EndpointConditions {
-    /// Absent means yes.
-    pub(crate) ready: Option<bool>,
-}
-
-/// A port that all endpoints of a slice have; named as the Service's port is.
-#[derive(Debug, Deserialize)]
-pub(crate) struct EndpointPort<'a> {
-    #[serde(borrow, default)]
-    pub(crate) name: Text<'a>,
-    pub(crate) port: Option<u16>,
-    pub(crate) protocol: Option<Text<'a>>,
 }
 
 /// The part of a Route's status that is this module's.

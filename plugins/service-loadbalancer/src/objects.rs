@@ -106,42 +106,6 @@ pub(crate) struct Ingress<'a> {
     pub(crate) ip_mode: Option<Text<'a>>,
 }
 
-/// An EndpointSlice.
-#[derive(Debug, Deserialize)]
-pub(crate) struct EndpointSlice<'a> {
-    #[serde(borrow, default)]
-    pub(crate) endpoints: Vec<Endpoint<'a>>,
-    #[serde(borrow, default)]
-    pub(crate) ports: Vec<EndpointPort<'a>>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct Endpoint<'a> {
-    #[serde(borrow, default)]
-    pub(crate) addresses: Vec<Text<'a>>,
-    #[serde(default)]
-    pub(crate) conditions: EndpointConditions,
-}
-
-#[derive(Debug, Default, Deserialize)]
-pub(crate) struct EndpointConditions {
-    /// Absent means yes.
-    pub(crate) ready: Option<bool>,
-    /// Absent: as `ready`.
-    pub(crate) serving: Option<bool>,
-    /// Absent means no.
-    pub(crate) terminating: Option<bool>,
-}
-
-/// A port that all endpoints of a slice have; named as the Service's port is.
-#[derive(Debug, Deserialize)]
-pub(crate) struct EndpointPort<'a> {
-    #[serde(borrow, default)]
-    pub(crate) name: Option<Text<'a>>,
-    pub(crate) port: Option<u16>,
-    pub(crate) protocol: Option<Text<'a>>,
-}
-
 /// An IP family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Family {

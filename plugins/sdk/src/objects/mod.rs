@@ -1,7 +1,9 @@
-//! Slim Kubernetes objects: the fields that mappings of pods ask for, borrowed from the JSON text where it has no escapes.
+//! Slim Kubernetes objects: the fields that mappings of Pods and of Services' endpoints ask for, borrowed from the JSON text where it has no escapes.
 //!
 //! For other kinds, write structs of your own from [`Text`] and [`ObjectMeta`]: a field that the manifest does not ask for is
 //! never there.
+
+mod endpoints;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -9,6 +11,8 @@ use std::fmt;
 use std::ops::Deref;
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
+
+pub use endpoints::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 
 /// Text that is borrowed where possible. (Of serde's own types, `Cow` in an `Option` or a map never borrows.)
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,6 +83,42 @@ pub struct ObjectMeta<'a> {
     pub annotations: Map<'a>,
     /// Set while the object is being deleted.
     pub deletion_timestamp: Option<Text<'a>>,
+}
+
+/// What tells the subjects of a module that maps several kinds apart.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+pub struct Head<'a> {
+    /// `kind`.
+    #[serde(borrow)]
+    pub kind: Text<'a>,
+    /// `metadata`.
+    #[serde(borrow)]
+    pub metadata: ObjectMeta<'a>,
+}
+
+/// An `IntOrString`.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(untagged)]
+pub enum NumberOrName<'a> {
+    /// A number.
+    Number(i64),
+    /// A name, or a number as text.
+    Name(#[serde(borrow)] Text<'a>),
+}
+
+impl NumberOrName<'_> {
+    /// The port number, also of one that is written as text.
+    pub fn number(&self) -> Option<u16> {
+        match self {
+            Self::Number(number) => u16::try_from(*number).ok(),
+            Self::Name(name) => name.parse().ok(),
+        }
+    }
+
+    /// Whether it is this name.
+    pub fn is(&self, name: &str) -> bool {
+        matches!(self, Self::Name(own) if **own == *name)
+    }
 }
 
 /// A Pod.

@@ -250,6 +250,32 @@ fn plain(id: &str) -> Found {
     Found { target, gateway: None, mtu: None }
 }
 
+/// Kinds that are referred to by their id alone; in front those that other projects may be let use.
+macro_rules! known_by_id {
+    ($($shared:ty),*; $($own:ty),*) => {
+        $(impl Known for $shared {
+            fn found(&self) -> Found {
+                plain(&self.id)
+            }
+            fn project(&self) -> &str {
+                &self.project_id
+            }
+            fn shared(&self) -> bool {
+                self.shared == Some(true)
+            }
+        })*
+        $(impl Known for $own {
+            fn found(&self) -> Found {
+                plain(&self.id)
+            }
+            fn project(&self) -> &str {
+                &self.project_id
+            }
+        })*
+    };
+}
+known_by_id!(AddressGroup, SecurityGroup, SubnetPool; Listener, Pool, Router);
+
 impl Known for Network {
     fn found(&self) -> Found {
         Found { mtu: self.mtu, ..plain(&self.id) }
@@ -275,51 +301,6 @@ impl Known for Subnet {
     }
 }
 
-impl Known for SecurityGroup {
-    fn found(&self) -> Found {
-        plain(&self.id)
-    }
-    fn shared(&self) -> bool {
-        self.shared == Some(true)
-    }
-    fn project(&self) -> &str {
-        &self.project_id
-    }
-}
-
-impl Known for AddressGroup {
-    fn found(&self) -> Found {
-        plain(&self.id)
-    }
-    fn shared(&self) -> bool {
-        self.shared == Some(true)
-    }
-    fn project(&self) -> &str {
-        &self.project_id
-    }
-}
-
-impl Known for SubnetPool {
-    fn found(&self) -> Found {
-        plain(&self.id)
-    }
-    fn shared(&self) -> bool {
-        self.shared == Some(true)
-    }
-    fn project(&self) -> &str {
-        &self.project_id
-    }
-}
-
-impl Known for Router {
-    fn found(&self) -> Found {
-        plain(&self.id)
-    }
-    fn project(&self) -> &str {
-        &self.project_id
-    }
-}
-
 impl Known for Port {
     fn found(&self) -> Found {
         let addresses = self.fixed_ips.iter().filter_map(|ip| ip.ip_address.parse().ok()).collect();
@@ -334,24 +315,6 @@ impl Known for LoadBalancer {
     fn found(&self) -> Found {
         let addresses = self.vip_address.parse().into_iter().collect();
         Found { target: Target { id: self.id.clone(), addresses, cidr: None }, gateway: None, mtu: None }
-    }
-    fn project(&self) -> &str {
-        &self.project_id
-    }
-}
-
-impl Known for Listener {
-    fn found(&self) -> Found {
-        plain(&self.id)
-    }
-    fn project(&self) -> &str {
-        &self.project_id
-    }
-}
-
-impl Known for Pool {
-    fn found(&self) -> Found {
-        plain(&self.id)
     }
     fn project(&self) -> &str {
         &self.project_id

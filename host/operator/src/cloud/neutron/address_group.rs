@@ -2,24 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use futures::future::{BoxFuture, FutureExt};
 use ipnet::IpNet;
+use isthmus_model::address::network;
 use isthmus_model::kinds::Kind;
-use isthmus_model::observed::{Observed, State};
-use isthmus_model::{address::network, mark::Mark};
+use isthmus_model::observed::Observed;
 use isthmus_openstack::Neutron;
 use isthmus_openstack::neutron::{AddressGroup, AddressGroupCreate, AddressGroupUpdate};
 use serde::{Deserialize, Serialize};
 
-use super::standard::{About, Renamed, Resources, Standard};
-use super::{Scope, gone, text};
-use crate::cloud::{CloudError, Create, Result, Update, cleared, set, typed, untyped};
+use super::standard::{About, Standard, Tags};
+use super::{Scope, gone};
+use crate::cloud::{CloudError, Create, Result, Update, cleared, set, typed};
 
 pub(super) struct AddressGroups;
-
-pub(super) fn driver(scope: Scope) -> Resources<AddressGroups> {
-    Resources::new(scope)
-}
 
 /// The contract's `address-group`, with what its sets hold.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -32,60 +27,41 @@ struct Fields {
 impl Standard for AddressGroups {
     type Resource = AddressGroup;
     const GONE: &'static [&'static str] = &["AddressGroupNotFound"];
-    const TAGGED: bool = false;
+    const TAGS: Tags = Tags::None;
     const OPTIONAL: bool = true;
 
     fn observed(group: AddressGroup) -> Observed {
-        Observed {
-            kind: Kind::AddressGroup,
-            mark: Mark::from_description(&group.description),
-            project: text(group.project_id),
-            fields: untyped(&Fields { addresses: Some(group.addresses) }),
-            tags: BTreeSet::new(),
-            display_name: group.name,
-            description: Mark::beside(&group.description),
-            revision: group.revision_number,
-            addresses: Vec::new(),
-            cidr: None,
-            state: State::Ready,
-            created: group.created_at.unwrap_or_default(),
-            id: group.id,
-        }
+        let fields = Fields { addresses: Some(group.addresses) };
+        observed!(Kind::AddressGroup, group, &fields, group.name, Vec::new())
     }
 
-    fn creation(create: &Create<'_>, about: About) -> Result<AddressGroupCreate> {
+    async fn creation(_: &Scope, create: &Create<'_>, about: About) -> Result<AddressGroupCreate> {
         let fields: Fields = typed(create.entry, create.fields.clone())?;
         let addresses = networks(&create.entry.name, fields.addresses.unwrap_or_default())?;
         Ok(AddressGroupCreate {
-            name: Some(about.name),
-            description: Some(about.description),
+            name: about.name,
+            description: about.description,
             project_id: about.project,
             addresses: addresses.iter().map(IpNet::to_string).collect(),
         })
     }
 
-    fn change(_: &Update<'_>, about: Renamed) -> Result<Option<AddressGroupUpdate>> {
-        let some = about.is_some();
-        Ok(some.then_some(AddressGroupUpdate { name: about.name, description: about.description }))
+    async fn change(_: &Scope, _: &Update<'_>, about: About) -> Result<Option<AddressGroupUpdate>> {
+        let body = AddressGroupUpdate { name: about.name, description: about.description };
+        Ok((body != AddressGroupUpdate::default()).then_some(body))
     }
 
     fn described(description: String) -> AddressGroupUpdate {
         AddressGroupUpdate { description: Some(description), ..AddressGroupUpdate::default() }
     }
 
-    fn separate<'a>(
-        neutron: &'a Neutron,
-        update: &'a Update<'_>,
-    ) -> BoxFuture<'a, Result<Option<AddressGroup>>> {
-        async move {
-            let fields: Fields = typed(update.entry, set(update))?;
-            let wanted = fields.addresses.or(cleared(update, "addresses").then(Vec::new));
-            match wanted {
-                Some(addresses) => Ok(Some(set_addresses(neutron, update, addresses).await?)),
-                None => Ok(None),
-            }
+    async fn separate(scope: &Scope, update: &Update<'_>) -> Result<Option<AddressGroup>> {
+        let fields: Fields = typed(update.entry, set(update))?;
+        let wanted = fields.addresses.or(cleared(update, "addresses").then(Vec::new));
+        match wanted {
+            Some(addresses) => Ok(Some(set_addresses(&scope.neutron, update, addresses).await?)),
+            None => Ok(None),
         }
-        .boxed()
     }
 }
 

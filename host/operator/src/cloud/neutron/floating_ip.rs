@@ -1,20 +1,15 @@
 //! Floating IPs. They have no name in Neutron: the one that an entry is given stays with us.
 
 use isthmus_model::kinds::Kind;
-use isthmus_model::mark::Mark;
 use isthmus_model::observed::{Observed, State};
 use isthmus_openstack::neutron::{FloatingIp, FloatingIpCreate, FloatingIpUpdate};
 use serde::{Deserialize, Serialize};
 
-use super::standard::{About, Renamed, Resources, Standard};
-use super::{Scope, mark_of, text};
-use crate::cloud::{CloudError, Create, Result, Update, cleared, set, typed, untyped};
+use super::standard::{About, Standard};
+use super::{Scope, text};
+use crate::cloud::{CloudError, Create, Result, Update, cleared, set, typed};
 
 pub(super) struct FloatingIps;
-
-pub(super) fn driver(scope: Scope) -> Resources<FloatingIps> {
-    Resources::new(scope)
-}
 
 /// The contract's `floating-ip`, references as ids.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -69,35 +64,25 @@ impl Standard for FloatingIps {
             }),
         };
         Observed {
-            kind: Kind::FloatingIp,
-            mark: mark_of(&ip.description, &ip.tags),
-            project: text(ip.project_id),
-            fields: untyped(&fields),
-            tags: Mark::others(ip.tags.iter().map(String::as_str)),
-            display_name: String::new(),
-            description: Mark::beside(&ip.description),
-            revision: ip.revision_number,
             addresses: ip.floating_ip_address.parse().into_iter().collect(),
-            cidr: None,
             state: if ip.status == "ERROR" { State::Failed } else { State::Ready },
-            created: ip.created_at.unwrap_or_default(),
-            id: ip.id,
+            ..observed!(Kind::FloatingIp, ip, &fields, String::new(), ip.tags)
         }
     }
 
-    fn creation(create: &Create<'_>, about: About) -> Result<FloatingIpCreate> {
+    async fn creation(_: &Scope, create: &Create<'_>, about: About) -> Result<FloatingIpCreate> {
         let fields: Fields = typed(create.entry, create.fields.clone())?;
         Ok(FloatingIpCreate {
             floating_network_id: fields.network.unwrap_or_default(),
             subnet_id: fields.subnet,
             floating_ip_address: fields.address,
             port_id: port_id(&create.entry.name, fields.target)?.flatten(),
-            description: Some(about.description),
+            description: about.description,
             project_id: about.project,
         })
     }
 
-    fn change(update: &Update<'_>, about: Renamed) -> Result<Option<FloatingIpUpdate>> {
+    async fn change(_: &Scope, update: &Update<'_>, about: About) -> Result<Option<FloatingIpUpdate>> {
         let fields: Fields = typed(update.entry, set(update))?;
         let body = FloatingIpUpdate {
             description: about.description,

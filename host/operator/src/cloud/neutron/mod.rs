@@ -4,6 +4,31 @@
 //! creates it on, on every cloud; in the tags, for who looks with the openstack client. Neutron can't filter by a description: all
 //! of a kind in our project are listed, and chosen by their mark.
 
+/// What is observed of a resource with Neutron's standard attributes: no addresses, no prefix, ready.
+macro_rules! observed {
+    ($kind:expr, $resource:ident, $fields:expr) => {
+        observed!($kind, $resource, $fields, $resource.name, $resource.tags)
+    };
+    ($kind:expr, $resource:ident, $fields:expr, $name:expr, $tags:expr) => {{
+        let (name, tags): (String, Vec<String>) = ($name, $tags);
+        isthmus_model::observed::Observed {
+            kind: $kind,
+            mark: super::mark_of(&$resource.description, &tags),
+            project: super::text($resource.project_id),
+            fields: crate::cloud::untyped($fields),
+            tags: isthmus_model::mark::Mark::others(tags.iter().map(String::as_str)),
+            display_name: name,
+            description: isthmus_model::mark::Mark::beside(&$resource.description),
+            revision: $resource.revision_number,
+            addresses: Vec::new(),
+            cidr: None,
+            state: isthmus_model::observed::State::Ready,
+            created: $resource.created_at.unwrap_or_default(),
+            id: $resource.id,
+        }
+    }};
+}
+
 mod address_group;
 mod floating_ip;
 mod network;
@@ -22,18 +47,19 @@ use isthmus_model::observed::Observed;
 use isthmus_openstack::Neutron;
 
 use super::{CloudError, Driver};
+use standard::Resources;
 
 /// A driver for each kind that this version makes in Neutron.
 pub(super) fn drivers(neutron: Neutron, project: Option<String>) -> Vec<(Kind, Box<dyn Driver>)> {
     let scope = Scope { neutron, project };
     vec![
-        (Kind::Network, Box::new(network::driver(scope.clone()))),
-        (Kind::Subnet, Box::new(subnet::driver(scope.clone()))),
-        (Kind::RouterInterface, Box::new(router_interface::RouterInterfaces(scope.clone()))),
-        (Kind::SecurityGroup, Box::new(security_group::driver(scope.clone()))),
-        (Kind::AddressGroup, Box::new(address_group::driver(scope.clone()))),
-        (Kind::FloatingIp, Box::new(floating_ip::driver(scope.clone()))),
-        (Kind::Port, Box::new(port::Ports(scope))),
+        (Kind::Network, Resources::<network::Networks>::boxed(&scope)),
+        (Kind::Subnet, Resources::<subnet::Subnets>::boxed(&scope)),
+        (Kind::RouterInterface, Resources::<router_interface::RouterInterfaces>::boxed(&scope)),
+        (Kind::SecurityGroup, Resources::<security_group::SecurityGroups>::boxed(&scope)),
+        (Kind::AddressGroup, Resources::<address_group::AddressGroups>::boxed(&scope)),
+        (Kind::FloatingIp, Resources::<floating_ip::FloatingIps>::boxed(&scope)),
+        (Kind::Port, Resources::<port::Ports>::boxed(&scope)),
     ]
 }
 

@@ -1,20 +1,15 @@
 //! Networks.
 
 use isthmus_model::kinds::Kind;
-use isthmus_model::mark::Mark;
 use isthmus_model::observed::{Observed, State};
 use isthmus_openstack::neutron::{Network, NetworkCreate, NetworkUpdate};
 use serde::{Deserialize, Serialize};
 
-use super::standard::{About, Renamed, Resources, Standard};
-use super::{Scope, mark_of, text};
-use crate::cloud::{Create, Result, Update, cleared, set, typed, untyped};
+use super::standard::{About, Standard};
+use super::{Scope, text};
+use crate::cloud::{Create, Result, Update, cleared, set, typed};
 
 pub(super) struct Networks;
-
-pub(super) fn driver(scope: Scope) -> Resources<Networks> {
-    Resources::new(scope)
-}
 
 /// The contract's `network`.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -38,32 +33,19 @@ impl Standard for Networks {
             port_security: network.port_security_enabled,
             dns_domain: text(network.dns_domain),
         };
-        Observed {
-            kind: Kind::Network,
-            mark: mark_of(&network.description, &network.tags),
-            project: text(network.project_id),
-            fields: untyped(&fields),
-            tags: Mark::others(network.tags.iter().map(String::as_str)),
-            display_name: network.name,
-            description: Mark::beside(&network.description),
-            revision: network.revision_number,
-            addresses: Vec::new(),
-            cidr: None,
-            state: match network.status.as_str() {
-                "ERROR" => State::Failed,
-                "BUILD" => State::Pending,
-                _ => State::Ready,
-            },
-            created: network.created_at.unwrap_or_default(),
-            id: network.id,
-        }
+        let state = match network.status.as_str() {
+            "ERROR" => State::Failed,
+            "BUILD" => State::Pending,
+            _ => State::Ready,
+        };
+        Observed { state, ..observed!(Kind::Network, network, &fields) }
     }
 
-    fn creation(create: &Create<'_>, about: About) -> Result<NetworkCreate> {
+    async fn creation(_: &Scope, create: &Create<'_>, about: About) -> Result<NetworkCreate> {
         let fields: Fields = typed(create.entry, create.fields.clone())?;
         Ok(NetworkCreate {
-            name: Some(about.name),
-            description: Some(about.description),
+            name: about.name,
+            description: about.description,
             project_id: about.project,
             admin_state_up: None,
             mtu: fields.mtu,
@@ -72,7 +54,7 @@ impl Standard for Networks {
         })
     }
 
-    fn change(update: &Update<'_>, about: Renamed) -> Result<Option<NetworkUpdate>> {
+    async fn change(_: &Scope, update: &Update<'_>, about: About) -> Result<Option<NetworkUpdate>> {
         let fields: Fields = typed(update.entry, set(update))?;
         let body = NetworkUpdate {
             name: about.name,

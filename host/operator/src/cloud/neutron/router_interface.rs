@@ -3,28 +3,24 @@
 //! The port carries the mark. Attached, Neutron owns it, and deletes it with the interface. One that is not attached (we were
 //! killed in between) is an interface of no router: it is made anew.
 
-use futures::future::{BoxFuture, FutureExt};
 use isthmus_model::kinds::Kind;
-use isthmus_model::mark::Mark;
 use isthmus_model::observed::{Observed, State};
 use isthmus_model::retry::RetryClass;
 use isthmus_openstack::neutron::{FixedIpRequest, Port, PortCreate, PortUpdate, Subnet};
 use serde::{Deserialize, Serialize};
 
-use super::{Scope, gone, has, mark_of, tags, text};
-use crate::cloud::{CloudError, Create, Driver, Result, Update, typed, untyped};
+use super::standard::{About, Standard, Tags};
+use super::{Scope, text};
+use crate::cloud::{CloudError, Create, Result, Update, typed};
 
 /// Owner of a port that is not attached yet.
 const DEVICE_OWNER: &str = "isthmus:router-interface";
-/// Owners that Neutron gives it then: of plain, distributed and highly available routers.
-const ATTACHED: [&str; 3] = [
-    "network:router_interface",
-    "network:router_interface_distributed",
-    "network:ha_router_replicated_interface",
-];
-const GONE: [&str; 2] = ["PortNotFound", "RouterInterfaceNotFound"];
-
-pub(super) struct RouterInterfaces(pub(super) Scope);
+/// Owners that Neutron gives it then, by the kind of router.
+const PLAIN: &str = "network:router_interface";
+const DISTRIBUTED: &str = "network:router_interface_distributed";
+const REPLICATED: &str = "network:ha_router_replicated_interface";
+const ATTACHED: [&str; 3] = [PLAIN, DISTRIBUTED, REPLICATED];
+pub(super) struct RouterInterfaces;
 
 /// The contract's `router-interface`, references as ids.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -36,142 +32,100 @@ struct Fields {
     subnet: Option<String>,
 }
 
-fn observed(port: Port) -> Observed {
-    let attached = ATTACHED.contains(&port.device_owner.as_str());
-    let fields = Fields {
-        router: text(port.device_id).filter(|_| attached),
-        subnet: port.fixed_ips.first().map(|ip| ip.subnet_id.clone()).and_then(text),
-    };
-    Observed {
-        kind: Kind::RouterInterface,
-        mark: mark_of(&port.description, &port.tags),
-        project: text(port.project_id),
-        fields: untyped(&fields),
-        tags: Mark::others(port.tags.iter().map(String::as_str)),
-        display_name: port.name,
-        description: Mark::beside(&port.description),
-        revision: port.revision_number,
-        addresses: port.fixed_ips.iter().filter_map(|ip| ip.ip_address.parse().ok()).collect(),
-        cidr: None,
-        state: if port.status == "ERROR" { State::Failed } else { State::Ready },
-        created: port.created_at.unwrap_or_default(),
-        id: port.id,
+impl RouterInterfaces {
+    fn refused(create: &Create<'_>, message: String) -> CloudError {
+        CloudError::Field { kind: Kind::RouterInterface, name: create.entry.name.clone(), message }
     }
 }
 
-impl RouterInterfaces {
-    /// A port with the gateway's address of a subnet.
-    async fn port(&self, create: &Create<'_>, subnet: &str) -> Result<Port> {
-        let subnet: Subnet = self.0.neutron.get(subnet).await?;
-        let Some(gateway) = subnet.gateway_ip else {
-            return Err(CloudError::Field {
-                kind: Kind::RouterInterface,
-                name: create.entry.name.clone(),
-                message: format!(
-                    "subnet {} has no gateway, whose address the router's interface takes: give it one",
-                    subnet.id
-                ),
-            });
+impl Standard for RouterInterfaces {
+    type Resource = Port;
+    const GONE: &'static [&'static str] = &["PortNotFound"];
+    const TAGS: Tags = Tags::AtCreation;
+    const AMONG: &'static [(&'static str, &'static str)] = &[
+        ("device_owner", DEVICE_OWNER),
+        ("device_owner", PLAIN),
+        ("device_owner", DISTRIBUTED),
+        ("device_owner", REPLICATED),
+    ];
+
+    fn observed(port: Port) -> Observed {
+        let attached = ATTACHED.contains(&port.device_owner.as_str());
+        let fields = Fields {
+            router: text(port.device_id).filter(|_| attached),
+            subnet: port.fixed_ips.first().map(|ip| ip.subnet_id.clone()).and_then(text),
         };
-        let body = PortCreate {
+        Observed {
+            addresses: port.fixed_ips.iter().filter_map(|ip| ip.ip_address.parse().ok()).collect(),
+            state: if port.status == "ERROR" { State::Failed } else { State::Ready },
+            ..observed!(Kind::RouterInterface, port, &fields)
+        }
+    }
+
+    /// A port with the gateway's address of the subnet.
+    async fn creation(scope: &Scope, create: &Create<'_>, about: About) -> Result<PortCreate> {
+        let fields: Fields = typed(create.entry, create.fields.clone())?;
+        let subnet: Subnet = scope.neutron.get(&fields.subnet.unwrap_or_default()).await?;
+        let Some(gateway) = subnet.gateway_ip else {
+            let message = format!(
+                "subnet {} has no gateway, whose address the router's interface takes: give it one",
+                subnet.id
+            );
+            return Err(Self::refused(create, message));
+        };
+        Ok(PortCreate {
             network_id: subnet.network_id,
-            name: Some(create.name.clone()),
-            description: Some(create.mark.described(create.entry.description.as_deref())),
-            project_id: self.0.project_of(create.entry),
-            tags: Some(tags(&create.mark, create.entry)),
+            name: about.name,
+            description: about.description,
+            project_id: about.project,
+            tags: about.tags,
             fixed_ips: Some(vec![FixedIpRequest { subnet_id: Some(subnet.id), ip_address: Some(gateway) }]),
             device_owner: Some(DEVICE_OWNER.into()),
             ..PortCreate::default()
+        })
+    }
+
+    /// The port is attached. One that the router does not take goes again: it has the gateway's address.
+    async fn finish(scope: &Scope, create: &Create<'_>, mut made: Port) -> Result<Port> {
+        let fields: Fields = typed(create.entry, create.fields.clone())?;
+        let router = fields.router.unwrap_or_default();
+        if let Err(refused) = scope.neutron.add_router_interface(&router, &made.id).await {
+            if refused.class != RetryClass::Unknown {
+                scope.neutron.delete::<Port>(&made.id).await.map_err(|mut left| {
+                    // Found by its mark then.
+                    left.class = RetryClass::Unknown;
+                    left
+                })?;
+            }
+            return Err(refused.into());
+        }
+        (made.device_owner, made.device_id) = (PLAIN.to_owned(), router);
+        Ok(made)
+    }
+
+    async fn change(_: &Scope, _: &Update<'_>, about: About) -> Result<Option<PortUpdate>> {
+        let body = PortUpdate { name: about.name, description: about.description, ..PortUpdate::default() };
+        Ok((body != PortUpdate::default()).then_some(body))
+    }
+
+    fn described(description: String) -> PortUpdate {
+        PortUpdate { description: Some(description), ..PortUpdate::default() }
+    }
+
+    /// Neutron deletes the port with the interface.
+    async fn release(scope: &Scope, id: &str) -> Result<()> {
+        let port: Port = match scope.neutron.get(id).await {
+            Ok(port) => port,
+            Err(error) if error.class == RetryClass::NotFound => return Ok(()),
+            Err(error) => return Err(error.into()),
         };
-        Ok(self.0.neutron.create(&body).await?)
-    }
-}
-
-impl Driver for RouterInterfaces {
-    fn list<'a>(&'a self, tag: &'a str) -> BoxFuture<'a, Result<Vec<Observed>>> {
-        async move {
-            let owners: Vec<(&str, &str)> =
-                ATTACHED.iter().chain([&DEVICE_OWNER]).map(|owner| ("device_owner", *owner)).collect();
-            let ports: Vec<Port> = self.0.neutron.list(&self.0.query(&owners)).await?;
-            Ok(ports.into_iter().map(observed).filter(|o| has(o, tag)).collect())
+        if !ATTACHED.contains(&port.device_owner.as_str()) {
+            return Ok(());
         }
-        .boxed()
-    }
-
-    fn create<'a>(&'a self, create: Create<'a>) -> BoxFuture<'a, Result<Observed>> {
-        async move {
-            let fields: Fields = typed(create.entry, create.fields.clone())?;
-            let (router, subnet) = (fields.router.unwrap_or_default(), fields.subnet.unwrap_or_default());
-            let mut port = self.port(&create, &subnet).await?;
-            let attached = self.0.neutron.add_router_interface(&router, &port.id).await;
-            attached.map_err(|mut error| {
-                // The port is there: it is found by its mark, attached or not.
-                if error.class != RetryClass::Invalid {
-                    error.class = RetryClass::Unknown;
-                }
-                error
-            })?;
-            port.device_owner = ATTACHED.map(String::from).into_iter().next().unwrap_or_default();
-            port.device_id = router;
-            Ok(observed(port))
+        match scope.neutron.remove_router_interface(&port.device_id, id).await {
+            // The router or the interface went meanwhile: what is left of the port goes by itself.
+            Err(error) if error.class != RetryClass::NotFound => Err(error.into()),
+            _ => Ok(()),
         }
-        .boxed()
-    }
-
-    fn update<'a>(&'a self, update: Update<'a>) -> BoxFuture<'a, Result<Observed>> {
-        async move {
-            let id = &update.observed.id;
-            let described = update.description.is_some() || update.remark;
-            let body = PortUpdate {
-                name: update.name.clone(),
-                description: described.then(|| update.mark.described(update.entry.description.as_deref())),
-                ..PortUpdate::default()
-            };
-            let mut changed = update.observed.clone();
-            if body != PortUpdate::default() {
-                let port = self.0.neutron.update::<Port>(id, &body, None).await;
-                changed = observed(port.map_err(|error| gone(error, &GONE))?);
-            }
-            if update.tags || update.remark {
-                let wanted = tags(&update.mark, update.entry);
-                let tags = self.0.neutron.set_tags::<Port>(id, &wanted).await;
-                changed.tags = Mark::others(tags.map_err(|e| gone(e, &GONE))?.iter().map(String::as_str));
-                changed.mark = Some(update.mark);
-                changed.revision = None;
-            }
-            Ok(changed)
-        }
-        .boxed()
-    }
-
-    fn delete<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
-        async move {
-            let port: Port = match self.0.neutron.get(id).await {
-                Ok(port) => port,
-                Err(error) if error.class == RetryClass::NotFound => return Ok(()),
-                Err(error) => return Err(error.into()),
-            };
-            if ATTACHED.contains(&port.device_owner.as_str()) {
-                match self.0.neutron.remove_router_interface(&port.device_id, id).await {
-                    Ok(_) => return Ok(()),
-                    // The router or the interface went meanwhile: what is left of the port goes below.
-                    Err(error) if error.class == RetryClass::NotFound => {}
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            Ok(self.0.neutron.delete::<Port>(id).await.map(drop)?)
-        }
-        .boxed()
-    }
-
-    fn retain<'a>(&'a self, observed: &'a Observed, tag: &'a str) -> BoxFuture<'a, Result<()>> {
-        async move {
-            let description = Some(observed.description.clone());
-            let body = PortUpdate { description, ..PortUpdate::default() };
-            self.0.neutron.update::<Port>(&observed.id, &body, None).await?;
-            let tags: Vec<String> = observed.tags.iter().cloned().chain([tag.to_owned()]).collect();
-            Ok(self.0.neutron.set_tags::<Port>(&observed.id, &tags).await.map(drop)?)
-        }
-        .boxed()
     }
 }

@@ -3,25 +3,19 @@
 
 use std::collections::BTreeSet;
 
-use futures::future::{BoxFuture, FutureExt};
 use isthmus_model::kinds::Kind;
-use isthmus_model::mark::Mark;
-use isthmus_model::observed::{Observed, State};
+use isthmus_model::observed::Observed;
 use isthmus_openstack::Neutron;
 use isthmus_openstack::neutron::{
     SecurityGroup, SecurityGroupCreate, SecurityGroupRule, SecurityGroupRuleCreate, SecurityGroupUpdate,
 };
 use serde::{Deserialize, Serialize};
 
-use super::standard::{About, Renamed, Resources, Standard};
-use super::{Scope, gone, mark_of, text};
-use crate::cloud::{Create, Result, Update, cleared, set, typed, untyped};
+use super::standard::{About, Standard};
+use super::{Scope, gone, text};
+use crate::cloud::{Create, Result, Update, cleared, set, typed};
 
 pub(super) struct SecurityGroups;
-
-pub(super) fn driver(scope: Scope) -> Resources<SecurityGroups> {
-    Resources::new(scope)
-}
 
 /// The contract's `security-group`, references as ids.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -139,34 +133,20 @@ impl Standard for SecurityGroups {
     fn observed(group: SecurityGroup) -> Observed {
         let rules = group.security_group_rules.into_iter().map(Rule::from);
         let fields = Fields { rules: Some(rules.collect()), stateful: group.stateful };
-        Observed {
-            kind: Kind::SecurityGroup,
-            mark: mark_of(&group.description, &group.tags),
-            project: text(group.project_id),
-            fields: untyped(&fields),
-            tags: Mark::others(group.tags.iter().map(String::as_str)),
-            display_name: group.name,
-            description: Mark::beside(&group.description),
-            revision: group.revision_number,
-            addresses: Vec::new(),
-            cidr: None,
-            state: State::Ready,
-            created: group.created_at.unwrap_or_default(),
-            id: group.id,
-        }
+        observed!(Kind::SecurityGroup, group, &fields)
     }
 
-    fn creation(create: &Create<'_>, about: About) -> Result<SecurityGroupCreate> {
+    async fn creation(_: &Scope, create: &Create<'_>, about: About) -> Result<SecurityGroupCreate> {
         let fields: Fields = typed(create.entry, create.fields.clone())?;
         Ok(SecurityGroupCreate {
-            name: about.name,
-            description: Some(about.description),
+            name: about.name.unwrap_or_default(),
+            description: about.description,
             project_id: about.project,
             stateful: fields.stateful,
         })
     }
 
-    fn change(update: &Update<'_>, about: Renamed) -> Result<Option<SecurityGroupUpdate>> {
+    async fn change(_: &Scope, update: &Update<'_>, about: About) -> Result<Option<SecurityGroupUpdate>> {
         let fields: Fields = typed(update.entry, set(update))?;
         let body = SecurityGroupUpdate {
             name: about.name,
@@ -180,18 +160,12 @@ impl Standard for SecurityGroups {
         SecurityGroupUpdate { description: Some(description), ..SecurityGroupUpdate::default() }
     }
 
-    fn separate<'a>(
-        neutron: &'a Neutron,
-        update: &'a Update<'_>,
-    ) -> BoxFuture<'a, Result<Option<SecurityGroup>>> {
-        async move {
-            let fields: Fields = typed(update.entry, set(update))?;
-            match fields.rules {
-                Some(rules) => Ok(Some(set_rules(neutron, update, rules).await?)),
-                None => Ok(None),
-            }
+    async fn separate(scope: &Scope, update: &Update<'_>) -> Result<Option<SecurityGroup>> {
+        let fields: Fields = typed(update.entry, set(update))?;
+        match fields.rules {
+            Some(rules) => Ok(Some(set_rules(&scope.neutron, update, rules).await?)),
+            None => Ok(None),
         }
-        .boxed()
     }
 }
 

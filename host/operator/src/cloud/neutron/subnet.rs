@@ -4,20 +4,15 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use isthmus_model::kinds::Kind;
-use isthmus_model::mark::Mark;
-use isthmus_model::observed::{Observed, State};
+use isthmus_model::observed::Observed;
 use isthmus_openstack::neutron::{AllocationPool, HostRoute, Subnet, SubnetCreate, SubnetUpdate};
 use serde::{Deserialize, Serialize};
 
-use super::standard::{About, Renamed, Resources, Standard};
-use super::{Scope, mark_of, text};
-use crate::cloud::{CloudError, Create, Result, Update, cleared, set, typed, untyped};
+use super::standard::{About, Standard};
+use super::{Scope, text};
+use crate::cloud::{CloudError, Create, Result, Update, cleared, set, typed};
 
 pub(super) struct Subnets;
-
-pub(super) fn driver(scope: Scope) -> Resources<Subnets> {
-    Resources::new(scope)
-}
 
 /// The contract's `subnet`, references as ids.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -170,24 +165,10 @@ impl Standard for Subnets {
                 routes.map(|r| Route { destination: r.destination, next_hop: r.nexthop }).collect(),
             ),
         };
-        Observed {
-            kind: Kind::Subnet,
-            mark: mark_of(&subnet.description, &subnet.tags),
-            project: text(subnet.project_id),
-            fields: untyped(&fields),
-            tags: Mark::others(subnet.tags.iter().map(String::as_str)),
-            display_name: subnet.name,
-            description: Mark::beside(&subnet.description),
-            revision: subnet.revision_number,
-            addresses: Vec::new(),
-            cidr: text(subnet.cidr),
-            state: State::Ready,
-            created: subnet.created_at.unwrap_or_default(),
-            id: subnet.id,
-        }
+        Observed { cidr: text(subnet.cidr), ..observed!(Kind::Subnet, subnet, &fields) }
     }
 
-    fn creation(create: &Create<'_>, about: About) -> Result<SubnetCreate> {
+    async fn creation(_: &Scope, create: &Create<'_>, about: About) -> Result<SubnetCreate> {
         let fields: Fields = typed(create.entry, create.fields.clone())?;
         let prefix = fields.prefix.unwrap_or_default();
         let pool = prefix.from_pool;
@@ -207,13 +188,13 @@ impl Standard for Subnets {
             ipv6_ra_mode: fields.ipv6_ra_mode,
             dns_nameservers: fields.dns_nameservers,
             host_routes: fields.host_routes.map(|all| all.into_iter().map(Into::into).collect()),
-            name: Some(about.name),
-            description: Some(about.description),
+            name: about.name,
+            description: about.description,
             project_id: about.project,
         })
     }
 
-    fn change(update: &Update<'_>, about: Renamed) -> Result<Option<SubnetUpdate>> {
+    async fn change(_: &Scope, update: &Update<'_>, about: About) -> Result<Option<SubnetUpdate>> {
         let fields: Fields = typed(update.entry, set(update))?;
         let automatic = fields.gateway.as_ref().is_some_and(|gateway| gateway.automatic == Some(true));
         let cidr = update.observed.cidr.as_deref().unwrap_or_default();

@@ -246,5 +246,6 @@ async fn one((cloud, normal): &mut (Cloud, Normal), request: &Request, ordered: 
     own.path = normal.resolve(&request.path);
     own.body = normal.resolve_body(&request.body);
     let answer = cloud.send(&own).await?;
+    normal.deleted(request, &answer);
     Ok(Answer { status: answer.status, body: normal.answer(&answer.body, ordered) })
 }

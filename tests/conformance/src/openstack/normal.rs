@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use regex::{Captures, Regex};
 use serde_json::{Map, Value, json};
 
+use super::side::{Answer, Request};
+
 /// Attributes that say nothing about what was asked.
 const DROPPED: &[&str] = &[
     "created_at",
@@ -118,13 +120,40 @@ impl Normal {
     }
 
     /// Neutron chooses an address by chance among the first that are free: one that a resource did not have before may have been
-    /// another's, in one cloud and not in the other. It counts as one that was not met yet.
+    /// another's, in one cloud and not in the other. It counts as one that was not met yet, unless another has it still.
     fn given(&mut self, id: &str, body: &Value) {
         let mut now = BTreeSet::new();
         addresses(body, &mut now);
         let before = self.held.insert(id.to_owned(), now.clone()).unwrap_or_default();
+        self.free(before.difference(&now));
         for address in now.difference(&before) {
-            self.addresses.remove(address);
+            let held = self.held.iter().any(|(other, all)| other != id && all.contains(address));
+            if !held {
+                self.addresses.remove(address);
+            }
+        }
+    }
+
+    /// Takes in that a resource was deleted: its addresses are free. Of a router, the port that it had for a subnet.
+    pub(super) fn deleted(&mut self, request: &Request, answer: &Answer) {
+        let path = request.path.split('?').next().unwrap_or_default();
+        let id = match (request.method, path.rsplit('/').next()) {
+            ("DELETE", last) => last.and_then(|name| self.by_name.get(name).map(String::as_str)),
+            (_, Some("remove_router_interface")) => answer.body.get("port_id").and_then(Value::as_str),
+            _ => None,
+        };
+        if let Some(id) = id.filter(|_| (200..300).contains(&answer.status)) {
+            let had = self.held.remove(id).unwrap_or_default();
+            self.free(had.iter());
+        }
+    }
+
+    /// What had an address of another's (its own port, as that of a load balancer or a floating IP) has it no longer either.
+    fn free<'a>(&mut self, addresses: impl Iterator<Item = &'a String>) {
+        for address in addresses {
+            self.held.values_mut().for_each(|all| {
+                all.remove(address);
+            });
         }
     }
 
@@ -287,6 +316,7 @@ fn either_status(members: &mut Value) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::side::{Service, Who};
     use super::*;
 
     #[test]
@@ -311,21 +341,42 @@ mod tests {
         assert_eq!(one.1, json!({"m": "ports is: #0,#1."}));
     }
 
+    fn id(n: u8) -> String {
+        format!("00000000-0000-4000-8000-0000000000{n:02}")
+    }
+
+    /// What a port's address is called.
+    fn label(normal: &mut Normal, n: u8, address: &str) -> String {
+        let shown = json!({"port": {"id": id(n), "fixed_ips": [{"ip_address": address}]}});
+        let answer = normal.answer(&shown, false);
+        let found = answer.pointer("/port/fixed_ips/0/ip_address").and_then(Value::as_str);
+        found.unwrap_or_default().to_owned()
+    }
+
+    fn delete(normal: &mut Normal, path: String) {
+        let (service, who) = (Service::Network, Who::Member);
+        let request = Request { who, service, method: "DELETE", path, body: Value::Null, revision: None };
+        normal.deleted(&request, &Answer { status: 204, body: Value::Null });
+    }
+
     #[test]
     fn an_address_that_is_given_again_is_another_one() {
         let mut normal = Normal::new(&[]).unwrap();
-        let id = |n: u8| format!("00000000-0000-4000-8000-0000000000{n:02}");
-        let shown =
-            |n: u8, address: &str| json!({"port": {"id": id(n), "fixed_ips": [{"ip_address": address}]}});
-        let label = |answer: Value| {
-            let found = answer.pointer("/port/fixed_ips/0/ip_address").and_then(Value::as_str);
-            found.unwrap_or_default().to_owned()
-        };
-        let first = label(normal.answer(&shown(1, "10.0.0.5"), false));
-        assert_eq!(label(normal.answer(&shown(1, "10.0.0.5"), false)), first, "it has it still");
-        let second = label(normal.answer(&shown(2, "10.0.0.5"), false));
+        let first = label(&mut normal, 1, "10.0.0.5");
+        assert_eq!(label(&mut normal, 1, "10.0.0.5"), first, "it has it still");
+        let name = normal.masked_text(&id(1));
+        delete(&mut normal, format!("/ports/{name}"));
+        let second = label(&mut normal, 2, "10.0.0.5");
         assert_ne!(second, first, "the first is gone, and its address is another's");
-        let third = label(normal.answer(&shown(2, "10.0.0.6"), false));
+        let third = label(&mut normal, 2, "10.0.0.6");
         assert!(third != first && third != second);
+        assert_ne!(label(&mut normal, 3, "10.0.0.5"), second, "the second gave it up");
+    }
+
+    #[test]
+    fn an_address_that_another_has_still_stays_the_same() {
+        let mut normal = Normal::new(&[]).unwrap();
+        let first = label(&mut normal, 1, "10.0.0.5");
+        assert_eq!(label(&mut normal, 2, "10.0.0.5"), first, "a cloud that gives one twice is found out");
     }
 }

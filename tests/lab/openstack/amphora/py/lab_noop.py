@@ -1,5 +1,5 @@
 """Octavia provider `noop`: a load balancer of it has its Neutron port and everything else that the API shows, checked as
-the amphora provider checks it, and forwards nothing. What is asked is done within half a second, however much it is;
+the amphora provider checks it, and forwards nothing. What is asked is done within a quarter of a second, however much it is;
 meanwhile it is PENDING, as with any provider.
 
 Octavia's own `noop_driver` is no use here: what it makes is PENDING_CREATE for ever and its VIP has no port."""
@@ -95,8 +95,8 @@ def loop():
     while True:
         if not looks:
             ASKED.wait(3)
-        time.sleep(.3)
-        looks = 5 if ASKED.is_set() else max(looks - 1, 0)
+        time.sleep(.1)
+        looks = 15 if ASKED.is_set() else max(looks - 1, 0)
         ASKED.clear()
         try:
             settle()

@@ -51,7 +51,10 @@ impl Session {
         };
         if self.store.write().set_cloud(facts) {
             let readers = self.deps.lock().touched_by_cloud().clone();
-            readers.into_iter().for_each(|subject| self.queue.now(subject));
+            for subject in readers {
+                self.memos.drop(&subject.uid);
+                self.queue.now(subject);
+            }
         }
         Ok(())
     }

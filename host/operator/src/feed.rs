@@ -19,12 +19,14 @@ pub(crate) async fn objects(session: Arc<Session>, mut events: mpsc::Receiver<Wa
         match event {
             WatchEvent::Changed(changes) => changes.iter().for_each(|change| session.changed(change)),
             WatchEvent::Synced(kind) => {
+                session.memos.clear();
                 session.enqueue_kind(&kind);
                 session.known_now(&kind);
             }
             WatchEvent::Touched(key) => session.touched(&key),
             WatchEvent::Unavailable { gvk, reason } => {
                 tracing::warn!(kind = %gvk, %reason, "can't be watched yet");
+                session.memos.clear();
                 // That there is no such kind is knowledge too.
                 if session.all_known(&[gvk.clone()].into()).is_ok() {
                     session.known_now(&gvk);
@@ -127,6 +129,7 @@ impl Session {
         let (old, new) = (labels(&change.old), labels(&change.new));
         let touched = self.deps.lock().touched(&change.key, old.as_ref(), new.as_ref());
         for subject in touched {
+            self.memos.drop(&subject.uid);
             let cause = || format!("{} {}", change.key, happened(change));
             // What it reads of its own is told as itself.
             if subject.key != change.key {

@@ -29,6 +29,7 @@ mod gone;
 pub mod http;
 pub mod inventory;
 pub mod mapped;
+mod memo;
 pub mod metrics;
 pub mod modules;
 mod outcome;

@@ -10,6 +10,7 @@ use isthmus_model::desired::DesiredList;
 use isthmus_model::hash;
 use isthmus_model::object::Subject;
 use isthmus_model::outcome::Outcome;
+use isthmus_model::snapshot::ReadSet;
 use isthmus_policy::{CallError, Mapped, Stop};
 
 use crate::metrics::Call;
@@ -19,7 +20,7 @@ use crate::session::Session;
 use crate::status::Versions;
 
 /// What a subject's modules say.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Mapping {
     /// The list, or why what is recorded stays.
     pub verdict: Verdict,
@@ -40,7 +41,7 @@ pub struct Mapping {
 }
 
 /// The list, or why there is none.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Verdict {
     /// What is desired; empty where nothing is to be mapped.
     List(DesiredList),
@@ -106,6 +107,9 @@ impl Session {
             let condition = Condition::no(MAPPED, "WaitingForCache", why);
             return Mapping { passing: true, ..Mapping::frozen(condition, !known, Versions::default()) };
         }
+        if let Some(said) = self.memos.recall(&subject.uid, &serving, &stored.text) {
+            return said;
+        }
         let view = Arc::new(snapshot);
         let (text, seen, run) = (stored.text.clone(), view.clone(), serving.clone());
         let begun = std::time::Instant::now();
@@ -119,12 +123,6 @@ impl Session {
                 return Mapping { passing: true, ..Mapping::frozen(condition, false, Versions::default()) };
             }
         };
-        self.deps.lock().set(subject, mapped.reads.clone());
-        // What changed while the module was called could not wake a subject whose reads were not known.
-        let now = self.snapshot();
-        if mapped.reads.iter().any(|read| read.differs(&*view, &now)) {
-            self.queue.now(subject.clone());
-        }
         self.count(&mapped);
         let input = hash::of(&(
             &*stored.text,
@@ -133,7 +131,22 @@ impl Session {
         ));
         let versions = serving.versions(&mapped, input);
         let outcome = mapped.result.as_ref().err().and_then(outcome_of);
-        Mapping { outcome, ..Self::judge(mapped, versions) }
+        let reads = mapped.reads.clone();
+        let mapping = Mapping { outcome, ..Self::judge(mapped, versions) };
+        // Kept before its reads are noted: a change drops what is kept only where it is known to concern it.
+        self.memos.keep(&subject.uid, &serving, &stored.text, &mapping);
+        self.deps.lock().set(subject, reads.clone());
+        self.look_for_changes(subject, &reads, &view);
+        mapping
+    }
+
+    /// What changed while a module was called could not wake a subject whose reads were not known.
+    pub(crate) fn look_for_changes(&self, subject: &Arc<Subject>, reads: &ReadSet, view: &StoreSnapshot) {
+        let now = self.snapshot();
+        if reads.iter().any(|read| read.differs(view, &now)) {
+            self.memos.drop(&subject.uid);
+            self.queue.now(subject.clone());
+        }
     }
 
     /// Every call that was made, also a failed one whose fallback answered.
@@ -146,7 +159,8 @@ impl Session {
                 None if outcome && left == 0 => "outcome",
                 None => "ok",
             };
-            let call = Call { module: stats.stage.to_string(), result: result.into() };
+            let operation = stats.operation.name();
+            let call = Call { module: stats.stage.to_string(), operation, result: result.into() };
             self.metrics.calls.get_or_create(&call).inc();
         }
     }

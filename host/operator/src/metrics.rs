@@ -27,6 +27,8 @@ pub struct Stage {
 pub struct Call {
     /// Name of the PolicyModule.
     pub module: String,
+    /// `map`, `refine` or `report`.
+    pub operation: &'static str,
     /// `ok`, `outcome`, or the reason of a failure.
     pub result: String,
 }

@@ -12,7 +12,7 @@ use isthmus_model::object::Subject;
 use isthmus_model::observed::Observed;
 use isthmus_model::outcome::Outcome;
 use isthmus_model::retry::RetryClass;
-use isthmus_policy::{Property, Realized, RealizedState, SubjectReport};
+use isthmus_policy::{Operation, Property, Realized, RealizedState, SubjectReport};
 use serde_json::Value;
 
 use crate::certificates::Problem;
@@ -42,10 +42,13 @@ impl Session {
         }
         let realized = self.realized(subject);
         let (run, text, outcome) = (serving.clone(), stored.text.clone(), mapping.outcome.clone());
+        if self.memos.was_told(&subject.uid, &realized) {
+            return Ok(());
+        }
         let view = Arc::new(snapshot);
-        let called = tokio::task::spawn_blocking(move || {
-            run.pipeline.report(&text, outcome.as_ref(), &realized, view)
-        });
+        let (seen, told) = (view.clone(), realized.clone());
+        let called =
+            tokio::task::spawn_blocking(move || run.pipeline.report(&text, outcome.as_ref(), &told, seen));
         let reported = match called.await {
             Ok(reported) => reported,
             Err(error) => {
@@ -54,14 +57,20 @@ impl Session {
             }
         };
         self.deps.lock().add(subject, &reported.reads);
+        self.look_for_changes(subject, &reported.reads, &view);
         let module = serving.pipeline.mapper().name.to_string();
         let result = match &reported.result {
             Ok(_) => "reported".into(),
             Err(error) => error.reason().into(),
         };
-        self.metrics.calls.get_or_create(&Call { module, result }).inc();
+        self.metrics.calls.get_or_create(&Call { module, operation: Operation::Report.name(), result }).inc();
         match reported.result {
-            Ok(report) => self.say(subject, report).await,
+            Ok(report) => {
+                if self.say(subject, report).await? {
+                    self.memos.told(&subject.uid, realized);
+                }
+                Ok(())
+            }
             Err(error) => {
                 // What was made is not touched by it: what the subject says stays as it is.
                 tracing::warn!(subject = %subject.key, %error, "the module's report failed");
@@ -70,29 +79,34 @@ impl Session {
         }
     }
 
-    async fn say(&self, subject: &Arc<Subject>, report: Option<SubjectReport>) -> Result<(), ReconcileError> {
+    /// Answers whether the subject says it.
+    async fn say(
+        &self,
+        subject: &Arc<Subject>,
+        report: Option<SubjectReport>,
+    ) -> Result<bool, ReconcileError> {
         let said = match said(report) {
             Ok(said) => said,
             Err(error) => {
                 tracing::warn!(subject = %subject.key, %error, "the module reports a status that is no JSON");
-                return Ok(());
+                return Ok(false);
             }
         };
         let digest = hash::of(&(&said.status, &said.annotations));
         if self.progress.lock().get(&subject.uid).is_some_and(|p| p.said.as_deref() == Some(&digest)) {
-            return Ok(());
+            return Ok(true);
         }
         match self.reports.say(subject, &said).await {
             Ok(()) => {
                 self.progress.lock().entry(subject.uid.clone()).or_default().said = Some(digest.into());
-                self.reported(subject, None).await
+                self.reported(subject, None).await.map(|()| true)
             }
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(false),
             // All of it is in the cloud, and works: that its subject can't say so is not worth doing it over for. Every
             // reconcile tries again, a resync's too.
             Err(error) if matches!(error.class, RetryClass::Forbidden | RetryClass::Invalid) => {
                 tracing::warn!(subject = %subject.key, %error, "the subject can't say what its module reports");
-                self.reported(subject, Some(ReconcileError::from(error))).await
+                self.reported(subject, Some(ReconcileError::from(error))).await.map(|()| false)
             }
             Err(error) => Err(error.into()),
         }

@@ -235,6 +235,7 @@ impl Operator {
             sources: Sources::new(named),
             waiters: Mutex::default(),
             sets: Mutex::default(),
+            memos: Default::default(),
             causes: Mutex::default(),
             metrics: self.metrics.clone(),
             leadership: self.leadership.clone(),

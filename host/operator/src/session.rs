@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use crate::certificates::Sources;
 use crate::cloud::Cloud;
 use crate::inventory::Inventory;
+use crate::memo::Memos;
 use crate::metrics::Metrics;
 use crate::modules::{Lane, Pipelines};
 use crate::queue::Queue;
@@ -63,6 +64,8 @@ pub struct Session {
     pub waiters: Mutex<BTreeMap<ObjectKey, BTreeSet<Arc<Subject>>>>,
     /// The named sets of addresses that mappings use.
     pub(crate) sets: Mutex<Sets>,
+    /// What modules said of subjects that name sets.
+    pub(crate) memos: Memos,
     /// What changed last of what a subject reads, by its uid, until it is mapped.
     pub causes: Mutex<HashMap<Arc<str>, String>>,
     /// Numbers.
@@ -254,6 +257,7 @@ impl Session {
     pub fn forget(&self, subject: &Arc<Subject>) {
         self.progress.lock().remove(&subject.uid);
         self.causes.lock().remove(&subject.uid);
+        self.memos.drop(&subject.uid);
         self.waiters.lock().retain(|_, waiting| {
             waiting.remove(subject);
             !waiting.is_empty()

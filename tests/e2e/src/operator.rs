@@ -24,6 +24,20 @@ pub struct Operator {
     log: PathBuf,
 }
 
+/// An operator's numbers before and after a change.
+#[derive(Debug)]
+pub struct Cost {
+    before: Sample,
+    after: Sample,
+}
+
+impl Cost {
+    /// How much more of something there is.
+    pub fn of(&self, count: impl Fn(&Sample) -> u64) -> u64 {
+        count(&self.after) - count(&self.before)
+    }
+}
+
 impl Operator {
     /// Starts one under this identity, with further flags, and returns at once. Its log is appended to `log`. `kubeconfig`: of
     /// another account than the administrator's.
@@ -107,6 +121,16 @@ impl Operator {
             Ok(now)
         })
         .await
+    }
+
+    /// Makes a change from when nothing is in the works until that is so again.
+    ///
+    /// # Errors
+    /// The change's, or it goes on and on.
+    pub async fn cost(&self, change: impl Future<Output = Result<()>>) -> Result<Cost> {
+        let before = self.quiet().await?;
+        change.await?;
+        Ok(Cost { before, after: self.quiet().await? })
     }
 
     /// Waits until this many whole lists of the cloud's ports were made since `since`, which is what a resync begins with.

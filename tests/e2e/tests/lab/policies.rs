@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
-use isthmus_e2e::{Lab, Operator, on_lab, ready, until};
+use isthmus_e2e::{Lab, Sample, on_lab, ready, until};
 use isthmus_openstack::neutron::Port;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
@@ -73,11 +73,10 @@ async fn peers_are(lab: &Lab, namespace: &str, pods: &[&str]) -> Result<()> {
     .await
 }
 
-/// Writes to the cloud that `change` costs, once all is quiet again.
-async fn cost(operator: &Operator, change: impl Future<Output = Result<()>>) -> Result<u64> {
-    let before = operator.quiet().await?.cloud_writes();
-    change.await?;
-    Ok(operator.quiet().await?.cloud_writes() - before)
+/// How often the policies' module was asked to map one.
+fn calls(sample: &Sample) -> u64 {
+    let labels = [("module", "networkpolicy-securitygroup"), ("operation", "map")];
+    sample.sum("isthmus_module_calls_total", &labels)
 }
 
 /// A policy becomes a group that its Pods carry, peers come and go by one write, and with the policy all is as before.
@@ -99,23 +98,31 @@ async fn a_policy_is_a_group_of_its_pods_and_peers_cost_one_write() -> Result<()
         peers_are(lab, &namespace, &["p-1"]).await?;
         guarded(lab, &namespace, &open).await?;
 
-        let joined = cost(&operator, async {
-            label(lab, &namespace, "p-2", "client").await?;
-            peers_are(lab, &namespace, &["p-1", "p-2"]).await
-        })
-        .await?;
+        let joins = operator
+            .cost(async {
+                label(lab, &namespace, "p-2", "client").await?;
+                peers_are(lab, &namespace, &["p-1", "p-2"]).await
+            })
+            .await?;
+        let joined = joins.of(Sample::cloud_writes);
         ensure!(joined <= versions as u64, "{joined} writes for one peer more");
-        let left = cost(&operator, async {
-            label(lab, &namespace, "p-1", "nobody").await?;
-            peers_are(lab, &namespace, &["p-2"]).await
-        })
-        .await?;
+        let asked = joins.of(calls);
+        ensure!(asked == 0, "the policy's module was called {asked} times: its answer is the same");
+        let left = operator
+            .cost(async {
+                label(lab, &namespace, "p-1", "nobody").await?;
+                peers_are(lab, &namespace, &["p-2"]).await
+            })
+            .await?
+            .of(Sample::cloud_writes);
         ensure!(left <= versions as u64, "{left} writes for one peer less");
-        let idle = cost(&operator, async {
-            let since = operator.metrics().await?;
-            operator.resyncs(&since, 2).await
-        })
-        .await?;
+        let idle = operator
+            .cost(async {
+                let since = operator.metrics().await?;
+                operator.resyncs(&since, 2).await
+            })
+            .await?
+            .of(Sample::cloud_writes);
         ensure!(idle == 0, "{idle} writes by two resyncs");
 
         policies(lab, &namespace).delete("web", &DeleteParams::default()).await?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use isthmus_e2e::{Lab, Operator, on_lab, ready, until, until_within};
+use isthmus_e2e::{Lab, Sample, on_lab, ready, until, until_within};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Api;
@@ -95,13 +95,6 @@ async fn is_ready(lab: &Lab, namespace: &str) -> Result<()> {
     .await
 }
 
-/// Writes to Octavia that `change` costs, once all is quiet again.
-async fn cost(operator: &Operator, change: impl Future<Output = Result<()>>) -> Result<u64> {
-    let before = operator.quiet().await?.balancer_writes();
-    change.await?;
-    Ok(operator.quiet().await?.balancer_writes() - before)
-}
-
 #[tokio::test]
 async fn what_a_service_costs() -> Result<()> {
     on_lab("service-costs", async |lab| {
@@ -112,24 +105,29 @@ async fn what_a_service_costs() -> Result<()> {
         // Nobody's so far: its endpoints are known when it becomes ours.
         typed(lab, &namespace, "ClusterIP").await?;
         is_nobodys(lab, &namespace).await?;
-        let made = cost(&operator, async {
-            typed(lab, &namespace, "LoadBalancer").await?;
-            is_ready(lab, &namespace).await
-        })
-        .await?;
+        let made = operator
+            .cost(async {
+                typed(lab, &namespace, "LoadBalancer").await?;
+                is_ready(lab, &namespace).await
+            })
+            .await?
+            .of(Sample::balancer_writes);
         ensure!(made == 1, "{made} writes for three ports with a hundred endpoints");
         let first = lab.balanced().await?;
         ensure!(first.listeners.len() == 3 && first.pools.len() == 3, "{first:?}");
         ensure!(first.pools.iter().all(|pool| pool.split(' ').count() == 101), "{first:?}");
         ensure!(address(lab, &namespace).await? == first.address, "{first:?}");
 
-        let changed = cost(&operator, service(lab, &namespace, PORTS, &addresses(99))).await?;
+        let changed =
+            operator.cost(service(lab, &namespace, PORTS, &addresses(99))).await?.of(Sample::balancer_writes);
         ensure!(changed == u64::from(PORTS), "{changed} writes for one endpoint of three ports");
-        let idle = cost(&operator, async {
-            let since = operator.metrics().await?;
-            operator.resyncs(&since, 2).await
-        })
-        .await?;
+        let idle = operator
+            .cost(async {
+                let since = operator.metrics().await?;
+                operator.resyncs(&since, 2).await
+            })
+            .await?
+            .of(Sample::balancer_writes);
         ensure!(idle == 0, "{idle} writes by two resyncs");
         gone(lab, &namespace).await
     })

@@ -42,6 +42,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("isthmus-sdk", &["isthmus-model"]),
     ("isthmus-conformance", &["isthmus-world"]),
     ("isthmus-e2e", &["isthmus-model", "isthmus-openstack", "isthmus-kubernetes"]),
+    // what tests hold ours against: it must not share an error with it
+    ("isthmus-judge", &[]),
     ("isthmus-bench", &["isthmus-kubernetes", "isthmus-openstack", "isthmus-world"]),
     ("xtask", &[]),
 ];

@@ -75,6 +75,23 @@ impl Lab {
         post(&self.demo, "routers", json!({"router": {"name": OURS}})).await
     }
 
+    /// Makes a network `e2e` with these subnets, each called after its IP version (`e2e-v4`), of a few addresses. It goes when the
+    /// test ends.
+    ///
+    /// # Errors
+    /// Neutron's.
+    pub async fn network_with(&self, subnets: &[(u8, &str, [&str; 2])]) -> Result<()> {
+        post(&self.demo, "networks", json!({"network": {"name": OURS}})).await?;
+        let network = self.demo.list::<Network>(&[("name", OURS)]).await?.pop().context("the network")?;
+        for (version, cidr, [start, end]) in subnets {
+            let subnet = json!({"name": format!("{OURS}-v{version}"), "network_id": network.id, "ip_version": version,
+                "cidr": cidr, "enable_dhcp": false, "gateway_ip": null,
+                "allocation_pools": [{"start": start, "end": end}]});
+            post(&self.demo, "subnets", json!({"subnet": subnet})).await?;
+        }
+        Ok(())
+    }
+
     /// What the operator made in Neutron, ports of Pods aside.
     ///
     /// # Errors
@@ -141,6 +158,9 @@ impl Lab {
         }
         for router in self.demo.list::<Router>(&[("name", OURS)]).await? {
             delete(&self.demo, "routers", &router.id).await?;
+        }
+        for network in self.demo.list::<Network>(&[("name", OURS)]).await? {
+            self.demo.delete::<Network>(&network.id).await?;
         }
         for pool in self.demo.list::<SubnetPool>(&[("name", OURS)]).await? {
             delete(&self.demo, "subnetpools", &pool.id).await?;

@@ -1,16 +1,33 @@
 //! Servers and clients on the tenant network: namespaces on Neutron ports, as the lab's command `pod` makes them.
 
+use std::net::IpAddr;
 use std::path::Path;
+use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
-use isthmus_openstack::Neutron;
 use isthmus_openstack::neutron::{
     Port, PortCreate, SecurityGroup, SecurityGroupCreate, SecurityGroupRule, SecurityGroupRuleCreate,
 };
+use serde::Serialize;
 use serde_json::Value;
+use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use crate::lab::{Lab, cloud, node, run};
+
+/// Name of the security group that lets everything in.
+pub const OPEN_GROUP: &str = "e2e-open";
+
+/// What a namespace tries to reach.
+#[derive(Clone, Debug, Serialize)]
+pub struct Target {
+    /// `TCP` or `UDP`.
+    pub protocol: &'static str,
+    /// Whose.
+    pub address: IpAddr,
+    /// At which port.
+    pub port: u16,
+}
 
 /// A namespace on a port of its own. It goes with the test.
 #[derive(Clone, Debug)]
@@ -32,7 +49,7 @@ impl Lab {
             network_id: self.network().await?,
             name: Some(format!("peer-{name}")),
             device_owner: Some(crate::cloud::OWNER.into()),
-            security_groups: Some(vec![self.open_group(&neutron).await?]),
+            security_groups: Some(vec![self.open_group().await?]),
             binding_host_id: Some(node().into()),
             ..PortCreate::default()
         };
@@ -42,21 +59,52 @@ impl Lab {
         Ok(Peer { name: name.into(), address: v4.context("an IPv4 address")? })
     }
 
+    /// Puts a namespace of this name on a port, where it answers to TCP and UDP at these ports.
+    ///
+    /// # Errors
+    /// The command's.
+    pub async fn answers(&self, name: &str, port: &str, at: &[u16]) -> Result<()> {
+        run(Command::new("pod").args(["up", name, port])).await?;
+        let ports = at.iter().map(u16::to_string);
+        run(Command::new("pod").args(["answer", name]).args(ports)).await.map(drop)
+    }
+
+    /// Which of these answer to a namespace, in their order.
+    ///
+    /// # Errors
+    /// The command's.
+    pub async fn reaches(name: &str, targets: &[Target]) -> Result<Vec<bool>> {
+        let mut command = Command::new("pod");
+        command.args(["reach", name]).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn()?;
+        let mut input = child.stdin.take().context("its input")?;
+        input.write_all(&serde_json::to_vec(targets)?).await?;
+        drop(input);
+        let done = child.wait_with_output().await?;
+        ensure!(done.status.success(), "pod reach {name}: {}", done.status);
+        Ok(serde_json::from_slice(&done.stdout)?)
+    }
+
     /// Id of a security group that lets everything in. It stays: nothing is in the way of others.
-    async fn open_group(&self, neutron: &Neutron) -> Result<String> {
-        const NAME: &str = "e2e-open";
-        if let Some(found) = self.demo.list::<SecurityGroup>(&[("name", NAME)]).await?.pop() {
+    ///
+    /// # Errors
+    /// Neutron's.
+    pub async fn open_group(&self) -> Result<String> {
+        let neutron = cloud("isthmus")?;
+        if let Some(found) = self.demo.list::<SecurityGroup>(&[("name", OPEN_GROUP)]).await?.pop() {
             return Ok(found.id);
         }
-        let group = SecurityGroupCreate { name: NAME.into(), ..SecurityGroupCreate::default() };
+        let group = SecurityGroupCreate { name: OPEN_GROUP.into(), ..SecurityGroupCreate::default() };
         let group: SecurityGroup = neutron.create(&group).await?;
-        let rule = SecurityGroupRuleCreate {
-            security_group_id: group.id.clone(),
-            direction: "ingress".into(),
-            ethertype: Some("IPv4".into()),
-            ..SecurityGroupRuleCreate::default()
-        };
-        neutron.create::<SecurityGroupRule>(&rule).await?;
+        for version in ["IPv4", "IPv6"] {
+            let rule = SecurityGroupRuleCreate {
+                security_group_id: group.id.clone(),
+                direction: "ingress".into(),
+                ethertype: Some(version.into()),
+                ..SecurityGroupRuleCreate::default()
+            };
+            neutron.create::<SecurityGroupRule>(&rule).await?;
+        }
         Ok(group.id)
     }
 

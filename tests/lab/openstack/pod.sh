@@ -10,6 +10,8 @@ pod up NAME PORT        namespace NAME on the Neutron port PORT (id): its MAC, a
 pod serve NAME TCP_PORT [FILE]
                         HTTP server in NAME: answers with JSON: name (NAME), path, headers (names in lower case);
                         with FILE (certificate and key, PEM) over TLS
+pod answer NAME PORT..  answer whatever comes to these TCP and UDP ports of NAME
+pod reach NAME <LIST    which of these answer to NAME: a JSON list of {"protocol", "address", "port"}, and one of booleans
 pod exec NAME COMMAND.. run a command in NAME
 pod down NAME           end what runs in NAME and delete it; its port stays, as DOWN
 pod list                what there is: name, chassis, port
@@ -92,6 +94,14 @@ serve)
   alive "pod-$2" || spawn "pod-$2" "tcp:$3" nsenter --net="/run/netns/$NETNS.$2" "$PY" -SE "$CONF/web.py" "${@:2}"
   until_up "pod-$2" 20 inside "$2" curl -skm 3 "http${4:+s}://127.0.0.1:$3"
   ;;
+answer)
+  [ $# -ge 3 ] || usage
+  alive "pod-$2" || spawn "pod-$2" "tcp:$3" nsenter --net="/run/netns/$NETNS.$2" "$PY" -SE "$CONF/packets.py" answer "${@:3}"
+  for port in "${@:3}"; do
+    until_up "pod-$2" 20 inside "$2" "$PY" -SE "$CONF/packets.py" answers "$port"
+  done
+  ;;
+reach) [ $# -eq 2 ] || usage; inside "$2" "$PY" -SE "$CONF/packets.py" reach ;;
 exec) [ $# -ge 3 ] || usage; shift; inside "$@" ;;
 down) [ $# -eq 2 ] || usage; down "$2" ;;
 list) plugged | while read -r pod node tap port; do echo "$pod $node $port"; done ;;

@@ -5,18 +5,16 @@
 //! printed as the objects of the cluster and the packet.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may fail")]
 
-mod generate;
-mod kubernetes;
 mod neutron;
-mod world;
 
 use std::cell::Cell;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
+use isthmus_judge::cluster::{Packet, World};
+use isthmus_judge::{random, text};
 use neutron::Neutron;
-use world::{Packet, World};
 
 /// Fewest packets that are judged.
 const LEAST: u32 = 20_000;
@@ -37,7 +35,7 @@ struct Counts {
 fn judge(world: &World, packets: &[Packet], counts: &Counts) -> Result<(), TestCaseError> {
     let neutron = Neutron::of(world);
     for packet in packets {
-        let expected = kubernetes::allowed(world, packet);
+        let expected = text::allowed(world, packet);
         let found = neutron.passes(packet);
         prop_assert_eq!(
             found,
@@ -49,7 +47,7 @@ fn judge(world: &World, packets: &[Packet], counts: &Counts) -> Result<(), TestC
         );
         let count = |counter: &Cell<u32>| counter.set(counter.get() + 1);
         count(&counts.all);
-        if kubernetes::concerns_isolated(world, packet) {
+        if text::concerns_isolated(world, packet) {
             count(if expected { &counts.passed } else { &counts.dropped });
         }
     }
@@ -64,7 +62,7 @@ fn neutron_lets_pass_what_kubernetes_allows_and_nothing_else() {
     let bytes: Vec<u8> = seed.to_le_bytes().into_iter().cycle().take(32).collect();
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     let counts = Counts::default();
-    let case = (generate::world(), prop::collection::vec(generate::packet(), 1..=120));
+    let case = (random::world(), prop::collection::vec(random::packet(), 1..=120));
     let result = runner.run(&case, |(world, packets)| judge(&world, &packets, &counts));
     if let Err(TestError::Fail(reason, (world, packets))) = result {
         let text = world.documents().iter().map(|d| format!("---\n{d}\n")).collect::<String>();

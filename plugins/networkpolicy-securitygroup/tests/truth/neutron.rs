@@ -5,6 +5,8 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 
+use isthmus_judge::cluster::{End, Packet, World};
+use isthmus_judge::text::is_in;
 use isthmus_sdk::prelude::*;
 use isthmus_sdk::records::networking::{Direction, PortMatch, PortRange, Remote};
 use isthmus_sdk::records::values::{AddressSet, IpVersion, MappedReference, Selection};
@@ -12,9 +14,6 @@ use isthmus_sdk::snapshot::Cloud;
 use isthmus_sdk::testing::Cluster;
 use networkpolicy_securitygroup::NetworkPolicySecurityGroup as Module;
 use serde_json::{Value, json};
-
-use crate::kubernetes::is_in;
-use crate::world::{End, Packet, World};
 
 pub(crate) struct Neutron<'a> {
     world: &'a World,

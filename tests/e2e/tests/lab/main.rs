@@ -12,6 +12,7 @@ mod mappings;
 mod modules;
 mod namespaces;
 mod operators;
+mod packets;
 mod pods;
 mod policies;
 mod rights;

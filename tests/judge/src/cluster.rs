@@ -1,93 +1,133 @@
-//! Clusters and packets of the truth test, in types of its own: nothing here is the module's.
+//! Clusters and packets, in types of their own.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde_json::{Value, json};
 
-pub(crate) type Labels = BTreeMap<&'static str, &'static str>;
+use crate::text::is_in;
 
+/// Labels of an object.
+pub type Labels = BTreeMap<&'static str, &'static str>;
+
+/// A cluster.
 #[derive(Clone, Debug)]
-pub(crate) struct World {
+pub struct World {
     /// Labels of namespaces `ns0`, `ns1` and so on.
-    pub(crate) namespaces: Vec<Labels>,
+    pub namespaces: Vec<Labels>,
     /// Pods `pod0` and so on.
-    pub(crate) pods: Vec<Pod>,
-    pub(crate) policies: Vec<Policy>,
+    pub pods: Vec<Pod>,
+    /// Their addresses.
+    pub addresses: Vec<(Ipv4Addr, Ipv6Addr)>,
+    /// NetworkPolicies `policy0` and so on.
+    pub policies: Vec<Policy>,
     /// The module's config.
-    pub(crate) allow_from: Vec<&'static str>,
+    pub allow_from: Vec<&'static str>,
 }
 
+/// A Pod.
 #[derive(Clone, Debug)]
-pub(crate) struct Pod {
-    pub(crate) namespace: usize,
-    pub(crate) labels: Labels,
+pub struct Pod {
+    /// Number of its namespace.
+    pub namespace: usize,
+    /// Its labels.
+    pub labels: Labels,
     /// Name, protocol, number.
-    pub(crate) ports: Vec<(&'static str, &'static str, u16)>,
+    pub ports: Vec<(&'static str, &'static str, u16)>,
 }
 
+/// A NetworkPolicy.
 #[derive(Clone, Debug)]
-pub(crate) struct Policy {
-    pub(crate) namespace: usize,
-    pub(crate) selector: Selector,
-    pub(crate) types: Option<Vec<&'static str>>,
-    pub(crate) ingress: Option<Vec<Rule>>,
-    pub(crate) egress: Option<Vec<Rule>>,
+pub struct Policy {
+    /// Number of its namespace.
+    pub namespace: usize,
+    /// `podSelector`.
+    pub selector: Selector,
+    /// `policyTypes`.
+    pub types: Option<Vec<&'static str>>,
+    /// `ingress`.
+    pub ingress: Option<Vec<Rule>>,
+    /// `egress`.
+    pub egress: Option<Vec<Rule>>,
 }
 
+/// A rule of one direction.
 #[derive(Clone, Debug)]
-pub(crate) struct Rule {
-    pub(crate) peers: Option<Vec<Peer>>,
-    pub(crate) ports: Option<Vec<Port>>,
+pub struct Rule {
+    /// `from` or `to`.
+    pub peers: Option<Vec<Peer>>,
+    /// `ports`.
+    pub ports: Option<Vec<Port>>,
 }
 
+/// One end of a rule.
 #[derive(Clone, Debug)]
-pub(crate) enum Peer {
+pub enum Peer {
     /// At least one of them is there.
     Pods {
+        /// `namespaceSelector`.
         namespaces: Option<Selector>,
+        /// `podSelector`.
         pods: Option<Selector>,
     },
+    /// `ipBlock`.
     Block {
+        /// `cidr`.
         cidr: &'static str,
+        /// `except`.
         except: Vec<&'static str>,
     },
 }
 
+/// A port of a rule.
 #[derive(Clone, Debug)]
-pub(crate) struct Port {
-    pub(crate) protocol: Option<&'static str>,
-    pub(crate) number: Number,
+pub struct Port {
+    /// `protocol`.
+    pub protocol: Option<&'static str>,
+    /// `port` and `endPort`.
+    pub number: Number,
 }
 
+/// What a rule's port says.
 #[derive(Clone, Debug)]
-pub(crate) enum Number {
+pub enum Number {
+    /// Nothing.
     Absent,
+    /// A number.
     One(u16),
     /// `port` and `endPort`.
     Range(u16, u16),
+    /// A name.
     Named(&'static str),
 }
 
+/// A label selector.
 #[derive(Clone, Debug)]
-pub(crate) struct Selector {
-    pub(crate) labels: Labels,
+pub struct Selector {
+    /// `matchLabels`.
+    pub labels: Labels,
     /// Key, operator, values.
-    pub(crate) expressions: Vec<(&'static str, &'static str, Vec<&'static str>)>,
+    pub expressions: Vec<(&'static str, &'static str, Vec<&'static str>)>,
 }
 
+/// The first packet of a connection.
 #[derive(Clone, Debug)]
-pub(crate) struct Packet {
-    pub(crate) from: End,
-    pub(crate) to: End,
-    pub(crate) v6: bool,
+pub struct Packet {
+    /// Who sends it.
+    pub from: End,
+    /// Who is to receive it.
+    pub to: End,
+    /// Whether it is one of IPv6.
+    pub v6: bool,
     /// `TCP`, `UDP`, `SCTP` or `ICMP`, which has no port.
-    pub(crate) protocol: &'static str,
-    pub(crate) port: u16,
+    pub protocol: &'static str,
+    /// The destination's.
+    pub port: u16,
 }
 
+/// An end of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub enum End {
     /// The Pod of this number, modulo how many there are.
     Pod(usize),
     /// One of [`OUTSIDE`].
@@ -95,7 +135,7 @@ pub(crate) enum End {
 }
 
 /// Addresses of no Pod, some of them between those of Pods.
-pub(crate) const OUTSIDE: [(Ipv4Addr, Ipv6Addr); 4] = [
+pub const OUTSIDE: [(Ipv4Addr, Ipv6Addr); 4] = [
     (Ipv4Addr::new(192, 0, 2, 1), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
     (Ipv4Addr::new(192, 0, 2, 200), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0xc8)),
     (Ipv4Addr::new(10, 0, 0, 6), Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 6)),
@@ -104,52 +144,59 @@ pub(crate) const OUTSIDE: [(Ipv4Addr, Ipv6Addr); 4] = [
 
 impl World {
     /// The Pod at this end, if it is one.
-    pub(crate) fn pod(&self, end: End) -> Option<usize> {
+    pub fn pod(&self, end: End) -> Option<usize> {
         match end {
             End::Pod(i) => Some(i % self.pods.len()),
             End::Outside(_) => None,
         }
     }
 
-    pub(crate) fn address(&self, end: End, v6: bool) -> IpAddr {
+    /// The address at this end.
+    pub fn address(&self, end: End, v6: bool) -> IpAddr {
         let (four, six) = match (self.pod(end), end) {
-            (Some(pod), _) => self.pod_addresses(pod),
+            (Some(pod), _) => self.addresses[pod],
             (None, End::Outside(i)) => OUTSIDE[i % OUTSIDE.len()],
             (None, End::Pod(_)) => unreachable!(),
         };
         if v6 { six.into() } else { four.into() }
     }
 
-    /// Pods of several namespaces share a network, so that addresses say nothing of namespaces.
-    pub(crate) fn pod_addresses(&self, pod: usize) -> (Ipv4Addr, Ipv6Addr) {
-        let last = u8::try_from(pod + 1).unwrap();
-        (
-            Ipv4Addr::new(10, 0, last % 2, last),
-            Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, u16::from(last % 2), last.into()),
-        )
-    }
-
     /// The objects, as the API server would have them.
-    pub(crate) fn documents(&self) -> Vec<Value> {
+    pub fn documents(&self) -> Vec<Value> {
         let namespace = |(i, labels): (usize, &Labels)| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": format!("ns{i}"), "labels": labels}});
         let namespaces = self.namespaces.iter().enumerate().map(namespace);
-        let pods = self.pods.iter().enumerate().map(|(i, pod)| pod.document(i));
-        let policies = self.policies.iter().enumerate().map(|(i, policy)| policy.document(i));
+        let called = |namespace: usize| format!("ns{namespace}");
+        let pods = self.pods.iter().enumerate().map(|(i, pod)| pod.document(i, &called(pod.namespace)));
+        let policies = self.policies.iter().enumerate();
+        let policies = policies.map(|(i, policy)| policy.document(i, &called(policy.namespace)));
         let module = json!({"apiVersion": "isthmus.dev/v1alpha1", "kind": "PolicyModule",
             "metadata": {"name": "networkpolicy-securitygroup"}});
         namespaces.chain(pods).chain(policies).chain([module]).collect()
     }
 }
 
+/// Addresses of Pods, unless a cloud gives them. Pods of several namespaces share a network, so that addresses say nothing of
+/// namespaces.
+pub fn pod_addresses(pod: usize) -> (Ipv4Addr, Ipv6Addr) {
+    let last = u8::try_from(pod + 1).unwrap();
+    (
+        Ipv4Addr::new(10, 0, last % 2, last),
+        Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, u16::from(last % 2), last.into()),
+    )
+}
+
 impl Pod {
-    fn document(&self, i: usize) -> Value {
-        let ports = self.ports.iter().map(
-            |(name, protocol, number)| json!({"name": name, "protocol": protocol, "containerPort": number}),
-        );
+    /// The object, in a namespace of this name.
+    pub fn document(&self, i: usize, namespace: &str) -> Value {
+        let container = |(at, (name, protocol, number)): (usize, &(&str, &str, u16))| {
+            let port = json!({"name": name, "protocol": protocol, "containerPort": number});
+            json!({"name": format!("c{at}"), "image": "none", "ports": [port]})
+        };
         // every port in a container of its own: a name may be there twice
-        let containers: Vec<Value> = ports.map(|port| json!({"name": "c", "ports": [port]})).collect();
+        let ports = self.ports.iter().enumerate().map(container);
+        let containers: Vec<Value> = ports.chain([json!({"name": "main", "image": "none"})]).collect();
         json!({"apiVersion": "v1", "kind": "Pod", "spec": {"containers": containers},
-            "metadata": {"name": format!("pod{i}"), "namespace": format!("ns{}", self.namespace), "labels": self.labels}})
+            "metadata": {"name": format!("pod{i}"), "namespace": namespace, "labels": self.labels}})
     }
 }
 
@@ -161,7 +208,8 @@ fn set(object: &mut Value, field: &str, value: Option<impl Into<Value>>) {
 }
 
 impl Policy {
-    fn document(&self, i: usize) -> Value {
+    /// The object, in a namespace of this name.
+    pub fn document(&self, i: usize, namespace: &str) -> Value {
         let rules = |rules: &Option<Vec<Rule>>, peers: &str| {
             rules.as_ref().map(|rules| rules.iter().map(|rule| rule.document(peers)).collect::<Vec<_>>())
         };
@@ -170,7 +218,24 @@ impl Policy {
         set(&mut spec, "ingress", rules(&self.ingress, "from"));
         set(&mut spec, "egress", rules(&self.egress, "to"));
         json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "spec": spec,
-            "metadata": {"name": format!("policy{i}"), "namespace": format!("ns{}", self.namespace)}})
+            "metadata": {"name": format!("policy{i}"), "namespace": namespace}})
+    }
+
+    /// Leaves out what the API server refuses: an exception has to be a part of its block, and not all of it.
+    #[must_use]
+    pub fn valid(mut self) -> Self {
+        let rules = self.ingress.iter_mut().chain(&mut self.egress).flatten();
+        for peer in rules.flat_map(|rule| rule.peers.iter_mut().flatten()) {
+            if let Peer::Block { cidr, except } = peer {
+                let (_, length) = cidr.split_once('/').unwrap();
+                let length: u8 = length.parse().unwrap();
+                except.retain(|part| {
+                    let (first, longer) = part.split_once('/').unwrap();
+                    longer.parse::<u8>().unwrap() > length && is_in(first.parse().unwrap(), cidr)
+                });
+            }
+        }
+        self
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use crate::world::{Labels, Number, Packet, Peer, Policy, Port, Rule, Selector, World};
+use crate::cluster::{Labels, Number, Packet, Peer, Policy, Port, Rule, Selector, World};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Direction {
@@ -14,7 +14,7 @@ use Direction::{Egress, Ingress};
 
 /// "For a connection from a source pod to a destination pod to be allowed, both the egress policy on the source pod and the ingress
 /// policy on the destination pod need to allow the connection."
-pub(crate) fn allowed(world: &World, packet: &Packet) -> bool {
+pub fn allowed(world: &World, packet: &Packet) -> bool {
     let (source, destination) = (world.pod(packet.from), world.pod(packet.to));
     // "A pod cannot block access to itself"
     if source.is_some() && source == destination {
@@ -25,7 +25,7 @@ pub(crate) fn allowed(world: &World, packet: &Packet) -> bool {
 }
 
 /// Whether a Pod at one of the packet's ends is isolated in the direction that matters.
-pub(crate) fn concerns_isolated(world: &World, packet: &Packet) -> bool {
+pub fn concerns_isolated(world: &World, packet: &Packet) -> bool {
     let isolated =
         |pod: Option<usize>, direction| pod.is_some_and(|pod| !policies(world, pod, direction).is_empty());
     isolated(world.pod(packet.from), Egress) || isolated(world.pod(packet.to), Ingress)
@@ -145,7 +145,7 @@ fn matches(selector: &Selector, labels: &Labels) -> bool {
 }
 
 /// Whether an address is in a block, bit by bit.
-pub(crate) fn is_in(address: IpAddr, cidr: &str) -> bool {
+pub fn is_in(address: IpAddr, cidr: &str) -> bool {
     let (block, length) = cidr.split_once('/').unwrap();
     let bits = |address: IpAddr| match address {
         IpAddr::V4(address) => format!("{:032b}", address.to_bits()),

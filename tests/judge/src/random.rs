@@ -1,11 +1,15 @@
 //! Random clusters and packets: few names, few numbers, so that they meet often.
 
-use proptest::collection::{btree_map, vec};
+use proptest::collection::{SizeRange, btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use crate::world::{End, Labels, Number, Packet, Peer, Pod, Policy, Port, Rule, Selector, World};
+use crate::cluster::{
+    End, Labels, Number, Packet, Peer, Pod, Policy, Port, Rule, Selector, World, pod_addresses,
+};
 
 const KEYS: [&str; 3] = ["app", "tier", "example.com/team"];
 const VALUES: [&str; 3] = ["x", "y", ""];
@@ -45,7 +49,16 @@ const NARROW: [&str; 7] = [
     "fd00::1:0/126",
 ];
 
-fn labels() -> impl Strategy<Value = Labels> {
+/// One of these, which is always the same for a seed.
+pub fn one<S: Strategy>(seed: u32, of: &S) -> S::Value {
+    let bytes: Vec<u8> = seed.to_le_bytes().into_iter().cycle().take(32).collect();
+    let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(Config::default(), random);
+    of.new_tree(&mut runner).unwrap().current()
+}
+
+/// Labels of Pods and namespaces.
+pub fn labels() -> impl Strategy<Value = Labels> {
     btree_map(select(&KEYS[..]), select(&VALUES[..2]), 0..=2)
 }
 
@@ -86,7 +99,8 @@ fn rules() -> impl Strategy<Value = Option<Vec<Rule>>> {
     option::of(vec(rule.prop_map(|(peers, ports)| Rule { peers, ports }), 0..=2))
 }
 
-fn policy() -> impl Strategy<Value = Policy> {
+/// NetworkPolicies of two namespaces.
+pub fn policy() -> impl Strategy<Value = Policy> {
     let types = option::of(subsequence(vec!["Ingress", "Egress"], 0..=2));
     (0..2_usize, selector(), types, rules(), rules()).prop_map(
         |(namespace, selector, types, ingress, egress)| Policy {
@@ -99,7 +113,8 @@ fn policy() -> impl Strategy<Value = Policy> {
     )
 }
 
-fn pod() -> impl Strategy<Value = Pod> {
+/// Pods of three namespaces.
+pub fn pod() -> impl Strategy<Value = Pod> {
     let port = (select(&NAMES[..]), select(&PROTOCOLS[..]), select(&OF_PODS[..]));
     (0..3_usize, labels(), vec(port, 0..=3)).prop_map(|(namespace, labels, ports)| Pod {
         namespace,
@@ -108,13 +123,24 @@ fn pod() -> impl Strategy<Value = Pod> {
     })
 }
 
-pub(crate) fn world() -> impl Strategy<Value = World> {
-    let allow_from = prop_oneof![3 => Just(Vec::new()), 1 => vec(select(&BLOCKS[1..]), 1..=2)];
-    (vec(labels(), 3), vec(pod(), 2..=7), vec(policy(), 0..=7), allow_from)
-        .prop_map(|(namespaces, pods, policies, allow_from)| World { namespaces, pods, policies, allow_from })
+/// Clusters.
+pub fn world() -> impl Strategy<Value = World> {
+    cluster(2..=7, 0..=7)
 }
 
-pub(crate) fn packet() -> impl Strategy<Value = Packet> {
+/// Clusters with so many Pods and policies.
+pub fn cluster(pods: impl Into<SizeRange>, policies: impl Into<SizeRange>) -> impl Strategy<Value = World> {
+    let allow_from = prop_oneof![3 => Just(Vec::new()), 1 => vec(select(&BLOCKS[1..]), 1..=2)];
+    (vec(labels(), 3), vec(pod(), pods), vec(policy(), policies), allow_from).prop_map(
+        |(namespaces, pods, policies, allow_from)| {
+            let addresses = (0..pods.len()).map(pod_addresses).collect();
+            World { namespaces, pods, addresses, policies, allow_from }
+        },
+    )
+}
+
+/// Packets between Pods of a cluster, and to and from elsewhere.
+pub fn packet() -> impl Strategy<Value = Packet> {
     let end = || prop_oneof![3 => (0..7_usize).prop_map(End::Pod), 1 => (0..4_usize).prop_map(End::Outside)];
     let protocol = prop_oneof![3 => Just("TCP"), 1 => Just("UDP"), 1 => Just("SCTP"), 1 => Just("ICMP")];
     (end(), end(), any::<bool>(), protocol, select(&NUMBERS[..])).prop_map(

@@ -26,6 +26,8 @@ const REASONS: [&str; 14] = [
 const NO_REASONS: [&str; 6] = ["True", "False", "Map", "Load", "PolicyModule", "Pod"];
 const PAGES: [&str; 5] =
     ["README.md", "docs/operator.md", "docs/module-author.md", "docs/architecture.md", "docs/contract.md"];
+/// Of a scenario, in the order of the columns that count them.
+const STATES: [&str; 4] = ["shown", "in part", "not yet", "does not apply"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -137,17 +139,42 @@ fn every_field_of_a_policy_module_is_told() {
 
 #[test]
 fn every_test_and_file_that_is_named_exists() {
-    let page = read("docs/architecture.md");
-    let named: Vec<&str> = page.split('`').skip(1).step_by(2).filter(|code| code.contains(".rs")).collect();
-    assert!(named.len() > 40, "{} are named", named.len());
-    for code in named {
-        let (file, test) = code.split_once("::").unwrap_or((code, ""));
-        let path = root().join(file);
-        assert!(path.is_file(), "docs/architecture.md names {file}, which is not there");
-        assert!(
-            test.is_empty() || read(file).contains(&format!("fn {test}(")),
-            "docs/architecture.md names the test {code}, which is not there"
-        );
+    for (page, least) in [("docs/architecture.md", 40), ("tests/SCENARIOS.md", 150)] {
+        let text = read(page);
+        let named: Vec<&str> =
+            text.split('`').skip(1).step_by(2).filter(|code| code.contains(".rs")).collect();
+        assert!(named.len() > least, "{page}: {} are named", named.len());
+        for code in named {
+            let (file, test) = code.split_once("::").unwrap_or((code, ""));
+            assert!(root().join(file).is_file(), "{page} names {file}, which is not there");
+            assert!(
+                test.is_empty() || read(file).contains(&format!("fn {test}(")),
+                "{page} names the test {code}, which is not there"
+            );
+        }
+    }
+}
+
+#[test]
+fn scenarios_are_counted() {
+    let page = read("tests/SCENARIOS.md");
+    for of in ["T", "X", "W"] {
+        let is_row = |line: &&str| {
+            let number = line.strip_prefix("| ").and_then(|line| line.strip_prefix(of));
+            number.is_some_and(|number| number.starts_with(|c: char| c.is_ascii_digit()))
+        };
+        // `| T01 | scenario | state | level | tests |`
+        let rows: Vec<Vec<&str>> =
+            page.lines().filter(is_row).map(|line| line.split('|').map(str::trim).collect()).collect();
+        for row in &rows {
+            assert!(row.len() == 7 && STATES.contains(&row[3]), "what is the state of {row:?}?");
+            let shown = ["shown", "in part"].contains(&row[3]);
+            assert!(!shown || row[5].contains(".rs::"), "{}: which test shows it?", row[1]);
+            assert!(row[3] != "in part" || row[5].contains("Lacks: "), "{}: what is missing?", row[1]);
+        }
+        let counts = STATES.map(|state| rows.iter().filter(|row| row[3] == state).count().to_string());
+        let counted = format!("| {of} | {} | {} |", counts.join(" | "), rows.len());
+        assert!(page.contains(&counted), "tests/SCENARIOS.md does not count as its rows do: {counted}");
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use isthmus_kubernetes::crd::CloudMappingStatus;
 use isthmus_kubernetes::store::StoreSnapshot;
 use isthmus_model::condition::{ATTACHED, Condition, READY};
 use isthmus_model::desired::DesiredList;
@@ -10,13 +11,12 @@ use isthmus_model::object::Subject;
 use isthmus_model::observed::State;
 use isthmus_model::plan::External;
 use isthmus_model::retry::RetryClass;
-use isthmus_model::value::Reference;
 
 use crate::apply::apply;
 use crate::error::ReconcileError;
 use crate::mapped::Mapping;
 use crate::reconcile::{Next, is_attached};
-use crate::records::Known;
+use crate::records::{Known, referred};
 use crate::refs::Resolved;
 use crate::session::{Presence, Session, node_kind};
 use crate::settle::undated;
@@ -66,7 +66,7 @@ impl Session {
         if applied.complete() && steps.blocked.is_empty() && !left {
             self.mappings.release(&known.namespace, &known.name, &known.uid).await?;
             self.records.lock().released(subject);
-            self.wake_referred(&known);
+            self.wake_referred(&known.status, &CloudMappingStatus::default());
             self.forget(subject);
             return Ok(Next::Done);
         }
@@ -126,13 +126,12 @@ impl Session {
         (!node_gone && waited < WITHOUT_AGENT).then(|| WITHOUT_AGENT - waited)
     }
 
-    /// Mappings that this one referred to may have waited for its end.
-    fn wake_referred(&self, known: &Known) {
-        for recorded in known.record().into_values().flat_map(|r| r.references) {
-            if let Reference::Mapped { subject: key, .. } = recorded.reference {
-                let lives: Vec<Subject> = self.records.lock().lives(&key).collect();
-                lives.into_iter().for_each(|subject| self.queue.now(Arc::new(subject)));
-            }
+    /// Mappings that one referred to and does no longer may have waited for that.
+    pub(crate) fn wake_referred(&self, before: &CloudMappingStatus, now: &CloudMappingStatus) {
+        let now = referred(now);
+        for (key, ..) in referred(before).into_iter().filter(|reference| !now.contains(reference)) {
+            let lives: Vec<Subject> = self.records.lock().lives(&key).collect();
+            lives.into_iter().for_each(|subject| self.queue.now(Arc::new(subject)));
         }
     }
 }

@@ -380,14 +380,16 @@ impl Session {
 
     /// Mappings that refer to this one, or wait for something of it, are looked at again when what it recorded changed.
     fn wake_users(&self, subject: &Subject, before: &Known) {
-        let users: BTreeSet<Subject> = {
+        let (users, now): (BTreeSet<Subject>, _) = {
             let records = self.records.lock();
             let Some(now) = records.get(subject) else { return };
             if now.status.resources == before.status.resources {
                 return;
             }
-            now.status.resources.iter().flat_map(|r| records.users(&subject.key, &r.name)).collect()
+            let resources = now.status.resources.iter();
+            (resources.flat_map(|r| records.users(&subject.key, &r.name)).collect(), now)
         };
+        self.wake_referred(&before.status, &now.status);
         self.may_join(subject);
         users.into_iter().for_each(|user| self.queue.now(Arc::new(user)));
         let waiters = self.waiters.lock().remove(&subject.key);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use isthmus_kubernetes::crd::{CloudMapping, CloudMappingStatus};
+use isthmus_kubernetes::crd::{CloudMapping, CloudMappingStatus, ResourceStatus};
 use isthmus_kubernetes::names::{FINALIZER, LABEL_NODE};
 use isthmus_model::condition::ATTACHED;
 use isthmus_model::object::{ObjectKey, Subject};
@@ -69,8 +69,8 @@ pub struct Records {
     /// By the mapping's own uid.
     by_mapping: HashMap<Box<str>, Subject>,
     by_key: HashMap<ObjectKey, BTreeSet<Arc<str>>>,
-    /// Who refers to an entry of another mapping.
-    users: HashMap<(ObjectKey, String), BTreeSet<Subject>>,
+    /// Who refers to an entry of another mapping, and which resource that was for it.
+    users: HashMap<(ObjectKey, String), BTreeSet<(Subject, String)>>,
 }
 
 impl Records {
@@ -128,20 +128,24 @@ impl Records {
 
     /// Subjects whose mappings refer to this entry.
     pub fn users(&self, key: &ObjectKey, entry: &str) -> Vec<Subject> {
-        self.users.get(&(key.clone(), entry.to_owned())).into_iter().flatten().cloned().collect()
+        let users = self.users.get(&(key.clone(), entry.to_owned()));
+        users.into_iter().flatten().map(|(user, _)| user.clone()).collect()
     }
 
-    /// Local names of a subject's entries that other mappings refer to. `counts`: whether such a one does; what somebody made up
-    /// must not hold anything.
+    /// Local names of a subject's entries that other mappings refer to: to the resources of this life of it, and not to those of the
+    /// object that has its name now. `counts`: whether such a one does; what somebody made up must not hold anything.
     pub fn held(&self, subject: &Subject, counts: impl Fn(&Subject) -> bool) -> BTreeSet<String> {
         let Some(known) = self.slim(subject).filter(|_| !self.users.is_empty()) else {
             return BTreeSet::new();
         };
-        let used = |name: &String| {
-            let users = self.users.get(&(subject.key.clone(), name.clone()));
-            users.is_some_and(|users| users.iter().any(|user| user != subject && counts(user)))
+        let used = |resource: &&ResourceStatus| {
+            let users = self.users.get(&(subject.key.clone(), resource.name.clone()));
+            let uses = |(user, id): &(Subject, String)| {
+                user != subject && resource.id.as_ref() == Some(id) && counts(user)
+            };
+            users.is_some_and(|users| users.iter().any(uses))
         };
-        known.whole().status.resources.iter().map(|r| r.name.clone()).filter(used).collect()
+        known.whole().status.resources.iter().filter(used).map(|r| r.name.clone()).collect()
     }
 
     /// Takes in a mapping as the watch or an answer shows it. An older state than the known one is left aside (a watch lags
@@ -185,8 +189,8 @@ impl Records {
         let all = self.known.get(&subject.uid).into_iter().flatten();
         let subject = all.map(|(own, _)| own).find(|own| *own == subject).unwrap_or(subject).clone();
         self.forget(&subject);
-        for key in referred(&known.status) {
-            self.users.entry(key).or_default().insert(subject.clone());
+        for (key, name, id) in referred(&known.status) {
+            self.users.entry((key, name)).or_default().insert((subject.clone(), id));
         }
         self.by_key.entry(subject.key.clone()).or_default().insert(subject.uid.clone());
         self.by_mapping.insert(known.uid.as_str().into(), subject.clone());
@@ -228,11 +232,12 @@ impl Records {
     fn forget_users(&mut self, subject: &Subject) {
         // Most refer to nobody, and then there is nothing to look up.
         let Some(known) = self.slim(subject).filter(|_| !self.users.is_empty()) else { return };
-        for key in referred(&known.whole().status) {
-            if let Some(users) = self.users.get_mut(&key) {
-                users.remove(subject);
+        for (key, name, id) in referred(&known.whole().status) {
+            let entry = (key, name);
+            if let Some(users) = self.users.get_mut(&entry) {
+                users.remove(&(subject.clone(), id));
                 if users.is_empty() {
-                    self.users.remove(&key);
+                    self.users.remove(&entry);
                 }
             }
         }
@@ -311,11 +316,11 @@ fn with_others_conditions(ours: &CloudMappingStatus, stored: &CloudMappingStatus
     Arc::new(CloudMappingStatus { conditions, ..ours.clone() })
 }
 
-/// Entries of other mappings that a status refers to.
-fn referred(status: &CloudMappingStatus) -> Vec<(ObjectKey, String)> {
+/// Entries of other mappings that a status refers to, with the ids that these stood for.
+pub(crate) fn referred(status: &CloudMappingStatus) -> BTreeSet<(ObjectKey, String, String)> {
     let recorded = status.resources.iter().filter_map(|r| r.recorded().ok()).flat_map(|r| r.references);
     let mapped = recorded.filter_map(|r| match r.reference {
-        Reference::Mapped { subject, name } => Some((subject, name)),
+        Reference::Mapped { subject, name } => Some((subject, name, r.id)),
         Reference::Local(_) | Reference::Existing(_) => None,
     });
     mapped.collect()
@@ -339,9 +344,10 @@ fn same(new: &Known, old: &Slim) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use isthmus_kubernetes::crd::{CloudMappingSpec, ResourceState, ResourceStatus, SubjectRef};
+    use isthmus_kubernetes::crd::{CloudMappingSpec, ResourceReference, ResourceState, SubjectRef};
     use isthmus_model::kinds::Kind;
     use isthmus_model::object::Gvk;
+    use isthmus_model::record::RecordedReference;
 
     use super::*;
 
@@ -387,6 +393,37 @@ mod tests {
         assert!(records.rivals(&own).is_empty() && records.len() == 1 && records.has_uid("u"));
         assert_eq!(records.remove("m1"), Some(own));
         assert!(records.is_empty() && !records.has_uid("u"));
+    }
+
+    #[test]
+    fn an_object_made_again_is_held_by_who_refers_to_this_life_of_it() {
+        let (old, new) = (subject("shop", "web", "u1"), subject("shop", "web", "u2"));
+        let user = subject("shop", "user", "u3");
+        let made = |id: &str| {
+            let mut made = status(false);
+            made.resources[0].id = Some(id.into());
+            made
+        };
+        let using = |id: &str| {
+            let mut using = status(false);
+            let reference = Reference::Mapped { subject: old.key.clone(), name: "port".into() };
+            let recorded = RecordedReference { reference, id: id.into() };
+            using.resources[0].references = vec![ResourceReference::from(&recorded)];
+            using
+        };
+        let mut records = Records::default();
+        let mut put = |subject: &Subject, uid: &str, version: u32, status: CloudMappingStatus| {
+            let mut mapping = mapping(subject, uid, version);
+            mapping.status = Some(status);
+            records.put(&mapping);
+            let held = |subject: &Subject| records.held(subject, |_| true).len();
+            (held(&old), held(&new), records.users(&old.key, "port").len())
+        };
+        put(&old, "m1", 1, made("g1"));
+        put(&new, "m2", 2, made("g2"));
+        assert_eq!(put(&user, "m3", 3, using("g1")), (1, 0, 1));
+        assert_eq!(put(&user, "m3", 4, using("g2")), (0, 1, 1), "it has gone over to the new one");
+        assert_eq!(put(&user, "m3", 5, status(false)), (0, 0, 0));
     }
 
     #[test]

@@ -96,6 +96,12 @@ pub(crate) enum Command {
     /// Show why an object is mapped as it is: what was read, what changed last, and what it waits for.
     Why(WhyArgs),
 
+    /// Show whether a connection between two Pods passes the security groups of their ports, and by which rule, or why by none.
+    ///
+    /// It looks at what Neutron has, so that rules count whoever made them. Of each rule that does not let the connection pass it says
+    /// what differs, and of each group which NetworkPolicy (or other object) it was made for.
+    WhyDenied(WhyDeniedArgs),
+
     /// Check that what the operator needs is there, in the cluster and in the cloud, and say how to get what is not.
     ///
     /// Run it with the operator's own kubeconfig and OpenStack settings: it looks at what these may do. The exit code is 1 where a
@@ -314,6 +320,26 @@ pub(crate) struct WhyArgs {
     /// Its namespace.
     #[arg(long, short, default_value = "default")]
     pub(crate) namespace: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WhyDeniedArgs {
+    /// The Pod that connects, as `web-0`, or `shop/web-0` for one of another namespace.
+    pub(crate) from: String,
+
+    /// The Pod that it connects to.
+    pub(crate) to: String,
+
+    /// The port, as `8080` or `53/udp`.
+    pub(crate) port: String,
+
+    /// Namespace of Pods that are named without one.
+    #[arg(long, short, default_value = "default")]
+    pub(crate) namespace: String,
+
+    /// Name of the cloud in clouds.yaml; default: OS_CLOUD, or the OS_* variables.
+    #[arg(long)]
+    pub(crate) os_cloud: Option<String>,
 }
 
 #[derive(Debug, Args)]

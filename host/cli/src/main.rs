@@ -18,6 +18,7 @@ mod render;
 mod scaffold;
 mod tree;
 mod why;
+mod why_denied;
 
 use std::process::ExitCode;
 
@@ -57,6 +58,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Plan(args) => plan::run(&cli.kube, &args, cli.output).await,
         Command::Tree(args) => tree::run(&cli.kube, &args, cli.output).await,
         Command::Why(args) => why::run(&cli.kube, &args, cli.output).await,
+        Command::WhyDenied(args) => why_denied::run(&cli.kube, &args, cli.output).await,
         Command::Doctor(args) => doctor::run(&cli.kube, &args, cli.output).await,
         Command::Dev(args) => dev::run(&cli.kube, &args, cli.output).await,
         Command::Completion(args) => completion(&args),

@@ -12,7 +12,7 @@ use isthmus_openstack::neutron::Port;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, PostParams};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 /// On one network, in three namespaces: 210 pairs.
@@ -145,6 +145,33 @@ impl Cluster {
         Ok(differing)
     }
 
+    /// Asks `isthmus why-denied` of one packet of every Pod: it is to say what the text says.
+    async fn are_explained(&self, lab: &Lab) -> Result<()> {
+        for from in 0..PODS {
+            let packets = self.packets(from);
+            // Another one for each: of all versions, protocols and ports.
+            let packet = packets.get(from * 13 % packets.len()).context("a packet")?;
+            let name = |end| {
+                let number = self.world.pod(end).context("a Pod")?;
+                let pod = self.world.pods.get(number).context("a Pod of the world")?;
+                Ok::<_, anyhow::Error>(format!("{}/pod{number}", self.namespace(pod.namespace)?))
+            };
+            let (source, destination) = (name(packet.from)?, name(packet.to)?);
+            let port = format!("{}/{}", packet.port, packet.protocol.to_lowercase());
+            let said = lab.isthmus(&["why-denied", &source, &destination, &port, "--output", "json"]).await?;
+            let said: Value = serde_json::from_str(&said)?;
+            let address = self.world.address(packet.to, packet.v6).to_string();
+            let ways = said.get("ways").and_then(Value::as_array).context("ways")?;
+            let way = ways.iter().find(|way| way.get("destination") == Some(&json!(address)));
+            let way = way.with_context(|| format!("no way to {address}: {said}"))?;
+            let sides =
+                ["/egress/allowed", "/ingress/allowed"].map(|side| way.pointer(side) == Some(&json!(true)));
+            let passes = sides.iter().all(|passes| *passes);
+            ensure!(passes == text::allowed(&self.world, packet), "{packet:?} {way}");
+        }
+        Ok(())
+    }
+
     /// How many packets the text lets pass, and how many not.
     fn expected(&self) -> (usize, usize) {
         let all = (0..PODS).flat_map(|from| self.packets(from));
@@ -191,6 +218,7 @@ async fn packets_go_where_kubernetes_says() -> Result<()> {
                 Ok(())
             })
             .await?;
+            cluster.are_explained(lab).await?;
             println!("seed {seed}: of {all} packets {passed} pass and {dropped} do not");
             rounds += 1;
             if rounds == ROUNDS {

@@ -103,7 +103,7 @@ impl Tree {
             }
             left.insert(at, operation);
         }
-        renumbered(left)
+        renumbered(left, &BTreeSet::new())
     }
 }
 

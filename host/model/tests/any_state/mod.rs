@@ -16,7 +16,7 @@ use crate::world::World;
 use found::{Start, is_ours, starts};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 700, ..ProptestConfig::default() })]
 
     /// One apply reaches what is desired, the second plan is empty, and only what carries our mark is touched.
     #[test]
@@ -27,6 +27,16 @@ proptest! {
         prop_assert!(plan.blocked.is_empty(), "{plan:?}");
         for (id, act) in touched(&plan) {
             prop_assert!(before.cloud.get(id).is_some_and(is_ours), "{act:?} of what is not ours");
+            let name = &before.cloud[id].mark.as_ref().unwrap().name;
+            let recorded = before.record.get(name).filter(|recorded| recorded.retain);
+            match act {
+                Act::Retain { .. } => prop_assert!(recorded.is_some(), "{id} is not to be kept: {plan:?}"),
+                Act::Delete { replaced: false, .. } => {
+                    let is_kept = recorded.is_some_and(|recorded| recorded.id.as_ref() == Some(id));
+                    prop_assert!(!is_kept, "{id} is to be kept: {plan:?}");
+                }
+                _ => {}
+            }
         }
         world.apply(&desired, &plan, usize::MAX, false);
         reached(&desired, &world)?;

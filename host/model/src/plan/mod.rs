@@ -78,6 +78,13 @@ pub struct Operation {
     pub after: BTreeSet<usize>,
 }
 
+impl Operation {
+    /// The entries that it is about.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.name).chain(&self.with).map(String::as_str)
+    }
+}
+
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -66,7 +66,7 @@ impl Tree {
             }
             if waits || operation.after.iter().any(|before| tree.holds(*before)) {
                 later.insert(at);
-                made_later.insert(&operation.name);
+                made_later.extend(operation.names());
             }
         }
         (!tree.below.is_empty()).then_some(tree)

@@ -212,3 +212,22 @@ fn what_goes_waits_for_what_is_replaced_on_it() {
     let balancer = entry("balancer", Kind::LoadBalancer, &[]);
     apply(&mut world, &list(&[balancer, entry("listener", Kind::Listener, &listener)]));
 }
+
+/// Two load balancers, each with a listener that sends to a pool of the other one: what one of them is made without is written
+/// when the other is there.
+#[test]
+fn two_trees_that_name_each_other_are_made_whole() {
+    let within = |balancer: &str| ("load_balancer", named(balancer));
+    let listener = |name: &str, balancer: &str, pool: &str| {
+        entry(name, Kind::Listener, &[within(balancer), ("default_pool", named(pool))])
+    };
+    let entries = [
+        entry("a", Kind::LoadBalancer, &[]),
+        entry("b", Kind::LoadBalancer, &[]),
+        listener("b-listener", "b", "a-pool"),
+        entry("a-pool", Kind::Pool, &[within("a")]),
+        entry("b-pool", Kind::Pool, &[within("b")]),
+        listener("a-listener", "a", "b-pool"),
+    ];
+    apply(&mut World::default(), &list(&entries));
+}

@@ -10,8 +10,9 @@ use crate::snapshot::{Read, ReadSet};
 
 /// Who read what. `S` names a subject; clones of it should be cheap.
 ///
-/// Guarantee: a change of an object outside a subject's reads never names it; a change inside always does. Both are held
-/// against a brute-force re-run of all mappings by a property test.
+/// Guarantee: a change of an object names exactly the subjects of which a read is answered otherwise after it, and those
+/// of which a read holds the object before and after it, where what is shown of it is the same (labels are told, what is
+/// shown is not). A property test holds it against a brute-force re-run of all reads.
 #[derive(Debug)]
 pub struct DependencyIndex<S> {
     reads: HashMap<S, Arc<ReadSet>>,
@@ -100,7 +101,7 @@ impl<S: Clone + Ord + Hash> DependencyIndex<S> {
         self.reads.get(subject).map(Arc::as_ref)
     }
 
-    /// The subjects that a change of this object can touch. Labels are those before and after; `None`: it was not there.
+    /// The subjects that a change of this object touches. Labels are those before and after; `None`: it was not there.
     pub fn touched(&self, key: &ObjectKey, old: Option<&Labels>, new: Option<&Labels>) -> BTreeSet<S> {
         let mut touched = self.gets.get(key).cloned().unwrap_or_default();
         for ((namespace, selector), readers) in self.lists.get(&key.kind).into_iter().flatten() {

@@ -1,6 +1,7 @@
 //! Properties of the planner, with a small cloud that does what operations say.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests fail by panics")]
 
+mod any_state;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,9 +1,12 @@
 //! Making the plan.
 
+mod own;
+mod stays;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::entry::{change_of, collides, is_empty, locals_of, meta_differences};
-use super::order::{in_order, mentions, referrers_first, renumbered};
+use super::order::{in_order, mentions, referrers_first, renumbered, rests_on};
 use super::{Act, Blocked, Input, Operation, Plan, Targets, Wait, applied_hash, compare, resolve, whole};
 use crate::desired::{DESCRIPTION, DISPLAY_NAME, Entry, local};
 use crate::kinds::{Change, Kind, needed_locals};
@@ -27,20 +30,30 @@ struct Builder<'a> {
     plan: Plan,
     /// What references stand for: recorded resources that stay as they are.
     targets: Targets,
+    /// Whose a resource is that two entries could take for theirs: one by the record, one by the mark.
+    claims: BTreeMap<&'a str, &'a str>,
     /// Ids that are spoken for.
     taken: BTreeSet<&'a str>,
     /// Position of the operation that makes or changes an entry.
     made_by: BTreeMap<&'a str, usize>,
-    /// Position of the operation that creates an entry.
+    /// Position of the operation that creates an entry, or gives its resource to it.
     created_by: BTreeMap<&'a str, usize>,
+    /// The names under which entries are recorded that have another one now.
+    renames: BTreeMap<&'a str, &'a str>,
     /// Positions of updates of existing resources, by id: a resource that they stop referring to goes after them.
     updates: BTreeMap<&'a str, usize>,
     /// Entries that wait.
     waiting: BTreeSet<&'a str>,
+    /// The resources of entries that wait.
+    waits: Vec<&'a Observed>,
+    /// Ids of what is not replaced now.
+    bound: BTreeSet<&'a str>,
     /// Resources to be removed: id and the position of the operation to be waited for.
     replaced: Vec<(&'a Observed, Option<usize>)>,
     /// Resources that are deleted before others are made in their places: id and position of the deletion.
     first: BTreeMap<&'a str, usize>,
+    /// Which operation waits for which one without need.
+    loose: BTreeSet<(usize, usize)>,
     /// Entries whose late fields are looked at when the fate of all is known; `None`: they are made by this plan.
     late: Vec<(&'a Entry, Option<&'a Observed>)>,
 }
@@ -52,25 +65,34 @@ impl<'a> Builder<'a> {
             input,
             plan: Plan::default(),
             targets,
+            claims: BTreeMap::new(),
             taken: BTreeSet::new(),
             made_by: BTreeMap::new(),
             created_by: BTreeMap::new(),
+            renames: BTreeMap::new(),
             updates: BTreeMap::new(),
             waiting: BTreeSet::new(),
+            waits: Vec::new(),
+            bound: BTreeSet::new(),
             replaced: Vec::new(),
             first: BTreeMap::new(),
+            loose: BTreeSet::new(),
             late: Vec::new(),
         }
     }
 
     /// Until shown otherwise, every entry keeps the resource that it has.
     fn presume(&mut self) {
+        self.claim();
+        let mut has = BTreeSet::new();
         // An attachment is told by what it attaches: that comes first.
         for entry in in_order(self.input.desired.entries()) {
             if let Some(found) = self.current(entry) {
                 self.targets.local.insert(entry.name.clone(), found.target());
+                has.insert(found.id.as_str());
             }
         }
+        self.bind(&has);
     }
 
     fn push(&mut self, name: &str, kind: Kind, act: Act, after: BTreeSet<usize>) -> usize {
@@ -83,27 +105,12 @@ impl<'a> Builder<'a> {
         self.plan.blocked.push(Blocked { name: entry.name.clone(), kind: entry.kind, on });
     }
 
-    /// Whether we may touch it: our mark for this subject, in our project or the one that the entry names.
-    fn ours(&self, observed: &Observed) -> bool {
-        observed
-            .mark
-            .as_ref()
-            .is_some_and(|m| m.cluster == self.input.cluster && m.subject == self.input.subject)
-    }
-
-    fn in_project(&self, observed: &Observed, entry: Option<&Entry>) -> bool {
-        let allowed = entry.and_then(|e| e.project.as_deref()).or(self.input.project);
-        match (allowed, observed.project.as_deref()) {
-            (Some(allowed), Some(project)) => allowed == project,
-            _ => true,
-        }
-    }
-
     fn entry(&mut self, entry: &'a Entry) {
         if let Some(on) = self.unmet(entry) {
             // What exists stays, and others may go on referring to it.
             if let Some(found) = self.current(entry) {
                 self.taken.insert(&found.id);
+                self.waits.push(found);
             }
             return self.block(entry, on);
         }
@@ -116,21 +123,26 @@ impl<'a> Builder<'a> {
                 self.existing(entry, found);
             }
             None => match self.renamed(entry) {
-                Some(found) => {
-                    self.taken.insert(&found.id);
-                    let from = found.mark.as_ref().map(|m| m.name.clone()).unwrap_or_default();
-                    let at = self.push(
-                        &entry.name,
-                        entry.kind,
-                        Act::Rename { id: found.id.clone(), from },
-                        BTreeSet::new(),
-                    );
-                    self.made_by.insert(&entry.name, at);
-                    self.targets.local.insert(entry.name.clone(), found.target());
-                }
+                Some((from, found)) => self.rename(entry, from, found),
                 None => self.create(entry, BTreeSet::new()),
             },
         }
+    }
+
+    fn rename(&mut self, entry: &'a Entry, from: &'a str, found: &'a Observed) {
+        self.taken.insert(&found.id);
+        let act = Act::Rename { id: found.id.clone(), from: from.into() };
+        let at = self.push(&entry.name, entry.kind, act, BTreeSet::new());
+        self.given(entry, at);
+        self.renames.insert(&entry.name, from);
+        self.targets.local.insert(entry.name.clone(), found.target());
+        self.existing(entry, found);
+    }
+
+    /// By this operation the entry comes to its resource: until then it stands for nothing.
+    fn given(&mut self, entry: &'a Entry, at: usize) {
+        self.made_by.insert(&entry.name, at);
+        self.created_by.insert(&entry.name, at);
     }
 
     /// What this entry waits for before anything can be done about it.
@@ -146,75 +158,23 @@ impl<'a> Builder<'a> {
         entry.references().into_iter().find(missing).map(|(_, r)| Wait::Reference(r.clone()))
     }
 
-    /// The resource of this entry: the recorded one, else the oldest with its mark. One that took the place of the recorded
-    /// one, before that could be recorded, is the one.
-    fn current(&self, entry: &Entry) -> Option<&'a Observed> {
-        let fits = |o: &&Observed| o.kind == entry.kind && self.ours(o) && self.in_project(o, Some(entry));
-        let recorded = self.input.record.get(&entry.name).and_then(|r| r.id.as_ref());
-        let recorded = recorded.and_then(|id| self.input.observed.get(id)).filter(fits);
-        if recorded.is_some_and(|found| entry.kind != Kind::Certificate || !self.is_replaced(entry, found)) {
-            return recorded;
-        }
-        let named = |o: &&Observed| match entry.kind.is_attachment() {
-            true => self.differences(entry, o, |_| true).is_empty(),
-            false => o.mark.as_ref().is_some_and(|m| m.name == entry.name),
-        };
-        let usable = |o: &&Observed| recorded.is_none() || !self.is_replaced(entry, o);
-        let marked = self.input.observed.values().filter(fits).filter(named).filter(usable);
-        marked.min_by(|a, b| (&a.created, &a.id).cmp(&(&b.created, &b.id))).or(recorded)
-    }
-
-    /// Whether the entry asks for what only another resource can have.
-    fn is_replaced(&self, entry: &Entry, found: &Observed) -> bool {
-        !self.differences(entry, found, |change| change == Change::Replace).is_empty()
-    }
-
-    /// The name of an entry that a resource is or was of.
-    fn name_of(&self, found: &'a Observed) -> &'a str {
-        let marked = found.mark.as_ref().map_or("", |m| m.name.as_str());
-        if !found.kind.is_attachment() {
-            return marked;
-        }
-        let mut recorded = self.input.record.iter().filter(|(_, r)| r.id.as_deref() == Some(&found.id));
-        recorded.next().map_or(marked, |(name, _)| name)
-    }
-
-    /// A recorded resource whose own entry is gone and which was applied with equal content.
-    fn renamed(&self, entry: &Entry) -> Option<&'a Observed> {
-        if !entry.kind.can_be_remarked() {
-            return None;
-        }
-        let hash = applied_hash(entry, &self.targets)?;
-        self.input.record.iter().find_map(|(name, recorded)| {
-            let free = self.input.desired.get(name).is_none()
-                && recorded.kind == entry.kind
-                && recorded.hash == hash;
-            let found = self.input.observed.get(recorded.id.as_ref()?)?;
-            let fits = free
-                && self.ours(found)
-                && self.in_project(found, Some(entry))
-                && !self.taken.contains(found.id.as_str());
-            fits.then_some(found)
-        })
-    }
-
     fn existing(&mut self, entry: &'a Entry, found: &'a Observed) {
-        let recorded = self.input.record.get(&entry.name);
-        let known = recorded.is_some_and(|r| r.id.as_deref() == Some(&found.id));
+        let known = self.record_of(entry).is_some_and(|r| r.id.as_deref() == Some(&found.id));
         let differing = self.differences(entry, found, |change| change == Change::Replace);
         if !differing.is_empty() {
-            if !self.input.pinned.contains(&found.id) && !self.input.held.contains(&entry.name) {
+            if !self.bound.contains(found.id.as_str()) && !self.input.held.contains(&entry.name) {
                 return self.replace(entry, found);
             }
+            self.waits.push(found);
             // What can change in place does so all the same.
             self.block(entry, Wait::ReplacePending);
         }
         let differing = self.differences(entry, found, |change| change == Change::InPlace);
-        let mut after = BTreeSet::new();
+        let mut after: BTreeSet<usize> = self.made_by.get(entry.name.as_str()).copied().into_iter().collect();
         if !known {
             let at = self.push(&entry.name, entry.kind, Act::Adopt { id: found.id.clone() }, BTreeSet::new());
             after.insert(at);
-            self.made_by.insert(&entry.name, at);
+            self.given(entry, at);
         }
         let fields: BTreeSet<String> = differing
             .into_iter()
@@ -245,13 +205,13 @@ impl<'a> Builder<'a> {
 
     /// What was applied before is known to be accepted as it is, with what the cloud added to it.
     fn exact(&self, entry: &Entry) -> bool {
-        let recorded = self.input.record.get(&entry.name).map(|r| r.hash.as_str());
+        let recorded = self.record_of(entry).map(|r| r.hash.as_str());
         recorded.is_none_or(|hash| applied_hash(entry, &self.targets).as_deref() != Some(hash))
     }
 
     /// Fields that were applied and that the module no longer sets. What can't change in place stays as it is.
     fn cleared(&self, entry: &Entry, found: &Observed) -> Vec<String> {
-        let applied = self.input.record.get(&entry.name).map(|r| &r.fields).into_iter().flatten();
+        let applied = self.record_of(entry).map(|r| &r.fields).into_iter().flatten();
         let changeable = |f: &&String| entry.kind.field(f).is_some_and(|spec| spec.change != Change::Replace);
         let there = |f: &&String| found.fields.get(*f).is_some_and(|v| !is_empty(v));
         let named = |f: &&String| [DISPLAY_NAME, DESCRIPTION].contains(&f.as_str());
@@ -262,7 +222,16 @@ impl<'a> Builder<'a> {
 
     /// The fields that differ, of those that may change so.
     fn differences(&self, entry: &Entry, found: &Observed, of: impl Fn(Change) -> bool) -> BTreeSet<String> {
-        let exact = self.exact(entry);
+        self.differing(entry, found, self.exact(entry), of)
+    }
+
+    fn differing(
+        &self,
+        entry: &Entry,
+        found: &Observed,
+        exact: bool,
+        of: impl Fn(Change) -> bool,
+    ) -> BTreeSet<String> {
         let differs = |name: &&String, value: &Value| {
             entry.kind.field(name).filter(|spec| of(spec.change)).is_some_and(|spec| {
                 let desired = resolve(name, value, &self.targets);
@@ -279,7 +248,7 @@ impl<'a> Builder<'a> {
 
     fn replace(&mut self, entry: &'a Entry, found: &'a Observed) {
         // What refers to one that is deleted first goes before it.
-        let follows = found.fields.values().any(|v| self.first.keys().any(|id| mentions(v, id)));
+        let follows = self.first.keys().any(|id| rests_on(found, id));
         let first = follows || collides(entry, found) || self.keeps_its_port(entry, found);
         self.targets.local.remove(&entry.name);
         if first {
@@ -298,7 +267,7 @@ impl<'a> Builder<'a> {
     /// What is deleted first waits until this one, which goes too, is gone.
     fn before(&mut self, going: &Observed, at: usize) {
         for (id, first) in &self.first {
-            if going.fields.values().any(|value| mentions(value, id)) {
+            if rests_on(going, id) {
                 self.plan.operations.get_mut(*first).into_iter().for_each(|o| o.after.extend([at]));
             }
         }
@@ -318,8 +287,7 @@ impl<'a> Builder<'a> {
         let late = entry.fields.keys().filter(|f| change_of(entry, f) == Some(Change::Late));
         after.extend(late.flat_map(|f| locals_of(entry, f)).filter_map(|n| self.created_by.get(n)));
         let at = self.push(&entry.name, entry.kind, Act::Create, after);
-        self.made_by.insert(&entry.name, at);
-        self.created_by.insert(&entry.name, at);
+        self.given(entry, at);
         self.late.push((entry, None));
     }
 
@@ -384,7 +352,7 @@ impl<'a> Builder<'a> {
     /// Late fields that refer to entries which are made after this one, or to itself.
     fn unresolved_at_creation(&self, entry: &Entry) -> BTreeSet<String> {
         let own = self.created_by.get(entry.name.as_str());
-        let ahead = |n: &str| !self.targets.local.contains_key(n) && self.created_by.get(n) >= own;
+        let ahead = |n: &str| self.created_by.get(n) >= own;
         let separate = |f: &str| change_of(entry, f) == Some(Change::Separate);
         let late = |f: &&String| separate(f) || locals_of(entry, f).into_iter().any(ahead);
         entry.fields.keys().filter(late).cloned().collect()
@@ -408,26 +376,53 @@ impl<'a> Builder<'a> {
         let mut kept: BTreeSet<&str> = BTreeSet::new();
         for (found, after, replaced) in referrers_first(input, going) {
             let name = self.name_of(found);
-            let duplicate =
-                input.record.get(name).is_some_and(|r| r.id.as_deref() != Some(found.id.as_str()));
+            let duplicate = self.is_duplicate(name, found);
             let users = self.users_of(&found.id);
             let held = input.held.contains(name) && !replaced && !duplicate;
-            if held || users.iter().any(|user| kept.contains(user)) {
+            if held || self.is_kept(&found.id) || users.iter().any(|user| kept.contains(user)) {
                 kept.insert(&found.id);
                 self.plan.blocked.push(Blocked { name: name.into(), kind: found.kind, on: Wait::InUse });
                 continue;
             }
-            let mut waits: BTreeSet<usize> = after.into_iter().collect();
-            waits.extend(users.iter().filter_map(|user| at_of.get(user).or_else(|| self.updates.get(user))));
+            let users = self.let_go(found, &users, &at_of);
+            let waits = after.into_iter().chain(users.keys().copied()).collect();
             let retain = !replaced && !duplicate && input.record.get(name).is_some_and(|r| r.retain);
             let act = match retain {
                 true => Act::Retain { id: found.id.clone() },
                 false => Act::Delete { id: found.id.clone(), replaced },
             };
             let at = self.push(name, found.kind, act, waits);
+            self.loose.extend(users.iter().filter(|(_, rests)| !**rests).map(|(before, _)| (at, *before)));
             self.before(found, at);
             at_of.insert(&found.id, at);
         }
+    }
+
+    /// The operations by which users of a resource let go of it, and of each whether one rests on it until then: the cloud refuses
+    /// to delete it before.
+    fn let_go(
+        &self,
+        found: &Observed,
+        users: &BTreeSet<&str>,
+        at_of: &BTreeMap<&str, usize>,
+    ) -> BTreeMap<usize, bool> {
+        let mut operations = BTreeMap::new();
+        for user in users {
+            let by = [at_of.get(user), self.first.get(user), self.updates.get(user)];
+            if let Some(at) = by.into_iter().flatten().next() {
+                let rests = self.input.observed.get(*user).is_some_and(|user| rests_on(user, &found.id));
+                *operations.entry(*at).or_default() |= rests;
+            }
+        }
+        operations
+    }
+
+    /// Whether it is not recorded, and another one is there in its place that is, or that its entry has.
+    fn is_duplicate(&self, name: &str, found: &Observed) -> bool {
+        let recorded = self.input.record.get(name).and_then(|r| r.id.as_deref());
+        let is_there = |id: &str| self.input.observed.get(id).is_some_and(|other| self.ours(other));
+        let has = self.targets.local.get(name).is_some_and(|target| target.id != found.id);
+        recorded != Some(&found.id) && (recorded.is_some_and(is_there) || has)
     }
 
     /// Resources that refer to this one, by the record or by what is observed.
@@ -440,7 +435,8 @@ impl<'a> Builder<'a> {
     }
 
     fn done(mut self) -> Plan {
-        self.plan.operations = renumbered(self.plan.operations.into_iter().enumerate().collect());
+        let operations = self.plan.operations.into_iter().enumerate().collect();
+        self.plan.operations = renumbered(operations, &self.loose);
         whole::fold(self.plan, self.input.desired)
     }
 }

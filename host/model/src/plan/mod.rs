@@ -1,8 +1,10 @@
 //! The plan: ordered operations from what is recorded and observed to what is desired.
 //!
 //! # Guarantees (each held by a property test)
-//! - Applying the plan reaches what is desired; the plan after that is empty.
+//! - From any record and any resources, applying the plan reaches what is desired; the plan after that is empty. (What is
+//!   retained refers to nothing that goes: the cloud would keep that.)
 //! - Nothing is updated or deleted that does not carry this subject's mark on what was *observed*.
+//! - What others refer to, and what a running pod is on, is not taken away, nor what that rests on.
 //! - Operations name what they wait for; what does not depend on each other can run in parallel.
 
 mod build;
@@ -74,6 +76,13 @@ pub struct Operation {
     pub with: Vec<String>,
     /// Positions of the operations to wait for.
     pub after: BTreeSet<usize>,
+}
+
+impl Operation {
+    /// The entries that it is about.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.name).chain(&self.with).map(String::as_str)
+    }
 }
 
 /// What to do.

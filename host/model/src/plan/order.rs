@@ -64,17 +64,21 @@ fn uses(input: &Input<'_>, going: &[Going<'_>]) -> Vec<BTreeSet<usize>> {
     going.iter().enumerate().map(of).collect()
 }
 
-/// Operations by their positions: each after what it waits for, else in the order that they have; renumbered.
-pub(super) fn renumbered(mut left: BTreeMap<usize, Operation>) -> Vec<Operation> {
+/// Operations by their positions: each after what it waits for, else in the order that they have; renumbered. `loose`: who waits
+/// for whom where it need not be, should all that is left wait for each other.
+pub(super) fn renumbered(
+    mut left: BTreeMap<usize, Operation>,
+    loose: &BTreeSet<(usize, usize)>,
+) -> Vec<Operation> {
     let mut users: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    let mut waits: BTreeMap<usize, usize> = BTreeMap::new();
     for (at, operation) in &left {
-        waits.insert(*at, operation.after.len());
         operation.after.iter().for_each(|before| users.entry(*before).or_default().push(*at));
     }
-    let mut free: BTreeSet<usize> = waits.iter().filter(|(_, n)| **n == 0).map(|(at, _)| *at).collect();
+    let mut free: BTreeSet<usize> =
+        left.iter().filter(|(_, o)| o.after.is_empty()).map(|(at, _)| *at).collect();
+    let mut waits: BTreeMap<usize, usize> = left.iter().map(|(at, o)| (*at, o.after.len())).collect();
     let (mut ordered, mut numbers) = (Vec::with_capacity(left.len()), BTreeMap::new());
-    while let Some(at) = free.pop_first() {
+    while let Some(at) = free.pop_first().or_else(|| loosely_bound(&left, loose)) {
         let Some(mut operation) = left.remove(&at) else { continue };
         operation.after = operation.after.iter().filter_map(|before| numbers.get(before).copied()).collect();
         numbers.insert(at, ordered.len());
@@ -89,6 +93,21 @@ pub(super) fn renumbered(mut left: BTreeMap<usize, Operation>) -> Vec<Operation>
         }
     }
     ordered
+}
+
+/// The first of those left that wait only loosely, where all wait for each other: a port that a floating IP is moved away from,
+/// on a subnet in whose place the floating IP's new port has its own. No operation is left out.
+fn loosely_bound(left: &BTreeMap<usize, Operation>, loose: &BTreeSet<(usize, usize)>) -> Option<usize> {
+    let is_loose = |(at, o): &(&usize, &Operation)| {
+        o.after.iter().all(|b| !left.contains_key(b) || loose.contains(&(**at, *b)))
+    };
+    left.iter().find(is_loose).or_else(|| left.first_key_value()).map(|(at, _)| *at)
+}
+
+/// Whether it can't be without the other. What is written late the cloud itself takes away with what it refers to.
+pub(super) fn rests_on(found: &Observed, id: &str) -> bool {
+    let is_late = |field: &str| found.kind.field(field).is_some_and(|spec| spec.change.is_late());
+    found.fields.iter().any(|(field, value)| !is_late(field) && mentions(value, id))
 }
 
 /// Whether a value holds this id.

@@ -66,7 +66,7 @@ impl Tree {
             }
             if waits || operation.after.iter().any(|before| tree.holds(*before)) {
                 later.insert(at);
-                made_later.insert(&operation.name);
+                made_later.extend(operation.names());
             }
         }
         (!tree.below.is_empty()).then_some(tree)
@@ -103,7 +103,7 @@ impl Tree {
             }
             left.insert(at, operation);
         }
-        renumbered(left)
+        renumbered(left, &BTreeSet::new())
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use isthmus_model::desired::{DesiredList, Entry};
+use isthmus_model::desired::{DESCRIPTION, DISPLAY_NAME, DesiredList, Entry, Removal};
 use isthmus_model::kinds::{Change, Kind};
 use isthmus_model::mark::Mark;
 use isthmus_model::observed::{Observed, State};
-use isthmus_model::plan::{Act, External, Input, Plan, Targets, applied_hash, plan, resolve};
+use isthmus_model::plan::{Act, External, Input, Plan, Targets, applied_hash, conclude, plan, resolve};
 use isthmus_model::record::{Record, Recorded};
 use isthmus_model::value::{Fields, Reference, Value};
 use proptest::collection::btree_map;
@@ -20,13 +20,14 @@ pub(crate) const SUBJECT: &str = "subject";
 pub(crate) struct World {
     pub(crate) record: Record,
     pub(crate) cloud: BTreeMap<String, Observed>,
+    pub(crate) external: External,
     pub(crate) next: u32,
 }
 
 impl World {
     pub(crate) fn plan(&self, desired: &DesiredList) -> Plan {
-        let none = (External::default(), BTreeSet::new(), BTreeSet::new());
-        self.plan_with(desired, &none.0, &none.1, &none.2)
+        let none = (BTreeSet::new(), BTreeSet::new());
+        self.plan_with(desired, &self.external, &none.0, &none.1)
     }
 
     pub(crate) fn plan_with(
@@ -43,7 +44,7 @@ impl World {
     }
 
     pub(crate) fn targets(&self, desired: &DesiredList) -> Targets {
-        let mut targets = Targets::default();
+        let mut targets = Targets { external: self.external.clone(), ..Targets::default() };
         for entry in desired.entries() {
             let id =
                 self.record.get(&entry.name).filter(|r| r.kind == entry.kind).and_then(|r| r.id.as_ref());
@@ -99,13 +100,9 @@ impl World {
             }
         }
         if steps >= plan.operations.len() {
-            // The apply was complete: hashes are recorded.
-            for entry in desired.entries() {
-                if let Some(id) = self.record.get(&entry.name).and_then(|r| r.id.clone()) {
-                    self.note(desired, entry, &id, true);
-                }
-            }
-            self.record.retain(|name, _| desired.get(name).is_some());
+            // The apply was complete.
+            let targets = self.targets(desired);
+            self.record = conclude(desired, std::mem::take(&mut self.record), &targets, &BTreeSet::new());
         }
     }
 
@@ -129,8 +126,8 @@ impl World {
             }
         }
         let mark = Mark { cluster: CLUSTER.into(), subject: SUBJECT.into(), name: entry.name.clone() };
-        self.cloud.insert(id.clone(), observed(&id, entry.kind, Some(mark), fields, self.next));
-        self.cloud.get_mut(&id).unwrap().tags = entry.tags.clone();
+        self.cloud
+            .insert(id.clone(), made_as(observed(&id, entry.kind, Some(mark), fields, self.next), entry));
         if !lost {
             self.note(desired, entry, &id, false);
         }
@@ -144,9 +141,8 @@ impl World {
             self.next += 1;
             let id = format!("id-{}", self.next);
             let mark = Mark { cluster: CLUSTER.into(), subject: SUBJECT.into(), name: entry.name.clone() };
-            let mut found = observed(&id, entry.kind, Some(mark), BTreeMap::new(), self.next);
-            found.tags.clone_from(&entry.tags);
-            self.cloud.insert(id.clone(), found);
+            let found = observed(&id, entry.kind, Some(mark), BTreeMap::new(), self.next);
+            self.cloud.insert(id.clone(), made_as(found, entry));
             self.note(desired, entry, &id, false);
             made.push((entry, id));
         }
@@ -186,6 +182,8 @@ impl World {
         for field in fields {
             match field.as_str() {
                 "tags" => found.tags = entry.tags.clone(),
+                DISPLAY_NAME => found.display_name = entry.display_name.clone().unwrap_or_default(),
+                DESCRIPTION => found.description = entry.description.clone().unwrap_or_default(),
                 name => {
                     let value =
                         entry.fields.get(name).map(|v| resolve(name, v, &targets).expect("resolves by now"));
@@ -199,11 +197,18 @@ impl World {
         let targets = self.targets(desired);
         let hash = applied.then(|| applied_hash(entry, &targets)).flatten().unwrap_or_default();
         let references = targets.recorded(entry);
-        let fields = entry.fields.keys().cloned().collect();
-        let recorded =
-            Recorded { kind: entry.kind, id: Some(id.into()), hash, fields, references, retain: false };
+        let (id, retain) = (Some(id.into()), entry.on_removal == Removal::Retain);
+        let recorded = Recorded { kind: entry.kind, id, hash, fields: entry.set(), references, retain };
         self.record.insert(entry.name.clone(), recorded);
     }
+}
+
+/// What is there of a resource beside its fields when it is made.
+fn made_as(mut found: Observed, entry: &Entry) -> Observed {
+    found.tags.clone_from(&entry.tags);
+    found.display_name = entry.display_name.clone().unwrap_or_default();
+    found.description = entry.description.clone().unwrap_or_default();
+    found
 }
 
 pub(crate) fn observed(
@@ -231,10 +236,10 @@ pub(crate) fn observed(
 }
 
 /// What an entry of the generated lists is made from: kind, numbers that pick fields and references, tags.
-type Seed = (u8, u8, u8, u8, BTreeSet<u8>);
+pub(crate) type Seed = (u8, u8, u8, u8, BTreeSet<u8>);
 
 /// A list in which entries refer to any others that make sense; late fields also to later ones.
-fn list(seeds: &BTreeMap<u8, Seed>) -> DesiredList {
+pub(crate) fn list(seeds: &BTreeMap<u8, Seed>) -> DesiredList {
     let kinds = [
         Kind::Network,
         Kind::Subnet,
@@ -325,9 +330,13 @@ fn list(seeds: &BTreeMap<u8, Seed>) -> DesiredList {
     DesiredList::new(entries).unwrap()
 }
 
-pub(crate) fn lists() -> impl Strategy<Value = DesiredList> {
+pub(crate) fn seeds() -> impl Strategy<Value = BTreeMap<u8, Seed>> {
     let seed = (0u8..8, any::<u8>(), any::<u8>(), any::<u8>(), proptest::collection::btree_set(0u8..3, 0..2));
-    btree_map(0u8..12, seed, 0..11).prop_map(|seeds| list(&seeds))
+    btree_map(0u8..12, seed, 0..11)
+}
+
+pub(crate) fn lists() -> impl Strategy<Value = DesiredList> {
+    seeds().prop_map(|seeds| list(&seeds))
 }
 
 /// Others' resources: no mark, another cluster's mark, another subject's, and ours in somebody else's project.

@@ -1,0 +1,233 @@
+//! The smallest of what the properties found.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use isthmus_model::desired::{DesiredList, Entry};
+use isthmus_model::kinds::Kind;
+use isthmus_model::mark::Mark;
+use isthmus_model::plan::{Act, External, Plan, Wait, applied_hash};
+use isthmus_model::record::{Recorded, RecordedReference};
+use isthmus_model::value::{Reference, Value};
+use serde_json::json;
+
+use super::reached;
+use crate::world::{CLUSTER, SUBJECT, World, observed};
+
+fn named(name: &str) -> Value {
+    Value::Ref(Reference::Local(name.into()))
+}
+
+fn entry(name: &str, kind: Kind, fields: &[(&str, Value)]) -> Entry {
+    Entry::new(name, kind, fields.iter().map(|(f, v)| ((*f).to_owned(), v.clone())).collect())
+}
+
+fn list(entries: &[Entry]) -> DesiredList {
+    DesiredList::new(entries.to_vec()).unwrap()
+}
+
+/// Something of ours in the cloud, marked with this name.
+fn have(world: &mut World, id: &str, kind: Kind, name: &str, fields: &[(&str, &str)]) {
+    let mark = Mark { cluster: CLUSTER.into(), subject: SUBJECT.into(), name: name.into() };
+    let fields = fields.iter().map(|(f, v)| ((*f).to_owned(), json!(v))).collect();
+    world.cloud.insert(id.into(), observed(id, kind, Some(mark), fields, 1));
+}
+
+fn note(world: &mut World, name: &str, kind: Kind, id: &str, hash: String) {
+    let (id, fields, references) = (Some(id.to_owned()), BTreeSet::new(), Vec::new());
+    world.record.insert(name.into(), Recorded { kind, id, hash, fields, references, retain: false });
+}
+
+fn hash(world: &World, entry: &Entry) -> String {
+    applied_hash(entry, &world.targets(&list(std::slice::from_ref(entry)))).unwrap()
+}
+
+/// One apply, after which nothing is left to do.
+fn apply(world: &mut World, desired: &DesiredList) -> Plan {
+    let plan = world.plan(desired);
+    world.apply(desired, &plan, usize::MAX, false);
+    reached(desired, world).unwrap();
+    assert!(world.plan(desired).is_empty(), "{:?}\nafter {plan:?}", world.plan(desired));
+    plan
+}
+
+fn acts(plan: &Plan) -> Vec<(&str, &Act)> {
+    plan.operations.iter().map(|o| (o.name.as_str(), &o.act)).collect()
+}
+
+/// A rename that was marked and whose answer was lost, and then a list with both names: the resource is of the one that it is
+/// marked for, and the other gets its own.
+#[test]
+fn a_resource_is_never_of_two_entries() {
+    let both = list(&["new", "old"].map(|name| entry(name, Kind::Network, &[])));
+    let mut world = World::default();
+    have(&mut world, "n", Kind::Network, "new", &[]);
+    note(&mut world, "old", Kind::Network, "n", String::new());
+    let plan = apply(&mut world, &both);
+    assert_eq!(acts(&plan), [("new", &Act::Adopt { id: "n".into() }), ("old", &Act::Create)]);
+
+    // As it is when the adopted one is recorded and the old name is not forgotten.
+    let mut world = World::default();
+    have(&mut world, "n", Kind::Network, "new", &[]);
+    note(&mut world, "new", Kind::Network, "n", String::new());
+    note(&mut world, "old", Kind::Network, "n", String::new());
+    assert_eq!(acts(&apply(&mut world, &both)), [("old", &Act::Create)]);
+}
+
+/// Another entry of equal content does not take what is an entry's own.
+#[test]
+fn a_rename_takes_nothing_that_has_an_entry() {
+    let both = list(&["a", "b"].map(|name| entry(name, Kind::Network, &[])));
+    let mut world = World::default();
+    have(&mut world, "n", Kind::Network, "b", &[]);
+    let applied = hash(&world, &entry("b", Kind::Network, &[]));
+    note(&mut world, "b", Kind::Network, "n", applied.clone());
+    note(&mut world, "gone", Kind::Network, "n", applied);
+    assert_eq!(acts(&apply(&mut world, &both)), [("a", &Act::Create)]);
+}
+
+/// What was renamed and changed behind our back is mended in the same plan.
+#[test]
+fn a_rename_mends_drift() {
+    let group = |name: &str| entry(name, Kind::SecurityGroup, &[("rules", Value::List(vec!["rule".into()]))]);
+    let mut world = World::default();
+    have(&mut world, "g", Kind::SecurityGroup, "old", &[]);
+    let applied = hash(&world, &group("old"));
+    note(&mut world, "old", Kind::SecurityGroup, "g", applied);
+    let plan = apply(&mut world, &list(&[group("new")]));
+    let update = Act::Update { id: Some("g".into()), fields: BTreeSet::from(["rules".to_owned()]) };
+    let rename = Act::Rename { id: "g".into(), from: "old".into() };
+    assert_eq!(acts(&plan), [("new", &rename), ("new", &update)]);
+}
+
+/// A listener that is made with a pool that is renamed or adopted names it at the end of the same plan.
+#[test]
+fn what_is_made_names_what_is_renamed_or_adopted() {
+    let balancer = entry("balancer", Kind::LoadBalancer, &[]);
+    let pool = |name: &str| entry(name, Kind::Pool, &[("load_balancer", named("balancer"))]);
+    let listener = |pool: &str| {
+        let fields = [("load_balancer", named("balancer")), ("default_pool", named(pool))];
+        entry("a", Kind::Listener, &fields)
+    };
+    let mut world = World::default();
+    apply(&mut world, &list(&[balancer.clone(), pool("old")]));
+    apply(&mut world, &list(&[balancer.clone(), listener("new"), pool("new")]));
+
+    let mut world = World::default();
+    apply(&mut world, &list(&[balancer.clone(), pool("pool")]));
+    world.record.remove("pool");
+    apply(&mut world, &list(&[balancer, listener("pool"), pool("pool")]));
+}
+
+/// An id that is recorded for another kind says nothing.
+#[test]
+fn a_record_of_another_kind_is_none() {
+    let mut world = World::default();
+    have(&mut world, "n", Kind::Network, "n", &[]);
+    note(&mut world, "n", Kind::Port, "n", String::new());
+    let plan = apply(&mut world, &list(&[entry("n", Kind::Network, &[])]));
+    assert_eq!(acts(&plan), [("n", &Act::Adopt { id: "n".into() })]);
+}
+
+/// Of one resource there is no second one: a name whose recorded resource is gone keeps what is held or retained.
+#[test]
+fn one_alone_is_no_duplicate() {
+    let mut world = World::default();
+    have(&mut world, "n2", Kind::Network, "n", &[]);
+    note(&mut world, "n", Kind::Network, "n1", String::new());
+    let none = BTreeSet::new();
+    let held = BTreeSet::from(["n".to_owned()]);
+    let plan = world.plan_with(&DesiredList::default(), &External::default(), &held, &none);
+    assert_eq!(plan.blocked.iter().map(|b| &b.on).collect::<Vec<_>>(), [&Wait::InUse]);
+    world.record.get_mut("n").unwrap().retain = true;
+    assert_eq!(acts(&world.plan(&DesiredList::default())), [("n", &Act::Retain { id: "n2".into() })]);
+}
+
+/// A subnet with another range, which is deleted first, and what rested on it has others in its place at once: all of it is
+/// done, although each waits for another.
+#[test]
+fn nothing_is_left_out_where_all_waits_for_each_other() {
+    let subnet = |prefix: &str| {
+        let network = entry("network", Kind::Network, &[]);
+        [network, entry("subnet", Kind::Subnet, &[("network", named("network")), ("prefix", prefix.into())])]
+    };
+    let pools = |pool: &str, prefix: &str| {
+        let member = [("subnet".to_owned(), named("subnet")), ("address".to_owned(), prefix.into())];
+        let members = Value::List(vec![Value::Map(member.into())]);
+        let within = ("load_balancer", named("balancer"));
+        let [network, subnet] = subnet(prefix);
+        list(&[
+            network,
+            subnet,
+            entry("balancer", Kind::LoadBalancer, &[]),
+            entry(pool, Kind::Pool, &[within.clone(), ("members", members)]),
+            entry("listener", Kind::Listener, &[within, ("default_pool", named(pool))]),
+        ])
+    };
+    let ports = |port: &str, prefix: &str| {
+        let [network, subnet] = subnet(prefix);
+        let fixed = Value::List(vec![Value::Map([("subnet".to_owned(), named("subnet"))].into())]);
+        let fields = [("network", named("network")), ("fixed_ips", fixed), ("host", port.into())];
+        let floating = entry("floating", Kind::FloatingIp, &[("target", named(port))]);
+        list(&[network, subnet, entry(port, Kind::Port, &fields), floating])
+    };
+    for lists in [
+        [pools("a", "10.0.0.0/24"), pools("b", "10.0.1.0/24")],
+        [ports("a", "10.0.0.0/24"), ports("b", "10.0.1.0/24")],
+    ] {
+        let mut world = World::default();
+        lists.iter().for_each(|desired| drop(apply(&mut world, desired)));
+    }
+}
+
+/// What a port rests on that can't be replaced now stays: the cloud would not let it go.
+#[test]
+fn what_waits_keeps_what_it_rests_on() {
+    let port = |network: &str| entry("port", Kind::Port, &[("network", named(network))]);
+    let mut world = World::default();
+    apply(&mut world, &list(&[entry("old", Kind::Network, &[]), port("old")]));
+    let pinned: BTreeSet<String> =
+        world.cloud.values().filter(|o| o.kind == Kind::Port).map(|o| o.id.clone()).collect();
+    let desired = list(&[entry("new", Kind::Network, &[("mtu", 1400_i64.into())]), port("new")]);
+    let plan = world.plan_with(&desired, &External::default(), &BTreeSet::new(), &pinned);
+    assert_eq!(acts(&plan), [("new", &Act::Create)]);
+    let blocked: BTreeMap<&str, &Wait> = plan.blocked.iter().map(|b| (b.name.as_str(), &b.on)).collect();
+    assert_eq!(blocked, BTreeMap::from([("old", &Wait::InUse), ("port", &Wait::ReplacePending)]));
+}
+
+/// A load balancer goes after the listener on it that is deleted early, for another one to take its port.
+#[test]
+fn what_goes_waits_for_what_is_replaced_on_it() {
+    let mut world = World::default();
+    for (id, name) in [("l1", "balancer"), ("l2", "gone")] {
+        have(&mut world, id, Kind::LoadBalancer, name, &[]);
+    }
+    have(&mut world, "listener", Kind::Listener, "listener", &[("load_balancer", "l2"), ("port", "80")]);
+    have(&mut world, "policy", Kind::L7Policy, "policy", &[("listener", "listener")]);
+    // That another one is recorded to refer to the policy makes it one of the last to go.
+    have(&mut world, "group", Kind::SecurityGroup, "group", &[]);
+    note(&mut world, "group", Kind::SecurityGroup, "group", String::new());
+    let refers = RecordedReference { reference: Reference::Local("policy".into()), id: "policy".into() };
+    world.record.get_mut("group").unwrap().references.push(refers);
+    let listener = [("load_balancer", named("balancer")), ("port", "80".into())];
+    let balancer = entry("balancer", Kind::LoadBalancer, &[]);
+    apply(&mut world, &list(&[balancer, entry("listener", Kind::Listener, &listener)]));
+}
+
+/// Two load balancers, each with a listener that sends to a pool of the other one: what one of them is made without is written
+/// when the other is there.
+#[test]
+fn two_trees_that_name_each_other_are_made_whole() {
+    let within = |balancer: &str| ("load_balancer", named(balancer));
+    let listener = |name: &str, balancer: &str, pool: &str| {
+        entry(name, Kind::Listener, &[within(balancer), ("default_pool", named(pool))])
+    };
+    let entries = [
+        entry("a", Kind::LoadBalancer, &[]),
+        entry("b", Kind::LoadBalancer, &[]),
+        listener("b-listener", "b", "a-pool"),
+        entry("a-pool", Kind::Pool, &[within("a")]),
+        entry("b-pool", Kind::Pool, &[within("b")]),
+        listener("a-listener", "a", "b-pool"),
+    ];
+    apply(&mut World::default(), &list(&entries));
+}

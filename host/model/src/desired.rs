@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::kinds::Kind;
 use crate::text::{first_few, quoted};
 use crate::value::{Fields, Reference, Selection};
-use crate::{order, rules};
+use crate::{order, rules, security_rule};
 
 /// One desired resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -260,10 +260,11 @@ impl DesiredList {
     ///
     /// # Errors
     /// The first thing that is wrong with it.
-    pub fn new(entries: Vec<Entry>) -> Result<Self, ListError> {
+    pub fn new(mut entries: Vec<Entry>) -> Result<Self, ListError> {
         if entries.len() > MOST_ENTRIES {
             return Err(ListError::TooManyEntries(entries.len()));
         }
+        entries.iter_mut().for_each(security_rule::in_one_form);
         let mut at = BTreeMap::new();
         for (position, entry) in entries.iter().enumerate() {
             rules::check(entry)?;

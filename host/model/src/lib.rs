@@ -34,6 +34,7 @@ pub mod projection;
 pub mod record;
 pub mod retry;
 mod rules;
+pub mod security_rule;
 pub mod selector;
 pub mod sets;
 pub mod snapshot;

@@ -1,6 +1,6 @@
 //! Clusters and packets, in types of their own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde_json::{Value, json};
@@ -219,6 +219,25 @@ impl Policy {
         set(&mut spec, "egress", rules(&self.egress, "to"));
         json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "spec": spec,
             "metadata": {"name": format!("policy{i}"), "namespace": namespace}})
+    }
+
+    /// What its rules make use of, of what is easily done wrong.
+    pub fn speaks_of(&self) -> BTreeSet<&'static str> {
+        let rules = || self.ingress.iter().chain(&self.egress).flatten();
+        let peers = rules().flat_map(|rule| rule.peers.iter().flatten()).filter_map(|peer| match peer {
+            Peer::Pods { namespaces: Some(_), pods: Some(_) } => Some("namespaces and Pods"),
+            Peer::Pods { namespaces: Some(_), pods: None } => Some("namespaces"),
+            Peer::Block { except, .. } if except.len() > 1 => Some("several exceptions"),
+            _ => None,
+        });
+        let ports =
+            rules().flat_map(|rule| rule.ports.iter().flatten()).filter_map(|port| match port.number {
+                Number::Absent => Some("a protocol alone"),
+                Number::Range(first, last) if first < last => Some("a range"),
+                Number::Named(_) => Some("a name"),
+                _ => None,
+            });
+        peers.chain(ports).collect()
     }
 
     /// Leaves out what the API server refuses: an exception has to be a part of its block, and not all of it.

@@ -11,7 +11,8 @@ use crate::cluster::{
     End, Labels, Number, Packet, Peer, Pod, Policy, Port, Rule, Selector, World, pod_addresses,
 };
 
-const KEYS: [&str; 3] = ["app", "tier", "example.com/team"];
+/// Keys of labels.
+pub const KEYS: [&str; 3] = ["app", "tier", "example.com/team"];
 const VALUES: [&str; 3] = ["x", "y", ""];
 const NAMES: [&str; 2] = ["web", "dns"];
 const PROTOCOLS: [&str; 5] = ["TCP", "TCP", "TCP", "UDP", "SCTP"];

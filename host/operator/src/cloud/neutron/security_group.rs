@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use isthmus_model::kinds::Kind;
 use isthmus_model::observed::Observed;
+use isthmus_model::security_rule;
 use isthmus_openstack::Neutron;
 use isthmus_openstack::neutron::{
     SecurityGroup, SecurityGroupCreate, SecurityGroupRule, SecurityGroupRuleCreate, SecurityGroupUpdate,
@@ -75,22 +76,24 @@ enum Remote {
 }
 
 /// Protocols whose "ports" are ICMP's type and code.
-const ICMP: [&str; 5] = ["icmp", "ipv6-icmp", "icmpv6", "1", "58"];
+const ICMP: [&str; 2] = ["icmp", "ipv6-icmp"];
 
 impl From<SecurityGroupRule> for Rule {
     fn from(rule: SecurityGroupRule) -> Self {
-        let icmp = rule.protocol.as_deref().is_some_and(|protocol| ICMP.contains(&protocol));
+        let v6 = rule.ethertype == "IPv6";
+        let protocol = rule.protocol.map(|given| security_rule::protocol(&given, v6));
+        let icmp = protocol.as_deref().is_some_and(|protocol| ICMP.contains(&protocol));
         Self {
             direction: rule.direction,
-            ip_version: if rule.ethertype == "IPv6" { Version::V6 } else { Version::V4 },
-            protocol: rule.protocol,
+            ip_version: if v6 { Version::V6 } else { Version::V4 },
+            protocol,
             ports: match (rule.port_range_min, rule.port_range_max) {
                 (Some(kind), code) if icmp => Ports::Icmp { kind, code },
                 (Some(first), Some(last)) => Ports::Range { first, last },
                 _ => Ports::Any(true),
             },
             remote: match (rule.remote_ip_prefix, rule.remote_group_id, rule.remote_address_group_id) {
-                (Some(cidr), _, _) => Remote::Cidr(cidr),
+                (Some(cidr), _, _) if !security_rule::is_anybody(&cidr) => Remote::Cidr(cidr),
                 (_, Some(group), _) => Remote::Group(group),
                 (_, _, Some(group)) => Remote::Addresses(group),
                 _ => Remote::Any(true),
@@ -223,5 +226,20 @@ mod tests {
             .unwrap();
             assert_eq!(serde_json::to_value(Rule::from(shown)).unwrap(), wanted);
         }
+    }
+
+    #[test]
+    fn rules_that_neutron_takes_for_one_are_one() {
+        let of = |shown: serde_json::Value| {
+            let rule: SecurityGroupRule = serde_json::from_value(shown).unwrap();
+            Rule::from(rule)
+        };
+        let own = json!({"id": "r", "direction": "egress", "ethertype": "IPv4"});
+        let same =
+            json!({"id": "r", "direction": "egress", "ethertype": "IPv4", "remote_ip_prefix": "0.0.0.0/0"});
+        assert_eq!(of(own), of(same), "that of a fresh group, and what a policy says of everybody");
+        let named = json!({"id": "r", "direction": "ingress", "ethertype": "IPv6", "protocol": "icmp"});
+        let numbered = json!({"id": "r", "direction": "ingress", "ethertype": "IPv6", "protocol": "58"});
+        assert_eq!(of(named), of(numbered));
     }
 }

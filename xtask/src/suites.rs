@@ -20,7 +20,7 @@ use crate::workspace::{Workspace, cache};
 const IN_THE_LAB: [&str; 3] = ["isthmus-conformance", "isthmus-e2e", "isthmus-node-tests"];
 /// Those of the lab that take minutes, to be begun first. Before all others those that no load beside them can fail: meanwhile the
 /// tests that need no lab run too.
-const LONGEST: [&str; 8] = [
+const LONGEST: [&str; 9] = [
     "isthmus-conformance/openstack",
     "isthmus-conformance/kubernetes",
     "isthmus-e2e/cloud",
@@ -28,6 +28,7 @@ const LONGEST: [&str; 8] = [
     "isthmus-e2e/tls",
     "isthmus-node-tests/nodes",
     "isthmus-e2e/traffic",
+    "isthmus-e2e/packets",
     "isthmus-e2e/pods",
 ];
 /// cargo-deny, built once into the cache.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, ensure};
 use isthmus_e2e::{LIMIT, Lab, Sample, on_lab, ready, until};
 use isthmus_openstack::neutron::Port;
+use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
@@ -138,6 +139,49 @@ async fn a_policy_is_a_group_of_its_pods_and_peers_cost_one_write() -> Result<()
             Ok(())
         })
         .await
+    })
+    .await
+}
+
+/// A policy that selects other Pods takes its group to their ports, and goes with its Namespace, as its groups do.
+#[tokio::test]
+async fn another_selector_is_followed_and_a_namespace_takes_its_policies_along() -> Result<()> {
+    on_lab("policies-gone", async |lab| {
+        lab.load("networkpolicy-securitygroup", "networkpolicy-securitygroup").await?;
+        let (namespace, _operator) = lab.with_pod_port(&[]).await?;
+        lab.loaded("networkpolicy-securitygroup").await?;
+        lab.pods(&namespace, PODS).await?;
+        lab.all_ready(&namespace, PODS).await?;
+        let open = port_of(lab, &namespace, "p-0").await?.security_groups;
+        for (pod, app) in [("p-0", "web"), ("p-1", "client"), ("p-2", "other")] {
+            label(lab, &namespace, pod, app).await?;
+        }
+        let shared = lab.made().await?.groups.len();
+        policy(lab, &namespace).await?;
+        is_mapped(lab, &namespace).await?;
+        guarded(lab, &namespace, &open).await?;
+
+        let other = json!({"spec": {"podSelector": {"matchLabels": {"app": "other"}}}});
+        policies(lab, &namespace).patch("web", &PatchParams::default(), &Patch::Merge(other)).await?;
+        until("the group is on the other Pod's port", async || {
+            let (web, other) =
+                (port_of(lab, &namespace, "p-0").await?, port_of(lab, &namespace, "p-2").await?);
+            ensure!(web.security_groups == open && other.security_groups != open, "{web:?} {other:?}");
+            Ok(())
+        })
+        .await?;
+
+        let namespaces: Api<Namespace> = Api::all(lab.kube.clone());
+        namespaces.delete(&namespace, &DeleteParams::default()).await?;
+        until("the Namespace is gone with its policy's groups", async || {
+            let made = lab.made().await?;
+            let gone = made.address_groups.is_empty() && made.groups.len() == shared;
+            ensure!(gone, "{made:?}");
+            ensure!(namespaces.get_opt(&namespace).await?.is_none(), "it is there");
+            Ok(())
+        })
+        .await?;
+        lab.nothing_left(&namespace).await
     })
     .await
 }

@@ -24,11 +24,17 @@ const EXPECTED: Duration = Duration::from_millis(200);
 /// The most that is expected of one: a load balancer that was made or failed over took longer, and the next change does not.
 const MOST_EXPECTED: Duration = Duration::from_secs(5);
 
+/// How often in a row the tree of a load balancer has to be settled as soon as that itself is, before the tree is asked for no more:
+/// with most providers it is so always, and the tree of thirty pools costs Octavia a second.
+const TRUSTED: u32 = 5;
+
 /// What a load balancer and everything below it are at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Status {
     /// It takes changes.
     Settled,
+    /// It is settled itself, and a part of its tree (its name for people) is not.
+    Behind(String),
     /// A part of it (its name for people) is being made, changed or deleted.
     Pending(String),
     /// It failed: Octavia takes no change of it any more.
@@ -37,8 +43,8 @@ pub(super) enum Status {
 
 /// Looks at a load balancer.
 pub(super) trait Look: Send + Sync {
-    /// The state of its whole tree: it may be ACTIVE while its pools are not.
-    fn look<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Status>>;
+    /// The state of it, and unless `alone` of its whole tree: it may be ACTIVE while its pools are not.
+    fn look<'a>(&'a self, id: &'a str, alone: bool) -> BoxFuture<'a, Result<Status>>;
 }
 
 /// The lanes of all load balancers.
@@ -59,6 +65,8 @@ struct Lane {
     /// What a change takes to come through, by the last ones: it grows with the tree, from half a second to several. Looks before
     /// that are in vain, and one at a big tree costs Octavia a second itself.
     takes: Duration,
+    /// How often in a row the tree was settled when it itself was.
+    agreed: u32,
 }
 
 /// When it was seen that a change had come through.
@@ -74,7 +82,7 @@ enum Seen {
 
 impl Default for Lane {
     fn default() -> Self {
-        Self { busy: None, stuck: false, takes: EXPECTED }
+        Self { busy: None, stuck: false, takes: EXPECTED, agreed: 0 }
     }
 }
 
@@ -127,6 +135,7 @@ impl Lanes {
             match done {
                 // Somebody else changes it too, on a load balancer that is not ours alone; or what is PENDING is not in its tree.
                 Err(CloudError::Service(error)) if error.immutable() && begun.elapsed() < LIMIT => {
+                    lane.agreed = 0;
                     self.parking.park(tokio::time::sleep(pause)).await;
                     pause = (pause * 3 / 2).min(most);
                 }
@@ -136,22 +145,33 @@ impl Lanes {
     }
 
     async fn settle(&self, id: &str, lane: &mut Lane, since: Instant, begun: Instant) -> Result<()> {
-        let (mut pause, mut seen) = ((lane.takes / 8).max(PAUSE.0), Seen::LongAfter);
+        let (mut pause, mut seen, mut behind) = ((lane.takes / 8).max(PAUSE.0), Seen::LongAfter, false);
         let early = lane.until_first_look(since);
         if !lane.stuck && !early.is_zero() {
             seen = Seen::WhenExpected;
             self.parking.park(tokio::time::sleep(early)).await;
         }
         loop {
-            match self.parking.park(self.look.look(id)).await? {
+            let status = self.parking.park(self.look.look(id, lane.agreed >= TRUSTED)).await?;
+            match status {
                 Status::Settled => {
+                    lane.agreed = match seen {
+                        _ if behind => 0,
+                        // By then any tree is settled.
+                        Seen::LongAfter => lane.agreed,
+                        Seen::WhenExpected | Seen::Later => lane.agreed.saturating_add(1),
+                    };
                     lane.settled(since, seen);
                     return Ok(());
                 }
                 Status::Failed => return Err(CloudError::Failed { load_balancer: id.into() }),
-                Status::Pending(part) if lane.stuck || begun.elapsed() >= LIMIT => {
+                Status::Pending(part) | Status::Behind(part) if lane.stuck || begun.elapsed() >= LIMIT => {
                     lane.stuck = true;
                     return Err(CloudError::Busy { load_balancer: id.into(), part });
+                }
+                Status::Behind(_) => {
+                    behind = true;
+                    self.parking.park(tokio::time::sleep(pause)).await;
                 }
                 Status::Pending(_) => self.parking.park(tokio::time::sleep(pause)).await,
             }
@@ -182,10 +202,12 @@ mod tests {
     use super::*;
 
     /// Answers these in turn, the last one for ever.
-    struct Script(parking_lot::Mutex<VecDeque<Status>>, AtomicUsize);
+    /// Counts looks, and those at the whole tree.
+    struct Script(parking_lot::Mutex<VecDeque<Status>>, AtomicUsize, AtomicUsize);
 
     impl Look for Arc<Script> {
-        fn look<'a>(&'a self, _id: &'a str) -> BoxFuture<'a, Result<Status>> {
+        fn look<'a>(&'a self, _id: &'a str, alone: bool) -> BoxFuture<'a, Result<Status>> {
+            self.2.fetch_add(usize::from(!alone), Ordering::SeqCst);
             self.1.fetch_add(1, Ordering::SeqCst);
             let mut script = self.0.lock();
             let next = if script.len() > 1 { script.pop_front() } else { script.front().cloned() };
@@ -194,15 +216,18 @@ mod tests {
     }
 
     impl<F: Fn(&str) -> Status + Send + Sync> Look for F {
-        fn look<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Status>> {
+        fn look<'a>(&'a self, id: &'a str, _alone: bool) -> BoxFuture<'a, Result<Status>> {
             let status = self(id);
             async move { Ok(status) }.boxed()
         }
     }
 
     fn lanes(script: &[Status]) -> (Lanes, Arc<Script>) {
-        let script =
-            Arc::new(Script(parking_lot::Mutex::new(script.iter().cloned().collect()), AtomicUsize::new(0)));
+        let script = Arc::new(Script(
+            parking_lot::Mutex::new(script.iter().cloned().collect()),
+            AtomicUsize::new(0),
+            AtomicUsize::new(0),
+        ));
         (
             Lanes::new(
                 Box::new(script.clone()),
@@ -225,6 +250,28 @@ mod tests {
         lanes.change("other", async || Ok(())).await.unwrap();
         lanes.change("lb", async || Ok(())).await.unwrap();
         assert_eq!(script.1.load(Ordering::SeqCst), 3);
+    }
+
+    /// The tree of a big load balancer costs Octavia a second.
+    #[tokio::test(start_paused = true)]
+    async fn a_tree_that_is_never_behind_is_asked_for_no_more() {
+        let write = async |lanes: &Lanes| lanes.change("lb", async || Ok(())).await.unwrap();
+        let behind = Status::Behind("pool p".into());
+        let (lanes, script) = lanes(&[Status::Settled]);
+        for _ in 0..20 {
+            write(&lanes).await;
+        }
+        let trees = script.2.load(Ordering::SeqCst);
+        assert_eq!(trees, usize::try_from(TRUSTED).unwrap());
+        assert_eq!(script.1.load(Ordering::SeqCst), 19, "a look before each change but the first");
+
+        // One that is: always.
+        let turns: Vec<Status> = (0..20).flat_map(|_| [behind.clone(), Status::Settled]).collect();
+        let (lanes, script) = self::lanes(&turns);
+        for _ in 0..20 {
+            write(&lanes).await;
+        }
+        assert_eq!(script.2.load(Ordering::SeqCst), script.1.load(Ordering::SeqCst));
     }
 
     /// Looks that are in vain load the very service that is waited for.

@@ -166,7 +166,7 @@ impl Scope {
 }
 
 impl Look for Octavia {
-    fn look<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Status>> {
+    fn look<'a>(&'a self, id: &'a str, alone: bool) -> BoxFuture<'a, Result<Status>> {
         async move {
             // The tree of 30 pools costs Octavia a second, the load balancer alone a tenth: so first that.
             let own: LoadBalancer = match self.get(id).await {
@@ -177,6 +177,8 @@ impl Look for Octavia {
             };
             match itself(&own.provisioning_status) {
                 Some(part) => Ok(Status::Pending(part)),
+                None if own.provisioning_status == "ERROR" => Ok(Status::Failed),
+                None if alone => Ok(Status::Settled),
                 None => Ok(status(&self.status_tree(id).await?)),
             }
         }
@@ -188,7 +190,7 @@ fn itself(status: &str) -> Option<String> {
     pending(status).then(|| format!("it ({status})"))
 }
 
-/// What a status tree says: pending, where any part of it is; failed, where the load balancer itself is.
+/// What a status tree says: pending or failed, where the load balancer itself is; behind, where a part of it is pending.
 fn status(tree: &StatusTree) -> Status {
     let part =
         |kind: &str, id: &str, status: &str| pending(status).then(|| format!("{kind} {id} ({status})"));
@@ -198,10 +200,11 @@ fn status(tree: &StatusTree) -> Status {
         let pools = pools.map(|pool| format!("pool {} ({})", pool.id, pool.provisioning_status));
         part("listener", &listener.id, &listener.provisioning_status).into_iter().chain(pools)
     });
-    match own.or_else(|| below.next()) {
-        Some(part) => Status::Pending(part),
-        None if tree.provisioning_status == "ERROR" => Status::Failed,
-        None => Status::Settled,
+    match (own, below.next()) {
+        (Some(part), _) => Status::Pending(part),
+        (None, _) if tree.provisioning_status == "ERROR" => Status::Failed,
+        (None, Some(part)) => Status::Behind(part),
+        (None, None) => Status::Settled,
     }
 }
 

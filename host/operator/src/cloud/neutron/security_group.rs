@@ -81,7 +81,7 @@ const ICMP: [&str; 2] = ["icmp", "ipv6-icmp"];
 impl From<SecurityGroupRule> for Rule {
     fn from(rule: SecurityGroupRule) -> Self {
         let v6 = rule.ethertype == "IPv6";
-        let protocol = rule.protocol.map(|given| security_rule::protocol(&given, v6));
+        let protocol = rule.protocol.and_then(|given| security_rule::protocol(&given, v6));
         let icmp = protocol.as_deref().is_some_and(|protocol| ICMP.contains(&protocol));
         Self {
             direction: rule.direction,
@@ -89,11 +89,15 @@ impl From<SecurityGroupRule> for Rule {
             protocol,
             ports: match (rule.port_range_min, rule.port_range_max) {
                 (Some(kind), code) if icmp => Ports::Icmp { kind, code },
-                (Some(first), Some(last)) => Ports::Range { first, last },
+                (Some(first), Some(last)) if !security_rule::is_all_ports(first, last) => {
+                    Ports::Range { first, last }
+                }
                 _ => Ports::Any(true),
             },
             remote: match (rule.remote_ip_prefix, rule.remote_group_id, rule.remote_address_group_id) {
-                (Some(cidr), _, _) if !security_rule::is_anybody(&cidr) => Remote::Cidr(cidr),
+                (Some(cidr), _, _) => {
+                    security_rule::remote(&cidr, v6).map_or(Remote::Any(true), Remote::Cidr)
+                }
                 (_, Some(group), _) => Remote::Group(group),
                 (_, _, Some(group)) => Remote::Addresses(group),
                 _ => Remote::Any(true),
@@ -103,6 +107,19 @@ impl From<SecurityGroupRule> for Rule {
 }
 
 impl Rule {
+    /// As [`Rule::from`] tells what Neutron shows.
+    fn in_one_form(mut self) -> Self {
+        let v6 = self.ip_version == Version::V6;
+        self.protocol = self.protocol.and_then(|given| security_rule::protocol(&given, v6));
+        if let Remote::Cidr(cidr) = &self.remote {
+            self.remote = security_rule::remote(cidr, v6).map_or(Remote::Any(true), Remote::Cidr);
+        }
+        if matches!(self.ports, Ports::Range { first, last } if security_rule::is_all_ports(first, last)) {
+            self.ports = Ports::Any(true);
+        }
+        self
+    }
+
     fn body(self, group: &str, project: Option<String>) -> SecurityGroupRuleCreate {
         let (port_range_min, port_range_max) = match self.ports {
             Ports::Any(_) => (None, None),
@@ -177,7 +194,7 @@ async fn set_rules(neutron: &Neutron, update: &Update<'_>, wanted: Vec<Rule>) ->
     let id = &update.observed.id;
     let gone = |error| gone(error, SecurityGroups::GONE);
     let mut group: SecurityGroup = neutron.get(id).await.map_err(gone)?;
-    let mut missing: BTreeSet<Rule> = wanted.into_iter().collect();
+    let mut missing: BTreeSet<Rule> = wanted.into_iter().map(Rule::in_one_form).collect();
     let (mut kept, mut surplus) = (Vec::new(), Vec::new());
     for rule in group.security_group_rules {
         match missing.remove(&Rule::from(rule.clone())) {
@@ -241,5 +258,12 @@ mod tests {
         let named = json!({"id": "r", "direction": "ingress", "ethertype": "IPv6", "protocol": "icmp"});
         let numbered = json!({"id": "r", "direction": "ingress", "ethertype": "IPv6", "protocol": "58"});
         assert_eq!(of(named), of(numbered));
+        let own: Rule =
+            serde_json::from_value(json!({"direction": "ingress", "ip_version": "v6", "protocol": "TCP",
+            "ports": {"range": {"first": 1, "last": 65535}}, "remote": {"cidr": "FD00::0/8"}}))
+            .unwrap();
+        let shown = json!({"id": "r", "direction": "ingress", "ethertype": "IPv6", "protocol": "tcp",
+            "remote_ip_prefix": "fd00::/8"});
+        assert_eq!(own.in_one_form(), of(shown), "as it was asked for, and as it is shown");
     }
 }

@@ -282,7 +282,7 @@ fn what_can_not_go_yet_keeps_what_it_refers_to() {
     let plan = world.plan(&desired);
     world.apply(&desired, &plan, plan.operations.len(), false);
     let (external, none) = (External::default(), BTreeSet::new());
-    let held = BTreeSet::from(["lb".to_owned()]);
+    let held = BTreeSet::from([world.record["lb"].id.clone().unwrap()]);
     let plan = world.plan_with(&DesiredList::default(), &external, &held, &none);
     assert!(plan.operations.is_empty(), "{plan:?}");
     let blocked: Vec<_> = plan.blocked.iter().map(|b| (b.name.as_str(), &b.on)).collect();

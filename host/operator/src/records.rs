@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use isthmus_kubernetes::crd::{CloudMapping, CloudMappingStatus, ResourceStatus};
+use isthmus_kubernetes::crd::{CloudMapping, CloudMappingStatus};
 use isthmus_kubernetes::names::{FINALIZER, LABEL_NODE};
 use isthmus_model::condition::ATTACHED;
 use isthmus_model::object::{ObjectKey, Subject};
@@ -60,6 +60,17 @@ impl Known {
     }
 }
 
+/// A reference to another mapping, as it is recorded.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Use {
+    /// Local name of the entry.
+    name: String,
+    /// What it stood for.
+    id: String,
+    /// Whose it is.
+    user: Subject,
+}
+
 /// All of them, by subject. Two mappings may claim one uid (somebody copied one, or made one up): each has its place, and
 /// [`Records::rivals`] names the others.
 #[derive(Debug, Default)]
@@ -69,8 +80,8 @@ pub struct Records {
     /// By the mapping's own uid.
     by_mapping: HashMap<Box<str>, Subject>,
     by_key: HashMap<ObjectKey, BTreeSet<Arc<str>>>,
-    /// Who refers to an entry of another mapping, and which resource that was for it.
-    users: HashMap<(ObjectKey, String), BTreeSet<(Subject, String)>>,
+    /// Who refers to what of another mapping.
+    users: HashMap<ObjectKey, BTreeSet<Use>>,
 }
 
 impl Records {
@@ -128,24 +139,34 @@ impl Records {
 
     /// Subjects whose mappings refer to this entry.
     pub fn users(&self, key: &ObjectKey, entry: &str) -> Vec<Subject> {
-        let users = self.users.get(&(key.clone(), entry.to_owned()));
-        users.into_iter().flatten().map(|(user, _)| user.clone()).collect()
+        let uses = self.users.get(key).into_iter().flatten();
+        uses.filter(|used| used.name == entry).map(|used| used.user.clone()).collect()
     }
 
-    /// Local names of a subject's entries that other mappings refer to: to the resources of this life of it, and not to those of the
-    /// object that has its name now. `counts`: whether such a one does; what somebody made up must not hold anything.
+    /// Ids of a subject's resources that other mappings refer to. `counts`: whether such a one does; what somebody made up must not
+    /// hold anything.
     pub fn held(&self, subject: &Subject, counts: impl Fn(&Subject) -> bool) -> BTreeSet<String> {
-        let Some(known) = self.slim(subject).filter(|_| !self.users.is_empty()) else {
-            return BTreeSet::new();
-        };
-        let used = |resource: &&ResourceStatus| {
-            let users = self.users.get(&(subject.key.clone(), resource.name.clone()));
-            let uses = |(user, id): &(Subject, String)| {
-                user != subject && resource.id.as_ref() == Some(id) && counts(user)
-            };
-            users.is_some_and(|users| users.iter().any(uses))
-        };
-        known.whole().status.resources.iter().filter(used).map(|r| r.name.clone()).collect()
+        let Some(uses) = self.users.get(&subject.key) else { return BTreeSet::new() };
+        let Some(known) = self.slim(subject) else { return BTreeSet::new() };
+        let resources = known.whole().status.resources.clone();
+        let mut held = BTreeSet::new();
+        for used in uses.iter().filter(|used| used.user != *subject && counts(&used.user)) {
+            let own = resources.iter().any(|r| r.id.as_ref() == Some(&used.id));
+            if own {
+                held.insert(used.id.clone());
+            } else if !self.is_of_another_life(subject, &used.id) {
+                // It may have gone over to what the entry is now, and that not be written yet.
+                held.extend(resources.iter().find(|r| r.name == used.name).and_then(|r| r.id.clone()));
+            }
+        }
+        held
+    }
+
+    /// Whether a resource is recorded of an object that had or has this one's name.
+    fn is_of_another_life(&self, subject: &Subject, id: &str) -> bool {
+        let others = self.lives(&subject.key).filter(|life| life != subject);
+        let mut records = others.filter_map(|life| self.slim(&life));
+        records.any(|slim| slim.whole().status.resources.iter().any(|r| r.id.as_deref() == Some(id)))
     }
 
     /// Takes in a mapping as the watch or an answer shows it. An older state than the known one is left aside (a watch lags
@@ -190,7 +211,7 @@ impl Records {
         let subject = all.map(|(own, _)| own).find(|own| *own == subject).unwrap_or(subject).clone();
         self.forget(&subject);
         for (key, name, id) in referred(&known.status) {
-            self.users.entry((key, name)).or_default().insert((subject.clone(), id));
+            self.users.entry(key).or_default().insert(Use { name, id, user: subject.clone() });
         }
         self.by_key.entry(subject.key.clone()).or_default().insert(subject.uid.clone());
         self.by_mapping.insert(known.uid.as_str().into(), subject.clone());
@@ -233,11 +254,10 @@ impl Records {
         // Most refer to nobody, and then there is nothing to look up.
         let Some(known) = self.slim(subject).filter(|_| !self.users.is_empty()) else { return };
         for (key, name, id) in referred(&known.whole().status) {
-            let entry = (key, name);
-            if let Some(users) = self.users.get_mut(&entry) {
-                users.remove(&(subject.clone(), id));
-                if users.is_empty() {
-                    self.users.remove(&entry);
+            if let Some(uses) = self.users.get_mut(&key) {
+                uses.remove(&Use { name, id, user: subject.clone() });
+                if uses.is_empty() {
+                    self.users.remove(&key);
                 }
             }
         }
@@ -344,7 +364,9 @@ fn same(new: &Known, old: &Slim) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use isthmus_kubernetes::crd::{CloudMappingSpec, ResourceReference, ResourceState, SubjectRef};
+    use isthmus_kubernetes::crd::{
+        CloudMappingSpec, ResourceReference, ResourceState, ResourceStatus, SubjectRef,
+    };
     use isthmus_model::kinds::Kind;
     use isthmus_model::object::Gvk;
     use isthmus_model::record::RecordedReference;
@@ -423,7 +445,8 @@ mod tests {
         put(&new, "m2", 2, made("g2"));
         assert_eq!(put(&user, "m3", 3, using("g1")), (1, 0, 1));
         assert_eq!(put(&user, "m3", 4, using("g2")), (0, 1, 1), "it has gone over to the new one");
-        assert_eq!(put(&user, "m3", 5, status(false)), (0, 0, 0));
+        assert_eq!(put(&user, "m3", 5, using("gone")), (1, 1, 1), "either may be what it comes to");
+        assert_eq!(put(&user, "m3", 6, status(false)), (0, 0, 0));
     }
 
     #[test]

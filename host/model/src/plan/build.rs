@@ -162,7 +162,7 @@ impl<'a> Builder<'a> {
         let known = self.record_of(entry).is_some_and(|r| r.id.as_deref() == Some(&found.id));
         let differing = self.differences(entry, found, |change| change == Change::Replace);
         if !differing.is_empty() {
-            if !self.bound.contains(found.id.as_str()) && !self.input.held.contains(&entry.name) {
+            if !self.bound.contains(found.id.as_str()) && !self.input.held.contains(&found.id) {
                 return self.replace(entry, found);
             }
             self.waits.push(found);
@@ -378,7 +378,7 @@ impl<'a> Builder<'a> {
             let name = self.name_of(found);
             let duplicate = self.is_duplicate(name, found);
             let users = self.users_of(&found.id);
-            let held = input.held.contains(name) && !replaced && !duplicate;
+            let held = input.held.contains(&found.id) && !replaced;
             if held || self.is_kept(&found.id) || users.iter().any(|user| kept.contains(user)) {
                 kept.insert(&found.id);
                 self.plan.blocked.push(Blocked { name: name.into(), kind: found.kind, on: Wait::InUse });

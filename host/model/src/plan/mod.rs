@@ -4,7 +4,7 @@
 //! - From any record and any resources, applying the plan reaches what is desired; the plan after that is empty. (What is
 //!   retained refers to nothing that goes: the cloud would keep that.)
 //! - Nothing is updated or deleted that does not carry this subject's mark on what was *observed*.
-//! - What others refer to, and what a running pod is on, is not taken away, nor what that rests on.
+//! - What others refer to is not taken away, and what a running pod is on is not replaced, nor what either rests on.
 //! - Operations name what they wait for; what does not depend on each other can run in parallel.
 
 mod build;
@@ -47,7 +47,7 @@ pub struct Input<'a> {
     pub observed: &'a BTreeMap<String, Observed>,
     /// What references to other mappings and to existing resources stand for. One that is missing is waited for.
     pub external: &'a External,
-    /// Local names that other mappings refer to: not deleted while they do.
+    /// Ids of what other mappings refer to: not deleted while they do.
     pub held: &'a BTreeSet<String>,
     /// Ids that must not be replaced now (a port whose VIF is attached).
     pub pinned: &'a BTreeSet<String>,

@@ -135,11 +135,23 @@ fn one_alone_is_no_duplicate() {
     have(&mut world, "n2", Kind::Network, "n", &[]);
     note(&mut world, "n", Kind::Network, "n1", String::new());
     let none = BTreeSet::new();
-    let held = BTreeSet::from(["n".to_owned()]);
+    let held = BTreeSet::from(["n2".to_owned()]);
     let plan = world.plan_with(&DesiredList::default(), &External::default(), &held, &none);
     assert_eq!(plan.blocked.iter().map(|b| &b.on).collect::<Vec<_>>(), [&Wait::InUse]);
     world.record.get_mut("n").unwrap().retain = true;
     assert_eq!(acts(&world.plan(&DesiredList::default())), [("n", &Act::Retain { id: "n2".into() })]);
+}
+
+/// A rename that was marked, and not recorded before a crash: what others refer to is held by what it is, and not by its name.
+#[test]
+fn what_is_held_is_so_by_whatever_name() {
+    let mut world = World::default();
+    have(&mut world, "g", Kind::Network, "new", &[]);
+    note(&mut world, "old", Kind::Network, "g", String::new());
+    let (none, held) = (BTreeSet::new(), BTreeSet::from(["g".to_owned()]));
+    let plan = world.plan_with(&DesiredList::default(), &External::default(), &held, &none);
+    assert_eq!(plan.blocked.iter().map(|b| &b.on).collect::<Vec<_>>(), [&Wait::InUse]);
+    assert!(plan.operations.is_empty(), "{plan:?}");
 }
 
 /// A subnet with another range, which is deleted first, and what rested on it has others in its place at once: all of it is

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use isthmus_model::desired::DesiredList;
 use isthmus_model::observed::Observed;
 use isthmus_model::plan::{Act, Plan, resolve, satisfies};
-use isthmus_model::record::Recorded;
 use proptest::collection::btree_set;
 use proptest::prelude::*;
 
@@ -49,17 +48,14 @@ proptest! {
     #[test]
     fn what_is_held_stays(
         start in starts(),
-        held in btree_set((0u8..12).prop_map(|name| format!("e{name}")), 0..4),
+        held in btree_set((0u8..16).prop_map(|id| format!("r{id}")), 0..4),
         pinned in btree_set((0u8..16).prop_map(|id| format!("r{id}")), 0..4),
     ) {
         let Start { desired, mut world } = start;
         let external = world.external.clone();
         let plan = world.plan_with(&desired, &external, &held, &pinned);
         for (id, act) in touched(&plan) {
-            let found = &world.cloud[id];
-            let name = &found.mark.as_ref().unwrap().name;
-            let is_recorded = |r: &Recorded| r.id.as_ref() == Some(id) && r.kind == found.kind;
-            let is_held = held.contains(name) && world.record.get(name).is_some_and(is_recorded);
+            let is_held = held.contains(id);
             match act {
                 Act::Delete { replaced, .. } => {
                     prop_assert!(!is_held, "{id} is held: {plan:?}");
@@ -70,7 +66,7 @@ proptest! {
             }
         }
         world.apply(&desired, &plan, usize::MAX, false);
-        // What is held by a name that is another kind's now goes when that one is recorded.
+        // What something rests on by a record alone goes when that record is another's.
         let second = world.plan_with(&desired, &external, &held, &pinned);
         world.apply(&desired, &second, usize::MAX, false);
         let third = world.plan_with(&desired, &external, &held, &pinned);

@@ -14,12 +14,9 @@ impl<'a> Builder<'a> {
     pub(super) fn bind(&mut self, has: &BTreeSet<&'a str>) {
         let input = self.input;
         let ours: Vec<&Observed> = input.observed.values().filter(|o| self.ours(o)).collect();
-        let is_held = |o: &Observed| {
-            let name = self.name_of(o);
-            input.held.contains(name) && !self.is_duplicate(name, o)
+        let must_stay = |o: &&&Observed| {
+            input.held.contains(&o.id) || input.pinned.contains(&o.id) && has.contains(o.id.as_str())
         };
-        let must_stay =
-            |o: &&&Observed| is_held(o) || input.pinned.contains(&o.id) && has.contains(o.id.as_str());
         let mut open: Vec<&Observed> = ours.iter().filter(must_stay).copied().collect();
         let mut bound = BTreeSet::new();
         while let Some(found) = open.pop() {

@@ -13,7 +13,7 @@ use serde::Serialize;
 pub(super) struct Firewall {
     pub(super) groups: BTreeMap<String, SecurityGroup>,
     pub(super) addresses: BTreeMap<String, AddressGroup>,
-    /// Objects that groups and address groups were made for.
+    /// Objects that groups and address groups were made for, by the ids of these.
     pub(super) owners: BTreeMap<String, String>,
 }
 
@@ -31,14 +31,10 @@ pub(super) struct Connection {
 pub(super) struct Way {
     pub(super) source: IpAddr,
     pub(super) destination: IpAddr,
+    /// Whether both sides let it pass.
+    pub(super) allowed: bool,
     pub(super) egress: Side,
     pub(super) ingress: Side,
-}
-
-impl Way {
-    pub(super) fn allowed(&self) -> bool {
-        self.egress.allowed && self.ingress.allowed
-    }
 }
 
 /// What one end's port says.
@@ -99,14 +95,13 @@ impl Firewall {
     /// One way for each IP version that both ends have, IPv4 first.
     pub(super) fn ways(&self, from: &Port, to: &Port, connection: &Connection) -> Vec<Way> {
         let pairs = [IpAddr::is_ipv4, IpAddr::is_ipv6].map(|of| Some((first(from, of)?, first(to, of)?)));
+        let same = from.id == to.id;
         let way = |(source, destination): (IpAddr, IpAddr)| {
-            let same = from.id == to.id;
-            Way {
-                source,
-                destination,
-                egress: self.side("egress", from, &Peer { address: destination, port: to }, connection, same),
-                ingress: self.side("ingress", to, &Peer { address: source, port: from }, connection, same),
-            }
+            let (source_end, destination_end) =
+                (Peer { address: source, port: from }, Peer { address: destination, port: to });
+            let egress = self.side("egress", from, &destination_end, connection, same);
+            let ingress = self.side("ingress", to, &source_end, connection, same);
+            Way { source, destination, allowed: egress.allowed && ingress.allowed, egress, ingress }
         };
         pairs.into_iter().flatten().map(way).collect()
     }
@@ -183,13 +178,14 @@ impl Firewall {
             return prefix.clone();
         }
         if let Some(id) = &rule.remote_group_id {
-            return format!("ports of group {}", self.owners.get(id).unwrap_or(id));
+            return format!("ports that carry the group of {}", self.owners.get(id).unwrap_or(id));
         }
         let Some(id) = &rule.remote_address_group_id else { return "anybody".into() };
-        match self.addresses.get(id) {
-            Some(group) if group.addresses.len() == 1 => format!("1 address of address group {id}"),
-            Some(group) => format!("{} addresses of address group {id}", group.addresses.len()),
-            None => format!("address group {id}"),
+        let owner = self.owners.get(id).map_or_else(|| id.clone(), |owner| format!("{id} ({owner})"));
+        match self.addresses.get(id).map(|group| group.addresses.len()) {
+            Some(1) => format!("the 1 address of address group {owner}"),
+            Some(count) => format!("the {count} addresses of address group {owner}"),
+            None => format!("address group {owner}"),
         }
     }
 }
@@ -207,7 +203,7 @@ fn of_protocol(rule: &SecurityGroupRule, protocol: &str) -> bool {
         _ => "132",
     };
     match rule.protocol.as_deref() {
-        None | Some("any" | "0") => true,
+        None | Some("any") => true,
         Some(named) => named.eq_ignore_ascii_case(protocol) || named == number,
     }
 }

@@ -29,7 +29,7 @@ fn misses(rules: Value, address: &str, connection: &Connection) -> Vec<String> {
     assert_eq!(ways.len(), 1);
     let way = ways.first().unwrap();
     assert!(way.egress.allowed);
-    match way.allowed() {
+    match way.allowed {
         true => Vec::new(),
         false => {
             let group = way.ingress.groups.first().unwrap();
@@ -68,14 +68,14 @@ fn every_part_of_a_rule_counts() {
             rule(json!({"remote_address_group_id": "peers"})),
             "10.0.0.6",
             80,
-            "any protocol from 1 address of address group peers: 10.0.0.6 is not of it",
+            "any protocol from the 1 address of address group peers: 10.0.0.6 is not of it",
         ),
         (rule(json!({"remote_group_id": "out"})), "10.0.0.5", 80, ""),
         (
             rule(json!({"remote_group_id": "in"})),
             "10.0.0.5",
             80,
-            "any protocol from ports of group NetworkPolicy shop/web: 10.0.0.5 is not of it",
+            "any protocol from ports that carry the group of NetworkPolicy shop/web: 10.0.0.5 is not of it",
         ),
         (rule(json!({"ethertype": "IPv6"})), "10.0.0.5", 80, "nothing"),
         (rule(json!({"direction": "egress"})), "10.0.0.5", 80, "nothing"),
@@ -91,13 +91,13 @@ fn what_rules_do_not_hold_for_passes() {
     let closed = firewall(json!([]));
     let alone = port("b", &["in"], "10.0.0.7");
     assert!(
-        closed.ways(&alone, &alone, &connection).iter().all(|way| way.allowed()),
+        closed.ways(&alone, &alone, &connection).iter().all(|way| way.allowed),
         "it does not leave the Pod"
     );
     let mut open = port("b", &["in"], "10.0.0.7");
     open.port_security_enabled = Some(false);
     let from = port("a", &["out"], "10.0.0.5");
-    assert!(closed.ways(&from, &open, &connection).iter().all(|way| way.allowed()), "port security is off");
-    assert!(!closed.ways(&from, &alone, &connection).iter().all(|way| way.allowed()));
+    assert!(closed.ways(&from, &open, &connection).iter().all(|way| way.allowed), "port security is off");
+    assert!(!closed.ways(&from, &alone, &connection).iter().all(|way| way.allowed));
     assert!(closed.ways(&from, &port("c", &["in"], "fd00::7"), &connection).is_empty());
 }

@@ -20,7 +20,7 @@ struct Memo {
     serving: Arc<Serving>,
     /// The subject, as the module saw it.
     text: Arc<str>,
-    mapping: Mapping,
+    mapping: Arc<Mapping>,
     /// What the module's report was called with last.
     reported: Option<Vec<Realized>>,
 }
@@ -28,9 +28,12 @@ struct Memo {
 impl Memos {
     /// What this pipeline said of this object.
     pub(crate) fn recall(&self, uid: &str, serving: &Arc<Serving>, text: &str) -> Option<Mapping> {
-        let all = self.0.lock();
-        let memo = all.get(uid).filter(|memo| Arc::ptr_eq(&memo.serving, serving) && *memo.text == *text)?;
-        Some(memo.mapping.clone())
+        let said = {
+            let all = self.0.lock();
+            let memo = all.get(uid)?;
+            (Arc::ptr_eq(&memo.serving, serving) && *memo.text == *text).then(|| memo.mapping.clone())?
+        };
+        Some(Mapping::clone(&said))
     }
 
     /// Keeps what a pipeline said, if it is a list that names sets, and the current versions said it.
@@ -41,7 +44,7 @@ impl Memos {
         };
         let mut all = self.0.lock();
         if lasting {
-            let (serving, text, mapping) = (serving.clone(), text.clone(), mapping.clone());
+            let (serving, text, mapping) = (serving.clone(), text.clone(), Arc::new(mapping.clone()));
             all.insert(uid.clone(), Memo { serving, text, mapping, reported: None });
         } else {
             all.remove(uid);

@@ -41,10 +41,10 @@ impl Session {
             return Ok(());
         }
         let realized = self.realized(subject);
-        let (run, text, outcome) = (serving.clone(), stored.text.clone(), mapping.outcome.clone());
         if self.memos.was_told(&subject.uid, &realized) {
             return Ok(());
         }
+        let (run, text, outcome) = (serving.clone(), stored.text.clone(), mapping.outcome.clone());
         let view = Arc::new(snapshot);
         let (seen, told) = (view.clone(), realized.clone());
         let called =

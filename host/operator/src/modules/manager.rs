@@ -302,6 +302,7 @@ impl Manager {
         match Pipelines::new(versions, failed, &self.unmapping) {
             Ok(pipelines) => {
                 self.session.pipelines.store(Arc::new(pipelines));
+                self.session.memos.clear();
                 true
             }
             Err(error) => {

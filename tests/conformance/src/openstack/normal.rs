@@ -35,6 +35,8 @@ pub(super) struct Normal {
     met: usize,
     /// Addresses that a resource was shown with last, by its id.
     held: BTreeMap<String, BTreeSet<String>>,
+    /// Of ports, what they are for.
+    behind: BTreeMap<String, String>,
     /// Addresses that requests named: they stay.
     named: BTreeSet<String>,
 }
@@ -50,6 +52,7 @@ impl Normal {
             addresses: BTreeMap::new(),
             met: 0,
             held: BTreeMap::new(),
+            behind: BTreeMap::new(),
             named: BTreeSet::new(),
         };
         for (id, name) in known {
@@ -124,8 +127,11 @@ impl Normal {
     fn given(&mut self, id: &str, body: &Value) {
         let mut now = BTreeSet::new();
         addresses(body, &mut now);
+        if let Some(device) = body.pointer("/port/device_id").and_then(Value::as_str) {
+            self.behind.insert(id.to_owned(), device.to_owned());
+        }
         let before = self.held.insert(id.to_owned(), now.clone()).unwrap_or_default();
-        self.free(before.difference(&now));
+        self.free(id, before.difference(&now));
         for address in now.difference(&before) {
             let held = self.held.iter().any(|(other, all)| other != id && all.contains(address));
             if !held {
@@ -143,17 +149,20 @@ impl Normal {
             _ => None,
         };
         if let Some(id) = id.filter(|_| (200..300).contains(&answer.status)) {
-            let had = self.held.remove(id).unwrap_or_default();
-            self.free(had.iter());
+            let id = id.to_owned();
+            let had = self.held.remove(&id).unwrap_or_default();
+            self.free(&id, had.iter());
         }
     }
 
-    /// What had an address of another's (its own port, as that of a load balancer or a floating IP) has it no longer either.
-    fn free<'a>(&mut self, addresses: impl Iterator<Item = &'a String>) {
+    /// A port that has an address for another (a load balancer, a floating IP, a router) has it no longer either.
+    fn free<'a>(&mut self, id: &str, addresses: impl Iterator<Item = &'a String>) {
+        let is_for = |port: &str| self.behind.get(port).is_some_and(|device| device.contains(id));
+        let ports: Vec<String> = self.held.keys().filter(|port| is_for(port)).cloned().collect();
         for address in addresses {
-            self.held.values_mut().for_each(|all| {
-                all.remove(address);
-            });
+            for port in &ports {
+                self.held.entry(port.clone()).or_default().remove(address);
+            }
         }
     }
 

@@ -86,16 +86,17 @@ impl Lab {
         Ok(who.get(&port.id).await?)
     }
 
-    /// Sets how many ports the operator's project may have; `None` is the cloud's default.
+    /// Sets how many of a kind (`port`, `security_group_rule`) the operator's project may have; `None`: of all kinds as many as the
+    /// cloud gives by default.
     ///
     /// # Errors
     /// Neutron's.
-    pub async fn port_quota(&self, limit: Option<i64>) -> Result<()> {
+    pub async fn quota(&self, limit: Option<(&str, i64)>) -> Result<()> {
         let path = format!("/v2.0/quotas/{}", self.project().await?);
         let mut request = Request::new(NETWORK, "quotas", Method::DELETE, path);
-        if let Some(limit) = limit {
+        if let Some((kind, limit)) = limit {
             request.method = Method::PUT;
-            request.body = Some(serde_json::to_vec(&json!({"quota": {"port": limit}}))?);
+            request.body = Some(serde_json::to_vec(&json!({"quota": {kind: limit}}))?);
         }
         self.admin.session().send(&request).await?;
         Ok(())
@@ -119,7 +120,7 @@ impl Lab {
         self.clear_networks().await?;
         let quotas = self.admin.quotas(&self.project().await?).await?;
         if quotas.get("port").is_some_and(|quota| quota.limit >= 0) {
-            self.port_quota(None).await?;
+            self.quota(None).await?;
         }
         Ok(())
     }

@@ -214,7 +214,13 @@ impl Lab {
     /// # Errors
     /// The process can't be started.
     pub fn operator_as(&self, identity: &str, flags: &[&str]) -> Result<Operator> {
-        Operator::spawn(identity, flags, self.log.clone(), None)
+        Operator::spawn(identity, flags, self.log.clone(), &[])
+    }
+
+    /// Starts an operator for which these variables name other files, and does not wait.
+    pub(crate) fn operator_in(&self, files: &[(&str, &std::path::Path)]) -> Result<Operator> {
+        let identity = format!("e2e-{}", std::process::id());
+        Operator::spawn(&identity, &[], self.log.clone(), files)
     }
 
     /// Starts an operator with the rights that `deploy/rbac.yaml` gives it, and waits until it leads.
@@ -231,8 +237,7 @@ impl Lab {
         *user = json!({"token": token.trim()});
         let path = self.log.with_extension("kubeconfig");
         std::fs::write(&path, config.to_string())?;
-        let identity = format!("e2e-{}", std::process::id());
-        let mut operator = Operator::spawn(&identity, &[], self.log.clone(), Some(&path))?;
+        let mut operator = self.operator_in(&[("KUBECONFIG", &path)])?;
         operator.leads().await?;
         Ok(operator)
     }

@@ -39,13 +39,13 @@ impl Cost {
 }
 
 impl Operator {
-    /// Starts one under this identity, with further flags, and returns at once. Its log is appended to `log`. `kubeconfig`: of
-    /// another account than the administrator's.
+    /// Starts one under this identity, with further flags, and returns at once. Its log is appended to `log`. `files`: variables
+    /// that name others than the tests' own.
     pub(crate) fn spawn(
         identity: &str,
         flags: &[&str],
         log: PathBuf,
-        kubeconfig: Option<&Path>,
+        files: &[(&str, &Path)],
     ) -> Result<Self> {
         // The kernel gives a free port; between this and the operator's own bind somebody else could take it.
         let http = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
@@ -58,7 +58,7 @@ impl Operator {
             .args(flags)
             .env("ISTHMUS_LOG", "info,isthmus_operator=debug")
             .env("NO_COLOR", "1")
-            .envs(kubeconfig.map(|path| ("KUBECONFIG", path)))
+            .envs(files.iter().copied())
             .stdin(Stdio::null())
             .stdout(out.try_clone()?)
             .stderr(out)

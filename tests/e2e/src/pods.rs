@@ -16,7 +16,7 @@ use tokio::process::Command;
 use crate::lab::{Lab, cloud, node, run};
 
 /// Name of the security group that lets everything in.
-pub const OPEN_GROUP: &str = "e2e-open";
+pub const OPEN_GROUP: &str = "e2e-open-to-all";
 
 /// What a namespace tries to reach.
 #[derive(Clone, Debug, Serialize)]

@@ -305,7 +305,7 @@ async fn with_a_quota_of_three_ports_three_of_five_pods_are_mapped() -> Result<(
         let quotas = lab.admin.quotas(&lab.project().await?).await?;
         let used = quotas.get("port").context("a quota of ports")?.used;
         let limit = used + 3;
-        lab.port_quota(Some(limit)).await?;
+        lab.quota(Some(("port", limit))).await?;
         lab.pods(&namespace, 5).await?;
         let numbers = format!("port quota {limit}, used {limit}");
         until("three are mapped, and two say why not", async || {
@@ -334,7 +334,7 @@ async fn with_a_quota_of_three_ports_three_of_five_pods_are_mapped() -> Result<(
             Ok(())
         })
         .await?;
-        lab.port_quota(Some(limit + 2)).await?;
+        lab.quota(Some(("port", limit + 2))).await?;
         lab.all_ready(&namespace, 5).await?;
         lab.delete_pods(&namespace).await?;
         lab.nothing_left(&namespace).await

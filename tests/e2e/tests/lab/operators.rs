@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
-use isthmus_e2e::{Lab, Operator, on_lab, pods_config, port_id, until};
-use kube::ResourceExt;
+use anyhow::{Context, Result, ensure};
+use isthmus_e2e::{Lab, OPERATOR_NAMESPACE, Operator, on_lab, pods_config, port_id, until};
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, ResourceExt};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -58,6 +59,37 @@ async fn two_operators_one_writes_and_the_other_takes_over_after_a_crash() -> Re
         ensure!(took < Duration::from_secs(23), "take-over after {took:?}");
         second.leads().await?;
         lab.all_ready(&namespace, 15).await?;
+        lab.one_port_each(&namespace).await.map(drop)
+    })
+    .await
+}
+
+/// A stranger's name in the lease of one that leads: it writes nothing until that has run out, and then all that came meanwhile.
+#[tokio::test]
+async fn while_a_stranger_holds_the_lease_nothing_is_written() -> Result<()> {
+    on_lab("stranger", async |lab| {
+        let (namespace, operator) = lab.with_pod_port(&[]).await?;
+        let leases: Api<Lease> = Api::namespaced(lab.kube.clone(), OPERATOR_NAMESPACE);
+        let name = leases.list(&ListParams::default()).await?.items.first().context("a lease")?.name_any();
+        let seconds = 20;
+        let stranger = json!({"spec": {"holderIdentity": "stranger", "leaseDurationSeconds": seconds}});
+        leases.patch(&name, &PatchParams::default(), &Patch::Merge(stranger)).await?;
+        let taken = Instant::now();
+        until("it does not lead", async || {
+            ensure!(operator.metrics().await?.sum("isthmus_leading", &[]) == 0, "it leads");
+            Ok(())
+        })
+        .await?;
+        let before = operator.metrics().await?;
+        lab.pods(&namespace, 3).await?;
+        until("it leads again", async || {
+            ensure!(operator.metrics().await?.sum("isthmus_leading", &[]) == 1, "it does not");
+            Ok(())
+        })
+        .await?;
+        let held = taken.elapsed();
+        ensure!(held > Duration::from_secs(seconds - 1), "the stranger held it for {held:?}");
+        ensure!(before.cloud_writes() == 0 && lab.all_ready(&namespace, 3).await?.len() == 3);
         lab.one_port_each(&namespace).await.map(drop)
     })
     .await

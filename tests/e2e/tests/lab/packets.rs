@@ -205,6 +205,7 @@ impl Cluster {
 
     /// Asks `isthmus why-denied` of one packet of every Pod: it is to say what the text says.
     async fn are_explained(&self, lab: &Lab) -> Result<()> {
+        let mut denied = 0;
         for from in 0..PODS {
             let packets = self.packets(from);
             // Another one for each: of all versions, protocols and ports.
@@ -222,11 +223,20 @@ impl Cluster {
             let ways = said.get("ways").and_then(Value::as_array).context("ways")?;
             let way = ways.iter().find(|way| way.get("destination") == Some(&json!(address)));
             let way = way.with_context(|| format!("no way to {address}: {said}"))?;
-            let sides =
-                ["/egress/allowed", "/ingress/allowed"].map(|side| way.pointer(side) == Some(&json!(true)));
-            let passes = sides.iter().all(|passes| *passes);
+            let passes = way.get("allowed") == Some(&json!(true));
             ensure!(passes == text::allowed(&self.world, packet), "{packet:?} {way}");
+            denied += usize::from(!passes);
+            // Of a side that lets it pass a rule is named without a miss, of one that does not none is.
+            for side in ["egress", "ingress"].map(|side| way.get(side)) {
+                let side = side.context("a side")?;
+                let list = |of: &Value, name: &str| of.get(name).and_then(Value::as_array).cloned();
+                let groups = list(side, "groups").context("groups")?;
+                let mut rules = groups.iter().filter_map(|group| list(group, "rules")).flatten();
+                let lets = rules.any(|rule| rule.get("misses") == Some(&json!([])));
+                ensure!(side.get("allowed") == Some(&json!(lets)), "{side}");
+            }
         }
+        ensure!(0 < denied && denied < PODS, "{denied} of {PODS} are denied: that shows little");
         Ok(())
     }
 
@@ -280,6 +290,7 @@ async fn packets_go_where_kubernetes_says() -> Result<()> {
         }
         cluster.relabel(lab, &operator).await?;
         cluster.go_as_said("other labels").await?;
+        cluster.are_explained(lab).await?;
         cluster.world.policies = Vec::new();
         cluster.apply(lab, &operator).await?;
         cluster.go_as_said("no policies").await

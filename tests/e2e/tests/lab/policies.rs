@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
-use isthmus_e2e::{LIMIT, Lab, Sample, on_lab, ready, until};
+use isthmus_e2e::{LIMIT, Lab, Operator, Sample, condition, on_lab, ready, until, until_within};
 use isthmus_openstack::neutron::Port;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -33,16 +33,13 @@ async fn policy(lab: &Lab, namespace: &str) -> Result<()> {
     Ok(())
 }
 
-/// The module's own mapping and that of the policy are ready.
+/// The policy's mapping is ready.
 async fn is_mapped(lab: &Lab, namespace: &str) -> Result<()> {
-    until("the policy is mapped", async || {
-        let all = lab.mapping_api(namespace).list(&ListParams::default()).await?.items;
-        let own =
-            all.iter().find(|m| m.spec.subject.kind == "NetworkPolicy").context("it has no CloudMapping")?;
-        ensure!(ready(own), "{:?}", own.status.as_ref().map(|s| &s.conditions));
-        Ok(())
-    })
-    .await
+    let all = lab.mapping_api(namespace).list(&ListParams::default()).await?.items;
+    let own =
+        all.iter().find(|m| m.spec.subject.kind == "NetworkPolicy").context("it has no CloudMapping")?;
+    ensure!(ready(own), "{:?}", own.status.as_ref().map(|s| &s.conditions));
+    Ok(())
 }
 
 async fn port_of(lab: &Lab, namespace: &str, pod: &str) -> Result<Port> {
@@ -57,21 +54,66 @@ async fn peers(lab: &Lab) -> Result<BTreeSet<String>> {
     Ok(lab.made().await?.address_groups.into_iter().flat_map(|group| group.addresses).collect())
 }
 
-/// Waits until the peers are these Pods.
+/// The peers are these Pods.
 async fn peers_are(lab: &Lab, namespace: &str, pods: &[&str]) -> Result<()> {
-    until(&format!("the peers are {pods:?}"), async || {
-        let mut expected = BTreeSet::new();
-        for pod in pods {
-            for ip in port_of(lab, namespace, pod).await?.fixed_ips {
-                let length = if ip.ip_address.contains(':') { 128 } else { 32 };
-                expected.insert(format!("{}/{length}", ip.ip_address));
-            }
+    let mut expected = BTreeSet::new();
+    for pod in pods {
+        for ip in port_of(lab, namespace, pod).await?.fixed_ips {
+            let length = if ip.ip_address.contains(':') { 128 } else { 32 };
+            expected.insert(format!("{}/{length}", ip.ip_address));
         }
-        let found = peers(lab).await?;
-        ensure!(found == expected, "{found:?}, not {expected:?}");
-        Ok(())
+    }
+    let found = peers(lab).await?;
+    ensure!(found == expected, "{found:?}, not {expected:?}");
+    Ok(())
+}
+
+/// The policy is mapped, these Pods are its peers, and its group is on the selected Pod's port alone.
+async fn is_there(lab: &Lab, namespace: &str, open: &[String], peers: &[&str]) -> Result<()> {
+    is_mapped(lab, namespace).await?;
+    peers_are(lab, namespace, peers).await?;
+    guarded(lab, namespace, open).await
+}
+
+/// The Pod's port is as it was, and the policy has no mapping and no groups any more.
+async fn is_gone(lab: &Lab, namespace: &str, open: &[String], shared: usize) -> Result<()> {
+    let now = port_of(lab, namespace, "p-0").await?.security_groups;
+    let (made, mappings) =
+        (lab.made().await?, lab.mapping_api(namespace).list(&ListParams::default()).await?);
+    let gone = made.address_groups.is_empty() && made.groups.len() == shared && mappings.items.len() == PODS;
+    ensure!(now == open && gone, "{now:?} {shared} {made:?}");
+    Ok(())
+}
+
+/// What a test begins with.
+struct Begun {
+    /// Of the Pods, which are mapped.
+    namespace: String,
+    operator: Operator,
+    /// What the Pods' ports carry without a policy.
+    open: Vec<String>,
+    /// How many groups there are without a policy.
+    shared: usize,
+}
+
+async fn begun(lab: &Lab) -> Result<Begun> {
+    lab.load("networkpolicy-securitygroup", "networkpolicy-securitygroup").await?;
+    let (namespace, operator) = lab.with_pod_port(&[]).await?;
+    lab.loaded("networkpolicy-securitygroup").await?;
+    lab.pods(&namespace, PODS).await?;
+    lab.all_ready(&namespace, PODS).await?;
+    let open = port_of(lab, &namespace, "p-0").await?.security_groups;
+    for (pod, app) in [("p-0", "web"), ("p-1", "client"), ("p-2", "other")] {
+        label(lab, &namespace, pod, app).await?;
+    }
+    let shared = until("the groups that all Pods share are there", async || {
+        let groups = lab.made().await?.groups.len();
+        ensure!(groups > 0, "there are none");
+        Ok(groups)
     })
-    .await
+    .await?;
+    operator.quiet().await?;
+    Ok(Begun { namespace, operator, open, shared: shared.max(lab.made().await?.groups.len()) })
 }
 
 /// How often the policies' module was asked to map one.
@@ -84,26 +126,16 @@ fn calls(sample: &Sample) -> u64 {
 #[tokio::test]
 async fn a_policy_is_a_group_of_its_pods_and_peers_cost_one_write() -> Result<()> {
     on_lab("policies", async |lab| {
-        lab.load("networkpolicy-securitygroup", "networkpolicy-securitygroup").await?;
-        let (namespace, operator) = lab.with_pod_port(&[]).await?;
-        lab.loaded("networkpolicy-securitygroup").await?;
-        lab.pods(&namespace, PODS).await?;
-        lab.all_ready(&namespace, PODS).await?;
-        let open = port_of(lab, &namespace, "p-0").await?.security_groups;
-        for (pod, app) in [("p-0", "web"), ("p-1", "client"), ("p-2", "other")] {
-            label(lab, &namespace, pod, app).await?;
-        }
-        let shared = lab.made().await?.groups.len();
+        let Begun { namespace, operator, open, shared } = begun(lab).await?;
         policy(lab, &namespace).await?;
-        is_mapped(lab, &namespace).await?;
         let versions = 1 + usize::from(port_of(lab, &namespace, "p-1").await?.fixed_ips.len() > 1);
-        peers_are(lab, &namespace, &["p-1"]).await?;
-        guarded(lab, &namespace, &open).await?;
+        until("the policy is there", async || is_there(lab, &namespace, &open, &["p-1"]).await).await?;
 
         let joins = operator
             .cost(async {
                 label(lab, &namespace, "p-2", "client").await?;
-                peers_are(lab, &namespace, &["p-1", "p-2"]).await
+                until("the peers are others", async || peers_are(lab, &namespace, &["p-1", "p-2"]).await)
+                    .await
             })
             .await?;
         let joined = joins.of(Sample::cloud_writes);
@@ -113,7 +145,7 @@ async fn a_policy_is_a_group_of_its_pods_and_peers_cost_one_write() -> Result<()
         let left = operator
             .cost(async {
                 label(lab, &namespace, "p-1", "nobody").await?;
-                peers_are(lab, &namespace, &["p-2"]).await
+                until("the peers are others", async || peers_are(lab, &namespace, &["p-2"]).await).await
             })
             .await?
             .of(Sample::cloud_writes);
@@ -121,24 +153,96 @@ async fn a_policy_is_a_group_of_its_pods_and_peers_cost_one_write() -> Result<()
         // Another that begins with what there is, and resyncs.
         operator.stop(LIMIT).await?;
         let operator = lab.operator(&["--resync-seconds", "2"]).await?;
-        let idle = operator
-            .cost(async {
-                let since = operator.metrics().await?;
-                operator.resyncs(&since, 2).await
-            })
-            .await?
-            .of(Sample::cloud_writes);
+        let since = operator.metrics().await?;
+        operator.resyncs(&since, 2).await?;
+        let idle = operator.quiet().await?.cloud_writes();
         ensure!(idle == 0, "{idle} writes by a restart and two resyncs");
 
         policies(lab, &namespace).delete("web", &DeleteParams::default()).await?;
-        until("the Pod's port is as it was, and the policy's groups are gone", async || {
-            let now = port_of(lab, &namespace, "p-0").await?.security_groups;
-            let made = lab.made().await?;
-            let gone = made.address_groups.is_empty() && made.groups.len() == shared;
-            ensure!(now == open && gone, "{now:?} {shared} {made:?}");
+        until("the policy is gone", async || is_gone(lab, &namespace, &open, shared).await).await
+    })
+    .await
+}
+
+/// A kill after each write of a policy's life leads to the same end.
+#[tokio::test]
+async fn killed_at_every_write_of_a_policy_the_end_is_the_same() -> Result<()> {
+    on_lab("policy-kills", async |lab| {
+        let Begun { namespace, operator, open, shared } = begun(lab).await?;
+        operator.kill().await?;
+        policy(lab, &namespace).await?;
+        let made = async || is_there(lab, &namespace, &open, &["p-1"]).await;
+        let (kills, operator) = lab.killed_at_each_write(Sample::cloud_writes, made).await?;
+        // The group, its rules, an address group for each IP version, and the port.
+        ensure!(kills >= 4, "killed {kills} times");
+        operator.kill().await?;
+
+        label(lab, &namespace, "p-2", "client").await?;
+        let widened = async || is_there(lab, &namespace, &open, &["p-1", "p-2"]).await;
+        let (kills, operator) = lab.killed_at_each_write(Sample::cloud_writes, widened).await?;
+        ensure!(kills >= 1, "nobody was killed when a peer joined");
+        operator.kill().await?;
+
+        policies(lab, &namespace).delete("web", &DeleteParams::default()).await?;
+        let gone = async || is_gone(lab, &namespace, &open, shared).await;
+        let (kills, _operator) = lab.killed_at_each_write(Sample::cloud_writes, gone).await?;
+        ensure!(kills >= 3, "killed {kills} times at the deletion");
+        Ok(())
+    })
+    .await
+}
+
+/// Neutron is away while a policy comes and a peer joins: it comes to what is there then.
+#[tokio::test]
+async fn neutron_is_down_while_a_policy_comes() -> Result<()> {
+    on_lab("policy-outage", async |lab| {
+        let Begun { namespace, operator: _operator, open, shared } = begun(lab).await?;
+        lab.kill_part("neutron").await?;
+        policy(lab, &namespace).await?;
+        until("the policy says why it waits", async || {
+            let all = lab.mapping_api(&namespace).list(&ListParams::default()).await?.items;
+            let own =
+                all.iter().find(|m| m.spec.subject.kind == "NetworkPolicy").context("no CloudMapping")?;
+            let said = condition(own, "Realized").context("no condition Realized")?;
+            ensure!(said.status == "False" && said.reason == "CloudUnavailable", "{said:?}");
             Ok(())
         })
-        .await
+        .await?;
+        label(lab, &namespace, "p-2", "client").await?;
+        lab.start_part("neutron").await?;
+        let there = async || is_there(lab, &namespace, &open, &["p-1", "p-2"]).await;
+        until_within(2 * LIMIT, "the policy is there", there).await?;
+        policies(lab, &namespace).delete("web", &DeleteParams::default()).await?;
+        until("the policy is gone", async || is_gone(lab, &namespace, &open, shared).await).await
+    })
+    .await
+}
+
+/// A project that has no rules left: the policy says so with numbers, and is there as soon as there are more.
+#[tokio::test]
+async fn a_policy_waits_for_a_quota_of_rules() -> Result<()> {
+    on_lab("policy-quota", async |lab| {
+        let Begun { namespace, operator: _operator, open, .. } = begun(lab).await?;
+        let quotas = lab.admin.quotas(&lab.project().await?).await?;
+        let used = quotas.get("security_group_rule").context("a quota of rules")?.used;
+        // A fresh group has two of its own: there is room for them, and for no other.
+        let limit = used + 2;
+        lab.quota(Some(("security_group_rule", limit))).await?;
+        policy(lab, &namespace).await?;
+        let numbers = format!("security_group_rule quota {limit}, used {limit}");
+        until("the policy says how many rules there may be", async || {
+            let all = lab.mapping_api(&namespace).list(&ListParams::default()).await?.items;
+            let own =
+                all.iter().find(|m| m.spec.subject.kind == "NetworkPolicy").context("no CloudMapping")?;
+            let said = condition(own, "Realized").context("no condition Realized")?;
+            ensure!(said.reason == "OverQuota" && said.message.contains(&numbers), "{said:?}");
+            Ok(())
+        })
+        .await?;
+        lab.quota(None).await?;
+        // A full quota is tried again after a minute at most.
+        let there = async || is_there(lab, &namespace, &open, &["p-1"]).await;
+        until_within(2 * LIMIT, "the policy is there", there).await
     })
     .await
 }
@@ -147,19 +251,9 @@ async fn a_policy_is_a_group_of_its_pods_and_peers_cost_one_write() -> Result<()
 #[tokio::test]
 async fn another_selector_is_followed_and_a_namespace_takes_its_policies_along() -> Result<()> {
     on_lab("policies-gone", async |lab| {
-        lab.load("networkpolicy-securitygroup", "networkpolicy-securitygroup").await?;
-        let (namespace, _operator) = lab.with_pod_port(&[]).await?;
-        lab.loaded("networkpolicy-securitygroup").await?;
-        lab.pods(&namespace, PODS).await?;
-        lab.all_ready(&namespace, PODS).await?;
-        let open = port_of(lab, &namespace, "p-0").await?.security_groups;
-        for (pod, app) in [("p-0", "web"), ("p-1", "client"), ("p-2", "other")] {
-            label(lab, &namespace, pod, app).await?;
-        }
-        let shared = lab.made().await?.groups.len();
+        let Begun { namespace, operator: _operator, open, shared } = begun(lab).await?;
         policy(lab, &namespace).await?;
-        is_mapped(lab, &namespace).await?;
-        guarded(lab, &namespace, &open).await?;
+        until("the policy is there", async || is_there(lab, &namespace, &open, &["p-1"]).await).await?;
 
         let other = json!({"spec": {"podSelector": {"matchLabels": {"app": "other"}}}});
         policies(lab, &namespace).patch("web", &PatchParams::default(), &Patch::Merge(other)).await?;
@@ -188,19 +282,16 @@ async fn another_selector_is_followed_and_a_namespace_takes_its_policies_along()
 
 /// The selected Pod's port carries the policy's group in place of the open one, others' ports do not.
 async fn guarded(lab: &Lab, namespace: &str, open: &[String]) -> Result<()> {
-    until("the selected Pod's port carries the policy's group", async || {
-        let (web, other) = (port_of(lab, namespace, "p-0").await?, port_of(lab, namespace, "p-2").await?);
-        let groups = lab.made().await?.groups;
-        let carried = groups.iter().filter(|group| web.security_groups.contains(&group.id));
-        let ingress: Vec<_> = carried
-            .flat_map(|group| &group.security_group_rules)
-            .filter(|rule| rule.direction == "ingress")
-            .map(|rule| (rule.port_range_min, rule.remote_address_group_id.is_some()))
-            .collect();
-        ensure!(!ingress.is_empty() && ingress.iter().all(|r| *r == (Some(8080), true)), "{ingress:?}");
-        ensure!(open.iter().all(|group| !web.security_groups.contains(group)), "{web:?}");
-        ensure!(other.security_groups == open, "{other:?}");
-        Ok(())
-    })
-    .await
+    let (web, other) = (port_of(lab, namespace, "p-0").await?, port_of(lab, namespace, "p-2").await?);
+    let groups = lab.made().await?.groups;
+    let carried = groups.iter().filter(|group| web.security_groups.contains(&group.id));
+    let ingress: Vec<_> = carried
+        .flat_map(|group| &group.security_group_rules)
+        .filter(|rule| rule.direction == "ingress")
+        .map(|rule| (rule.port_range_min, rule.remote_address_group_id.is_some()))
+        .collect();
+    ensure!(!ingress.is_empty() && ingress.iter().all(|r| *r == (Some(8080), true)), "{ingress:?}");
+    ensure!(open.iter().all(|group| !web.security_groups.contains(group)), "{web:?}");
+    ensure!(other.security_groups == open, "{other:?}");
+    Ok(())
 }

@@ -77,3 +77,21 @@ async fn the_operator_needs_no_more_than_its_role_and_nobody_else_writes_mapping
     })
     .await
 }
+
+/// A credential of the operator's own, with which it knows no password.
+#[tokio::test]
+async fn an_application_credential_is_enough() -> Result<()> {
+    on_lab("credential", async |lab| {
+        lab.load_pod_port().await?;
+        let namespace = lab.namespace().await?;
+        let credential = lab.application_credential().await?;
+        let operator = lab.operator_with(&credential).await?;
+        let pod = lab.pod(&namespace, "web", json!({})).await?;
+        lab.pod_ready(&pod).await?;
+        lab.delete_pods(&namespace).await?;
+        lab.nothing_left(&namespace).await?;
+        ensure!(!operator.log()?.contains(&credential.secret), "the log has the secret");
+        credential.revoke().await
+    })
+    .await
+}

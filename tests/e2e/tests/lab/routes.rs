@@ -232,32 +232,6 @@ async fn reported(lab: &Lab, namespace: &str, route: &DynamicObject, status: &st
     .await
 }
 
-/// A kill after each write of a load balancer's and a Route's life leads to the same end.
-/// Starts one operator after the other, each killed at its first write to Octavia, until one comes to the end without a write.
-/// Answers how many were killed, and that one.
-async fn killed_at_each_write(lab: &Lab, end: impl AsyncFn() -> Result<()>) -> Result<(usize, Operator)> {
-    for kills in 0..100 {
-        let operator = lab.operator(&[]).await?;
-        let done = until_within(MANY, "a write, or the end", async || {
-            let ended = end().await;
-            if ended.is_ok() {
-                // The answer to the write that led there may still be on its way.
-                operator.quiet().await?;
-            }
-            if operator.metrics().await?.balancer_writes() > 0 {
-                return Ok(false);
-            }
-            ended.map(|()| true)
-        })
-        .await?;
-        if done {
-            return Ok((kills, operator));
-        }
-        operator.kill().await?;
-    }
-    anyhow::bail!("a hundred operators did not come to the end")
-}
-
 /// The one Route is ready, with one pool that has `member` and one policy that has `path`.
 async fn one_route(lab: &Lab, namespace: &str, member: &str, path: &str) -> Result<()> {
     let all = lab.mapping_api(namespace).list(&ListParams::default()).await?.items;
@@ -268,6 +242,7 @@ async fn one_route(lab: &Lab, namespace: &str, member: &str, path: &str) -> Resu
     Ok(())
 }
 
+/// A kill after each write of a load balancer's and a Route's life leads to the same end.
 #[tokio::test]
 async fn killed_at_every_call_the_end_is_the_same() -> Result<()> {
     on_lab("route-kills", async |lab| {
@@ -276,7 +251,7 @@ async fn killed_at_every_call_the_end_is_the_same() -> Result<()> {
         lab.endpoints(&namespace, 2).await?;
         lab.route(&namespace, "web", json!({"host": "shop.example.com", "path": "/cart"})).await?;
         let made = async || one_route(lab, &namespace, "10.100.9.2:", "/cart").await;
-        let (kills, operator) = killed_at_each_write(lab, made).await?;
+        let (kills, operator) = lab.killed_at_each_write(Sample::balancer_writes, made).await?;
         ensure!(kills >= 6, "killed {kills} times");
         let since = operator.metrics().await?;
         operator.resyncs(&since, 1).await?;
@@ -302,13 +277,13 @@ async fn killed_at_every_call_of_a_change_or_a_deletion_the_end_is_the_same() ->
 
         lab.change_route(&namespace, "web", json!({"path": "/basket"})).await?;
         let edited = async || one_route(lab, &namespace, "10.100.9.2:", "/basket").await;
-        let (kills, operator) = killed_at_each_write(lab, edited).await?;
+        let (kills, operator) = lab.killed_at_each_write(Sample::balancer_writes, edited).await?;
         ensure!(kills >= 1, "nobody was killed at the change of a path");
         operator.kill().await?;
 
         lab.endpoints(&namespace, 3).await?;
         let widened = async || one_route(lab, &namespace, "10.100.9.3:", "/basket").await;
-        let (kills, operator) = killed_at_each_write(lab, widened).await?;
+        let (kills, operator) = lab.killed_at_each_write(Sample::balancer_writes, widened).await?;
         ensure!(kills >= 1, "nobody was killed at the change of an endpoint");
         operator.kill().await?;
 
@@ -319,7 +294,7 @@ async fn killed_at_every_call_of_a_change_or_a_deletion_the_end_is_the_same() ->
             ensure!(lab.mapping_api(&namespace).list(&ListParams::default()).await?.items.is_empty());
             Ok(())
         };
-        let (kills, _operator) = killed_at_each_write(lab, gone).await?;
+        let (kills, _operator) = lab.killed_at_each_write(Sample::balancer_writes, gone).await?;
         ensure!(kills >= 2, "killed {kills} times at the deletion");
         let found = lab.balanced().await?;
         ensure!(found.listeners.len() == 1, "{found:?}");

@@ -1,9 +1,11 @@
 //! Services on the real Octavia: `service-loadbalancer`, with a provider without traffic, and with amphorae.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use isthmus_e2e::{Lab, Sample, on_lab, ready, until, until_within};
+use isthmus_openstack::octavia::Listener;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Api;
@@ -138,14 +140,128 @@ async fn what_a_service_costs() -> Result<()> {
 async fn gone(lab: &Lab, namespace: &str) -> Result<()> {
     let services: Api<Service> = Api::namespaced(lab.kube.clone(), namespace);
     services.delete("web", &DeleteParams::default()).await?;
-    lab.nothing_left(namespace).await?;
-    until("no load balancer and no port is left", async || {
-        let left = lab.octavia().list::<isthmus_openstack::octavia::LoadBalancer>(&[]).await?;
-        let ports = lab.ports().await?;
-        ensure!(left.is_empty() && ports.is_empty(), "{left:?} {ports:?}");
+    until("nothing of the Service is left", async || left(lab, namespace).await).await
+}
+
+/// The listeners by their ports: id, and the timeout of clients in milliseconds.
+async fn listeners(lab: &Lab) -> Result<BTreeMap<Option<u16>, (String, Option<u64>)>> {
+    let all: Vec<Listener> = lab.octavia().list(&[]).await?;
+    Ok(all.into_iter().map(|l| (l.protocol_port, (l.id, l.timeout_client_data))).collect())
+}
+
+/// What is edited, deleted behind our back, emptied, and no Service of ours any more.
+#[tokio::test]
+async fn a_live_service_is_followed() -> Result<()> {
+    on_lab("service-followed", async |lab| {
+        load(lab, "noop").await?;
+        let namespace = lab.namespace().await?;
+        let operator = lab.operator(&["--resync-seconds", "2"]).await?;
+        service(lab, &namespace, 2, &addresses(2)).await?;
+        is_ready(lab, &namespace).await?;
+        let first = listeners(lab).await?;
+
+        let services: Api<Service> = Api::namespaced(lab.kube.clone(), &namespace);
+        let timeout = json!({"metadata": {"annotations": {"isthmus.dev/lb-timeout-client-data": "70000"}}});
+        services.patch("web", &PatchParams::default(), &Patch::Merge(timeout)).await?;
+        let expected: BTreeMap<_, _> =
+            first.iter().map(|(port, (id, _))| (*port, (id.clone(), Some(70_000)))).collect();
+        until_within(SLOW, "the listeners have the timeout, and are the same", async || {
+            let found = listeners(lab).await?;
+            ensure!(found == expected, "{found:?}");
+            Ok(())
+        })
+        .await?;
+
+        let (lost, _) = first.get(&Some(80)).context("a listener at 80")?;
+        lab.octavia().delete::<Listener>(lost).await?;
+        until_within(SLOW, "the listener is there again, and the other is the same", async || {
+            let found = listeners(lab).await?;
+            let again =
+                found.get(&Some(80)).is_some_and(|(id, timeout)| id != lost && *timeout == Some(70_000));
+            ensure!(again && found.get(&Some(81)) == expected.get(&Some(81)), "{found:?}");
+            Ok(())
+        })
+        .await?;
+        is_ready(lab, &namespace).await?;
+
+        service(lab, &namespace, 2, &[]).await?;
+        until_within(SLOW, "the pools are empty", async || {
+            let found = lab.balanced().await?;
+            ensure!(
+                found.pools.len() == 2 && found.pools.iter().all(|pool| pool.ends_with(": ")),
+                "{found:?}"
+            );
+            Ok(())
+        })
+        .await?;
+        typed(lab, &namespace, "NodePort").await?;
+        is_nobodys(lab, &namespace).await?;
+        ensure!(operator.get("/readyz").await?.0 == 200, "it goes on");
+        gone(lab, &namespace).await
+    })
+    .await
+}
+
+/// Writes to Neutron and to Octavia.
+fn writes(sample: &Sample) -> u64 {
+    sample.cloud_writes() + sample.balancer_writes()
+}
+
+/// A kill after each write of a Service's life leads to the same end.
+#[tokio::test]
+async fn killed_at_every_write_of_a_service_the_end_is_the_same() -> Result<()> {
+    on_lab("service-kills", async |lab| {
+        load(lab, "noop").await?;
+        let namespace = lab.namespace().await?;
+        // Loaded, and nothing mapped yet.
+        let operator = lab.operator(&[]).await?;
+        lab.loaded("service-loadbalancer").await?;
+        operator.kill().await?;
+        let whole = async |members: usize| {
+            let all = lab.mapping_api(&namespace).list(&ListParams::default()).await?.items;
+            ensure!(
+                all.len() == 1 && all.iter().all(ready),
+                "{:?}",
+                all.iter().map(|m| &m.status).collect::<Vec<_>>()
+            );
+            let found = lab.balanced().await?;
+            let has_all = found.pools.iter().all(|pool| pool.split(' ').count() == members + 1);
+            ensure!(found.listeners.len() == 2 && found.pools.len() == 2 && has_all, "{found:?}");
+            ensure!(lab.ports().await?.len() == 1, "one VIP");
+            Ok(())
+        };
+
+        service(lab, &namespace, 2, &addresses(2)).await?;
+        let (kills, operator) = lab.killed_at_each_write(writes, async || whole(2).await).await?;
+        // The port of the VIP, and the load balancer with all below it.
+        ensure!(kills >= 2, "killed {kills} times");
+        let vip = address(lab, &namespace).await?;
+        ensure!(lab.balanced().await?.address == vip, "the Service says {vip}");
+        operator.kill().await?;
+
+        service(lab, &namespace, 2, &addresses(3)).await?;
+        let (kills, operator) = lab.killed_at_each_write(writes, async || whole(3).await).await?;
+        ensure!(kills >= 2, "killed {kills} times at the change of two pools");
+        ensure!(lab.balanced().await?.address == vip, "the address stays");
+        operator.kill().await?;
+
+        let services: Api<Service> = Api::namespaced(lab.kube.clone(), &namespace);
+        services.delete("web", &DeleteParams::default()).await?;
+        let (kills, _operator) =
+            lab.killed_at_each_write(writes, async || left(lab, &namespace).await).await?;
+        ensure!(kills >= 2, "killed {kills} times at the deletion");
         Ok(())
     })
     .await
+}
+
+/// Nothing of the Service is left.
+async fn left(lab: &Lab, namespace: &str) -> Result<()> {
+    let mappings = lab.mapping_api(namespace).list(&ListParams::default()).await?.items.len();
+    let balancers = lab.octavia().list::<isthmus_openstack::octavia::LoadBalancer>(&[]).await?;
+    let ports = lab.ports().await?;
+    ensure!(mappings == 0 && balancers.is_empty() && ports.is_empty(), "{mappings} {balancers:?} {ports:?}");
+    Ok(())
 }
 
 /// The load balancer is deleted behind our back: it comes again with its address, which is a port of ours.

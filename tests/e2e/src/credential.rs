@@ -1,0 +1,84 @@
+//! An operator that signs in with an application credential, as one in a cluster does.
+
+use std::os::unix::fs::PermissionsExt;
+
+use anyhow::{Context, Result, ensure};
+use http::Method;
+use isthmus_openstack::Neutron;
+use isthmus_openstack::catalog::IDENTITY;
+use isthmus_openstack::session::Request;
+use serde_json::{Value, json};
+
+use crate::lab::{Lab, cloud};
+use crate::operator::Operator;
+
+/// An application credential. It is of the operator's user, for the operator's project.
+#[derive(Debug)]
+pub struct ApplicationCredential {
+    id: String,
+    /// What nobody is to be shown.
+    pub secret: String,
+    /// Path of it in Keystone.
+    path: String,
+}
+
+/// Sends as the operator's user.
+async fn ask(neutron: &Neutron, method: Method, path: String, body: Option<Value>) -> Result<Value> {
+    let mut request = Request::new(IDENTITY, "application_credentials", method, path);
+    request.body = body.map(|body| serde_json::to_vec(&body)).transpose()?;
+    let answer = neutron.session().send(&request).await?;
+    Ok(serde_json::from_slice(&answer.body).unwrap_or_default())
+}
+
+impl Lab {
+    /// Makes one at Keystone.
+    ///
+    /// # Errors
+    /// Keystone's.
+    pub async fn application_credential(&self) -> Result<ApplicationCredential> {
+        let neutron = cloud("isthmus")?;
+        let user = neutron.session().token().await?.user_id.clone().context("a token is of a user")?;
+        let path = format!("/users/{user}/application_credentials");
+        let name = format!("e2e-{}", std::process::id());
+        let body = json!({"application_credential": {"name": name}});
+        let made = ask(&neutron, Method::POST, path.clone(), Some(body)).await?;
+        let text = |field: &str| {
+            let found = made.pointer(&format!("/application_credential/{field}")).and_then(Value::as_str);
+            found.map(str::to_owned).with_context(|| format!("it has no {field}"))
+        };
+        let (id, secret) = (text("id")?, text("secret")?);
+        Ok(ApplicationCredential { path: format!("{path}/{id}"), id, secret })
+    }
+
+    /// Starts an operator that knows this credential and no password, and waits until it leads.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn operator_with(&self, credential: &ApplicationCredential) -> Result<Operator> {
+        let config = cloud("isthmus")?.session().config().clone();
+        let auth = json!({"auth_url": config.auth.auth_url, "application_credential_id": credential.id,
+                          "application_credential_secret": credential.secret});
+        let clouds = json!({"clouds": {"isthmus": {"auth_type": "v3applicationcredential", "auth": auth,
+                                                   "region_name": "RegionOne"}}});
+        let folder = self.folder();
+        std::fs::create_dir_all(&folder)?;
+        let path = folder.join("clouds.yaml");
+        std::fs::write(&path, clouds.to_string())?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+        let mut operator = self.operator_in(&[("OS_CLIENT_CONFIG_FILE", &path)])?;
+        operator.leads().await?;
+        Ok(operator)
+    }
+}
+
+impl ApplicationCredential {
+    /// Takes it back: tokens that it gave are worth nothing any more.
+    ///
+    /// # Errors
+    /// Keystone's.
+    pub async fn revoke(self) -> Result<()> {
+        let gone = ask(&cloud("isthmus")?, Method::DELETE, self.path, None).await?;
+        ensure!(gone.is_null(), "{gone}");
+        Ok(())
+    }
+}

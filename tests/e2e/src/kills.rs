@@ -28,15 +28,13 @@ impl Lab {
         for kills in 0..MOST {
             let operator = self.operator(&[]).await?;
             let done = until_within(WRITE, "a write, or the end", async || {
-                let ended = end().await;
-                if ended.is_ok() {
-                    // The answer to the write that led there may still be on its way.
-                    operator.quiet().await?;
-                }
+                // First: a look at the end takes time, in which others are written.
                 if writes(&operator.metrics().await?) > 0 {
                     return Ok(false);
                 }
-                ended.map(|()| true)
+                end().await?;
+                // The answer to the write that led there may still be on its way.
+                Ok(writes(&operator.quiet().await?) == 0)
             })
             .await?;
             if done {

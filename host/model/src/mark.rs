@@ -87,6 +87,11 @@ impl Mark {
         leading(text).map(|(mark, _)| mark)
     }
 
+    /// The mark of a resource that has both. Either will do: somebody may have edited the other.
+    pub fn of(description: &str, tags: &[String]) -> Option<Self> {
+        Self::from_description(description).or_else(|| Self::from_tags(tags.iter().map(String::as_str)))
+    }
+
     /// Whether a tag looks like a part of a mark.
     pub(crate) fn is_part(tag: &str) -> bool {
         tag.starts_with(PREFIX)

@@ -128,8 +128,7 @@ impl Lab {
 
 /// The mark that a port carries, in its tags or in its description.
 pub fn mark(port: &Port) -> Option<Mark> {
-    let tags = Mark::from_tags(port.tags.iter().map(String::as_str));
-    tags.or_else(|| Mark::from_description(&port.description))
+    Mark::of(&port.description, &port.tags)
 }
 
 /// Whether a port carries the mark of the subject of this uid.

@@ -133,6 +133,14 @@ impl Operator {
         Ok(Cost { before, after: self.quiet().await? })
     }
 
+    /// What so many resyncs cost when nothing changes.
+    ///
+    /// # Errors
+    /// None comes.
+    pub async fn cost_of_resyncs(&self, times: u64) -> Result<Cost> {
+        self.cost(async { self.resyncs(&self.metrics().await?, times).await }).await
+    }
+
     /// Waits until this many whole lists of the cloud's ports were made since `since`, which is what a resync begins with.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use isthmus_model::address::network;
+use isthmus_model::security_rule::protocol;
 use isthmus_openstack::neutron::{AddressGroup, Port, SecurityGroup, SecurityGroupRule};
 use serde::Serialize;
 
@@ -195,17 +196,9 @@ fn first(port: &Port, of: impl Fn(&IpAddr) -> bool) -> Option<IpAddr> {
     port.fixed_ips.iter().filter_map(|ip| ip.ip_address.parse().ok()).find(of)
 }
 
-/// Names and numbers of protocols, as Neutron takes both (API reference, "Protocol names").
-fn of_protocol(rule: &SecurityGroupRule, protocol: &str) -> bool {
-    let number = match protocol {
-        "tcp" => "6",
-        "udp" => "17",
-        _ => "132",
-    };
-    match rule.protocol.as_deref() {
-        None | Some("any") => true,
-        Some(named) => named.eq_ignore_ascii_case(protocol) || named == number,
-    }
+fn of_protocol(rule: &SecurityGroupRule, wanted: &str) -> bool {
+    let named = rule.protocol.as_deref().and_then(|given| protocol(given, rule.ethertype == "IPv6"));
+    named.is_none_or(|named| named == wanted)
 }
 
 fn of_port(rule: &SecurityGroupRule, port: u16) -> bool {

@@ -137,8 +137,7 @@ impl Lookup {
 
     /// The object that something was made for, by its mark.
     fn owner(&self, tags: &[String], description: &str) -> Option<String> {
-        let mark = Mark::from_tags(tags.iter().map(String::as_str));
-        let mark = mark.or_else(|| Mark::from_description(description))?;
+        let mark = Mark::of(description, tags)?;
         let subject = &self.mappings.iter().find(|m| m.spec.subject.uid == mark.subject)?.spec.subject;
         Some(match subject.namespace.as_deref() {
             Some(namespace) => format!("{} {namespace}/{}", subject.kind, subject.name),

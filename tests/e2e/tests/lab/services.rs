@@ -123,13 +123,7 @@ async fn what_a_service_costs() -> Result<()> {
         let changed =
             operator.cost(service(lab, &namespace, PORTS, &addresses(99))).await?.of(Sample::balancer_writes);
         ensure!(changed == u64::from(PORTS), "{changed} writes for one endpoint of three ports");
-        let idle = operator
-            .cost(async {
-                let since = operator.metrics().await?;
-                operator.resyncs(&since, 2).await
-            })
-            .await?
-            .of(Sample::balancer_writes);
+        let idle = operator.cost_of_resyncs(2).await?.of(Sample::balancer_writes);
         ensure!(idle == 0, "{idle} writes by two resyncs");
         gone(lab, &namespace).await
     })

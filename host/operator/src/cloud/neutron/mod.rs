@@ -13,7 +13,7 @@ macro_rules! observed {
         let (name, tags): (String, Vec<String>) = ($name, $tags);
         isthmus_model::observed::Observed {
             kind: $kind,
-            mark: super::mark_of(&$resource.description, &tags),
+            mark: isthmus_model::mark::Mark::of(&$resource.description, &tags),
             project: super::text($resource.project_id),
             fields: crate::cloud::untyped($fields),
             tags: isthmus_model::mark::Mark::others(tags.iter().map(String::as_str)),
@@ -81,11 +81,6 @@ impl Scope {
     fn project_of(&self, entry: &Entry) -> Option<String> {
         entry.project.clone().or_else(|| self.project.clone())
     }
-}
-
-/// The mark of a resource. Description or tags will do: somebody may have edited the other.
-fn mark_of(description: &str, tags: &[String]) -> Option<Mark> {
-    Mark::from_description(description).or_else(|| Mark::from_tags(tags.iter().map(String::as_str)))
 }
 
 /// Whether a resource carries the tags of a query, with commas in between.

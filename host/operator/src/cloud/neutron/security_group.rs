@@ -83,31 +83,28 @@ impl From<SecurityGroupRule> for Rule {
         let v6 = rule.ethertype == "IPv6";
         let protocol = rule.protocol.and_then(|given| security_rule::protocol(&given, v6));
         let icmp = protocol.as_deref().is_some_and(|protocol| ICMP.contains(&protocol));
-        Self {
+        let shown = Self {
             direction: rule.direction,
             ip_version: if v6 { Version::V6 } else { Version::V4 },
             protocol,
             ports: match (rule.port_range_min, rule.port_range_max) {
                 (Some(kind), code) if icmp => Ports::Icmp { kind, code },
-                (Some(first), Some(last)) if !security_rule::is_all_ports(first, last) => {
-                    Ports::Range { first, last }
-                }
+                (Some(first), Some(last)) => Ports::Range { first, last },
                 _ => Ports::Any(true),
             },
             remote: match (rule.remote_ip_prefix, rule.remote_group_id, rule.remote_address_group_id) {
-                (Some(cidr), _, _) => {
-                    security_rule::remote(&cidr, v6).map_or(Remote::Any(true), Remote::Cidr)
-                }
+                (Some(cidr), _, _) => Remote::Cidr(cidr),
                 (_, Some(group), _) => Remote::Group(group),
                 (_, _, Some(group)) => Remote::Addresses(group),
                 _ => Remote::Any(true),
             },
-        }
+        };
+        shown.in_one_form()
     }
 }
 
 impl Rule {
-    /// As [`Rule::from`] tells what Neutron shows.
+    /// Two that Neutron takes for one are equal.
     fn in_one_form(mut self) -> Self {
         let v6 = self.ip_version == Version::V6;
         self.protocol = self.protocol.and_then(|given| security_rule::protocol(&given, v6));

@@ -186,8 +186,8 @@ async fn killed_at_every_write_of_a_policy_the_end_is_the_same() -> Result<()> {
         policies(lab, &namespace).delete("web", &DeleteParams::default()).await?;
         let gone = async || is_gone(lab, &namespace, &open, shared).await;
         let (kills, _operator) = lab.killed_at_each_write(Sample::cloud_writes, gone).await?;
-        // Some writes are made side by side.
-        ensure!(kills >= 1, "nobody was killed at the deletion");
+        // At the port's, and at those of the groups, which it lets go of first; these are made side by side.
+        ensure!(kills >= 2, "killed {kills} times at the deletion");
         Ok(())
     })
     .await

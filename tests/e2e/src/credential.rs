@@ -1,7 +1,5 @@
 //! An operator that signs in with an application credential, as one in a cluster does.
 
-use std::os::unix::fs::PermissionsExt;
-
 use anyhow::{Context, Result, ensure};
 use http::Method;
 use isthmus_openstack::Neutron;
@@ -9,7 +7,7 @@ use isthmus_openstack::catalog::IDENTITY;
 use isthmus_openstack::session::Request;
 use serde_json::{Value, json};
 
-use crate::lab::{Lab, cloud};
+use crate::lab::{Lab, cloud, private};
 use crate::operator::Operator;
 
 /// An application credential. It is of the operator's user, for the operator's project.
@@ -60,14 +58,7 @@ impl Lab {
                           "application_credential_secret": credential.secret});
         let clouds = json!({"clouds": {"isthmus": {"auth_type": "v3applicationcredential", "auth": auth,
                                                    "region_name": "RegionOne"}}});
-        let folder = self.folder();
-        std::fs::create_dir_all(&folder)?;
-        let path = folder.join("clouds.yaml");
-        std::fs::write(&path, clouds.to_string())?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-        let mut operator = self.operator_in(&[("OS_CLIENT_CONFIG_FILE", &path)])?;
-        operator.leads().await?;
-        Ok(operator)
+        self.operator_with_clouds(&private(&self.folder().join("clouds.yaml"), &clouds.to_string())?).await
     }
 }
 

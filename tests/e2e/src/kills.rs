@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
+use crate::gate::Gate;
 use crate::lab::Lab;
-use crate::metrics::Sample;
 use crate::operator::Operator;
 use crate::wait::until_within;
 
@@ -15,29 +15,26 @@ const WRITE: Duration = Duration::from_secs(300);
 const MOST: usize = 100;
 
 impl Lab {
-    /// Starts one operator after the other, each killed at its first write as `writes` counts them, until one comes to the end
-    /// without any. Answers how many were killed, and that one. `end` looks once.
+    /// Starts one operator after the other, each killed when its first write to the cloud is done and before it has the answer,
+    /// until one comes to the end without any. Answers how many were killed, and that one. `end` looks once.
     ///
     /// # Errors
     /// One neither writes nor comes to the end.
-    pub async fn killed_at_each_write(
-        &self,
-        writes: impl Fn(&Sample) -> u64,
-        end: impl AsyncFn() -> Result<()>,
-    ) -> Result<(usize, Operator)> {
+    pub async fn killed_at_each_write(&self, end: impl AsyncFn() -> Result<()>) -> Result<(usize, Operator)> {
+        let gate = Gate::new(self).await?;
         for kills in 0..MOST {
-            let operator = self.operator(&[]).await?;
+            gate.arm();
+            let operator = self.operator_with_clouds(&gate.clouds).await?;
             let done = until_within(WRITE, "a write, or the end", async || {
-                // First: a look at the end takes time, in which others are written.
-                if writes(&operator.metrics().await?) > 0 {
+                if gate.has_landed() {
                     return Ok(false);
                 }
                 end().await?;
-                // The answer to the write that led there may still be on its way.
-                Ok(writes(&operator.quiet().await?) == 0)
+                operator.quiet().await?;
+                Ok(!gate.has_landed())
             })
             .await?;
-            if done {
+            if done && gate.open() {
                 return Ok((kills, operator));
             }
             operator.kill().await?;

@@ -1,6 +1,8 @@
 //! The lab as a test finds and leaves it.
 
-use std::path::PathBuf;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -218,9 +220,16 @@ impl Lab {
     }
 
     /// Starts an operator for which these variables name other files, and does not wait.
-    pub(crate) fn operator_in(&self, files: &[(&str, &std::path::Path)]) -> Result<Operator> {
+    pub(crate) fn operator_in(&self, files: &[(&str, &Path)]) -> Result<Operator> {
         let identity = format!("e2e-{}", std::process::id());
         Operator::spawn(&identity, &[], self.log.clone(), files)
+    }
+
+    /// Starts an operator with this `clouds.yaml`, and waits until it leads.
+    pub(crate) async fn operator_with_clouds(&self, clouds: &Path) -> Result<Operator> {
+        let mut operator = self.operator_in(&[("OS_CLIENT_CONFIG_FILE", clouds)])?;
+        operator.leads().await?;
+        Ok(operator)
     }
 
     /// Starts an operator with the rights that `deploy/rbac.yaml` gives it, and waits until it leads.
@@ -322,6 +331,14 @@ impl Lab {
 pub(crate) fn cloud(user: &str) -> Result<Neutron> {
     let config = CloudConfig::load(&Sources::from_process(), Some(user))?;
     Ok(Neutron::new(Session::new(config, Metrics::default())?))
+}
+
+/// Writes a file that only its owner reads.
+pub(crate) fn private(path: &Path, text: &str) -> Result<PathBuf> {
+    std::fs::create_dir_all(path.parent().context("a file is in a folder")?)?;
+    std::fs::write(path, text)?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    Ok(path.to_owned())
 }
 
 async fn part_of_lab(verb: &str, part: &str, flags: &[&str]) -> Result<()> {

@@ -11,6 +11,7 @@ mod cloud;
 mod cluster;
 mod credential;
 mod dev;
+mod gate;
 mod judged;
 mod kills;
 mod lab;

@@ -172,20 +172,20 @@ async fn killed_at_every_write_of_a_policy_the_end_is_the_same() -> Result<()> {
         operator.kill().await?;
         policy(lab, &namespace).await?;
         let made = async || is_there(lab, &namespace, &open, &["p-1"]).await;
-        let (kills, operator) = lab.killed_at_each_write(Sample::cloud_writes, made).await?;
+        let (kills, operator) = lab.killed_at_each_write(made).await?;
         // The group, its rules, an address group for each IP version, and the port.
         ensure!(kills >= 4, "killed {kills} times");
         operator.kill().await?;
 
         label(lab, &namespace, "p-2", "client").await?;
         let widened = async || is_there(lab, &namespace, &open, &["p-1", "p-2"]).await;
-        let (kills, operator) = lab.killed_at_each_write(Sample::cloud_writes, widened).await?;
+        let (kills, operator) = lab.killed_at_each_write(widened).await?;
         ensure!(kills >= 1, "nobody was killed when a peer joined");
         operator.kill().await?;
 
         policies(lab, &namespace).delete("web", &DeleteParams::default()).await?;
         let gone = async || is_gone(lab, &namespace, &open, shared).await;
-        let (kills, _operator) = lab.killed_at_each_write(Sample::cloud_writes, gone).await?;
+        let (kills, _operator) = lab.killed_at_each_write(gone).await?;
         // At the port's, and at those of the groups, which it lets go of first; these are made side by side.
         ensure!(kills >= 2, "killed {kills} times at the deletion");
         Ok(())

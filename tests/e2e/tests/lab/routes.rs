@@ -245,7 +245,7 @@ async fn killed_at_every_call_the_end_is_the_same() -> Result<()> {
         lab.endpoints(&namespace, 2).await?;
         lab.route(&namespace, "web", json!({"host": "shop.example.com", "path": "/cart"})).await?;
         let made = async || one_route(lab, &namespace, "10.100.9.2:", "/cart").await;
-        let (kills, operator) = lab.killed_at_each_write(Sample::balancer_writes, made).await?;
+        let (kills, operator) = lab.killed_at_each_write(made).await?;
         ensure!(kills >= 6, "killed {kills} times");
         let since = operator.metrics().await?;
         operator.resyncs(&since, 1).await?;
@@ -271,13 +271,13 @@ async fn killed_at_every_call_of_a_change_or_a_deletion_the_end_is_the_same() ->
 
         lab.change_route(&namespace, "web", json!({"path": "/basket"})).await?;
         let edited = async || one_route(lab, &namespace, "10.100.9.2:", "/basket").await;
-        let (kills, operator) = lab.killed_at_each_write(Sample::balancer_writes, edited).await?;
+        let (kills, operator) = lab.killed_at_each_write(edited).await?;
         ensure!(kills >= 1, "nobody was killed at the change of a path");
         operator.kill().await?;
 
         lab.endpoints(&namespace, 3).await?;
         let widened = async || one_route(lab, &namespace, "10.100.9.3:", "/basket").await;
-        let (kills, operator) = lab.killed_at_each_write(Sample::balancer_writes, widened).await?;
+        let (kills, operator) = lab.killed_at_each_write(widened).await?;
         ensure!(kills >= 1, "nobody was killed at the change of an endpoint");
         operator.kill().await?;
 
@@ -288,7 +288,7 @@ async fn killed_at_every_call_of_a_change_or_a_deletion_the_end_is_the_same() ->
             ensure!(lab.mapping_api(&namespace).list(&ListParams::default()).await?.items.is_empty());
             Ok(())
         };
-        let (kills, _operator) = lab.killed_at_each_write(Sample::balancer_writes, gone).await?;
+        let (kills, _operator) = lab.killed_at_each_write(gone).await?;
         ensure!(kills >= 2, "killed {kills} times at the deletion");
         let found = lab.balanced().await?;
         ensure!(found.listeners.len() == 1, "{found:?}");

@@ -179,25 +179,12 @@ async fn killed_at_every_call_there_is_one_secret() -> Result<()> {
         lab.endpoints(&namespace, 1).await?;
         let tls = json!({"termination": "edge", "certificate": own.certificate, "key": own.key});
         lab.route(&namespace, "own", json!({"host": "own.example.org", "tls": tls})).await?;
-        let mut kills = 0;
-        let operator = loop {
-            let operator = lab.operator(&[]).await?;
-            let done = until_within(SLOW, "a write, or the end", async || {
-                let now = operator.metrics().await?;
-                if now.balancer_writes() + now.key_manager_calls("POST") > 0 {
-                    return Ok(false);
-                }
-                let all = lab.mapping_api(&namespace).list(&ListParams::default()).await?.items;
-                ensure!(all.iter().filter(|m| ready(m)).count() == 1, "it is not ready");
-                Ok(true)
-            })
-            .await?;
-            if done {
-                break operator;
-            }
-            operator.kill().await?;
-            kills += 1;
+        let made = async || {
+            let all = lab.mapping_api(&namespace).list(&ListParams::default()).await?.items;
+            ensure!(all.iter().filter(|m| ready(m)).count() == 1, "it is not ready");
+            Ok(())
         };
+        let (kills, operator) = lab.killed_at_each_write(made).await?;
         ensure!(kills >= 4, "killed {kills} times");
         let since = operator.metrics().await?;
         operator.resyncs(&since, 1).await?;

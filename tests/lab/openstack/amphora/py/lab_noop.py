@@ -89,40 +89,48 @@ def below(balancer):
             (LISTENER, LISTENER.c.load_balancer_id == balancer), (POOL, POOL.c.load_balancer_id == balancer)]
 
 
-def goes(session, table, its):
-    found = select(table.c.id).where(its, table.c.provisioning_status == 'PENDING_DELETE').limit(1)
-    return session.execute(found).first() is not None
-
-
-def activate(session, table, its):
+def activate(session, table, ids):
+    """By id, so that no other row and no gap between rows is locked."""
     online = 'NO_MONITOR' if table is models.Member.__table__ else 'ONLINE'
-    session.execute(update(table).where(its, table.c.provisioning_status.in_(PENDING)).values(
+    session.execute(update(table).where(table.c.id.in_(ids)).values(
         provisioning_status='ACTIVE', operating_status=case((table.c.enabled, online), else_='OFFLINE')))
+
+
+def settle_one(balancer):
+    """Locks the load balancer's row before any other, as the API does: in another order each would wait for the other, and
+    MariaDB ends one of the two, which the API tells its caller as a 400 or a 500."""
+    table = models.LoadBalancer.__table__
+    session = db_api.get_session()
+    with session.begin():
+        own = table.c.id == balancer
+        session.execute(select(table.c.id).where(own).with_for_update())
+        found = []
+        for part, its in below(balancer) + [(table, own)]:
+            rows = session.execute(select(part.c.id, part.c.provisioning_status).where(
+                its, part.c.provisioning_status.in_(PENDING))).all()
+            found.append((part, rows))
+        if any(status == 'PENDING_DELETE' for _, rows in found for _, status in rows):
+            return report(session, session.get(models.LoadBalancer, balancer))
+        for part, rows in found:
+            if rows:
+                activate(session, part, [row for row, _ in rows])
+    return {}
 
 
 def settle():
     """Octavia's own way to take in a status reads the whole tree, once for each thing: a second of CPU where there are thirty
     pools. It is gone here only where something is deleted."""
-    session = db_api.get_session()
     table = models.LoadBalancer.__table__
+    session = db_api.get_session()
     with session.begin():
         found = session.execute(select(table.c.id).where(
             table.c.provider == 'noop', table.c.provisioning_status.in_(PENDING))).all()
-        going = []
-        for (balancer,) in found:
-            parts = below(balancer) + [(table, table.c.id == balancer)]
-            if any(goes(session, *part) for part in parts):
-                going.append(balancer)
-                continue
-            for part in parts:
-                activate(session, *part)
-        whole = session.query(models.LoadBalancer).filter(models.LoadBalancer.id.in_(going)) if going else []
-        reports = [report(session, balancer) for balancer in whole]
-    for one in reports:
+    for (balancer,) in found:
+        status = settle_one(balancer)
         # a pool goes after what refers to it
-        last = {kind: one.pop(kind) for kind in (constants.POOLS, constants.LOADBALANCERS) if kind in one}
-        for status in one, last:
-            done = driver_updater.DriverUpdater().update_loadbalancer_status(status)
+        last = {kind: status.pop(kind) for kind in (constants.POOLS, constants.LOADBALANCERS) if kind in status}
+        for part in filter(None, (status, last)):
+            done = driver_updater.DriverUpdater().update_loadbalancer_status(part)
             if done['status_code'] != 200:
                 LOG.error('%s', done)
 

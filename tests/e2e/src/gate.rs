@@ -59,8 +59,9 @@ impl Gate {
             let (host, path) = behind(&url)?;
             let listener = TcpListener::bind("127.0.0.1:0").await?;
             let front = format!("http://{}{path}", listener.local_addr()?);
-            clouds["clouds"]["isthmus"][format!("{}_endpoint_override", service.replace('-', "_"))] =
-                json!(front);
+            let own = clouds.pointer_mut("/clouds/isthmus").and_then(Value::as_object_mut);
+            let field = format!("{}_endpoint_override", service.replace('-', "_"));
+            own.context("no cloud isthmus")?.insert(field, json!(front));
             tokio::spawn(stand(listener, host, state.clone()));
         }
         let clouds = private(&lab.folder().join("gate.yaml"), &clouds.to_string())?;

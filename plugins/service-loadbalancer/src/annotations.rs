@@ -59,8 +59,8 @@ const FLOATING_SUBNET: Names = &[
 ];
 const KEEP: Names = &["isthmus.dev/lb-keep-floating-ip", "loadbalancer.openstack.org/keep-floatingip"];
 const NETWORK: Names = &["isthmus.dev/lb-network", "loadbalancer.openstack.org/network-id"];
-const SUBNET: Names = &["isthmus.dev/lb-subnet", "loadbalancer.openstack.org/subnet-id"];
-const PORT: Names = &["isthmus.dev/lb-port", "loadbalancer.openstack.org/port-id"];
+pub(crate) const SUBNET: Names = &["isthmus.dev/lb-subnet", "loadbalancer.openstack.org/subnet-id"];
+pub(crate) const PORT: Names = &["isthmus.dev/lb-port", "loadbalancer.openstack.org/port-id"];
 const MEMBER_SUBNET: Names = &["isthmus.dev/lb-member-subnet", "loadbalancer.openstack.org/member-subnet-id"];
 const HOSTNAME: Names = &["isthmus.dev/lb-hostname", "loadbalancer.openstack.org/hostname"];
 pub(crate) const SOURCE_RANGES: Names = &["service.beta.kubernetes.io/load-balancer-source-ranges"];

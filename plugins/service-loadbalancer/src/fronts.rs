@@ -32,13 +32,14 @@ pub(crate) struct Front {
 }
 
 /// Where a VIP is.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Place {
     /// On a port of our own.
     Port { network: String, subnet: Option<String>, address: Option<IpAddr> },
     /// On a port of somebody else's.
     Existing(String),
-    /// On a port of Octavia's: of this subnet the network is not known, which a port of our own would need.
+    /// On a port of Octavia's: of this subnet the network is not known, which a port of our own would need, or the provider
+    /// takes none.
     Subnet { subnet: String, address: Option<IpAddr> },
 }
 

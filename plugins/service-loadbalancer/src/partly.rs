@@ -1,6 +1,6 @@
 //! What of a Service is not as it says, though it is served.
 
-use crate::fronts::Place;
+use crate::fronts::{Front, Place};
 use crate::mapping::{Plan, Role};
 use crate::objects::Service;
 
@@ -14,7 +14,8 @@ pub(crate) fn unhonoured(service: &Service<'_>, plan: &Plan<'_>) -> Vec<String> 
     let watched = wishes.monitor.enabled == Some(true);
     let floating = plan.list.iter().any(|entry| entry.name.starts_with("floating-ip"));
     let closed = plan.fronts.iter().any(|front| !plan.is_open(front));
-    let on_subnet = plan.fronts.iter().any(|front| matches!(front.place, Place::Subnet { .. }));
+    let any = |front: &Front| matches!(front.place, Place::Subnet { address: None, .. });
+    let moves = plan.fronts.iter().any(any);
     let table = [
         (
             is(&spec.internal_traffic_policy, "Local"),
@@ -51,7 +52,12 @@ pub(crate) fn unhonoured(service: &Service<'_>, plan: &Plan<'_>) -> Vec<String> 
             "loadBalancerSourceRanges: they name addresses of one IP family only, so nobody may come by the other one",
         ),
         (
-            on_subnet,
+            moves && ovn,
+            "provider ovn makes the VIP's port itself: a load balancer that is built anew has another address, unless \
+             loadBalancerIP (with isthmus.dev/lb-internal) or the cluster IP says which",
+        ),
+        (
+            moves && !ovn,
             "isthmus.dev/lb-subnet without lb-network: the VIP is on a port of Octavia's, so that a load balancer that is \
              built anew has another address",
         ),

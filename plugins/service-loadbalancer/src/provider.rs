@@ -4,9 +4,12 @@
 use isthmus_sdk::prelude::*;
 use isthmus_sdk::snapshot::{Cloud, Provider};
 
-use crate::annotations::{FLAVOR, FORWARDED, METHOD, PROVIDER, PROXY, SOURCE_RANGES, Wishes, ZONE};
+use crate::annotations::{
+    FLAVOR, FORWARDED, METHOD, PORT, PROVIDER, PROXY, SOURCE_RANGES, SUBNET, Wishes, ZONE,
+};
 use crate::config::Config;
-use crate::objects::{Service, ServicePort};
+use crate::fronts::Place;
+use crate::objects::{Family, Service, ServicePort};
 use crate::ranges::Allowed;
 
 /// The provider of ovn-octavia-provider: it forwards packets, and nothing else.
@@ -56,6 +59,26 @@ impl Chosen {
     pub(crate) fn is_ovn(&self) -> bool {
         let known = self.known.as_ref().map(|provider| provider.name.as_str());
         known.or(self.name.as_deref()) == Some(OVN)
+    }
+
+    /// Where the VIP is with this provider. That of OVN makes the VIP's port itself, whatever port it is given: it fails at a second
+    /// port with the same address, so it is told the subnet.
+    pub(crate) fn place(&self, place: Place, family: Family, wishes: &Wishes<'_>) -> Result<Place, Outcome> {
+        match place {
+            place if !self.is_ovn() => Ok(place),
+            Place::Port { subnet: Some(subnet), address, .. } => Ok(Place::Subnet { subnet, address }),
+            Place::Port { subnet: None, .. } => {
+                let message = "provider ovn makes the VIP's port itself and has to be told its subnet (isthmus.dev/lb-subnet, \
+                               or subnets of the module's config)";
+                Err(invalid_field(message, &wishes.field(SUBNET, &format!("subnets.ip{}", family.name()))))
+            }
+            Place::Existing(_) => {
+                let message =
+                    "provider ovn makes the VIP's port itself: name a subnet and loadBalancerIP instead";
+                Err(invalid_field(message, &wishes.field(PORT, "")))
+            }
+            Place::Subnet { .. } => Ok(place),
+        }
     }
 
     /// The algorithm of pools.

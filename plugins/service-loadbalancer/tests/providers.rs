@@ -3,7 +3,9 @@
 
 mod common;
 
-use common::{FLOATING, PLAIN, assert_wrong, balancer, given, listener, pool};
+use common::{FLOATING, PLAIN, SUBNETS, assert_wrong, balancer, given, listener, pool};
+use isthmus_sdk::prelude::*;
+use isthmus_sdk::records::load_balancing::Vip;
 
 const OVN: &str = "isthmus.dev/lb-provider: ovn";
 const PROVIDER: &str = "metadata.annotations[\"isthmus.dev/lb-provider\"]";
@@ -14,15 +16,16 @@ fn the_algorithm_is_one_that_the_provider_has() {
         let list = given("").annotated(annotations).over(providers).list(config);
         (balancer(&list, "lb-v4").provider.clone(), pool(&list, "pool-v4-tcp-80").algorithm.clone())
     };
-    let named = |provider: &str| format!(r#"{{"network": "services", "provider": "{provider}"}}"#);
-    let least =
-        r#"{"network": "services", "provider": "amphora", "algorithm": "LEAST_CONNECTIONS", "flavor": "f"}"#;
+    let named = |provider: &str| {
+        format!(r#"{{"network": "services", "subnets": {{"ipv4": "s4"}}, "provider": "{provider}"}}"#)
+    };
+    let least = r#"{"network": "services", "subnets": {"ipv4": "s4"}, "provider": "amphora", "algorithm": "LEAST_CONNECTIONS", "flavor": "f"}"#;
     let both = &["amphora", "ovn"];
     /// Annotations, config, providers of the cloud; provider and algorithm that are asked for.
     type Row<'a> = (&'a str, &'a str, &'a [&'static str], Option<&'a str>, &'a str);
     let table: [Row<'_>; 8] = [
         ("", PLAIN, both, None, "ROUND_ROBIN"),
-        ("", PLAIN, &["ovn"], None, "SOURCE_IP_PORT"),
+        ("", SUBNETS, &["ovn"], None, "SOURCE_IP_PORT"),
         ("", PLAIN, &["limited"], None, "LEAST_CONNECTIONS"),
         ("", &named("ovn"), both, Some("ovn"), "SOURCE_IP_PORT"),
         // no list of providers: Octavia did not say
@@ -66,7 +69,7 @@ fn protocols_that_the_provider_lacks_are_refused() {
         "spec.ports[1].protocol",
         "limited has no listeners for SCTP; it has them for HTTP, TCP",
     );
-    assert!(sctp.clone().over(&["ovn"]).map(PLAIN).is_ok());
+    assert!(sctp.clone().over(&["ovn"]).map(SUBNETS).is_ok());
     assert!(sctp.over(&["amphora", "limited"]).map(PLAIN).is_ok(), "which one is the default is not known");
 }
 
@@ -102,9 +105,28 @@ fn ovn_refuses_what_it_can_only_ignore() {
     assert!(open.map(FLOATING).is_ok());
 }
 
+/// ovn-octavia-provider 10.0.0 makes a port with the address of the one that it is given, which Neutron refuses.
+#[test]
+fn ovn_makes_the_port_of_a_vip_itself() {
+    let outside = r#"{"network": "services", "subnets": {"ipv4": "s4"}, "clusterIps": false}"#;
+    let table = [("", SUBNETS, Some("10.96.0.9")), ("type: LoadBalancer", outside, None)];
+    for (spec, config, address) in table {
+        let of = |providers: &[&'static str]| given(spec).over(providers).list(config);
+        let (amphora, ovn) = (of(&["amphora"]), of(&["ovn"]));
+        assert_eq!(balancer(&amphora, "lb-v4").vip, Vip::Port(local("vip-v4")));
+        let expected = FixedIp { subnet: Some(existing("s4")), address: address.map(Into::into) };
+        assert_eq!(balancer(&ovn, "lb-v4").vip, Vip::FixedIp(expected));
+        assert!(ovn.iter().all(|entry| entry.name != "vip-v4"), "no port of ours");
+    }
+    let field = "config.subnets.ipv4";
+    assert_wrong(given("").over(&["ovn"]).map(PLAIN), field, "has to be told its subnet");
+    let theirs = given("type: LoadBalancer").annotated("isthmus.dev/lb-port: p").over(&["ovn"]);
+    assert_wrong(theirs.map(SUBNETS), "metadata.annotations[\"isthmus.dev/lb-port\"]", "name a subnet");
+}
+
 #[test]
 fn ovn_watches_no_sctp() {
-    let config = r#"{"network": "services", "provider": "ovn", "monitor": {"enabled": true}}"#;
+    let config = r#"{"network": "services", "subnets": {"ipv4": "s4"}, "provider": "ovn", "monitor": {"enabled": true}}"#;
     let list = given("ports: [{port: 1}, {port: 2, protocol: SCTP}, {port: 3, protocol: UDP}]").list(config);
     assert!(pool(&list, "pool-v4-tcp-1").monitor.is_some() && pool(&list, "pool-v4-udp-3").monitor.is_some());
     assert_eq!(pool(&list, "pool-v4-sctp-2").monitor, None);

@@ -159,6 +159,7 @@ impl Lab {
     /// Takes away what tests leave: modules, Pods, mappings, namespaces, the lease, ports, quotas. No operator runs now.
     async fn clear(&self) -> Result<()> {
         self.clear_modules().await?;
+        self.clear_widgets().await?;
         let leases: Api<Lease> = Api::namespaced(self.kube.clone(), OPERATOR_NAMESPACE);
         leases.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
         let namespaces: Api<Namespace> = Api::all(self.kube.clone());

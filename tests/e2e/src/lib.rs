@@ -22,6 +22,7 @@ mod operator;
 mod pods;
 mod tls;
 mod wait;
+mod widgets;
 
 pub use balancing::{Balanced, routes_config};
 pub use barrier::{Barrier, Refused};
@@ -38,3 +39,4 @@ pub use operator::{Cost, Operator};
 pub use pods::{Answer, OPEN_GROUP, Peer, Target};
 pub use tls::Identity;
 pub use wait::{LIMIT, until, until_within};
+pub use widgets::widget_definition;

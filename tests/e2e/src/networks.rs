@@ -6,7 +6,8 @@ use isthmus_model::mark::Mark;
 use isthmus_openstack::Neutron;
 use isthmus_openstack::catalog::NETWORK;
 use isthmus_openstack::neutron::{
-    AddressGroup, FloatingIp, Network, Port, Router, SecurityGroup, Subnet, SubnetPool,
+    AddressGroup, FixedIpRequest, FloatingIp, Network, Port, PortCreate, Router, SecurityGroup, Subnet,
+    SubnetPool,
 };
 use isthmus_openstack::session::Request;
 use serde_json::{Value, json};
@@ -157,6 +158,9 @@ impl Lab {
             self.admin.delete::<AddressGroup>(&group.id).await?;
         }
         for router in self.demo.list::<Router>(&[("name", OURS)]).await? {
+            for port in self.admin.list::<Port>(&[("device_id", &router.id)]).await? {
+                self.admin.remove_router_interface(&router.id, &port.id).await?;
+            }
             delete(&self.demo, "routers", &router.id).await?;
         }
         for network in self.demo.list::<Network>(&[("name", OURS)]).await? {
@@ -165,6 +169,25 @@ impl Lab {
         for pool in self.demo.list::<SubnetPool>(&[("name", OURS)]).await? {
             delete(&self.demo, "subnetpools", &pool.id).await?;
         }
+        Ok(())
+    }
+
+    /// Puts the network `pods` on the test's router, at the gateway's address of its IPv4 subnet: by that the provider `ovn`
+    /// finds the router of a VIP.
+    ///
+    /// # Errors
+    /// Neutron's, or there is no router or no gateway.
+    pub async fn routed(&self) -> Result<()> {
+        let subnets = self.demo.list::<Subnet>(&[("name", "pods-v4")]).await?;
+        let gateway = subnets.into_iter().find_map(|subnet| subnet.gateway_ip).context("a gateway")?;
+        let fixed_ip = FixedIpRequest { ip_address: Some(gateway), ..FixedIpRequest::default() };
+        let body = PortCreate {
+            network_id: self.network().await?,
+            fixed_ips: Some(vec![fixed_ip]),
+            ..PortCreate::default()
+        };
+        let port: Port = self.demo.create::<Port>(&body).await?;
+        self.demo.add_router_interface(&self.router().await?.id, &port.id).await?;
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use isthmus_sdk::testing::Cluster;
 use service_loadbalancer::ServiceLoadBalancer;
 
 pub(crate) const PLAIN: &str = r#"{"network": "services"}"#;
+pub(crate) const SUBNETS: &str = r#"{"network": "services", "subnets": {"ipv4": "s4", "ipv6": "s6"}}"#;
 pub(crate) const FLOATING: &str = r#"{"network": "services", "subnets": {"ipv4": "s4", "ipv6": "s6"}, "floatingNetwork": "public",
         "clusterCidrs": ["10.0.0.0/8", "fd00::/8"]}"#;
 /// Where kube-proxy serves cluster IPs.

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use isthmus_e2e::{
     Lab, condition, faults_config, marked_for, module_condition, on_lab, port_id, ready, until,
+    widget_definition,
 };
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Patch, PatchParams};
@@ -24,11 +25,13 @@ async fn team(lab: &Lab, namespace: &str) -> Result<()> {
     Ok(())
 }
 
-/// A version that goes wrong for the Pods named `bad-*` alone, beside a refiner that does not.
+/// A version that goes wrong for the Pods named `bad-*` alone, beside a mapper and a refiner that do not.
 async fn goes_wrong(lab: &Lab, fault: &str, reason: &str, cause: &str) -> Result<()> {
     lab.policy_module("faults", spec(None, "KeepLastGood")).await?;
     lab.load("faults", "faults").await?;
     lab.load("tag-by-team", "tag-by-team").await?;
+    lab.define(&widget_definition()?).await?;
+    lab.load("widget-port", "widget-port").await?;
     let namespace = lab.namespace().await?;
     team(lab, &namespace).await?;
     let operator = lab.operator(&[]).await?;
@@ -40,7 +43,14 @@ async fn goes_wrong(lab: &Lab, fault: &str, reason: &str, cause: &str) -> Result
     let good = lab.pod(&namespace, "good-1", json!({})).await?;
     let good = port_id(&lab.pod_ready(&good).await?).context("good-1 has a port")?;
     let tags = lab.port(&good).await?.context("good-1's port is there")?.tags;
-    ensure!(tags.iter().any(|t| t == "team=blue"), "the other module goes on: {tags:?}");
+    ensure!(tags.iter().any(|t| t == "team=blue"), "the refiner goes on: {tags:?}");
+    lab.widget(&namespace, "beside", json!({"network": "pods"})).await?;
+    until("the other mapper goes on", async || {
+        let mapping = lab.widget_mapping(&namespace, "beside").await?;
+        ensure!(ready(&mapping) && port_id(&mapping).is_some(), "{:?}", mapping.status);
+        Ok(())
+    })
+    .await?;
     let fell_back = lab.mapped_as(&bad, "True", "LastGoodVersion").await?;
     let said = condition(&fell_back, "Mapped").map(|c| c.message.clone()).unwrap_or_default();
     ensure!(said.contains(reason) && said.contains(cause), "it names the cause: {said}");

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use isthmus_e2e::{Lab, condition, faults_config, mark, on_lab, pods_config, port_id, ready, until};
+use isthmus_e2e::{
+    Lab, condition, faults_config, mark, on_lab, pods_config, port_id, ready, until, widget_definition,
+};
 use isthmus_kubernetes::crd::CloudMapping;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, PostParams};
-use kube::core::GroupVersionKind;
+use kube::api::DeleteParams;
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
@@ -268,24 +269,12 @@ async fn a_swap_under_load_fails_no_reconcile() -> Result<()> {
     .await
 }
 
-fn widgets() -> Result<CustomResourceDefinition> {
-    let spec = json!({"type": "object", "properties": {"network": {"type": "string"}}});
-    let schema = json!({"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}});
-    let version = json!({"name": "v1", "served": true, "storage": true, "schema": schema});
-    Ok(serde_json::from_value(json!({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {"name": "widgets.example.org"},
-        "spec": {"group": "example.org", "scope": "Namespaced", "versions": [version],
-                 "names": {"plural": "widgets", "singular": "widget", "kind": "Widget"}},
-    }))?)
-}
-
 /// Its module is there first, and has to wait for nothing: once the kind can be watched, its objects are mapped.
 #[tokio::test]
 async fn a_kind_whose_definition_comes_later_is_mapped_once_it_is_there() -> Result<()> {
     on_lab("late-kind", async |lab| {
         let definitions: Api<CustomResourceDefinition> = Api::all(lab.kube.clone());
-        let crd = widgets()?;
+        let crd = widget_definition()?;
         let namespace = lab.namespace().await?;
         lab.load_pod_port().await?;
         lab.load("widget-port", "widget-port").await?;
@@ -296,26 +285,17 @@ async fn a_kind_whose_definition_comes_later_is_mapped_once_it_is_there() -> Res
             .context("Pods do not wait for it")?;
 
         lab.define(&crd).await?;
-        let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("example.org", "v1", "Widget"));
-        let objects: Api<DynamicObject> = Api::namespaced_with(lab.kube.clone(), &namespace, &kind);
-        let widget =
-            |name: &str, spec: serde_json::Value| DynamicObject::new(name, &kind).data(json!({"spec": spec}));
-        objects.create(&PostParams::default(), &widget("w", json!({"network": "pods"}))).await?;
-        objects.create(&PostParams::default(), &widget("lost", json!({}))).await?;
-        let mapping = async |name: &str| -> Result<CloudMapping> {
-            let all = lab.mapping_api(&namespace).list(&ListParams::default()).await?;
-            let of = |m: &CloudMapping| m.spec.subject.kind == "Widget" && m.spec.subject.name == name;
-            all.into_iter().find(of).context("no CloudMapping")
-        };
+        lab.widget(&namespace, "w", json!({"network": "pods"})).await?;
+        lab.widget(&namespace, "lost", json!({})).await?;
         let port = until("the Widget has a port", async || {
-            let mapping = mapping("w").await?;
+            let mapping = lab.widget_mapping(&namespace, "w").await?;
             ensure!(ready(&mapping), "{:?}", mapping.status);
             port_id(&mapping).context("a port")
         })
         .await?;
         ensure!(lab.port(&port).await?.context("the port")?.description.contains("of Widget w"));
         until("the other one is told what it lacks", async || {
-            let mapping = mapping("lost").await?;
+            let mapping = lab.widget_mapping(&namespace, "lost").await?;
             let mapped = condition(&mapping, "Mapped").context("no condition Mapped")?;
             ensure!(mapped.reason == "Invalid" && mapped.message.contains("spec.network"), "{mapped:?}");
             Ok(())

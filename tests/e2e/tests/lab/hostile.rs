@@ -1,0 +1,147 @@
+//! What users of one namespace can write, against those of another.
+
+use anyhow::{Context, Result, ensure};
+use isthmus_e2e::{Lab, condition, node, on_lab, port_id, ready, until};
+use isthmus_kubernetes::crd::CloudMapping;
+use isthmus_kubernetes::names::FINALIZER;
+use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+
+/// As much as the API server takes of them in one object, with a margin for ours.
+const ANNOTATIONS: usize = 250_000;
+
+/// The namespace's own annotations, each as wrong as it can be.
+async fn annotate(lab: &Lab, namespace: &str) -> Result<()> {
+    let many = vec!["no-such-group"; 2000].join(",");
+    let annotations = json!({
+        "isthmus.dev/network": "pods\n{\"id\": \"../../v2.0/ports\"}", "isthmus.dev/subnets": "?name=pods-v4&limit=0,,%00",
+        "isthmus.dev/security-groups": many, "isthmus.dev/make-subnets": "\u{1b}[2J",
+    });
+    let namespaces: Api<Namespace> = Api::all(lab.kube.clone());
+    let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}}));
+    namespaces.patch(namespace, &PatchParams::default(), &patch).await?;
+    Ok(())
+}
+
+async fn pods(lab: &Lab, namespace: &str) -> Result<()> {
+    let huge = "x".repeat(ANNOTATIONS);
+    for (name, annotation) in [("victim", json!({})), ("huge", json!({"isthmus.dev/odd": huge}))] {
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": {"name": name, "annotations": annotation, "finalizers": ["example.org/never"],
+                         "labels": {"isthmus.dev/node": "another", "isthmus.dev/cluster": "another"}},
+            "spec": {"nodeName": node(), "containers": [{"name": "c", "image": "none"}]},
+        }))?;
+        lab.pod_api(namespace).create(&PostParams::default(), &pod).await?;
+    }
+    Ok(())
+}
+
+/// A policy of many blocks and ports (Neutron takes 50 ms for each rule), and one that wants every address there is.
+async fn policies(lab: &Lab, namespace: &str) -> Result<()> {
+    let block = |at: usize| json!({"ipBlock": {"cidr": format!("10.{}.{}.0/24", at / 200, at % 200)}});
+    let rule = |at: usize| {
+        json!({"from": (0..20).map(|i| block(at * 20 + i)).collect::<Vec<Value>>(),
+               "ports": (0..20).map(|i| json!({"port": 1000 + i, "endPort": 60_000})).collect::<Vec<Value>>()})
+    };
+    let api: Api<NetworkPolicy> = Api::namespaced(lab.kube.clone(), namespace);
+    for (name, rules) in [
+        ("large", (0..2).map(rule).collect::<Vec<Value>>()),
+        ("all", vec![json!({"from": [{"namespaceSelector": {}, "podSelector": {}}]})]),
+    ] {
+        let policy = json!({"metadata": {"name": name}, "spec": {"podSelector": {}, "ingress": rules}});
+        api.create(&PostParams::default(), &serde_json::from_value(policy)?).await?;
+    }
+    Ok(())
+}
+
+/// A Service that asks for everything, with endpoints that are nobody's.
+async fn service(lab: &Lab, namespace: &str) -> Result<()> {
+    let ports: Vec<Value> = (0..60).map(|at| json!({"name": format!("p{at}"), "port": 1 + at})).collect();
+    let service = json!({"metadata": {"name": "web", "annotations": {
+            "isthmus.dev/lb-timeout-client-data": "-1e400", "isthmus.dev/lb-floating-network": "../..",
+            "loadbalancer.openstack.org/flavor-id": "\n", "isthmus.dev/lb-provider": "nobody's"}},
+        "spec": {"type": "LoadBalancer", "loadBalancerSourceRanges": ["0.0.0.0/0"], "ports": ports}});
+    let services: Api<Service> = Api::namespaced(lab.kube.clone(), namespace);
+    services.create(&PostParams::default(), &serde_json::from_value(service)?).await?;
+    let endpoints: Vec<Value> =
+        (0..1000).map(|at| json!({"addresses": [format!("10.99.{}.{}", at / 250, at % 250 + 1)]})).collect();
+    let slice = json!({"metadata": {"name": "web-1", "labels": {"kubernetes.io/service-name": "web"}},
+        "addressType": "IPv4", "ports": [{"name": "p0", "port": 65_535}], "endpoints": endpoints});
+    let slices: Api<EndpointSlice> = Api::namespaced(lab.kube.clone(), namespace);
+    slices.create(&PostParams::default(), &serde_json::from_value(slice)?).await?;
+    Ok(())
+}
+
+/// A mapping of a Pod that never was, which has recorded what is another one's.
+async fn claims(lab: &Lab, namespace: &str, own: &CloudMapping) -> Result<()> {
+    let mut forged = CloudMapping::new("pod-ghost-01234567", own.spec.clone());
+    forged.spec.subject.namespace = Some(namespace.to_owned());
+    forged.spec.subject.name = "ghost".into();
+    forged.spec.subject.uid = "01234567-89ab-cdef-0123-456789abcdef".into();
+    forged.metadata.finalizers = Some(vec![FINALIZER.into()]);
+    let api = lab.mapping_api(namespace);
+    api.create(&PostParams::default(), &forged).await?;
+    let status = Patch::Merge(json!({"status": own.status}));
+    api.patch_status(&forged.name_any(), &PatchParams::default(), &status).await?;
+    Ok(())
+}
+
+/// Nothing that a namespace's user can write holds up another namespace, or takes anything from it.
+#[tokio::test]
+async fn what_one_namespace_writes_harms_no_other() -> Result<()> {
+    on_lab("hostile", async |lab| {
+        let balancers = json!({"network": "pods", "subnets": {"ipv4": "pods-v4"}, "clusterIps": false,
+                               "provider": "noop"});
+        lab.policy_module("service-loadbalancer", json!({"config": balancers})).await?;
+        for module in ["service-loadbalancer", "networkpolicy-securitygroup"] {
+            lab.load(module, module).await?;
+        }
+        let (namespace, operator) = lab.with_pod_port(&["--resync-seconds", "2"]).await?;
+        for module in ["service-loadbalancer", "networkpolicy-securitygroup", "pod-port"] {
+            lab.loaded(module).await?;
+        }
+        let victim = lab.pod(&namespace, "victim", json!({})).await?;
+        let own = lab.pod_ready(&victim).await?;
+        let port = port_id(&own).context("the victim has a port")?;
+        let before = lab.port(&port).await?.context("it is there")?;
+
+        let evil = lab.namespace().await?;
+        annotate(lab, &evil).await?;
+        pods(lab, &evil).await?;
+        policies(lab, &evil).await?;
+        service(lab, &evil).await?;
+        // One that nobody looks at before it claims all that it wants.
+        operator.kill().await?;
+        claims(lab, &evil, &own).await?;
+        let operator = lab.operator(&["--resync-seconds", "2"]).await?;
+
+        lab.pod_ready(&lab.pod(&namespace, "next", json!({})).await?).await.context("others go on")?;
+        until("the owner of the annotations is told which is wrong", async || {
+            let pod = lab.pod_api(&evil).get("victim").await?;
+            let mapping = lab.mapping(&pod).await?;
+            let mapped = condition(&mapping, "Mapped").context("no condition Mapped")?;
+            ensure!(mapped.status == "False" || !ready(&mapping), "{mapped:?}");
+            Ok(())
+        })
+        .await?;
+        operator.resyncs(&operator.metrics().await?, 3).await?;
+        ensure!(lab.port(&port).await?.as_ref() == Some(&before), "the victim's port is as it was");
+        ensure!(ready(&lab.mapping(&victim).await?), "and so is its mapping");
+        ensure!(operator.get("/readyz").await?.0 == 200, "the operator is well");
+        operator.quiet().await.context("nothing is tried without end")?;
+
+        for name in ["victim", "huge"] {
+            let none = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+            lab.pod_api(&evil).patch(name, &PatchParams::default(), &none).await?;
+        }
+        lab.delete_pods(&evil).await?;
+        Api::<Namespace>::all(lab.kube.clone()).delete(&evil, &DeleteParams::default()).await?;
+        lab.delete_pods(&namespace).await?;
+        lab.nothing_left(&namespace).await
+    })
+    .await
+}

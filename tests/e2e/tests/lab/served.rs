@@ -1,0 +1,188 @@
+//! Services with real packets, by both providers, and what NetworkPolicies mean for who comes through one.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use isthmus_e2e::{Lab, OPEN_GROUP, Operator, Target, on_lab, recorded, until_within};
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::Api;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use serde_json::{Value, json};
+
+/// An amphora takes ten seconds, OVN one, each change of them one or two.
+const SLOW: Duration = Duration::from_secs(180);
+/// The Pods, and what they are.
+const PODS: [(&str, &str); 4] =
+    [("web-0", "web"), ("web-1", "web"), ("client", "client"), ("stranger", "other")];
+/// Where Pods answer.
+const SERVED: u16 = 8080;
+
+/// Modules for all of it are loaded, and Pods run that answer. Their addresses come in their order.
+async fn begun(lab: &Lab, provider: &str) -> Result<(String, Operator, Vec<String>)> {
+    let config =
+        json!({"network": "pods", "subnets": {"ipv4": "pods-v4"}, "clusterIps": false, "provider": provider});
+    lab.policy_module("service-loadbalancer", json!({"config": config})).await?;
+    for module in ["service-loadbalancer", "networkpolicy-securitygroup"] {
+        lab.load(module, module).await?;
+    }
+    lab.open_group().await?;
+    let config = json!({"network": "pods", "subnets": ["pods-v4"], "securityGroups": [OPEN_GROUP]});
+    lab.policy_module("pod-port", json!({"config": config})).await?;
+    lab.load("pod-port", "pod-port").await?;
+    let (namespace, operator) = (lab.namespace().await?, lab.operator(&[]).await?);
+    for (pod, app) in PODS {
+        lab.pod(&namespace, pod, json!({})).await?;
+        lab.kubectl(&["label", "pod", "-n", &namespace, pod, &format!("app={app}")]).await?;
+    }
+    let ports = recorded(&lab.all_ready(&namespace, PODS.len()).await?)?;
+    let mut addresses = Vec::new();
+    for (pod, _) in PODS {
+        let id = ports.get(pod).with_context(|| format!("{pod} has a port"))?;
+        let port = lab.port(id).await?.with_context(|| format!("{pod}'s port is there"))?;
+        let four = port.fixed_ips.into_iter().map(|ip| ip.ip_address).find(|ip| !ip.contains(':'));
+        addresses.push(four.with_context(|| format!("{pod} has an IPv4 address"))?);
+        lab.answers(pod, id, &[SERVED]).await?;
+    }
+    Ok((namespace, operator, addresses))
+}
+
+/// The Service `web` at TCP 80 and, if asked for, UDP 53, to these addresses.
+async fn service(lab: &Lab, namespace: &str, udp: bool, addresses: &[String]) -> Result<()> {
+    let parameters = PatchParams::apply("e2e").force();
+    let mut ports = vec![json!({"name": "web", "port": 80, "targetPort": SERVED})];
+    let mut targets = vec![json!({"name": "web", "port": SERVED, "protocol": "TCP"})];
+    if udp {
+        ports.push(json!({"name": "names", "port": 53, "targetPort": SERVED, "protocol": "UDP"}));
+        targets.push(json!({"name": "names", "port": SERVED, "protocol": "UDP"}));
+    }
+    let endpoints: Vec<Value> = addresses.iter().map(|a| json!({"addresses": [a]})).collect();
+    let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": "web-1", "labels": {"kubernetes.io/service-name": "web"}},
+        "ports": targets, "endpoints": endpoints});
+    let slices: Api<EndpointSlice> = Api::namespaced(lab.kube.clone(), namespace);
+    slices.patch("web-1", &parameters, &Patch::Apply(slice)).await?;
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+        "spec": {"type": "LoadBalancer", "ports": ports}});
+    let services: Api<Service> = Api::namespaced(lab.kube.clone(), namespace);
+    services.patch("web", &parameters, &Patch::Apply(service)).await?;
+    Ok(())
+}
+
+/// The address that the Service's status says.
+async fn address(lab: &Lab, namespace: &str) -> Result<String> {
+    let services: Api<Service> = Api::namespaced(lab.kube.clone(), namespace);
+    until_within(SLOW, "the Service says its address", async || {
+        let status = services.get("web").await?.status.context("it has no status")?;
+        let ingress = status.load_balancer.and_then(|lb| lb.ingress).unwrap_or_default();
+        ingress.into_iter().find_map(|one| one.ip).with_context(|| format!("{:?}", status.conditions))
+    })
+    .await
+}
+
+/// Lets in who is of `client` and who is in `blocks`, at TCP alone.
+async fn policy(lab: &Lab, namespace: &str, blocks: &[String]) -> Result<()> {
+    let only = |app: &str| json!({"matchLabels": {"app": app}});
+    let blocks = blocks.iter().map(|cidr| json!({"ipBlock": {"cidr": cidr}}));
+    let from: Vec<Value> = std::iter::once(json!({"podSelector": only("client")})).chain(blocks).collect();
+    let object = json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "web"},
+        "spec": {"podSelector": only("web"),
+                 "ingress": [{"from": from, "ports": [{"protocol": "TCP", "port": SERVED}]}]}});
+    let api: Api<NetworkPolicy> = Api::namespaced(lab.kube.clone(), namespace);
+    api.patch("web", &PatchParams::apply("e2e").force(), &Patch::Apply(object)).await?;
+    Ok(())
+}
+
+fn at(protocol: &'static str, address: &str, port: u16) -> Result<Target> {
+    Ok(Target { protocol, address: address.parse()?, port })
+}
+
+/// Waits until these of the targets answer to client and stranger, in this order.
+async fn answers(what: &str, targets: &[Target], client: &[bool], stranger: &[bool]) -> Result<()> {
+    until_within(SLOW, what, async || {
+        let found = (Lab::reaches("client", targets).await?, Lab::reaches("stranger", targets).await?);
+        ensure!(found.0 == client && found.1 == stranger, "client, stranger: {found:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// The Service goes, and its load balancer.
+async fn goes(lab: &Lab, namespace: &str) -> Result<()> {
+    let services: Api<Service> = Api::namespaced(lab.kube.clone(), namespace);
+    services.delete("web", &DeleteParams::default()).await?;
+    until_within(SLOW, "the load balancer is gone", async || {
+        let left = lab.octavia().list::<isthmus_openstack::octavia::LoadBalancer>(&[]).await?;
+        ensure!(left.is_empty(), "{left:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// OVN forwards what comes as it comes: a policy's peers are told by their own addresses, through a Service too.
+#[tokio::test]
+async fn by_ovn_a_service_answers_and_policies_know_who_asks() -> Result<()> {
+    on_lab("served-ovn", async |lab| {
+        // It is a router that says in OVN where a VIP is.
+        lab.pool_and_router().await?;
+        lab.routed().await?;
+        let (namespace, _operator, pods) = begun(lab, "ovn").await?;
+        let (web, first) = (pods.get(..2).context("two of web")?, pods.first().context("web-0")?);
+        service(lab, &namespace, true, web).await?;
+        let vip = address(lab, &namespace).await?;
+        let targets = [at("TCP", &vip, 80)?, at("UDP", &vip, 53)?, at("TCP", first, SERVED)?];
+        answers("all are answered", &targets, &[true; 3], &[true; 3]).await?;
+
+        policy(lab, &namespace, &[]).await?;
+        let client = [true, false, true];
+        answers("the policy holds through the Service", &targets, &client, &[false; 3]).await?;
+        lab.kubectl(&["label", "pod", "-n", &namespace, "stranger", "app=client", "--overwrite"]).await?;
+        answers("a Pod that is a client now is answered", &targets, &client, &client).await?;
+
+        service(lab, &namespace, true, &[]).await?;
+        answers(
+            "nobody answers for a Service without endpoints",
+            &targets,
+            &[false, false, true],
+            &[false, false, true],
+        )
+        .await?;
+        service(lab, &namespace, true, web.get(1..).context("web-1")?).await?;
+        answers("the other endpoint alone answers", &targets, &client, &client).await?;
+        goes(lab, &namespace).await
+    })
+    .await
+}
+
+/// Addresses that the amphorae of the load balancer send from.
+async fn senders(lab: &Lab) -> Result<Vec<String>> {
+    let balancers = lab.octavia().list::<isthmus_openstack::octavia::LoadBalancer>(&[]).await?;
+    let vip = balancers.first().context("a load balancer")?.vip_address.clone();
+    let ports = lab.admin.list::<isthmus_openstack::neutron::Port>(&[("device_owner", "Octavia")]).await?;
+    let own = ports.into_iter().filter(|port| port.name.starts_with("octavia-lb-vrrp-"));
+    let all = own.flat_map(|port| port.fixed_ips).map(|ip| ip.ip_address);
+    Ok(all.filter(|ip| !ip.contains(':') && *ip != vip).map(|ip| format!("{ip}/32")).collect())
+}
+
+/// An amphora sends from its own address: a policy's peers are not told apart behind it, and the amphora can be a peer.
+#[tokio::test]
+async fn by_amphora_a_policy_sees_the_load_balancer() -> Result<()> {
+    on_lab("served-amphora", async |lab| {
+        let (namespace, _operator, pods) = begun(lab, "amphora").await?;
+        let (web, first) = (pods.get(..2).context("two of web")?, pods.first().context("web-0")?);
+        service(lab, &namespace, false, web).await?;
+        let vip = address(lab, &namespace).await?;
+        let targets = [at("TCP", &vip, 80)?, at("TCP", first, SERVED)?];
+        answers("both are answered", &targets, &[true; 2], &[true; 2]).await?;
+
+        policy(lab, &namespace, &[]).await?;
+        answers("who is let in comes in by no Service", &targets, &[false, true], &[false; 2]).await?;
+        let senders = senders(lab).await?;
+        ensure!(!senders.is_empty(), "the amphora has an address of its own");
+        policy(lab, &namespace, &senders).await?;
+        answers("everybody comes in by the Service", &targets, &[true; 2], &[true, false]).await?;
+        goes(lab, &namespace).await
+    })
+    .await
+}

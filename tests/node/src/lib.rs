@@ -1,6 +1,7 @@
 //! The stage of the node's tests: network namespaces that end with the test, an agent in one of them, and `isthmus-cni` as a
-//! container runtime starts it, by itself or by CNI's reference library; and, in `cluster`, real nodes with a kubelet each. They need root, iproute2, util-linux, Open vSwitch, Go
-//! and the reference plugins (containernetworking-plugins), and fail without: `cargo xtask test` runs them where the lab has installed these.
+//! container runtime starts it, by itself or by CNI's reference library; and, in `cluster`, real nodes with a kubelet each.
+//! They need root, iproute2, util-linux, Open vSwitch, Go and the reference plugins (containernetworking-plugins), and fail
+//! without: `cargo xtask test` runs them where the lab has installed these.
 #![warn(missing_docs)]
 
 mod agent;

@@ -97,6 +97,21 @@ fn every_verb_in_every_version() -> Result<()> {
     Ok(())
 }
 
+/// As `--install-cni` writes it.
+#[test]
+fn a_list_of_several_versions_is_spoken_in_its_newest() -> Result<()> {
+    let (stage, netns, library) = stage()?;
+    let _agent = stage.start()?;
+    let mut several = list("1.0.0", &[ours(&stage)]);
+    several["cniVersions"] = json!(["1.0.0", "1.1.0"]);
+    let network = library.network(&stage.host, &netns.path(), several).with("gc", json!({}));
+    is_as_printed("1.1.0", &network.ok("ADD")?)?;
+    for verb in ["CHECK", "STATUS", "GC"] {
+        assert!(started(&network.ok(verb)?).contains(&verb));
+    }
+    gone(&stage)
+}
+
 /// The library's type of the version has all that we printed, and makes every other version of it.
 fn is_as_printed(version: &str, added: &Value) -> Result<()> {
     let printed: Value = serde_json::from_str(added["calls"][0]["output"].as_str().unwrap())?;

@@ -6,7 +6,7 @@ SOURCE=$LAB/../node/libcni
 CALLER=$CACHE/libcni/$(key "$SOURCE"/{go.mod,go.sum,main.go,plugins.go})/libcni
 if [ ! -x "$CALLER" ]; then
   command -v go >/dev/null || { echo "go is not in PATH: install Go $(awk '$1 == "go" { print $2 }' "$SOURCE/go.mod") or later" >&2; exit 1; }
-  echo "building the caller on the CNI reference library: ~10 s, the first time only" >&2
+  echo "building the caller on the CNI reference library: ~1 min, the first time only" >&2
   mkdir -p "$(dirname "$CALLER")"
   (cd "$SOURCE" && CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o "$CALLER.$$" .)
   mv "$CALLER.$$" "$CALLER"

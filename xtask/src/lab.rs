@@ -184,6 +184,7 @@ impl Lab {
         thread::scope(|scope| {
             let kubernetes = scope.spawn(|| self.script(workspace, "kubernetes", "kubernetes/build.sh", &[]));
             self.script(workspace, "openstack", "openstack/install.sh", &[])?;
+            self.script(workspace, "lab", "libcni.sh", &[])?;
             kubernetes.join().map_err(|_panic| anyhow!("the thread that builds Kubernetes panicked"))?
         })
     }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::error::{Code, Error};
@@ -51,9 +51,9 @@ struct Raw {
     ipam: Option<Value>,
     #[serde(rename = "prevResult")]
     prev: Option<Value>,
-    #[serde(rename = "cni.dev/valid-attachments")]
+    #[serde(rename = "cni.dev/valid-attachments", default, deserialize_with = "there")]
     valid: Option<Vec<Attached>>,
-    #[serde(rename = "cni.dev/attachments")]
+    #[serde(rename = "cni.dev/attachments", default, deserialize_with = "there")]
     valid_old: Option<Vec<Attached>>,
 }
 
@@ -112,6 +112,11 @@ impl NetworkConfig {
             valid,
         })
     }
+}
+
+/// A list that is there: the reference library writes an empty one as `null`.
+fn there<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Vec<Attached>>, D::Error> {
+    Option::deserialize(value).map(|list| Some(list.unwrap_or_default()))
 }
 
 fn field<T: DeserializeOwned>(name: &str, value: Option<Value>) -> Result<Option<T>, Error> {

@@ -174,6 +174,18 @@ fn verbs_without_a_result_print_nothing() {
     }
 }
 
+/// Absent is another thing: that is refused.
+#[test]
+fn a_list_of_attachments_that_is_null_is_an_empty_one() {
+    let folder = tempfile::tempdir().unwrap();
+    for field in ["cni.dev/valid-attachments", "cni.dev/attachments"] {
+        let socket = folder.path().join(field.replace('/', "-"));
+        let asked = agent(&socket, Answer::Done);
+        assert_eq!(call(&environment("GC"), &config("1.1.0", &socket, json!({field: null}))), Ok(None));
+        assert_eq!(asked.join().unwrap(), Ask::Gc { network: "pods".into(), valid: Vec::new() });
+    }
+}
+
 #[test]
 fn errors_of_the_agent_keep_their_code() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,11 +1,13 @@
 //! The stage of the node's tests: network namespaces that end with the test, an agent in one of them, and `isthmus-cni` as a
-//! container runtime starts it; and, in `cluster`, real nodes with a kubelet each. They need root, iproute2, util-linux and Open vSwitch, and fail without: `cargo xtask test`
-//! runs them where the lab has installed these.
+//! container runtime starts it, by itself or by CNI's reference library; and, in `cluster`, real nodes with a kubelet each.
+//! They need root, iproute2, util-linux, Open vSwitch, Go and the reference plugins (containernetworking-plugins), and fail
+//! without: `cargo xtask test` runs them where the lab has installed these.
 #![warn(missing_docs)]
 
 mod agent;
 pub mod cluster;
 pub mod kubectl;
+mod libcni;
 mod namespace;
 mod ovs;
 mod plugin;
@@ -16,6 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 pub use agent::{Running, Stage};
+pub use libcni::{Network, Reference, list};
 pub use namespace::Namespace;
 pub use ovs::Ovs;
 pub use plugin::{Call, Failure};

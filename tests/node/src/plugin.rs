@@ -121,7 +121,7 @@ impl Call {
 }
 
 /// Cargo puts tests into `deps`, beside which the binaries lie.
-fn executable() -> Result<PathBuf> {
+pub(crate) fn executable() -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let folder = own.parent().and_then(Path::parent).context("a test lies in target/*/deps")?;
     let path = folder.join("isthmus-cni");

@@ -1,14 +1,16 @@
 //! The stage of the node's tests: network namespaces that end with the test, an agent in one of them, and `isthmus-cni` as a
-//! container runtime starts it; and, in `cluster`, real nodes with a kubelet each. They need root, iproute2, util-linux and Open vSwitch, and fail without: `cargo xtask test`
+//! container runtime starts it; and, in `cluster`, real nodes with a kubelet each; and, in `guest`, another kernel. They need root, iproute2, util-linux, Open vSwitch and User-mode Linux, and fail without: `cargo xtask test`
 //! runs them where the lab has installed these.
 #![warn(missing_docs)]
 
 mod agent;
 pub mod cluster;
+pub mod guest;
 pub mod kubectl;
 mod namespace;
 mod ovs;
 mod plugin;
+mod reach;
 mod source;
 
 use std::time::{Duration, Instant};
@@ -19,6 +21,7 @@ pub use agent::{Running, Stage};
 pub use namespace::Namespace;
 pub use ovs::Ovs;
 pub use plugin::{Call, Failure};
+pub use reach::reach;
 pub use source::{Told, pod, vif};
 
 /// How long something may take to come true.

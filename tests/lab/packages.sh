@@ -3,7 +3,7 @@
 set -euo pipefail
 need=
 for p in containerd runc containernetworking-plugins busybox-static ovn-central ovn-host openvswitch-switch mariadb-server-core mariadb-client-core \
-  ethtool iproute2 openssl curl procps util-linux "$@"; do
+  ethtool iproute2 openssl curl procps util-linux user-mode-linux kmod "$@"; do
   dpkg -s "$p" >/dev/null 2>&1 || need="$need $p"
 done
 python3.11 -c 'import ensurepip, venv' 2>/dev/null || need="$need python3.11 python3.11-venv"

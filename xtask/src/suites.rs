@@ -20,13 +20,14 @@ use crate::workspace::{Workspace, cache};
 const IN_THE_LAB: [&str; 3] = ["isthmus-conformance", "isthmus-e2e", "isthmus-node-tests"];
 /// Those of the lab that take minutes, to be begun first. Before all others those that no load beside them can fail: meanwhile the
 /// tests that need no lab run too.
-const LONGEST: [&str; 9] = [
+const LONGEST: [&str; 10] = [
     "isthmus-conformance/openstack",
     "isthmus-conformance/kubernetes",
     "isthmus-e2e/cloud",
     "isthmus-e2e/routes",
     "isthmus-e2e/tls",
     "isthmus-node-tests/nodes",
+    "isthmus-node-tests/nested",
     "isthmus-e2e/traffic",
     "isthmus-e2e/packets",
     "isthmus-e2e/pods",

@@ -169,7 +169,7 @@ pub(crate) struct NodeArgs {
     #[arg(long, default_value = "/var/lib/isthmus/attachments")]
     pub(crate) state_dir: PathBuf,
 
-    /// How interfaces are bound that do not say it themselves: ovs or bridge.
+    /// How interfaces are bound that do not say it themselves: ovs, bridge, vlan, macvlan or ipvlan.
     #[arg(long, default_value = "ovs")]
     pub(crate) binding: String,
 
@@ -185,6 +185,11 @@ pub(crate) struct NodeArgs {
     /// A Linux bridge, for the binding `bridge`; default: that binding is not offered.
     #[arg(long)]
     pub(crate) bridge: Option<String>,
+
+    /// The node's interface on the cloud's network, beneath what the bindings `vlan`, `macvlan` and `ipvlan` make; default: they are
+    /// not offered.
+    #[arg(long, value_name = "INTERFACE")]
+    pub(crate) nested_parent: Option<String>,
 
     /// Address for /alive, /ready and /metrics; default: none.
     #[arg(long)]

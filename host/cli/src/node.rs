@@ -31,6 +31,7 @@ pub(crate) async fn run(kube: &Kube, args: NodeArgs) -> anyhow::Result<()> {
         default: args.binding,
         ovs: ovsdb.map(|socket| (socket, args.integration_bridge)),
         bridge: args.bridge,
+        nested_parent: args.nested_parent,
     };
     let options = Options { state: args.state_dir, drivers };
     let mut stop = stop()?;

@@ -15,11 +15,12 @@ use isthmus_cni::{Code, Error};
 use parking_lot::Mutex;
 
 use crate::arrivals::Arrivals;
-use crate::attachments::{Attachment, Attachments};
+use crate::attachments::{Attachment, Attachments, Link};
 use crate::binding::{Driver, DriverOptions, Drivers, Host};
 use crate::locks::Locks;
 use crate::metrics::{Call, Metrics};
-use crate::netlink::host_prefix;
+use crate::netlink::netns::Netns;
+use crate::netlink::{host_prefix, upper};
 use crate::source::VifSource;
 use sweep::Due;
 
@@ -209,16 +210,24 @@ impl<S: VifSource> Agent<S> {
     async fn take_down(&self, known: &Attachment) -> (Result<(), Error>, Result<(), Error>) {
         let (mut unhooked, mut buried) = (Ok(()), Ok(()));
         for link in known.links.iter().rev() {
-            // Only what a driver that this node no longer has would know stays hooked.
-            let driver = self.drivers.get(Some(&link.driver)).ok().map(|(_, driver)| driver);
-            let (one_unhooked, one_buried) = self.take_link(driver, &link.host).await;
+            let (one_unhooked, one_buried) = self.take_link(&known.netns, link).await;
             (unhooked, buried) = (unhooked.and(one_unhooked), buried.and(one_buried));
         }
         (unhooked, buried)
     }
 
+    /// As [`Self::take_name`], of a link in the Pod that has a path.
+    async fn take_link(&self, netns: &str, link: &Link) -> (Result<(), Error>, Result<(), Error>) {
+        if link.nested {
+            return (shortly(remove_inside(netns, &link.host)).await, Ok(()));
+        }
+        // Only what a driver that this node no longer has would know stays hooked.
+        let driver = self.drivers.get(Some(&link.driver)).ok().map(|(_, driver)| driver);
+        self.take_name(driver, &link.host).await
+    }
+
     /// Takes a link off whatever knows it, and has it deleted, also where that fails: whether each went well.
-    async fn take_link(
+    async fn take_name(
         &self,
         driver: Option<&dyn Driver>,
         host: &str,
@@ -257,6 +266,12 @@ impl<S: VifSource> Agent<S> {
     async fn status(&self) -> Result<(), Error> {
         self.ready().await.map_err(|why| Error::new(Code::NotAvailable, why, ""))
     }
+}
+
+/// Deletes a link in a Pod's namespace. Where the namespace has gone, it took the link along.
+async fn remove_inside(netns: &str, alias: &str) -> Result<(), Error> {
+    let Some(netns) = Netns::open_if_there(netns)? else { return Ok(()) };
+    upper::remove(&netns.connect(false).await?.handle, alias).await
 }
 
 /// A verb, and what to log of it: not all that a runtime knows.

@@ -45,9 +45,14 @@ pub struct Attachment {
     pub links: Vec<Link>,
     /// What ADD answered.
     pub result: AddResult,
-    /// DEL has answered, and its links are gone, but a database (Open vSwitch's) could not be told yet.
+    /// DEL has answered, but something could not be taken away yet: a database (Open vSwitch's) could not be told, or a link in the
+    /// Pod's namespace is left.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unhook: bool,
+    /// ADD has not answered: only this tells after a crash where it made a nested link. `unhook` is set too, as it is to be taken
+    /// away should ADD never come to its end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub begun: bool,
 }
 
 /// One VIF that is bound.
@@ -55,10 +60,13 @@ pub struct Attachment {
 pub struct Link {
     /// Name of the driver.
     pub driver: String,
-    /// Name of the link on the host.
+    /// Name of the link on the host; where it is nested, the alias that it has in the Pod.
     pub host: String,
     /// Name of the interface in the Pod.
     pub interface: String,
+    /// Its only link is in the Pod's namespace.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub nested: bool,
     /// What is bound.
     pub vif: Vif,
 }
@@ -155,7 +163,8 @@ impl Attachments {
     /// Uids of the Pods that are attached, or not yet quite detached.
     pub fn pods(&self) -> BTreeSet<String> {
         let all = self.all.lock();
-        all.values().filter(|a| a.boot == *self.boot).filter_map(|a| a.pod.uid.clone()).collect()
+        let known = all.values().filter(|a| a.boot == *self.boot && !a.begun);
+        known.filter_map(|a| a.pod.uid.clone()).collect()
     }
 
     /// Counts the changes.
@@ -309,6 +318,7 @@ impl Attachment {
             links,
             result,
             unhook: false,
+            begun: false,
         })
     }
 }
@@ -342,6 +352,7 @@ mod tests {
             links: Vec::new(),
             result: AddResult::default(),
             unhook: false,
+            begun: false,
         }
     }
 
@@ -407,12 +418,13 @@ mod tests {
         let all = Attachments::open(folder.path()).unwrap();
         let before = Attachment { boot: "before".into(), ..attachment("a") };
         let deleted = Attachment { unhook: true, ..attachment("b") };
-        for one in [&before, &deleted] {
+        let begun = Attachment { unhook: true, begun: true, ..attachment("d") };
+        for one in [&before, &deleted, &begun] {
             all.put(one.clone()).await.unwrap();
             assert!(!all.is_live(one));
         }
         assert!(all.is_live(&attachment("c")));
         assert_eq!(all.pods(), BTreeSet::from(["u-b".to_owned()]), "not detached until it is unhooked");
-        assert_eq!(Attachments::open(folder.path()).unwrap().list().len(), 2, "both are stored");
+        assert_eq!(Attachments::open(folder.path()).unwrap().list().len(), 3, "all are stored");
     }
 }

@@ -238,6 +238,7 @@ mod tests {
         let found = now(&mappings, Some("u1")).await.unwrap().unwrap();
         assert_eq!((&*found.uid, &*found.vifs[0].mac), ("u1", "fa:16:3e:00:00:01"));
         assert_eq!(found.vifs[0].all_routes().len(), 2);
+        assert_eq!(found.vifs[0].segmentation_id, None);
         assert!(now(&mappings, None).await.is_some(), "older runtimes do not tell the uid");
         assert!(now(&mappings, Some("u2")).await.is_none(), "another life of the Pod");
         let named = Named { namespace: Some("shop".into()), name: "pod-web-u1".into(), uid: "m".into() };
@@ -300,6 +301,13 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_vlan_of_a_subport_comes_along() {
+        let mappings = none();
+        mappings.take(mapping("u1", vif("segmentationId", json!(4094))));
+        assert_eq!(now(&mappings, None).await.unwrap().unwrap().vifs[0].segmentation_id, Some(4094));
+    }
+
+    #[tokio::test]
     async fn what_cannot_be_bound_is_said_at_once() {
         let mappings = none();
         for (field, value) in [
@@ -308,6 +316,7 @@ mod tests {
             ("addresses", json!(["10.0.0.5"])),
             ("gateways", json!(["router"])),
             ("mtu", json!(-1)),
+            ("segmentationId", json!(4095)),
             ("routes", json!([{"destination": "all", "nextHop": "10.0.0.9"}])),
         ] {
             mappings.take(mapping("u1", vif(field, value)));

@@ -32,6 +32,9 @@ pub struct Vif {
     pub routes: Vec<Route>,
     /// Binding driver; absent: the node's default.
     pub binding: Option<String>,
+    /// VLAN id of its port on the node's trunk, 1 to 4094.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segmentation_id: Option<u16>,
 }
 
 /// A route.
@@ -66,6 +69,10 @@ impl Vif {
             Ok(Route { destination, next_hop: ip("routes[].nextHop", &route.next_hop)? })
         };
         let mtu = status.mtu.map(u32::try_from).transpose();
+        let vlan = |id: i32| {
+            let valid = u16::try_from(id).ok().filter(|id| (1..=4094).contains(id));
+            valid.ok_or_else(|| bad("segmentationId", &id.to_string(), "it is a VLAN id from 1 to 4094"))
+        };
         Ok(Self {
             interface: status.interface.clone(),
             port_id: status.port_id.clone(),
@@ -77,6 +84,7 @@ impl Vif {
             default_route: status.default_route,
             routes: status.routes.iter().map(route).collect::<Result<_, Error>>()?,
             binding: status.binding.clone(),
+            segmentation_id: status.segmentation_id.map(vlan).transpose()?,
         })
     }
 
@@ -120,6 +128,11 @@ impl Vif {
         };
         self.all_routes().into_iter().map(route).collect()
     }
+}
+
+/// A MAC address as text.
+pub fn format_mac(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
 }
 
 /// The bytes of a MAC address.

@@ -197,6 +197,7 @@ async fn vif(entry: &Entry, port: &str, observed: &Observed, existing: &Existing
         default_route: matches!(entry.fields.get("default_route"), Some(Value::Bool(true))),
         routes: routes(entry),
         binding: own("binding"),
+        segmentation_id: None,
         vnic_type: observed.fields.get("vnic_type").and_then(|v| v.as_str()).map(Into::into),
     })
 }

@@ -44,7 +44,7 @@ impl Stage {
         host.run("ip address add fd77::fe/64 dev br0 nodad")?;
         host.run("ip link set br0 up")?;
         let bridge = Some("br0".into());
-        let drivers = DriverOptions { default: "bridge".into(), bridge, ovs: None };
+        let drivers = DriverOptions { default: "bridge".into(), bridge, ..DriverOptions::default() };
         Ok(Self { host, told: Told::default(), drivers, folder: tempfile::tempdir()? })
     }
 

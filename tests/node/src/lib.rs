@@ -1,16 +1,18 @@
 //! The stage of the node's tests: network namespaces that end with the test, an agent in one of them, and `isthmus-cni` as a
-//! container runtime starts it, by itself or by CNI's reference library; and, in `cluster`, real nodes with a kubelet each.
-//! They need root, iproute2, util-linux, Open vSwitch, Go and the reference plugins (containernetworking-plugins), and fail
-//! without: `cargo xtask test` runs them where the lab has installed these.
+//! container runtime starts it, by itself or by CNI's reference library; in `cluster`, real nodes with a kubelet each; and, in
+//! `guest`, another kernel. They need root, iproute2, util-linux, Open vSwitch, User-mode Linux, Go and the reference plugins
+//! (containernetworking-plugins), and fail without: `cargo xtask test` runs them where the lab has installed these.
 #![warn(missing_docs)]
 
 mod agent;
 pub mod cluster;
+pub mod guest;
 pub mod kubectl;
 mod libcni;
 mod namespace;
 mod ovs;
 mod plugin;
+mod reach;
 mod source;
 
 use std::time::{Duration, Instant};
@@ -22,6 +24,7 @@ pub use libcni::{Network, Reference, list};
 pub use namespace::Namespace;
 pub use ovs::Ovs;
 pub use plugin::{Call, Failure};
+pub use reach::reach;
 pub use source::{Told, pod, vif};
 
 /// How long something may take to come true.

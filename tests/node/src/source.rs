@@ -92,6 +92,7 @@ pub fn vif(n: u8) -> Vif {
         default_route: true,
         routes: Vec::new(),
         binding: None,
+        segmentation_id: None,
     }
 }
 

@@ -128,7 +128,8 @@ fn with_agent(
     config["users"][0]["user"] = json!({"token": token});
     std::fs::write(&kubeconfig, config.to_string())?;
     let (socket, state) = (folder.join("run/cni.sock"), folder.join("attachments"));
-    let drivers = DriverOptions { default: "bridge".into(), bridge: Some(BRIDGE.into()), ovs: None };
+    let drivers =
+        DriverOptions { default: "bridge".into(), bridge: Some(BRIDGE.into()), ..DriverOptions::default() };
     let options = Options { state, drivers };
     let (stop, stopped) = oneshot::channel::<()>();
     let (listens, ended) = (socket.clone(), mpsc::channel());

@@ -369,6 +369,11 @@ pub struct VifStatus {
     /// How the node binds it (`ovs`, `bridge`, `vlan`, ...); absent: the node's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding: Option<String>,
+    /// VLAN id of its port on the node's trunk (Neutron's `segmentation_id` of the subport), for the binding `vlan`; absent: the port is
+    /// no subport, or not yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 4094))]
+    pub segmentation_id: Option<i32>,
     /// Neutron's `binding:vnic_type`; absent: `normal`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vnic_type: Option<String>,

@@ -100,7 +100,7 @@ impl<S: VifSource> Agent<S> {
         Ok(())
     }
 
-    /// From links to an attachment that is stored.
+    /// From links to an attachment that is stored. Nothing on the host tells of a nested link: it is stored that one is made.
     async fn make(
         &self,
         add: &Add,
@@ -109,8 +109,31 @@ impl<S: VifSource> Agent<S> {
         uid: String,
         links: Vec<Link>,
     ) -> Result<AddResult, Error> {
+        if !links.iter().any(|link| link.nested) {
+            return self.make_links(add, turn, netns, uid, links).await;
+        }
+        let begun = Attachment::new(add, uid.clone(), links.clone(), AddResult::default())?;
+        let begun = Attachment { unhook: true, begun: true, ..begun };
+        self.attachments.put(begun.clone()).await?;
+        let made = self.make_links(add, turn, netns, uid, links).await;
+        let Err(mut error) = made else { return made };
+        if let Err(more) = self.release(&begun).await {
+            error.details = format!("{}; and: {more}", error.details);
+            self.due.wake();
+        }
+        Err(error)
+    }
+
+    async fn make_links(
+        &self,
+        add: &Add,
+        turn: &Turn<'_>,
+        netns: &Netns,
+        uid: String,
+        mut links: Vec<Link>,
+    ) -> Result<AddResult, Error> {
         let begun = Instant::now();
-        self.bind_all(netns, &links).await?;
+        self.bind_all(netns, &mut links).await?;
         self.metrics.stage("bind", begun.elapsed());
         let begun = Instant::now();
         let ready =
@@ -126,7 +149,7 @@ impl<S: VifSource> Agent<S> {
         };
         match stored {
             Ok(()) => Ok(result),
-            Err(error) => Err(self.undo(&links, error).await),
+            Err(error) => Err(self.undo(netns.path(), &links, error).await),
         }
     }
 

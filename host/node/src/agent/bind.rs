@@ -6,11 +6,11 @@ use isthmus_cni::{Code, Error};
 
 use super::Agent;
 use crate::attachments::{Attachment, Link};
-use crate::binding::TxChecksum;
+use crate::binding::{Pod, TxChecksum};
 use crate::netlink::netns::Netns;
 use crate::netlink::{host_name, inside};
 use crate::source::VifSource;
-use crate::vif::Vif;
+use crate::vif::{Vif, format_mac};
 
 impl<S: VifSource> Agent<S> {
     /// What is to be bound: the interface that the runtime asked for first.
@@ -26,34 +26,42 @@ impl<S: VifSource> Agent<S> {
         let mut links = Vec::new();
         for (at, mut vif) in vifs.into_iter().enumerate() {
             let interface = if at == main { asked.clone() } else { vif.interface.clone() };
-            let (driver, _) = self.drivers.get(vif.binding.as_deref())?;
+            let (name, driver) = self.drivers.get(vif.binding.as_deref())?;
             let host = host_name(&add.attached.container, &interface);
             vif.default_route &= at == main || !taken;
-            links.push((at != main, Link { driver: driver.to_owned(), host, interface, vif }));
+            let link = Link { driver: name.to_owned(), host, interface, nested: driver.is_nested(), vif };
+            links.push((at != main, link));
         }
         links.sort_by_key(|(other, _)| *other);
         Ok(links.into_iter().map(|(_, link)| link).collect())
     }
 
-    /// Binds all, or none.
-    pub(super) async fn bind_all(&self, netns: &Netns, links: &[Link]) -> Result<(), Error> {
+    /// Binds all, or none. Their MAC addresses are then those that the interfaces have: ipvlan has none of its own.
+    pub(super) async fn bind_all(&self, netns: &Netns, links: &mut [Link]) -> Result<(), Error> {
         let ipv6 = links.iter().flat_map(|l| &l.vif.addresses).any(|a| a.addr().is_ipv6());
         let inside = netns.connect(ipv6).await?;
-        for (at, link) in links.iter().enumerate() {
+        let pod = Pod { netns, inside: &inside };
+        let mut bound = Ok(());
+        let mut made = 0;
+        for (link, until_here) in links.iter_mut().zip(1..) {
             let (_, driver) = self.drivers.get(Some(&link.driver))?;
-            let bound = match driver.bind(netns, link).await {
+            bound = match driver.bind(pod, link).await {
                 Ok(checksum) => {
+                    made = until_here;
                     let keep = checksum == TxChecksum::Keep;
                     let configured = inside::configure(&inside, &link.interface, &link.vif, keep).await;
-                    configured.map_err(|error| (at + 1, error))
+                    configured.map(|mac| link.vif.mac = format_mac(&mac))
                 }
-                Err(error) => Err((at, error)),
+                Err(error) => Err(error),
             };
-            if let Err((made, error)) = bound {
-                return Err(self.undo(links.get(..made).unwrap_or_default(), error).await);
+            if bound.is_err() {
+                break;
             }
         }
-        Ok(())
+        match bound {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.undo(netns.path(), links.get(..made).unwrap_or_default(), error).await),
+        }
     }
 
     pub(super) async fn all_ready(&self, links: &[Link]) -> Result<(), Error> {
@@ -71,11 +79,10 @@ impl<S: VifSource> Agent<S> {
     }
 
     /// Takes away what was made before an error; the error, with what could not be taken away.
-    pub(super) async fn undo(&self, made: &[Link], mut error: Error) -> Error {
+    pub(super) async fn undo(&self, netns: &str, made: &[Link], mut error: Error) -> Error {
         for link in made.iter().rev() {
-            let driver = self.drivers.get(Some(&link.driver)).ok().map(|(_, driver)| driver);
-            let (unhooked, buried) = self.take_link(driver, &link.host).await;
-            if unhooked.is_err() {
+            let (unhooked, buried) = self.take_link(netns, link).await;
+            if unhooked.is_err() && !link.nested {
                 self.due.sweep(&link.host);
             }
             if let Err(more) = unhooked.and(buried) {
@@ -99,7 +106,9 @@ impl<S: VifSource> Agent<S> {
     pub(super) fn result(netns: &Netns, links: &[Link]) -> AddResult {
         let mut result = AddResult::default();
         for link in links {
-            result.interfaces.push(Interface { name: link.host.clone(), ..Interface::default() });
+            if !link.nested {
+                result.interfaces.push(Interface { name: link.host.clone(), ..Interface::default() });
+            }
             result.ips.extend(link.vif.ips(result.interfaces.len()));
             result.routes.extend(link.vif.result_routes());
             result.interfaces.push(Interface {

@@ -1,4 +1,5 @@
-//! Taking away what no attachment owns, and catching up with what could not be taken away at once.
+//! Taking away what no attachment owns, and catching up with what could not be taken away at once. Nested links are found by their
+//! attachments alone, which are stored before they are made; where files are lost, they go with their namespaces.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
@@ -164,7 +165,7 @@ impl<S: VifSource> Agent<S> {
             return Ok(true);
         }
         tracing::info!(name, "no attachment owns it: removed");
-        let (unhooked, buried) = self.take_link(driver, name).await;
+        let (unhooked, buried) = self.take_name(driver, name).await;
         unhooked.and(buried).map(|()| true)
     }
 

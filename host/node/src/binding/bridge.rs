@@ -2,10 +2,9 @@
 
 use isthmus_cni::{Code, Error};
 
-use super::{Driver, Host, Later, TxChecksum};
+use super::{Driver, Host, Later, Pod, TxChecksum};
 use crate::attachments::Link;
 use crate::netlink::links::{self, LinkFacts, Pair};
-use crate::netlink::netns::Netns;
 use crate::netlink::{GROUP, GROUP_DEAD};
 use crate::vif::parse_mac;
 
@@ -42,7 +41,7 @@ impl Bridge {
 }
 
 impl Driver for Bridge {
-    fn bind<'a>(&'a self, netns: &'a Netns, link: &'a Link) -> Later<'a, TxChecksum> {
+    fn bind<'a>(&'a self, pod: Pod<'a>, link: &'a Link) -> Later<'a, TxChecksum> {
         Box::pin(async move {
             let bridge = self.bridge().await?;
             let vif = &link.vif;
@@ -52,7 +51,7 @@ impl Driver for Bridge {
             let mac = mac_of(link)?;
             let (host, inside) = (&*link.host, &*link.interface);
             let pair = Pair { host, inside, mac, mtu: vif.mtu, bridge: Some(bridge.index) };
-            self.host.pair(netns, pair).await?;
+            self.host.pair(pod.netns, pair).await?;
             Ok(TxChecksum::Keep)
         })
     }

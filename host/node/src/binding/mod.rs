@@ -3,6 +3,7 @@
 //! A new driver is one file with a [`Driver`], and one line in [`Drivers::new`].
 
 mod bridge;
+mod nested;
 mod ovs;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,10 +16,11 @@ use isthmus_cni::{Code, Error};
 
 use crate::attachments::Link;
 use crate::netlink::links;
-use crate::netlink::netns::Netns;
+use crate::netlink::netns::{Connected, Netns};
 use crate::netlink::reaper::Reaper;
 
 pub use bridge::Bridge;
+pub use nested::{Nested, NestedKind};
 pub use ovs::Ovs;
 
 /// What a driver gives back later.
@@ -72,11 +74,26 @@ impl Host {
     }
 }
 
+/// Where a Pod's interfaces are made.
+#[derive(Clone, Copy)]
+pub struct Pod<'a> {
+    /// Its network namespace.
+    pub netns: &'a Netns,
+    /// Netlink in there.
+    pub inside: &'a Connected,
+}
+
 /// Binds one kind of VIF. Each call may be repeated.
 pub trait Driver: Send + Sync {
     /// Makes the interface in the Pod, with its MAC address and MTU, and joins it to the node's network. Says whether TX
     /// checksum offload may stay on. What it made before it failed it takes away.
-    fn bind<'a>(&'a self, netns: &'a Netns, link: &'a Link) -> Later<'a, TxChecksum>;
+    fn bind<'a>(&'a self, pod: Pod<'a>, link: &'a Link) -> Later<'a, TxChecksum>;
+
+    /// Whether what it makes is an [upper link](crate::netlink::upper), in the Pod only: [`Link::host`] is its alias, and the caller
+    /// deletes it there.
+    fn is_nested(&self) -> bool {
+        false
+    }
 
     /// Waits until traffic flows.
     fn ready<'a>(&'a self, link: &'a Link) -> Later<'a, ()>;
@@ -118,6 +135,8 @@ pub struct DriverOptions {
     pub ovs: Option<(PathBuf, String)>,
     /// `bridge`: name of the bridge.
     pub bridge: Option<String>,
+    /// `vlan`, `macvlan`, `ipvlan`: name of the node's interface beneath.
+    pub nested_parent: Option<String>,
 }
 
 /// The drivers of this node, by name.
@@ -139,6 +158,11 @@ impl Drivers {
         }
         if let Some(bridge) = &options.bridge {
             all.insert("bridge", Arc::new(Bridge::new(host.clone(), bridge)));
+        }
+        if let Some(parent) = &options.nested_parent {
+            for kind in NestedKind::ALL {
+                all.insert(kind.name(), Arc::new(Nested::new(host.clone(), parent, kind)));
+            }
         }
         let drivers = Self { default: options.default.clone(), all };
         drivers.get(None)?;

@@ -8,10 +8,9 @@ use isthmus_cni::{Code, Error};
 use serde_json::{Value, json};
 
 use super::bridge::mac_of;
-use super::{Driver, Host, Later, TxChecksum};
+use super::{Driver, Host, Later, Pod, TxChecksum};
 use crate::attachments::Link;
 use crate::netlink::links::{self, Pair};
-use crate::netlink::netns::Netns;
 use crate::ovsdb::{Ovsdb, map};
 
 /// Marks our interfaces in `external_ids`.
@@ -131,12 +130,12 @@ impl Ovs {
 }
 
 impl Driver for Ovs {
-    fn bind<'a>(&'a self, netns: &'a Netns, link: &'a Link) -> Later<'a, TxChecksum> {
+    fn bind<'a>(&'a self, pod: Pod<'a>, link: &'a Link) -> Later<'a, TxChecksum> {
         Box::pin(async move {
             let mac = mac_of(link)?;
             let (host, inside) = (&*link.host, &*link.interface);
             let pair = Pair { host, inside, mac, mtu: link.vif.mtu, bridge: None };
-            self.host.pair(netns, pair).await?;
+            self.host.pair(pod.netns, pair).await?;
             match self.join(link).await {
                 Ok(checksum) => Ok(checksum),
                 Err(mut error) => {

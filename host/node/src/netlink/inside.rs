@@ -14,7 +14,7 @@ use super::netns::Connected;
 use super::{EEXIST, errno, failed, offload};
 use crate::vif::{Route, Vif, parse_mac};
 
-/// Gives an interface that is there what its VIF has.
+/// Gives an interface that is there what its VIF has; the MAC address that it came with.
 ///
 /// # Errors
 /// The kernel's, with the address or route.
@@ -23,7 +23,7 @@ pub async fn configure(
     interface: &str,
     vif: &Vif,
     tx_checksum: bool,
-) -> Result<(), Error> {
+) -> Result<Vec<u8>, Error> {
     let link = here(inside, interface).await?;
     if !tx_checksum {
         offload::no_tx_checksum(&inside.socket, interface).map_err(|e| {
@@ -45,7 +45,7 @@ pub async fn configure(
         let direct = vif.addresses.iter().any(|a| a.contains(&route.next_hop));
         add_route(inside, &link, &route, !direct).await?;
     }
-    Ok(())
+    Ok(link.mac)
 }
 
 /// Whether an interface has what its VIF has; more may be there.

@@ -38,6 +38,8 @@ pub struct LinkFacts {
     pub mtu: u32,
     /// MAC address.
     pub mac: Vec<u8>,
+    /// Alias; empty: none.
+    pub alias: String,
     /// Whether it is set up.
     pub up: bool,
 }
@@ -137,6 +139,7 @@ fn facts(message: LinkMessage) -> LinkFacts {
         master: None,
         mtu: 0,
         mac: Vec::new(),
+        alias: String::new(),
         up: message.header.flags.contains(LinkFlags::Up),
     };
     for attribute in message.attributes {
@@ -146,6 +149,7 @@ fn facts(message: LinkMessage) -> LinkFacts {
             LinkAttribute::Controller(index) => facts.master = Some(index),
             LinkAttribute::Mtu(mtu) => facts.mtu = mtu,
             LinkAttribute::Address(mac) => facts.mac = mac,
+            LinkAttribute::IfAlias(alias) => facts.alias = alias,
             _ => {}
         }
     }

@@ -5,6 +5,7 @@ pub mod links;
 pub mod netns;
 mod offload;
 pub mod reaper;
+pub mod upper;
 
 use isthmus_cni::{Code, Error};
 
@@ -13,8 +14,11 @@ pub const GROUP: u32 = 0x0049_7374;
 /// Link group of what is to be deleted, all at once.
 pub const GROUP_DEAD: u32 = GROUP + 1;
 
+pub(crate) const EBUSY: i32 = 16;
 pub(crate) const EEXIST: i32 = 17;
 pub(crate) const ENODEV: i32 = 19;
+pub(crate) const EOPNOTSUPP: i32 = 95;
+pub(crate) const EADDRINUSE: i32 = 98;
 
 /// The kernel's error number.
 pub(crate) fn errno(error: &rtnetlink::Error) -> Option<i32> {
@@ -33,7 +37,7 @@ pub(crate) fn failed(what: impl Into<String>, error: &rtnetlink::Error) -> Error
     Error::new(Code::Io, what, why)
 }
 
-/// Name of the host's end: `im`, 8 characters for the container, 5 for the interface. Known without any state.
+/// Name of the host's end, or alias of an upper link: `im`, 8 characters for the container, 5 for the interface. Known without any state.
 pub fn host_name(container: &str, interface: &str) -> String {
     let mut name = host_prefix(container);
     name.push_str(&base32(fnv(interface), 5));

@@ -24,7 +24,7 @@ impl Netns {
     ///
     /// # Errors
     /// [`Code::UnknownContainer`] where nothing is there, [`Code::InvalidEnvironment`] where it is no network namespace or
-    /// the agent's own.
+    /// the agent's own, [`Code::Io`] where nobody can tell.
     pub fn open(path: &str) -> Result<Self, Error> {
         let bad =
             |why: &str| Error::new(Code::InvalidEnvironment, format!("CNI_NETNS {path} cannot be used"), why);
@@ -32,11 +32,11 @@ impl Netns {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from);
         let file = opened.map(File::from).map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound => {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
                 let why = "the container has ended, or the agent does not see the host's /run and /proc";
                 Error::new(Code::UnknownContainer, format!("CNI_NETNS {path} is not there"), why)
             }
-            _ => bad(&e.to_string()),
+            _ => Error { code: Code::Io, ..bad(&e.to_string()) },
         })?;
         let kind = rustix::fs::fstatfs(&file).map_err(|e| bad(&e.to_string()))?;
         if kind.f_type != NSFS {
@@ -48,6 +48,20 @@ impl Netns {
             return Err(bad("it is the host's own network namespace"));
         }
         Ok(Self { file, path: path.to_owned() })
+    }
+
+    /// As [`Self::open`], of what may have gone.
+    ///
+    /// # Errors
+    /// Nobody can tell.
+    pub fn open_if_there(path: &str) -> Result<Option<Self>, Error> {
+        match Self::open(path) {
+            Ok(netns) => Ok(Some(netns)),
+            Err(error) if [Code::UnknownContainer, Code::InvalidEnvironment].contains(&error.code) => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Its path.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use isthmus_e2e::{Lab, OPEN_GROUP, Operator, Target, on_lab, recorded, until_within};
+use isthmus_openstack::neutron::Port;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -155,14 +156,13 @@ async fn by_ovn_a_service_answers_and_policies_know_who_asks() -> Result<()> {
     .await
 }
 
-/// Addresses that the amphorae of the load balancer send from.
+/// Addresses that the lab's amphorae send from.
 async fn senders(lab: &Lab) -> Result<Vec<String>> {
-    let balancers = lab.octavia().list::<isthmus_openstack::octavia::LoadBalancer>(&[]).await?;
-    let vip = balancers.first().context("a load balancer")?.vip_address.clone();
-    let ports = lab.admin.list::<isthmus_openstack::neutron::Port>(&[("device_owner", "Octavia")]).await?;
-    let own = ports.into_iter().filter(|port| port.name.starts_with("octavia-lb-vrrp-"));
-    let all = own.flat_map(|port| port.fixed_ips).map(|ip| ip.ip_address);
-    Ok(all.filter(|ip| !ip.contains(':') && *ip != vip).map(|ip| format!("{ip}/32")).collect())
+    let network = lab.network().await?;
+    let ports =
+        lab.admin.list::<Port>(&[("device_owner", "compute:netns"), ("network_id", &network)]).await?;
+    let all = ports.into_iter().flat_map(|port| port.fixed_ips).map(|ip| ip.ip_address);
+    Ok(all.filter(|ip| !ip.contains(':')).map(|ip| format!("{ip}/32")).collect())
 }
 
 /// An amphora sends from its own address: a policy's peers are not told apart behind it, and the amphora can be a peer.

@@ -1,0 +1,157 @@
+//! Upper links: in a Pod's namespace, on top of a link of the host. The host has nothing of them; they go with the namespace, or
+//! with the link beneath.
+//!
+//! Each carries its [`super::host_name`] as alias: a path to a namespace may lead to another one later, an alias tells whose a
+//! link is.
+
+use isthmus_cni::{Code, Error};
+use rtnetlink::packet_route::link::{
+    InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoVlan, IpVlanMode, LinkAttribute, MacVlanMode,
+};
+use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec};
+
+use super::links::{self, LinkFacts};
+use super::netns::{Connected, Netns};
+use super::{EADDRINUSE, EBUSY, EEXIST, ENODEV, EOPNOTSUPP, GROUP, errno, failed};
+
+/// What it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// 802.1Q, with this id and MAC address.
+    Vlan(u16, [u8; 6]),
+    /// macvlan in mode `bridge`, with this MAC address.
+    Macvlan([u8; 6]),
+    /// ipvlan in mode `l2`; the MAC address is that of the link beneath.
+    Ipvlan,
+}
+
+impl Kind {
+    fn data(self) -> (InfoKind, InfoData) {
+        match self {
+            Self::Vlan(id, _) => (InfoKind::Vlan, InfoData::Vlan(vec![InfoVlan::Id(id)])),
+            Self::Macvlan(_) => {
+                (InfoKind::MacVlan, InfoData::MacVlan(vec![InfoMacVlan::Mode(MacVlanMode::Bridge)]))
+            }
+            Self::Ipvlan => (InfoKind::IpVlan, InfoData::IpVlan(vec![InfoIpVlan::Mode(IpVlanMode::L2)])),
+        }
+    }
+
+    /// Name of the kernel's module.
+    fn module(self) -> &'static str {
+        match self {
+            Self::Vlan(..) => "8021q",
+            Self::Macvlan(_) => "macvlan",
+            Self::Ipvlan => "ipvlan",
+        }
+    }
+}
+
+/// An upper link to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct Upper<'a> {
+    /// What it is.
+    pub kind: Kind,
+    /// The host's link beneath.
+    pub parent: &'a LinkFacts,
+    /// Its alias, and its name until it has its own.
+    pub alias: &'a str,
+    /// Its name.
+    pub interface: &'a str,
+    /// MTU, in bytes; absent: that of the link beneath.
+    pub mtu: Option<u32>,
+}
+
+/// Makes one in a Pod, and sets it up. What is left of an earlier try with its alias goes first; where this fails, nothing is left.
+///
+/// The name comes second: the kernel (before 6.14) refuses a name that the host has as well, and a host's interface is called
+/// `eth0` like a Pod's.
+///
+/// # Errors
+/// [`Code::InvalidEnvironment`] where the Pod has an interface of that name; [`Code::TryAgain`] where another link has its VLAN id
+/// or MAC address; the kernel's.
+pub async fn create(host: &Handle, netns: &Netns, inside: &Connected, upper: Upper<'_>) -> Result<(), Error> {
+    remove(&inside.handle, upper.alias).await?;
+    let (kind, data) = upper.kind.data();
+    let mut link = LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(kind)
+        .name(upper.alias)
+        .link(upper.parent.index)
+        .setns_by_fd(netns.raw())
+        .link_group(GROUP)
+        .append_extra_attribute(LinkAttribute::NumTxQueues(1))
+        .append_extra_attribute(LinkAttribute::NumRxQueues(1))
+        .set_info_data(data);
+    if let Kind::Vlan(_, mac) | Kind::Macvlan(mac) = upper.kind {
+        link = link.address(mac.to_vec());
+    }
+    if let Some(mtu) = upper.mtu {
+        link = link.mtu(mtu);
+    }
+    host.link().add(link.build()).execute().await.map_err(|e| refused(&upper, netns, &e))?;
+    let named = name(inside, netns, &upper).await;
+    let Err(mut error) = named else { return Ok(()) };
+    if let Err(more) = remove(&inside.handle, upper.alias).await {
+        error.details = format!("{}; and it is left: {more}", error.details);
+    }
+    Err(error)
+}
+
+/// From the name by which it was made to its own.
+async fn name(inside: &Connected, netns: &Netns, upper: &Upper<'_>) -> Result<(), Error> {
+    let made = links::find(&inside.handle, upper.alias).await?.ok_or_else(|| {
+        let what = format!("interface {} in {} went while it was made", upper.interface, netns.path());
+        Error::new(Code::TryAgain, what, format!("as {} goes", upper.parent.name))
+    })?;
+    let message =
+        LinkUnspec::new_with_index(made.index).name(upper.interface).alias(upper.alias).up().build();
+    inside.handle.link().set(message).execute().await.map_err(|e| match errno(&e) {
+        Some(EEXIST) => Error::new(Code::InvalidEnvironment, cannot(upper, netns), "the name is taken there"),
+        _ => refused(upper, netns, &e),
+    })
+}
+
+fn cannot(upper: &Upper<'_>, netns: &Netns) -> String {
+    format!("interface {} in {} cannot be made", upper.interface, netns.path())
+}
+
+/// What the kernel's refusal means.
+fn refused(upper: &Upper<'_>, netns: &Netns, error: &rtnetlink::Error) -> Error {
+    let parent = &upper.parent.name;
+    let what = cannot(upper, netns);
+    let (code, why) = match (errno(error), upper.kind) {
+        (Some(EEXIST), Kind::Vlan(id, _)) => (
+            Code::TryAgain,
+            format!("VLAN {id} of {parent} has another interface: of a Pod that goes, or it is not ours"),
+        ),
+        (Some(EADDRINUSE), _) => (
+            Code::TryAgain,
+            format!("its MAC address is used on {parent}: by a Pod that goes, or by {parent} itself"),
+        ),
+        (Some(EBUSY), _) => {
+            let why =
+                "it is a bridge's port, or has links of another kind: macvlan and ipvlan exclude each other";
+            (Code::InvalidConfig, format!("{parent} takes no {}: {why}", upper.kind.module()))
+        }
+        (Some(EOPNOTSUPP), _) => {
+            (Code::Other, format!("the node's kernel lacks the module {}", upper.kind.module()))
+        }
+        _ => return failed(what, error),
+    };
+    Error::new(code, what, why)
+}
+
+/// Deletes the link with this alias, or name, as far as it is there. Waits for RCU (12 ms and more): whoever
+/// is told that a port is free may use its VLAN id.
+///
+/// # Errors
+/// The kernel's.
+pub async fn remove(inside: &Handle, alias: &str) -> Result<(), Error> {
+    let all = links::list(inside).await?;
+    for link in all.iter().filter(|l| l.group == GROUP && (l.alias == alias || l.name == alias)) {
+        match inside.link().del(link.index).execute().await {
+            Ok(()) => {}
+            Err(e) if errno(&e) == Some(ENODEV) => {}
+            Err(e) => return Err(failed(format!("deleting {} of a Pod", link.name), &e)),
+        }
+    }
+    Ok(())
+}

@@ -153,6 +153,11 @@ pub(crate) struct OperatorArgs {
     /// Most cloud resources without an owner that one resync deletes; where there are more, none is.
     #[arg(long, default_value_t = 50)]
     pub(crate) max_orphans: u32,
+
+    /// Seconds that the port of a deleted Pod is kept for a node whose agent does not say that it has let go of it. A Pod that
+    /// still runs there then shares its address with the next one.
+    #[arg(long, default_value_t = 300)]
+    pub(crate) agent_wait_seconds: u64,
 }
 
 #[derive(Debug, Args)]

@@ -32,6 +32,7 @@ pub(crate) async fn run(kube: &Kube, args: OperatorArgs) -> anyhow::Result<()> {
             every: Duration::from_secs(args.resync_seconds),
             max_orphans: usize::try_from(args.max_orphans).unwrap_or(usize::MAX),
         },
+        agent_wait: Duration::from_secs(args.agent_wait_seconds),
     };
     isthmus_operator::run(options, client, cloud, stop()?).await
 }

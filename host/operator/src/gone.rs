@@ -23,8 +23,6 @@ use crate::settle::undated;
 
 /// When to look again at a mapping whose uid another one claims.
 const CLAIMED: Duration = Duration::from_secs(60);
-/// How long a port is kept for an agent that does not say that it has let go.
-const WITHOUT_AGENT: Duration = Duration::from_secs(300);
 
 impl Session {
     /// The subject is gone: everything of it goes, then the CloudMapping.
@@ -123,7 +121,7 @@ impl Session {
             .as_deref()
             .is_some_and(|node| self.synced(&node_kind()) && !self.has_node(node, snapshot));
         let waited = self.gone_since(&subject.uid).elapsed();
-        (!node_gone && waited < WITHOUT_AGENT).then(|| WITHOUT_AGENT - waited)
+        self.agent_wait.checked_sub(waited).filter(|left| !node_gone && !left.is_zero())
     }
 
     /// Mappings that one referred to and does no longer may have waited for that.

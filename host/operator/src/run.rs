@@ -58,6 +58,8 @@ pub struct Options {
     pub parallel: usize,
     /// The resync.
     pub resync: ResyncOptions,
+    /// How long the port of a Pod that is gone is kept for an agent that does not say that it has let go of it.
+    pub agent_wait: Duration,
 }
 
 /// Runs an operator until `stop` says so, then lets what is in flight end and gives the lease back.
@@ -232,6 +234,7 @@ impl Operator {
             events: Events::start(self.client.clone(), &self.options.identity),
             queue,
             awaited: Mutex::default(),
+            agent_wait: self.options.agent_wait,
             sources: Sources::new(named),
             waiters: Mutex::default(),
             sets: Mutex::default(),

@@ -58,6 +58,8 @@ pub struct Session {
     pub queue: Queue<Arc<Subject>>,
     /// Kinds that are not known, and for which subjects wait.
     pub awaited: Mutex<BTreeSet<Gvk>>,
+    /// As [`crate::run::Options::agent_wait`].
+    pub agent_wait: Duration,
     /// What certificates are made of.
     pub sources: Sources,
     /// Who waits for something of another mapping, by that mapping's subject.

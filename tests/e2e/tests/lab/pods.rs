@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use isthmus_e2e::{
@@ -157,6 +157,35 @@ async fn a_namespace_with_twenty_pods_is_deleted() -> Result<()> {
         })
         .await?;
         lab.nothing_left(&namespace).await
+    })
+    .await
+}
+
+/// An agent that never says anything keeps no port for ever.
+#[tokio::test]
+async fn a_deleted_pods_port_goes_some_time_after_its_agent_fell_silent() -> Result<()> {
+    const WAIT: Duration = Duration::from_secs(8);
+    on_lab("silent-agent", async |lab| {
+        let seconds = WAIT.as_secs().to_string();
+        let (namespace, operator) =
+            lab.with_pod_port(&["--resync-seconds", "1", "--agent-wait-seconds", &seconds]).await?;
+        let pod = lab.pod(&namespace, "p", json!({})).await?;
+        let mapping = lab.pod_ready(&pod).await?;
+        lab.set_condition(&mapping, "Attached", "True").await?;
+        // The operator has to know before the Pod goes.
+        operator.resyncs(&operator.metrics().await?, 1).await?;
+        let begun = Instant::now();
+        lab.delete_pods(&namespace).await?;
+        until("it waits for the agent", async || {
+            let ready = condition(&lab.mapping(&pod).await?, "Ready").context("no condition Ready")?.clone();
+            ensure!(ready.reason == "WaitingForAgent", "{ready:?}");
+            Ok(())
+        })
+        .await?;
+        ensure!(lab.ports().await?.len() == 1, "the port stays");
+        lab.nothing_left(&namespace).await?;
+        ensure!(begun.elapsed() >= WAIT, "it was kept for {:?} only", begun.elapsed());
+        Ok(())
     })
     .await
 }

@@ -283,6 +283,70 @@ async fn a_load_balancer_that_is_rebuilt_keeps_the_address() -> Result<()> {
     .await
 }
 
+/// Another provider for a live Service: another load balancer, and the port of its address stays.
+#[tokio::test]
+async fn another_provider_keeps_the_address() -> Result<()> {
+    on_lab("service-provider", async |lab| {
+        load(lab, "noop").await?;
+        let namespace = lab.namespace().await?;
+        let _operator = lab.operator(&[]).await?;
+        service(lab, &namespace, 1, &addresses(2)).await?;
+        is_ready(lab, &namespace).await?;
+        let (before, ports) = (address(lab, &namespace).await?, lab.ports().await?.len());
+        let services: Api<Service> = Api::namespaced(lab.kube.clone(), &namespace);
+        let other = json!({"metadata": {"annotations": {"isthmus.dev/lb-provider": "amphora"}}});
+        services.patch("web", &PatchParams::default(), &Patch::Merge(other)).await?;
+        until_within(SLOW, "the other provider has the address", async || {
+            let all = lab.octavia().list::<isthmus_openstack::octavia::LoadBalancer>(&[]).await?;
+            let [only] = all.as_slice() else { anyhow::bail!("{all:?}") };
+            ensure!(only.provider == "amphora" && only.vip_address == before, "{only:?}");
+            let whole = lab.balanced().await?;
+            ensure!(whole.pools.iter().all(|pool| pool.split(' ').count() == 3), "{whole:?}");
+            Ok(())
+        })
+        .await?;
+        is_ready(lab, &namespace).await?;
+        ensure!(address(lab, &namespace).await? == before, "the Service says the same");
+        ensure!(lab.ports().await?.len() == ports, "no port of ours more");
+        gone(lab, &namespace).await
+    })
+    .await
+}
+
+/// A Service whose Pods never get ready has pools without members and says no address; it has one as soon as a Pod is ready.
+#[tokio::test]
+async fn a_service_whose_pods_are_not_ready_waits_for_them() -> Result<()> {
+    on_lab("service-unready", async |lab| {
+        load(lab, "noop").await?;
+        let namespace = lab.namespace().await?;
+        let operator = lab.operator(&[]).await?;
+        service(lab, &namespace, 1, &addresses(1)).await?;
+        let slices: Api<EndpointSlice> = Api::namespaced(lab.kube.clone(), &namespace);
+        let become_ready = async |ready: bool| {
+            let endpoints = json!([{"addresses": addresses(1), "conditions": {"ready": ready}}]);
+            let patch = Patch::Merge(json!({"endpoints": endpoints}));
+            slices.patch("web-1", &PatchParams::default(), &patch).await.map(drop)
+        };
+        become_ready(false).await?;
+        until_within(SLOW, "the pool is there, and empty", async || {
+            let found = lab.balanced().await?;
+            ensure!(
+                found.pools.len() == 1 && found.pools.iter().all(|pool| pool.ends_with(": ")),
+                "{found:?}"
+            );
+            Ok(())
+        })
+        .await?;
+        operator.quiet().await.context("nothing is tried without end")?;
+        ensure!(operator.get("/readyz").await?.0 == 200, "the operator is well");
+        become_ready(true).await?;
+        address(lab, &namespace).await?;
+        is_ready(lab, &namespace).await?;
+        gone(lab, &namespace).await
+    })
+    .await
+}
+
 /// Amphorae: a client on the tenant network is answered at the address that the Service says, and by new endpoints when they
 /// change.
 #[tokio::test]

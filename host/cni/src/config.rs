@@ -94,7 +94,11 @@ impl NetworkConfig {
                 return Err(Error::new(Code::InvalidConfig, what, "it is 1 to 600"));
             }
         };
-        let valid = raw.valid.or(raw.valid_old);
+        // Of both names that of the newer specification, unless it says nothing.
+        let valid = match (raw.valid, raw.valid_old) {
+            (Some(new), Some(old)) if new.is_empty() => Some(old),
+            (new, old) => new.or(old),
+        };
         for attached in valid.iter().flatten() {
             if !identifier(&attached.container) || interface_name(&attached.interface).is_err() {
                 let what = format!("an attachment is {:?} {:?}", attached.container, attached.interface);

@@ -40,7 +40,7 @@ pub struct Environment {
     pub container: String,
     /// `CNI_IFNAME`; empty where the verb has none.
     pub interface: String,
-    /// `CNI_NETNS`, of ADD and CHECK.
+    /// `CNI_NETNS`, of ADD and CHECK; of DEL, where the runtime gives it.
     pub netns: Option<String>,
     /// The Pod of `CNI_ARGS`, of ADD and CHECK, where a kubelet is behind the runtime.
     pub pod: Option<PodReference>,
@@ -90,18 +90,23 @@ impl Environment {
             return Err(bad("CNI_IFNAME", &format!("is {:?}", shortened(&environment.interface)), why));
         }
         if verb == Verb::Del {
-            // The rest says nothing that DEL needs, so nothing there may hold it up.
+            // The rest says nothing that DEL needs, so nothing there may hold it up: a path that is none is no path.
+            environment.netns = text(get, "CNI_NETNS").ok().flatten().filter(|path| is_path(path));
             return Ok(environment);
         }
         environment.netns = Some(needed(get, "CNI_NETNS")?);
         if let Some(path) = environment.netns.as_ref()
-            && (!path.starts_with('/') || path.len() > LONGEST_PATH)
+            && !is_path(path)
         {
             return Err(bad("CNI_NETNS", &format!("is {:?}", shortened(path)), "it is an absolute path"));
         }
         environment.pod = pod(&text(get, "CNI_ARGS")?.unwrap_or_default())?;
         Ok(environment)
     }
+}
+
+fn is_path(text: &str) -> bool {
+    text.starts_with('/') && text.len() <= LONGEST_PATH
 }
 
 /// Whether a text can be a container's id or a network's name (specification: alphanumeric first, then also `_`, `.`, `-`).

@@ -32,7 +32,7 @@ pub enum Ask {
     /// ADD
     Add(Add),
     /// DEL
-    Del(Attached),
+    Del(Del),
     /// CHECK: is it as it was made, and with these addresses?
     Check {
         /// Which, and where.
@@ -66,6 +66,17 @@ pub struct Add {
     pub network: String,
     /// The Pod.
     pub pod: PodReference,
+}
+
+/// An attachment to be taken away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Del {
+    /// Which.
+    #[serde(flatten)]
+    pub attached: Attached,
+    /// Path of the network namespace, where the runtime says it: a plugin before this one did not pass it on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub netns: Option<String>,
 }
 
 /// An attachment: one interface of one container.

@@ -9,7 +9,7 @@ use crate::client;
 use crate::config::NetworkConfig;
 use crate::error::{Code, Error};
 use crate::input::{Environment, Verb};
-use crate::protocol::{Add, Answer, Ask, Attached};
+use crate::protocol::{Add, Answer, Ask, Attached, Del};
 use crate::result::Interface;
 use crate::version::Version;
 
@@ -83,11 +83,11 @@ fn question(environment: Environment, config: &NetworkConfig) -> Result<Ask, Err
     let add = |attached| {
         let why = "K8S_POD_NAMESPACE and K8S_POD_NAME say whose interface it is; a kubelet sets them";
         let pod = pod.ok_or_else(|| Error::new(Code::InvalidEnvironment, "CNI_ARGS names no Pod", why))?;
-        Ok(Add { attached, netns: netns.unwrap_or_default(), network: config.name.clone(), pod })
+        Ok(Add { attached, netns: netns.clone().unwrap_or_default(), network: config.name.clone(), pod })
     };
     Ok(match verb {
         Verb::Add => Ask::Add(add(attached)?),
-        Verb::Del => Ask::Del(attached),
+        Verb::Del => Ask::Del(Del { attached, netns: netns.clone() }),
         Verb::Check => {
             let what = "the network configuration of CHECK has no prevResult";
             let before = config.prev_result.as_ref();

@@ -162,7 +162,7 @@ fn verbs_without_a_result_print_nothing() {
             let asked = agent(&socket, Answer::Done);
             assert_eq!(call(&environment(verb), &input), Ok(None), "{verb} {version}");
             match asked.join().unwrap() {
-                Ask::Del(attached) => assert_eq!((verb, &*attached.container), ("DEL", "c1")),
+                Ask::Del(del) => assert_eq!((verb, &*del.attached.container), ("DEL", "c1")),
                 Ask::Check { addresses, .. } => {
                     assert_eq!((verb, addresses), ("CHECK", vec!["10.1.0.5/24".into(), "fd00::5/64".into()]));
                 }

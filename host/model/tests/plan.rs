@@ -289,6 +289,41 @@ fn what_can_not_go_yet_keeps_what_it_refers_to() {
     assert_eq!(blocked, [("lb", &Wait::InUse), ("vip", &Wait::InUse)]);
 }
 
+/// Two load balancers never have one address: the old one goes first, whether the new one's VIP is on a port or told by address.
+#[test]
+fn a_load_balancer_that_takes_an_address_over_comes_second() {
+    let map = |fields: &[(&str, Value)]| {
+        Value::Map(fields.iter().map(|(field, value)| ((*field).to_owned(), value.clone())).collect())
+    };
+    let on_port = DesiredList::new(vec![
+        Entry::new(
+            "vip",
+            Kind::Port,
+            [("fixed_ips".to_owned(), Value::List(vec![map(&[("address", "10.0.0.9".into())])]))].into(),
+        ),
+        Entry::new("lb", Kind::LoadBalancer, [("vip".to_owned(), map(&[("port", named("vip"))]))].into()),
+    ])
+    .unwrap();
+    let by_address = DesiredList::new(vec![Entry::new(
+        "lb",
+        Kind::LoadBalancer,
+        [("vip".to_owned(), map(&[("fixed_ip", map(&[("address", "10.0.0.9".into())]))]))].into(),
+    )])
+    .unwrap();
+    for (before, after) in [(&on_port, &by_address), (&by_address, &on_port)] {
+        let mut world = World::default();
+        let plan = world.plan(before);
+        world.apply(before, &plan, plan.operations.len(), false);
+        let plan = world.plan(after);
+        let at = |wanted: fn(&Act) -> bool| {
+            plan.operations.iter().position(|o| o.kind == Kind::LoadBalancer && wanted(&o.act))
+        };
+        let (delete, create) = (at(|act| matches!(act, Act::Delete { .. })), at(|act| *act == Act::Create));
+        let (Some(delete), Some(create)) = (delete, create) else { panic!("{plan:?}") };
+        assert!(plan.operations[create].after.contains(&delete), "{plan:?}");
+    }
+}
+
 fn named(name: &str) -> Value {
     Value::Ref(Reference::Local(name.into()))
 }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use isthmus_cni::protocol::{Add, Answer, Ask, Attached, Request};
+use isthmus_cni::protocol::{Add, Answer, Ask, Attached, Del, Request};
 use isthmus_cni::result::AddResult;
 use isthmus_cni::{Code, Error};
 use parking_lot::Mutex;
@@ -159,7 +159,7 @@ impl<S: VifSource> Agent<S> {
     async fn serve(&self, request: Request, deadline: Instant) -> Result<Option<AddResult>, Error> {
         match request.ask {
             Ask::Add(add) => self.add(add, deadline).await.map(Some),
-            Ask::Del(attached) => self.del(&attached).await.map(|()| None),
+            Ask::Del(Del { attached, netns }) => self.del(&attached, netns.as_deref()).await.map(|()| None),
             Ask::Check { add, addresses, mac } => self.check(&add, &addresses, mac).await.map(|()| None),
             Ask::Status => self.status().await.map(|()| None),
             Ask::Gc { network, valid } => self.gc(&network, &valid).await.map(|()| None),
@@ -168,12 +168,18 @@ impl<S: VifSource> Agent<S> {
 
     /// Succeeds also for what was never attached, without any state, and without Open vSwitch's database: names tell what is
     /// a container's, and what cannot be told now is told later.
-    async fn del(&self, attached: &Attached) -> Result<(), Error> {
+    async fn del(&self, attached: &Attached, netns: Option<&str>) -> Result<(), Error> {
         let _held = self.locks.hold(&attached.container, true).await;
         match self.attachments.get(attached) {
             Some(known) => self.detach(&known).await,
             None => {
                 let prefix = host_prefix(&attached.container);
+                // Nothing on the host tells of a nested link.
+                if let Some(netns) = netns
+                    && let Err(error) = shortly(remove_inside(netns, &prefix)).await
+                {
+                    tracing::warn!(container = attached.container, netns, %error, "its namespace is left as it is");
+                }
                 match self.sweep(&prefix).await {
                     Ok(true) => {}
                     Ok(false) => self.due.sweep(&prefix),
@@ -268,10 +274,10 @@ impl<S: VifSource> Agent<S> {
     }
 }
 
-/// Deletes a link in a Pod's namespace. Where the namespace has gone, it took the link along.
-async fn remove_inside(netns: &str, alias: &str) -> Result<(), Error> {
+/// Deletes the links in a Pod's namespace whose alias begins so. Where the namespace has gone, it took the link along.
+async fn remove_inside(netns: &str, prefix: &str) -> Result<(), Error> {
     let Some(netns) = Netns::open_if_there(netns)? else { return Ok(()) };
-    upper::remove(&netns.connect(false).await?.handle, alias).await
+    upper::remove(&netns.connect(false).await?.handle, prefix).await
 }
 
 /// A verb, and what to log of it: not all that a runtime knows.
@@ -280,7 +286,7 @@ fn told(ask: &Ask) -> (&'static str, String) {
     let pod = |add: &Add| format!("{} for {}/{}", of(&add.attached), add.pod.namespace, add.pod.name);
     match ask {
         Ask::Add(add) => ("ADD", pod(add)),
-        Ask::Del(attached) => ("DEL", of(attached)),
+        Ask::Del(del) => ("DEL", of(&del.attached)),
         Ask::Check { add, .. } => ("CHECK", pod(add)),
         Ask::Status => ("STATUS", String::new()),
         Ask::Gc { network, valid } => ("GC", format!("{network}, {} of which stay", valid.len())),

@@ -160,6 +160,14 @@ impl Attachments {
         self.all.lock().values().cloned().collect()
     }
 
+    /// Those of a network that are not among these. Nor are those of an ADD that has not answered: a runtime does not know them yet,
+    /// and what one leaves behind goes by itself.
+    pub fn forgotten(&self, network: &str, valid: &[Attached]) -> Vec<Arc<Attachment>> {
+        let all = self.all.lock();
+        let unknown = |a: &&Arc<Attachment>| a.network == network && !a.begun && !valid.contains(&a.attached);
+        all.values().filter(unknown).cloned().collect()
+    }
+
     /// Uids of the Pods that are attached, or not yet quite detached.
     pub fn pods(&self) -> BTreeSet<String> {
         let all = self.all.lock();
@@ -373,6 +381,24 @@ mod tests {
         assert_eq!(again.list(), [Arc::new(attachment("b"))]);
         assert_eq!(again.pods(), BTreeSet::from(["u-b".to_owned()]));
         assert!(!folder.path().join("c@eth0.new").exists(), "its ADD was never answered");
+    }
+
+    #[tokio::test]
+    async fn an_add_that_has_not_answered_is_not_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let all = Attachments::open(folder.path()).unwrap();
+        let begun = Attachment { unhook: true, begun: true, ..attachment("b") };
+        for one in [attachment("a"), begun, attachment("c")] {
+            all.put(one).await.unwrap();
+        }
+        let network = attachment("a").network;
+        let names = |valid: &[Attached], network: &str| {
+            let forgotten = all.forgotten(network, valid).into_iter();
+            forgotten.map(|a| a.attached.container.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&[], &network), ["a", "c"]);
+        assert_eq!(names(&[attachment("a").attached], &network), ["c"]);
+        assert!(names(&[], "another").is_empty());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use isthmus_cni::input::{identifier, interface_name};
-use isthmus_cni::protocol::{Add, Answer, Ask, Request, VERSION, encode, frame_length};
+use isthmus_cni::protocol::{Add, Answer, Ask, Del, Request, VERSION, encode, frame_length};
 use isthmus_cni::{Code, Error};
 use rustix::fs::{FlockOperation, flock};
 use serde::Deserialize;
@@ -167,8 +167,9 @@ fn decode(json: &[u8]) -> Result<Request, Error> {
         return Err(Error::new(Code::TryAgain, what, why));
     }
     let request: Request = serde_json::from_slice(json).map_err(|e| unreadable(&e))?;
-    if let Ask::Add(Add { attached, .. }) | Ask::Del(attached) | Ask::Check { add: Add { attached, .. }, .. } =
-        &request.ask
+    if let Ask::Add(Add { attached, .. })
+    | Ask::Del(Del { attached, .. })
+    | Ask::Check { add: Add { attached, .. }, .. } = &request.ask
         && (!identifier(&attached.container) || interface_name(&attached.interface).is_err())
     {
         // The plugin has checked it; it becomes the name of a file.

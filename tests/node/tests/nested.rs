@@ -276,6 +276,57 @@ fn a_parent_that_goes_and_comes_again() -> Result<()> {
     })
 }
 
+/// As when the node's network configuration is loaded anew. A vlan link of the kernel's own kind would lose its IPv6 addresses and
+/// its routes.
+#[test]
+fn a_parent_that_goes_down_and_up_costs_no_pod_its_network() -> Result<()> {
+    in_guest("a_parent_that_goes_down_and_up_costs_no_pod_its_network", || {
+        for driver in DRIVERS {
+            let nested = Nested::new(driver)?;
+            let _agent = nested.stage.start()?;
+            let netns = Namespace::new()?;
+            let call = nested.call(1, &netns);
+            let check = call.clone().with("prevResult", call.ok("ADD")?);
+            nested.stage.host.run("ip link set eth0 down")?;
+            assert!(check.fails("CHECK", 11)?.contains("the node's interface eth0 is down"));
+            nested.stage.host.run("ip link set eth0 up")?;
+            check.ok("CHECK").with_context(|| format!("{driver}: it is as it was"))?;
+            for gateway in GATEWAYS {
+                until("the gateway answers", || Ok(reach(&nested.cloud, &netns, gateway).is_ok()))?;
+            }
+            call.ok("DEL")?;
+            nested.is_clean()?;
+        }
+        Ok(())
+    })
+}
+
+/// What an agent has lost the files of goes by what the runtime says of it.
+#[test]
+fn del_needs_no_state_where_the_runtime_names_the_namespace() -> Result<()> {
+    in_guest("del_needs_no_state_where_the_runtime_names_the_namespace", || {
+        for driver in DRIVERS {
+            let nested = Nested::new(driver)?;
+            let agent = nested.stage.start()?;
+            let pods = [Namespace::new()?, Namespace::new()?];
+            let [call, other] = [nested.call(1, &pods[0]), nested.call(2, &pods[1])];
+            call.ok("ADD")?;
+            other.ok("ADD")?;
+            agent.stop()?;
+            std::fs::remove_file(nested.stage.state().join("c1@eth0.json"))?;
+            let _agent = nested.stage.start()?;
+            call.ok("DEL")?;
+            assert_eq!(pods[0].links()?, ["lo"]);
+            // what another container has stays, whatever path it is asked for at
+            Call::new(&nested.stage.socket(), "p3", "c3", &pods[1].path()).ok("DEL")?;
+            eth0(&pods[1])?;
+            other.ok("DEL")?;
+            nested.is_clean()?;
+        }
+        Ok(())
+    })
+}
+
 #[test]
 fn check_finds_what_was_changed() -> Result<()> {
     in_guest("check_finds_what_was_changed", || {

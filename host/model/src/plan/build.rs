@@ -249,7 +249,7 @@ impl<'a> Builder<'a> {
     fn replace(&mut self, entry: &'a Entry, found: &'a Observed) {
         // What refers to one that is deleted first goes before it.
         let follows = self.first.keys().any(|id| rests_on(found, id));
-        let first = follows || collides(entry, found) || self.keeps_its_port(entry, found);
+        let first = follows || collides(entry, found) || self.takes_over_a_port(entry, found);
         self.targets.local.remove(&entry.name);
         if first {
             let act = Act::Delete { id: found.id.clone(), replaced: true };
@@ -273,11 +273,13 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// A load balancer on the port of the one that it replaces: a port has one at a time.
-    fn keeps_its_port(&self, entry: &Entry, found: &Observed) -> bool {
+    /// A load balancer on the port of the one that it replaces, which has one at a time; or on a port that is not there yet, and may
+    /// be to have the address of that one.
+    fn takes_over_a_port(&self, entry: &Entry, found: &Observed) -> bool {
         let port = |vip: &serde_json::Value| vip.get("port").and_then(|p| p.as_str()).map(str::to_owned);
-        let wanted = entry.fields.get("vip").and_then(|vip| resolve("vip", vip, &self.targets).ok());
-        let wanted = wanted.as_ref().and_then(port);
+        let Some(vip) = entry.fields.get("vip") else { return false };
+        let Ok(wanted) = resolve("vip", vip, &self.targets) else { return true };
+        let wanted = port(&wanted);
         wanted.is_some() && wanted == found.fields.get("vip").and_then(port)
     }
 

@@ -37,8 +37,8 @@ pub(super) fn is_empty(value: &serde_json::Value) -> bool {
     value.is_null() || value.as_array().is_some_and(Vec::is_empty)
 }
 
-/// Whether the new one can't be made while the old one is there: a fixed address, a MAC, a subnet's range, a listener's
-/// port.
+/// Whether the new one can't be made while the old one is there: a fixed address (of a port or a VIP), a MAC, a subnet's range, a
+/// listener's port.
 pub(super) fn collides(entry: &Entry, found: &Observed) -> bool {
     let keys: &[&str] = match entry.kind {
         Kind::Port => &["fixed_ips", "mac_address"],
@@ -46,12 +46,13 @@ pub(super) fn collides(entry: &Entry, found: &Observed) -> bool {
         Kind::Listener => &["port"],
         Kind::FloatingIp => &["address"],
         Kind::RouterInterface => &["subnet"],
+        Kind::LoadBalancer => &["vip"],
         _ => &[],
     };
     keys.iter().any(|key| {
         let fixed = match entry.fields.get(*key) {
             None => false,
-            Some(value) if *key == "fixed_ips" => names_an_address(value),
+            Some(value) if ["fixed_ips", "vip"].contains(key) => names_an_address(value),
             Some(_) => true,
         };
         fixed && found.fields.contains_key(*key)
@@ -61,7 +62,7 @@ pub(super) fn collides(entry: &Entry, found: &Observed) -> bool {
 fn names_an_address(value: &Value) -> bool {
     match value {
         Value::List(items) => items.iter().any(names_an_address),
-        Value::Map(fields) => fields.contains_key("address"),
+        Value::Map(fields) => fields.contains_key("address") || fields.values().any(names_an_address),
         _ => false,
     }
 }

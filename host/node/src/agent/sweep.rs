@@ -72,10 +72,8 @@ impl<S: VifSource> Agent<S> {
     /// first error is told.
     pub(super) async fn gc(&self, network: &str, valid: &[Attached]) -> Result<(), Error> {
         let mut first = Ok(());
-        for known in self.attachments.list() {
-            if known.network == network && !valid.contains(&known.attached) {
-                first = first.and(self.del(&known.attached).await);
-            }
+        for known in self.attachments.forgotten(network, valid) {
+            first = first.and(self.del(&known.attached, None).await);
         }
         // What the runtime knows may be what the files were lost of.
         if !self.attachments.lost() {

@@ -177,7 +177,11 @@ impl Drivers {
         let name = name.unwrap_or(&self.default);
         let Some((name, driver)) = self.all.get_key_value(name) else {
             let known: Vec<_> = self.all.keys().copied().collect();
-            let why = format!("this node has {}", known.join(", "));
+            let why = match (known.is_empty(), NestedKind::ALL.iter().any(|kind| kind.name() == name)) {
+                (_, true) => "it needs --nested-parent, the interface that Pods are put on".to_owned(),
+                (true, _) => "this node has none".to_owned(),
+                _ => format!("this node has {}", known.join(", ")),
+            };
             return Err(Error::new(Code::InvalidConfig, format!("there is no binding driver {name:?}"), why));
         };
         Ok((name, driver.as_ref()))

@@ -11,7 +11,7 @@ use rtnetlink::{LinkUnspec, RouteMessageBuilder};
 
 use super::links::{self, LinkFacts};
 use super::netns::Connected;
-use super::{EEXIST, errno, failed, offload};
+use super::{EADDRINUSE, EEXIST, errno, failed, offload};
 use crate::vif::{Route, Vif, parse_mac};
 
 /// Gives an interface that is there what its VIF has; the MAC address that it came with.
@@ -98,6 +98,12 @@ async fn add_address(inside: &Connected, link: &LinkFacts, address: &IpNet) -> R
     match request.execute().await {
         Ok(()) => Ok(()),
         Err(e) if errno(&e) == Some(EEXIST) => Ok(()),
+        // ipvlan: addresses are the link's beneath too.
+        Err(e) if errno(&e) == Some(EADDRINUSE) => {
+            let what = format!("address {address} cannot be given to {}", link.name);
+            let why = "another Pod of this node has it: one that goes, or it is not ours";
+            Err(Error::new(Code::TryAgain, what, why))
+        }
         Err(e) => Err(failed(format!("address {address} cannot be given to {}", link.name), &e)),
     }
 }

@@ -38,13 +38,14 @@ impl Netns {
             }
             _ => Error { code: Code::Io, ..bad(&e.to_string()) },
         })?;
-        let kind = rustix::fs::fstatfs(&file).map_err(|e| bad(&e.to_string()))?;
+        let unknown = |e: io::Error| Error { code: Code::Io, ..bad(&e.to_string()) };
+        let kind = rustix::fs::fstatfs(&file).map_err(|e| unknown(e.into()))?;
         if kind.f_type != NSFS {
             return Err(bad("it is no network namespace"));
         }
         let same = |a: &std::fs::Metadata, b: &std::fs::Metadata| a.dev() == b.dev() && a.ino() == b.ino();
-        let own = std::fs::metadata("/proc/thread-self/ns/net").map_err(|e| bad(&e.to_string()))?;
-        if same(&file.metadata().map_err(|e| bad(&e.to_string()))?, &own) {
+        let own = std::fs::metadata("/proc/thread-self/ns/net").map_err(unknown)?;
+        if same(&file.metadata().map_err(unknown)?, &own) {
             return Err(bad("it is the host's own network namespace"));
         }
         Ok(Self { file, path: path.to_owned() })

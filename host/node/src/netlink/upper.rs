@@ -6,7 +6,7 @@
 
 use isthmus_cni::{Code, Error};
 use rtnetlink::packet_route::link::{
-    InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoVlan, IpVlanMode, LinkAttribute, MacVlanMode,
+    InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoVlan, IpVlanMode, LinkAttribute, MacVlanMode, VlanFlags,
 };
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec};
 
@@ -28,7 +28,11 @@ pub enum Kind {
 impl Kind {
     fn data(self) -> (InfoKind, InfoData) {
         match self {
-            Self::Vlan(id, _) => (InfoKind::Vlan, InfoData::Vlan(vec![InfoVlan::Id(id)])),
+            Self::Vlan(id, _) => {
+                // Else it goes down with the link beneath and loses its IPv6 addresses and its routes for good.
+                let loose = InfoVlan::Flags((VlanFlags::LooseBinding, VlanFlags::LooseBinding));
+                (InfoKind::Vlan, InfoData::Vlan(vec![InfoVlan::Id(id), loose]))
+            }
             Self::Macvlan(_) => {
                 (InfoKind::MacVlan, InfoData::MacVlan(vec![InfoMacVlan::Mode(MacVlanMode::Bridge)]))
             }
@@ -132,21 +136,24 @@ fn refused(upper: &Upper<'_>, netns: &Netns, error: &rtnetlink::Error) -> Error 
             (Code::InvalidConfig, format!("{parent} takes no {}: {why}", upper.kind.module()))
         }
         (Some(EOPNOTSUPP), _) => {
-            (Code::Other, format!("the node's kernel lacks the module {}", upper.kind.module()))
+            let module = upper.kind.module();
+            (Code::InvalidConfig, format!("the node's kernel lacks the module {module}: modprobe {module}"))
         }
         _ => return failed(what, error),
     };
     Error::new(code, what, why)
 }
 
-/// Deletes the link with this alias, or name, as far as it is there. Waits for RCU (12 ms and more): whoever
+/// Deletes the links whose alias, or name, begins so, as far as they are there. Waits for RCU (12 ms and more): whoever
 /// is told that a port is free may use its VLAN id.
 ///
 /// # Errors
 /// The kernel's.
-pub async fn remove(inside: &Handle, alias: &str) -> Result<(), Error> {
+pub async fn remove(inside: &Handle, prefix: &str) -> Result<(), Error> {
     let all = links::list(inside).await?;
-    for link in all.iter().filter(|l| l.group == GROUP && (l.alias == alias || l.name == alias)) {
+    let ours =
+        |l: &&LinkFacts| l.group == GROUP && (l.alias.starts_with(prefix) || l.name.starts_with(prefix));
+    for link in all.iter().filter(ours) {
         match inside.link().del(link.index).execute().await {
             Ok(()) => {}
             Err(e) if errno(&e) == Some(ENODEV) => {}

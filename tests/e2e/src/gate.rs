@@ -122,13 +122,21 @@ async fn passes(client: TcpStream, service: &str, state: &State) -> Result<()> {
         match stage {
             Stage::Armed if is_write => {
                 to.write_all(&request).await?;
-                ensure!(answers.read(&mut [0]).await? > 0, "no answer");
+                let mut status = [0; 10];
+                answers.read_exact(&mut status).await?;
+                // What is refused did nothing: its sender is told, and the next one is the last.
+                let landed = status.starts_with(b"HTTP/1.1 2");
+                let next = if landed { Stage::Landed } else { Stage::Armed };
                 state.with(|now| {
                     if now.0 == own && now.1 == Stage::Taken {
-                        now.1 = Stage::Landed
+                        now.1 = next;
                     }
                 });
-                return gone(from).await;
+                if landed {
+                    return gone(from).await;
+                }
+                back.write_all(&status).await?;
+                answer(&mut answers, &mut from, &mut back).await?;
             }
             Stage::Taken | Stage::Landed if is_write => return gone(from).await,
             _ => {

@@ -1,6 +1,6 @@
 //! Widgets, a kind of nobody's, which `widget-port` maps to ports.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use isthmus_kubernetes::crd::CloudMapping;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::gone;
 use crate::lab::Lab;
+use crate::wait::until;
 
 /// The definition of the kind.
 ///
@@ -52,7 +53,13 @@ impl Lab {
 
     /// Takes the definition away, and every Widget with it.
     pub(crate) async fn clear_widgets(&self) -> Result<()> {
+        const NAME: &str = "widgets.example.org";
         let definitions: Api<CustomResourceDefinition> = Api::all(self.kube.clone());
-        gone(definitions.delete("widgets.example.org", &DeleteParams::default()).await)
+        gone(definitions.delete(NAME, &DeleteParams::default()).await)?;
+        until("the definition of Widgets is gone", async || {
+            ensure!(definitions.get_opt(NAME).await?.is_none(), "it is there");
+            Ok(())
+        })
+        .await
     }
 }

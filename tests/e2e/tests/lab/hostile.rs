@@ -1,13 +1,13 @@
 //! What users of one namespace can write, against those of another.
 
 use anyhow::{Context, Result, ensure};
-use isthmus_e2e::{Lab, condition, node, on_lab, port_id, ready, until};
+use isthmus_e2e::{LIMIT, Lab, Sample, condition, node, on_lab, port_id, ready, until, until_within};
 use isthmus_kubernetes::crd::CloudMapping;
 use isthmus_kubernetes::names::FINALIZER;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
@@ -90,6 +90,26 @@ async fn claims(lab: &Lab, namespace: &str, own: &CloudMapping) -> Result<()> {
     Ok(())
 }
 
+/// What became of each of them: `condition`, its status, and a part of what it says.
+async fn are_told(lab: &Lab, namespace: &str) -> Result<()> {
+    let all = lab.mapping_api(namespace).list(&ListParams::default()).await?.items;
+    let table = [
+        ("pod-victim-", "Realized", "False", "there is no network named"),
+        ("pod-huge-", "Realized", "False", "there is no network named"),
+        ("networkpolicy-large-", "Ready", "True", ""),
+        ("networkpolicy-all-", "Ready", "True", ""),
+        ("service-web-", "Mapped", "False", "lb-timeout-client-data"),
+    ];
+    for (prefix, kind, status, says) in table {
+        let own = all.iter().find(|m| m.name_any().starts_with(prefix));
+        let own = own.with_context(|| format!("there is no {prefix}"))?;
+        let found = condition(own, kind).with_context(|| format!("{prefix} has no {kind}"))?;
+        ensure!(found.status == status && found.message.contains(says), "{prefix}: {found:?}");
+    }
+    ensure!(all.len() == table.len(), "of the ghost nothing is left: {} mappings", all.len());
+    Ok(())
+}
+
 /// Nothing that a namespace's user can write holds up another namespace, or takes anything from it.
 #[tokio::test]
 async fn what_one_namespace_writes_harms_no_other() -> Result<()> {
@@ -120,26 +140,25 @@ async fn what_one_namespace_writes_harms_no_other() -> Result<()> {
         let operator = lab.operator(&["--resync-seconds", "2"]).await?;
 
         lab.pod_ready(&lab.pod(&namespace, "next", json!({})).await?).await.context("others go on")?;
-        until("the owner of the annotations is told which is wrong", async || {
-            let pod = lab.pod_api(&evil).get("victim").await?;
-            let mapping = lab.mapping(&pod).await?;
-            let mapped = condition(&mapping, "Mapped").context("no condition Mapped")?;
-            ensure!(mapped.status == "False" || !ready(&mapping), "{mapped:?}");
-            Ok(())
-        })
-        .await?;
-        operator.resyncs(&operator.metrics().await?, 3).await?;
+        until("each is told what it came to", async || are_told(lab, &evil).await).await?;
+        let cost = operator.cost_of_resyncs(3).await?;
+        ensure!(cost.of(Sample::cloud_writes) == 0, "nothing is tried without end");
         ensure!(lab.port(&port).await?.as_ref() == Some(&before), "the victim's port is as it was");
         ensure!(ready(&lab.mapping(&victim).await?), "and so is its mapping");
         ensure!(operator.get("/readyz").await?.0 == 200, "the operator is well");
-        operator.quiet().await.context("nothing is tried without end")?;
-
         for name in ["victim", "huge"] {
             let none = Patch::Merge(json!({"metadata": {"finalizers": null}}));
             lab.pod_api(&evil).patch(name, &PatchParams::default(), &none).await?;
         }
         lab.delete_pods(&evil).await?;
-        Api::<Namespace>::all(lab.kube.clone()).delete(&evil, &DeleteParams::default()).await?;
+        let namespaces: Api<Namespace> = Api::all(lab.kube.clone());
+        namespaces.delete(&evil, &DeleteParams::default()).await?;
+        until_within(2 * LIMIT, "nothing holds up the end of the namespace", async || {
+            let left = namespaces.get_opt(&evil).await?;
+            ensure!(left.is_none(), "{:?}", left.and_then(|n| n.status));
+            Ok(())
+        })
+        .await?;
         lab.delete_pods(&namespace).await?;
         lab.nothing_left(&namespace).await
     })

@@ -313,6 +313,37 @@ async fn another_provider_keeps_the_address() -> Result<()> {
     .await
 }
 
+/// The provider `ovn` makes the port of a VIP itself: an address that is asked for stays all the same, both ways.
+#[tokio::test]
+async fn to_ovn_and_back_an_address_that_is_asked_for_stays() -> Result<()> {
+    const ADDRESS: &str = "10.100.200.7";
+    on_lab("service-ovn", async |lab| {
+        load(lab, "noop").await?;
+        let namespace = lab.namespace().await?;
+        let _operator = lab.operator(&[]).await?;
+        service(lab, &namespace, 1, &addresses(2)).await?;
+        let services: Api<Service> = Api::namespaced(lab.kube.clone(), &namespace);
+        for provider in ["noop", "ovn", "noop"] {
+            let annotations = json!({"isthmus.dev/lb-provider": provider, "isthmus.dev/lb-internal": "true"});
+            let patch =
+                json!({"metadata": {"annotations": annotations}, "spec": {"loadBalancerIP": ADDRESS}});
+            services.patch("web", &PatchParams::default(), &Patch::Merge(patch)).await?;
+            until_within(SLOW, &format!("{provider} has the address"), async || {
+                let all = lab.octavia().list::<isthmus_openstack::octavia::LoadBalancer>(&[]).await?;
+                let [only] = all.as_slice() else { anyhow::bail!("{all:?}") };
+                ensure!(only.provider == provider && only.vip_address == ADDRESS, "{only:?}");
+                ensure!(lab.ports().await?.len() == usize::from(provider == "noop"), "a port of ours");
+                Ok(())
+            })
+            .await?;
+            is_ready(lab, &namespace).await?;
+            ensure!(address(lab, &namespace).await? == ADDRESS, "the Service says it");
+        }
+        gone(lab, &namespace).await
+    })
+    .await
+}
+
 /// A Service whose Pods never get ready has pools without members and says no address; it has one as soon as a Pod is ready.
 #[tokio::test]
 async fn a_service_whose_pods_are_not_ready_waits_for_them() -> Result<()> {

@@ -126,13 +126,19 @@ def settle():
         found = session.execute(select(table.c.id).where(
             table.c.provider == 'noop', table.c.provisioning_status.in_(PENDING))).all()
     for (balancer,) in found:
-        status = settle_one(balancer)
-        # a pool goes after what refers to it
-        last = {kind: status.pop(kind) for kind in (constants.POOLS, constants.LOADBALANCERS) if kind in status}
-        for part in filter(None, (status, last)):
-            done = driver_updater.DriverUpdater().update_loadbalancer_status(part)
-            if done['status_code'] != 200:
-                LOG.error('%s', done)
+        try:
+            tell(settle_one(balancer))
+        except Exception:
+            LOG.exception('provider noop: load balancer %s', balancer)
+
+
+def tell(status):
+    # a pool goes after what refers to it
+    last = {kind: status.pop(kind) for kind in (constants.POOLS, constants.LOADBALANCERS) if kind in status}
+    for part in filter(None, (status, last)):
+        done = driver_updater.DriverUpdater().update_loadbalancer_status(part)
+        if done['status_code'] != 200:
+            LOG.error('%s', done)
 
 
 def loop():

@@ -1,7 +1,7 @@
 //! The commands that explain: `plan`, `why` and `doctor`, and `isthmus` as a plugin of kubectl.
 
 use anyhow::{Context, Result, ensure};
-use isthmus_e2e::{Lab, on_lab, pods_config};
+use isthmus_e2e::{Lab, on_lab, pods_config, until};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
@@ -45,34 +45,38 @@ async fn plan_tells_what_a_version_would_change_and_writes_nothing() -> Result<(
     .await
 }
 
+/// Waits until `isthmus why` says all of this.
+async fn tells(lab: &Lab, namespace: &str, object: &str, parts: &[&str]) -> Result<()> {
+    until(&format!("why tells of {object}"), async || {
+        let told = lab.isthmus(&["why", object, "-n", namespace]).await?;
+        match parts.iter().find(|part| !told.contains(**part)) {
+            Some(part) => anyhow::bail!("no {part:?} in {told}"),
+            None => Ok(()),
+        }
+    })
+    .await
+}
+
 #[tokio::test]
 async fn why_tells_what_was_read_and_what_changed_last() -> Result<()> {
     on_lab("why", async |lab| {
-        let (namespace, operator) = lab.with_pod_port(&[]).await?;
+        let (namespace, _operator) = lab.with_pod_port(&[]).await?;
         let pod = lab.pod(&namespace, "web", json!({})).await?;
         lab.pod_ready(&pod).await?;
         let namespaces: Api<Namespace> = Api::all(lab.kube.clone());
         let tag = Patch::Merge(json!({"metadata": {"annotations": {"isthmus.dev/subnets": "pods-v4"}}}));
         namespaces.patch(&namespace, &PatchParams::default(), &tag).await?;
-        operator.quiet().await?;
-        let told = lab.isthmus(&["why", "pod/web", "-n", &namespace]).await?;
-        for part in [
+        let parts = [
             "mapped by pod-port",
             "2 entries: port port, vif eth0",
             &format!("last change: Namespace {namespace} changed"),
             &format!("read Namespace {namespace}"),
-        ] {
-            ensure!(told.contains(part), "no {part:?} in {told}");
-        }
+        ];
+        tells(lab, &namespace, "pod/web", &parts).await?;
         let wrong = Patch::Merge(json!({"metadata": {"annotations": {"isthmus.dev/network": "nowhere"}}}));
         namespaces.patch(&namespace, &PatchParams::default(), &wrong).await?;
         lab.pod(&namespace, "late", json!({})).await?;
-        operator.quiet().await?;
-        let told = lab.isthmus(&["why", "pods/late", "-n", &namespace]).await?;
-        ensure!(
-            told.contains("waits for: Realized WaitingForReference") && told.contains("nowhere"),
-            "{told}"
-        );
+        tells(lab, &namespace, "pods/late", &["waits for: Realized WaitingForReference", "nowhere"]).await?;
         let missing = lab.isthmus(&["why", "pod/nobody", "-n", &namespace]).await;
         ensure!(missing.is_err_and(|e| e.to_string().contains("there is no pod nobody")));
 

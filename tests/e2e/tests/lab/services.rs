@@ -120,8 +120,18 @@ async fn what_a_service_costs() -> Result<()> {
         ensure!(first.pools.iter().all(|pool| pool.split(' ').count() == 101), "{first:?}");
         ensure!(address(lab, &namespace).await? == first.address, "{first:?}");
 
-        let changed =
-            operator.cost(service(lab, &namespace, PORTS, &addresses(99))).await?.of(Sample::balancer_writes);
+        let changed = operator
+            .cost(async {
+                service(lab, &namespace, PORTS, &addresses(99)).await?;
+                until_within(SLOW, "each pool has an endpoint less", async || {
+                    let found = lab.balanced().await?;
+                    ensure!(found.pools.iter().all(|pool| pool.split(' ').count() == 100), "{found:?}");
+                    Ok(())
+                })
+                .await
+            })
+            .await?
+            .of(Sample::balancer_writes);
         ensure!(changed == u64::from(PORTS), "{changed} writes for one endpoint of three ports");
         let idle = operator.cost_of_resyncs(2).await?.of(Sample::balancer_writes);
         ensure!(idle == 0, "{idle} writes by two resyncs");

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use isthmus_openstack::catalog::{KEY_MANAGER, LOAD_BALANCER, NETWORK};
@@ -97,7 +98,12 @@ fn behind(url: &str) -> Result<(String, String)> {
 }
 
 async fn stand(listener: TcpListener, service: String, state: State) {
-    while let Ok((client, _)) = listener.accept().await {
+    loop {
+        // One that cannot be taken in is not the end of the others.
+        let Ok((client, _)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
+        };
         let (service, state) = (service.clone(), state.clone());
         // What goes wrong here is what its client sees: a connection that ends.
         tokio::spawn(async move { passes(client, &service, &state).await });

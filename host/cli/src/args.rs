@@ -156,7 +156,7 @@ pub(crate) struct OperatorArgs {
 
     /// Seconds that the port of a deleted Pod is kept for a node whose agent does not say that it has let go of it. A Pod that
     /// still runs there then shares its address with the next one.
-    #[arg(long, default_value_t = 300)]
+    #[arg(long, default_value_t = isthmus_operator::AGENT_WAIT.as_secs())]
     pub(crate) agent_wait_seconds: u64,
 }
 

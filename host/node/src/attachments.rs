@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
+use std::ops::RangeInclusive;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,13 +18,19 @@ use tokio::sync::watch;
 
 use crate::vif::Vif;
 
-/// Version of the files' format. Those of version 1 are read too: they lack `unhook` and the networks' ids.
-const FORMAT: u32 = 2;
+/// Versions of the files' format that are read. Those of version 1 lack `unhook` and the networks' ids.
+const FORMATS: RangeInclusive<u32> = 1..=NESTED;
+/// Of what an agent that knows no nested links understands.
+const PLAIN: u32 = 2;
+/// With nested links, which such an agent would forget and leave behind: it refuses to start.
+const NESTED: u32 = 3;
 /// Mode of the folder that is made: nobody else's business.
 const PRIVATE: u32 = 0o700;
 /// A file of this name says that what is attached is not known whole. It outlives the agent, whose next start would else take
 /// away what it finds no file of.
 const LOST: &str = "lost";
+/// Extension of a file that was set aside.
+const UNREADABLE: &str = "unreadable";
 
 /// An attachment, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,7 +114,7 @@ impl Attachments {
                         lost = true;
                     }
                 }
-                Some("unreadable") => {}
+                Some(UNREADABLE) => {}
                 None if path.ends_with(LOST) => {}
                 _ => tracing::warn!(path = %path.display(), "not a file of ours; it stays"),
             }
@@ -129,6 +136,21 @@ impl Attachments {
     /// Whether what is attached is not known: files are missing.
     pub fn lost(&self) -> bool {
         self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Whether there are files that were set aside: what they told of is there still, or a DEL of it has not come yet.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn has_unreadable(&self) -> Result<bool, Error> {
+        let failed = |e: io::Error| {
+            Error::new(Code::Io, format!("attachments in {}", self.folder.display()), e.to_string())
+        };
+        let names = fs::read_dir(&*self.folder).and_then(|all| {
+            all.map(|entry| Ok(entry?.path().extension().is_some_and(|e| e == UNREADABLE)))
+                .collect::<io::Result<Vec<_>>>()
+        });
+        Ok(names.map_err(failed)?.contains(&true))
     }
 
     /// Says whether what is attached is not known. It is on the disk when this returns.
@@ -203,7 +225,7 @@ impl Attachments {
         let path = self.path(attached);
         // Also where it is not known here: a write that failed may have left it. Not synced: one that comes back after a crash is removed by the next DEL or GC.
         blocking(path.clone(), move || {
-            remove_file(&path.with_extension("unreadable"))?;
+            remove_file(&path.with_extension(UNREADABLE))?;
             remove_file(&path)
         })
         .await?;
@@ -272,7 +294,7 @@ fn read_or_set_aside(path: &Path) -> Result<Option<Attachment>, Error> {
         Err(error) if error.code == Code::IncompatibleVersion => Err(error),
         Err(error) => {
             tracing::error!(%error, "set aside: its Pod stays as it is, and DEL works by its container's id");
-            let aside = path.with_extension("unreadable");
+            let aside = path.with_extension(UNREADABLE);
             fs::rename(path, &aside).map_err(|e| {
                 Error::new(
                     Code::Io,
@@ -298,8 +320,8 @@ fn read(path: &Path) -> Result<Attachment, Error> {
     };
     let json = fs::read(path).map_err(|e| failed(e.to_string()))?;
     let head: Head = serde_json::from_slice(&json).map_err(|e| failed(e.to_string()))?;
-    if !(1..=FORMAT).contains(&head.format) {
-        let why = format!("it has format {}, this agent knows {FORMAT}", head.format);
+    if !FORMATS.contains(&head.format) {
+        let why = format!("it has format {}, this agent knows {NESTED}", head.format);
         return Err(Error { code: Code::IncompatibleVersion, ..failed(why) });
     }
     serde_json::from_slice(&json).map_err(|e| failed(e.to_string()))
@@ -317,7 +339,7 @@ impl Attachment {
         result: AddResult,
     ) -> Result<Self, Error> {
         Ok(Self {
-            format: FORMAT,
+            format: if links.iter().any(|link| link.nested) { NESTED } else { PLAIN },
             attached: add.attached.clone(),
             network: add.network.clone(),
             netns: add.netns.clone(),
@@ -347,7 +369,7 @@ mod tests {
 
     fn attachment(container: &str) -> Attachment {
         Attachment {
-            format: FORMAT,
+            format: PLAIN,
             attached: Attached { container: container.into(), interface: "eth0".into() },
             network: "pods".into(),
             netns: "/run/netns/x".into(),
@@ -401,14 +423,34 @@ mod tests {
         assert!(names(&[], "another").is_empty());
     }
 
+    /// An agent that knows none would forget them.
+    #[test]
+    fn nested_links_are_of_a_newer_format_than_others() {
+        let pod = PodReference { namespace: "shop".into(), name: "web".into(), uid: None };
+        let add = isthmus_cni::protocol::Add {
+            attached: attachment("a").attached,
+            netns: "/run/netns/a".into(),
+            network: "pods".into(),
+            pod,
+        };
+        let vif = serde_json::json!({"interface": "eth0", "port_id": "p", "mac": "fa:16:3e:00:00:01", "addresses": [],
+            "gateways": [], "mtu": null, "default_route": true, "routes": [], "binding": null});
+        for (nested, format) in [(false, 2), (true, 3)] {
+            let vif = serde_json::from_value(vif.clone()).unwrap();
+            let link = Link { driver: "d".into(), host: "im".into(), interface: "eth0".into(), nested, vif };
+            let stored = Attachment::new(&add, "u".into(), vec![link], AddResult::default()).unwrap();
+            assert_eq!(stored.format, format);
+        }
+    }
+
     #[test]
     fn a_file_of_a_newer_format_stops_the_start() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a@eth0.json");
-        let newer = Attachment { format: 3, ..attachment("a") };
+        let newer = Attachment { format: 4, ..attachment("a") };
         std::fs::write(&path, serde_json::to_string(&newer).unwrap()).unwrap();
         let error = Attachments::open(folder.path()).err().unwrap().to_string();
-        assert!(error.contains("it has format 3") && error.contains("a@eth0.json"), "{error}");
+        assert!(error.contains("it has format 4") && error.contains("a@eth0.json"), "{error}");
     }
 
     #[tokio::test]

@@ -94,7 +94,8 @@ impl<S: VifSource> Agent<S> {
         let all = self.attachments().list();
         let live = all.iter().filter(|a| self.attachments().is_live(a)).count();
         self.metrics().attachments.set(number(live));
-        self.metrics().unhook_due.set(number(all.len() - live));
+        let due = all.iter().filter(|a| !a.begun && !self.attachments().is_live(a)).count();
+        self.metrics().unhook_due.set(number(due));
         let memory = Memory::read(Path::new("/sys/fs/cgroup"));
         self.metrics().memory.set(memory.and_then(|m| i64::try_from(m.used).ok()).unwrap_or(0));
     }

@@ -47,4 +47,4 @@ mod settle;
 pub mod status;
 
 pub use facts::facts_of;
-pub use run::{Options, run};
+pub use run::{AGENT_WAIT, Options, run};

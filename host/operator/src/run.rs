@@ -41,6 +41,9 @@ use crate::{backoff, feed};
 /// Before a session that follows one which ended by itself.
 const AFTER_A_BUG: Duration = Duration::from_secs(5);
 
+/// [`Options::agent_wait`] where nobody says otherwise (design, section 6).
+pub const AGENT_WAIT: Duration = Duration::from_secs(300);
+
 /// What an operator is started with.
 #[derive(Clone, Debug)]
 pub struct Options {

@@ -196,6 +196,12 @@ impl<'a> Wishes<'a> {
         self.read.text(names).map_or_else(|| format!("config.{config}"), |(name, _)| path(name))
     }
 
+    /// The annotation that the Service has of these names, or ours.
+    pub(crate) fn annotation(&self, names: Names) -> String {
+        let own = names.first().copied().unwrap_or_default();
+        path(self.read.text(names).map_or(own, |(name, _)| name))
+    }
+
     /// Whether the Service has timeouts or a limit of connections of its own.
     pub(crate) fn tunes_listeners(&self) -> bool {
         let Timeouts { client_data_ms, member_connect_ms, member_data_ms, tcp_inspect_ms } = self.timeouts;

@@ -32,7 +32,7 @@ pub(crate) struct Front {
 }
 
 /// Where a VIP is.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Place {
     /// On a port of our own.
     Port { network: String, subnet: Option<String>, address: Option<IpAddr> },

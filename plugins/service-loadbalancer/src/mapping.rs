@@ -149,10 +149,10 @@ impl<'a> Plan<'a> {
         let wishes = Wishes::of(&service.metadata.annotations)?;
         let provider = Chosen::of(&wishes, config, &snapshot::cloud_facts())?;
         provider.check(service, &wishes)?;
-        let mut fronts = fronts(service, role, &wishes, config)?;
-        for front in &mut fronts {
-            front.place = provider.place(front.place.clone(), front.family, &wishes)?;
-        }
+        let fronts = fronts(service, role, &wishes, config)?
+            .into_iter()
+            .map(|front| Ok(Front { place: provider.place(front.place, front.family, &wishes)?, ..front }));
+        let fronts = fronts.collect::<Result<Vec<_>, Outcome>>()?;
         let ranges = if role == Role::Exposed { ranges(service, &wishes)? } else { Vec::new() };
         let endpoints = Endpoints::of(service)?;
         let reach = Reach::of(service, &wishes, config)?;

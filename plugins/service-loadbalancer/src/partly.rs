@@ -1,6 +1,6 @@
 //! What of a Service is not as it says, though it is served.
 
-use crate::fronts::{Front, Place};
+use crate::fronts::Place;
 use crate::mapping::{Plan, Role};
 use crate::objects::Service;
 
@@ -14,8 +14,7 @@ pub(crate) fn unhonoured(service: &Service<'_>, plan: &Plan<'_>) -> Vec<String> 
     let watched = wishes.monitor.enabled == Some(true);
     let floating = plan.list.iter().any(|entry| entry.name.starts_with("floating-ip"));
     let closed = plan.fronts.iter().any(|front| !plan.is_open(front));
-    let any = |front: &Front| matches!(front.place, Place::Subnet { address: None, .. });
-    let moves = plan.fronts.iter().any(any);
+    let moves = plan.fronts.iter().any(|front| matches!(front.place, Place::Subnet { address: None, .. }));
     let table = [
         (
             is(&spec.internal_traffic_policy, "Local"),

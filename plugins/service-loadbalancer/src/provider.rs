@@ -65,19 +65,23 @@ impl Chosen {
     /// port with the same address, so it is told the subnet.
     pub(crate) fn place(&self, place: Place, family: Family, wishes: &Wishes<'_>) -> Result<Place, Outcome> {
         match place {
-            place if !self.is_ovn() => Ok(place),
-            Place::Port { subnet: Some(subnet), address, .. } => Ok(Place::Subnet { subnet, address }),
-            Place::Port { subnet: None, .. } => {
+            Place::Port { network, subnet, address } if self.is_ovn() => {
                 let message = "provider ovn makes the VIP's port itself and has to be told its subnet (isthmus.dev/lb-subnet, \
                                or subnets of the module's config)";
-                Err(invalid_field(message, &wishes.field(SUBNET, &format!("subnets.ip{}", family.name()))))
+                // The config's subnets are of the config's network.
+                let field = match wishes.network == Some(&*network) {
+                    true => wishes.annotation(SUBNET),
+                    false => wishes.field(SUBNET, &format!("subnets.ip{}", family.name())),
+                };
+                let subnet = subnet.or_invalid(message, &field)?;
+                Ok(Place::Subnet { subnet, address })
             }
-            Place::Existing(_) => {
+            Place::Existing(_) if self.is_ovn() => {
                 let message =
                     "provider ovn makes the VIP's port itself: name a subnet and loadBalancerIP instead";
-                Err(invalid_field(message, &wishes.field(PORT, "")))
+                Err(invalid_field(message, &wishes.annotation(PORT)))
             }
-            Place::Subnet { .. } => Ok(place),
+            place => Ok(place),
         }
     }
 

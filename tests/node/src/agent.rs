@@ -13,7 +13,8 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use crate::namespace::Namespace;
-use crate::source::Told;
+use crate::source::{Told, vif};
+use crate::until;
 
 /// A node: a namespace with a bridge, a state folder, a socket.
 pub struct Stage {
@@ -46,6 +47,25 @@ impl Stage {
         let bridge = Some("br0".into());
         let drivers = DriverOptions { default: "bridge".into(), bridge, ..DriverOptions::default() };
         Ok(Self { host, told: Told::default(), drivers, folder: tempfile::tempdir()? })
+    }
+
+    /// As [`Self::new`], with a Pod `web` that is known and not yet attached, in a namespace of its own.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_web() -> Result<(Self, Namespace)> {
+        let stage = Self::new()?;
+        stage.told.tell("web", vec![vif(5)]);
+        Ok((stage, Namespace::new()?))
+    }
+
+    /// Waits until there is neither a link of ours on the host nor a file of an attachment.
+    ///
+    /// # Errors
+    /// There is one still.
+    pub fn gone(&self) -> Result<()> {
+        until("no link is left", || Ok(self.links()?.is_empty()))?;
+        until("no file is left", || Ok(self.files()?.is_empty()))
     }
 
     /// The agent's socket.

@@ -24,7 +24,7 @@ pub use libcni::{Network, Reference, list};
 pub use namespace::Namespace;
 pub use ovs::Ovs;
 pub use plugin::{Call, Failure};
-pub use reach::reach;
+pub use reach::{reach, reach_through};
 pub use source::{Told, pod, vif};
 
 /// How long something may take to come true.

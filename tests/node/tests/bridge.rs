@@ -15,16 +15,9 @@ use serde_json::{Value, json};
 
 /// A node with Pod `web` that is known, and not yet attached.
 fn stage() -> Result<(Stage, Namespace, Call)> {
-    let stage = Stage::new()?;
-    stage.told.tell("web", vec![vif(5)]);
-    let netns = Namespace::new()?;
+    let (stage, netns) = Stage::with_web()?;
     let call = Call::new(&stage.socket(), "web", "c1", &netns.path());
     Ok((stage, netns, call))
-}
-
-fn gone(stage: &Stage) -> Result<()> {
-    until("no link is left", || Ok(stage.links()?.is_empty()))?;
-    until("no file is left", || Ok(stage.files()?.is_empty()))
 }
 
 #[test]
@@ -68,7 +61,7 @@ fn add_makes_what_the_vif_says_and_del_leaves_nothing() -> Result<()> {
     call.clone().with("prevResult", result.clone()).ok("CHECK")?;
     assert_eq!(stage.files()?, ["c1@eth0.json"]);
     call.ok("DEL")?;
-    gone(&stage)?;
+    stage.gone()?;
     assert_eq!(netns.links()?, ["lo"], "the Pod's end went with it");
     call.ok("DEL")?;
     call.with("prevResult", result).fails("CHECK", 3)?;
@@ -89,7 +82,7 @@ fn two_adds_at_once_make_one_interface() -> Result<()> {
     call.ok("DEL")?;
     call.ok("ADD")?; // while the links of before may still be there
     call.ok("DEL")?;
-    gone(&stage)
+    stage.gone()
 }
 
 #[test]
@@ -113,7 +106,7 @@ fn thirty_pods_at_once() -> Result<()> {
             assert_eq!(stage.links()?.len(), 30);
         }
     }
-    gone(&stage)
+    stage.gone()
 }
 
 #[test]
@@ -143,7 +136,7 @@ fn a_pod_has_several_interfaces() -> Result<()> {
     let default = netns.ip("route show default")?;
     assert_eq!((default.as_array().unwrap().len(), &default[0]["dev"]), (1, &json!("eth0")));
     call.ok("DEL")?;
-    gone(&stage)
+    stage.gone()
 }
 
 #[test]
@@ -179,7 +172,7 @@ fn del_needs_no_state() -> Result<()> {
         netns.path().trim_start_matches("/proc/").trim_end_matches("/ns/net"),
     ))?;
     call.ok("DEL")?;
-    gone(&stage)?;
+    stage.gone()?;
     Call::new(&stage.socket(), "never", "seen", "/run/netns/gone").ok("DEL")?;
     Ok(())
 }
@@ -197,7 +190,7 @@ fn a_reboot_leaves_no_attachment() -> Result<()> {
     std::fs::write(&file, stored.to_string())?;
     std::fs::write(stage.state().join("c2@eth0.new"), "{")?;
     let _agent = stage.start()?;
-    gone(&stage)?;
+    stage.gone()?;
     assert_eq!(netns.links()?, ["lo"]);
     Ok(())
 }
@@ -235,7 +228,7 @@ fn a_del_overtakes_an_add_that_waits() -> Result<()> {
         assert!(why.contains("being deleted"), "{why}");
         Ok(())
     })?;
-    gone(&stage)
+    stage.gone()
 }
 
 #[test]

@@ -7,13 +7,12 @@
     reason = "a test fails by a panic"
 )]
 
-use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use isthmus_node::netlink::host_name;
 use isthmus_node::vif::Vif;
-use isthmus_node_tests::{Namespace, Reference, Stage, list, until, vif};
+use isthmus_node_tests::{Namespace, Reference, Stage, list, reach_through, vif};
 use serde_json::{Value, json};
 
 /// Those that Debian's plugins speak too: 1.1.1 of them has no CNI 1.1.
@@ -27,14 +26,8 @@ fn ours(stage: &Stage) -> Value {
 
 /// A node with Pod `web` that is known, and not yet attached.
 fn stage() -> Result<(Stage, Namespace, Reference)> {
-    let stage = Stage::new()?;
-    stage.told.tell("web", vec![vif(5)]);
-    Ok((stage, Namespace::new()?, Reference::new()?))
-}
-
-fn gone(stage: &Stage) -> Result<()> {
-    until("no link is left", || Ok(stage.links()?.is_empty()))?;
-    until("no file is left", || Ok(stage.files()?.is_empty()))
+    let (stage, netns) = Stage::with_web()?;
+    Ok((stage, netns, Reference::new()?))
 }
 
 /// The plugins that were started, in order.
@@ -55,24 +48,11 @@ fn whole(mut result: Value) -> Value {
     result
 }
 
-/// A TCP connection from the host to a port of its own, which a server in the Pod answers.
-fn reach(stage: &Stage, netns: &Namespace, address: &str, port: u16) -> Result<()> {
-    let (family, any) = if address.contains(':') { ("AF_INET6", "::") } else { ("AF_INET", "0.0.0.0") };
-    let server = format!(
-        "import socket;s=socket.create_server(('{any}',80),family=socket.{family});print('up',flush=True);c,_=s.accept();c.sendall(c.recv(9))"
-    );
-    let mut server = netns.command("python3").args(["-c", &server]).stdout(Stdio::piped()).spawn()?;
-    let mut line = String::new();
-    BufReader::new(server.stdout.take().context("a pipe")?).read_line(&mut line)?;
-    ensure!(line == "up\n", "the server in the Pod does not listen");
-    let client = format!(
-        "import socket;s=socket.create_connection(('{address}',{port}),5);s.sendall(b'hello');assert s.recv(9)==b'hello'"
-    );
-    let done = stage.host.command("python3").args(["-c", &client]).status()?;
-    let _ = server.kill();
-    server.wait()?;
-    ensure!(done.success(), "port {port} of {address} does not lead to the Pod");
-    Ok(())
+/// A TCP connection from the host to port 8080 of its own, which leads to the Pod's port 80.
+fn mapped(stage: &Stage, netns: &Namespace, address: &str) -> Result<()> {
+    let to = SocketAddr::new(address.parse()?, 8080);
+    let any: IpAddr = if to.is_ipv6() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+    reach_through(netns, SocketAddr::new(any, 80), &stage.host, to)
 }
 
 /// Ours, and Debian's three after it.
@@ -125,7 +105,7 @@ fn tuning_portmap_and_bandwidth_go_on_with_what_we_made() -> Result<()> {
         let link = netns.ip("link show eth0")?[0].clone();
         assert_eq!((&link["address"], &link["mtu"]), (&json!(TUNED.0), &json!(TUNED.1)));
         assert_eq!(netns.run("sysctl -n net.core.somaxconn")?, "500\n");
-        reach(&stage, &netns, "10.77.0.254", 8080)?;
+        mapped(&stage, &netns, "10.77.0.254")?;
         let shaped = stage.host.run(&format!("tc qdisc show dev {}", host_name("c1", "eth0")))?;
         assert!(shaped.contains("tbf") && shaped.contains("rate 8Mbit"), "{shaped}");
 
@@ -136,7 +116,7 @@ fn tuning_portmap_and_bandwidth_go_on_with_what_we_made() -> Result<()> {
         }
         let deleted = network.ok("DEL")?;
         assert_eq!(started(&deleted), ["bandwidth", "portmap", "tuning", "isthmus-cni"]);
-        gone(&stage)?;
+        stage.gone()?;
         assert_eq!(stage.host.links()?, before, "{version}: the links of `bandwidth` go too");
         let rules = stage.host.run("iptables-save -t nat")?;
         assert!(!rules.contains("10.77.0.5"), "{version}: {rules}");
@@ -152,10 +132,10 @@ fn portmap_leads_to_both_addresses() -> Result<()> {
     let network = library.network(&stage.host, &netns.path(), list("1.0.0", &chain(&stage)));
     let network = network.with("capabilities", capabilities());
     network.ok("ADD")?;
-    reach(&stage, &netns, "10.77.0.254", 8080)?;
-    reach(&stage, &netns, "fd77::fe", 8080)?;
+    mapped(&stage, &netns, "10.77.0.254")?;
+    mapped(&stage, &netns, "fd77::fe")?;
     network.ok("DEL")?;
-    gone(&stage)
+    stage.gone()
 }
 
 /// Where a later plugin lacks the list's version the whole list fails; the library does not come to us to undo it, but a GC does.
@@ -177,7 +157,7 @@ fn a_list_in_a_version_that_a_later_plugin_lacks() -> Result<()> {
     assert_eq!(started(&network.fails("DEL", Some(1))?), ["portmap"]);
     assert_eq!(stage.files()?, ["c1@eth0.json"]);
     network.call("GC")?;
-    gone(&stage)
+    stage.gone()
 }
 
 #[test]
@@ -204,7 +184,7 @@ fn after_another_plugin_its_result_comes_first() -> Result<()> {
             network.ok("CHECK")?;
         }
         network.ok("DEL")?;
-        gone(&stage)?;
+        stage.gone()?;
     }
     Ok(())
 }
@@ -246,7 +226,7 @@ fn what_a_plugin_before_us_says_passes_through() -> Result<()> {
             network.ok("CHECK")?;
         }
         network.ok("DEL")?;
-        gone(&stage)?;
+        stage.gone()?;
     }
     Ok(())
 }
@@ -270,10 +250,10 @@ fn as_a_delegate_we_answer_as_if_we_were_asked() -> Result<()> {
         }
         delegating.ok("STATUS")?;
         delegating.ok("DEL")?;
-        gone(&stage)?;
+        stage.gone()?;
         delegating.ok("ADD")?;
         delegating.ok("GC")?;
-        gone(&stage)?;
+        stage.gone()?;
 
         let other =
             json!({"type": "delegating", "delegate": {"type": "isthmus-cni", "ipam": {"type": "static"}}});

@@ -7,7 +7,7 @@
 )]
 
 use anyhow::Result;
-use isthmus_node_tests::{Call, Namespace, Reference, Stage, list, until, vif};
+use isthmus_node_tests::{Call, Namespace, Reference, Stage, list, vif};
 use serde_json::{Value, json};
 
 const VERSIONS: [&str; 4] = ["0.3.1", "0.4.0", "1.0.0", "1.1.0"];
@@ -19,14 +19,8 @@ fn ours(stage: &Stage) -> Value {
 
 /// A node with Pod `web` that is known, and not yet attached.
 fn stage() -> Result<(Stage, Namespace, Reference)> {
-    let stage = Stage::new()?;
-    stage.told.tell("web", vec![vif(5)]);
-    Ok((stage, Namespace::new()?, Reference::new()?))
-}
-
-fn gone(stage: &Stage) -> Result<()> {
-    until("no link is left", || Ok(stage.links()?.is_empty()))?;
-    until("no file is left", || Ok(stage.files()?.is_empty()))
+    let (stage, netns) = Stage::with_web()?;
+    Ok((stage, netns, Reference::new()?))
 }
 
 /// The verbs that plugins were started for.
@@ -91,7 +85,7 @@ fn every_verb_in_every_version() -> Result<()> {
         let deleted = network.ok("DEL")?;
         let previous = deleted["calls"][0]["input"].get("prevResult");
         assert_eq!(previous.is_some(), version != "0.3.1", "{version}");
-        gone(&stage)?;
+        stage.gone()?;
         network.ok("DEL")?;
     }
     Ok(())
@@ -109,7 +103,7 @@ fn a_list_of_several_versions_is_spoken_in_its_newest() -> Result<()> {
     for verb in ["CHECK", "STATUS", "GC"] {
         assert!(started(&network.ok(verb)?).contains(&verb));
     }
-    gone(&stage)
+    stage.gone()
 }
 
 /// The library's type of the version has all that we printed, and makes every other version of it.
@@ -154,7 +148,7 @@ fn gc_leaves_what_the_library_names() -> Result<()> {
         assert_eq!(stage.files()?, ["c2@eth0.json"], "{version}");
         // A list of none is written `null` by Go.
         web.with("gc", json!({})).ok("GC")?;
-        gone(&stage)?;
+        stage.gone()?;
     }
     Ok(())
 }
@@ -172,7 +166,7 @@ fn gc_removes_what_the_library_forgot_too() -> Result<()> {
     assert_eq!(stage.files()?, ["c1@eth0.json"]);
     let collected = forgetful.with("gc", json!({})).ok("GC")?;
     assert_eq!(started(&collected), ["GC"]);
-    gone(&stage)
+    stage.gone()
 }
 
 #[test]
@@ -209,7 +203,7 @@ fn every_error_in_every_verb_and_version() -> Result<()> {
         }
         let _agent = stage.start()?;
         good.ok("DEL")?;
-        gone(&stage)?;
+        stage.gone()?;
     }
     Ok(())
 }
@@ -250,7 +244,7 @@ fn errors_that_the_agent_finds() -> Result<()> {
             network.fails("CHECK", Some(3))?;
         }
         network.ok("DEL")?;
-        gone(&stage)?;
+        stage.gone()?;
     }
     let network = library.network(&stage.host, &netns.path(), list("1.1.0", &[ours(&stage)]));
     network.ok("STATUS")?;

@@ -327,6 +327,31 @@ fn del_needs_no_state_where_the_runtime_names_the_namespace() -> Result<()> {
     })
 }
 
+/// A Pod whose file cannot be read runs on: nothing may be said of it before its DEL.
+#[test]
+fn a_file_that_cannot_be_read_stays_a_loss_until_del() -> Result<()> {
+    in_guest("a_file_that_cannot_be_read_stays_a_loss_until_del", || {
+        let nested = Nested::new("macvlan")?;
+        let agent = nested.stage.start()?;
+        let pods = [Namespace::new()?, Namespace::new()?];
+        let [call, other] = [nested.call(1, &pods[0]), nested.call(2, &pods[1])];
+        call.ok("ADD")?;
+        other.ok("ADD")?;
+        agent.stop()?;
+        std::fs::write(nested.stage.state().join("c1@eth0.json"), "{")?;
+        let _agent = nested.stage.start()?;
+        let lost = || -> Result<bool> { Ok(nested.stage.files()?.contains(&"lost".to_owned())) };
+        assert!(lost()?, "{:?}", nested.stage.files()?);
+        other.ok("DEL")?;
+        assert!(lost()?, "the DEL of another one tells nothing of it");
+        eth0(&pods[0])?;
+        call.ok("DEL")?;
+        assert_eq!(pods[0].links()?, ["lo"]);
+        until("all is known again", || Ok(!lost()?))?;
+        nested.is_clean()
+    })
+}
+
 #[test]
 fn check_finds_what_was_changed() -> Result<()> {
     in_guest("check_finds_what_was_changed", || {

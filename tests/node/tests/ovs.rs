@@ -7,12 +7,9 @@
     reason = "a test fails by a panic"
 )]
 
-use std::io::{BufRead, BufReader};
-use std::process::Stdio;
-
 use anyhow::Result;
 use isthmus_node::netlink::host_name;
-use isthmus_node_tests::{Call, Namespace, Ovs, Stage, until, vif};
+use isthmus_node_tests::{Call, Namespace, Ovs, Stage, reach, until, vif};
 use serde_json::json;
 
 fn stage() -> Result<(Stage, Ovs)> {
@@ -53,14 +50,7 @@ fn pods_talk_through_the_integration_bridge() -> Result<()> {
         calls.push(call);
     }
     // TCP needs right checksums, which nobody fills in on this datapath
-    let server = "import socket;s=socket.socket();s.bind(('10.77.0.1',80));s.listen();print(flush=True);c,_=s.accept();c.sendall(c.recv(9))";
-    let mut server = pods[0].command("python3").args(["-c", server]).stdout(Stdio::piped()).spawn()?;
-    BufReader::new(server.stdout.take().unwrap()).read_line(&mut String::new())?;
-    let client = "import socket;s=socket.create_connection(('10.77.0.1',80),5);s.sendall(b'hello');assert s.recv(9)==b'hello'";
-    let reached = pods[1].command("python3").args(["-c", client]).status()?;
-    let _ = server.kill();
-    server.wait()?;
-    assert!(reached.success(), "one Pod reaches the other");
+    reach(&pods[0], &pods[1], "10.77.0.1")?;
 
     let result = calls[0].ok("ADD")?;
     let check = calls[0].clone().with("prevResult", result);

@@ -107,7 +107,7 @@ fn operate(
         cache_dir: Some(folder.join("modules")),
         parallel: 16,
         resync: ResyncOptions { every: Duration::from_secs(60), max_orphans: 20 },
-        agent_wait: Duration::from_secs(300),
+        agent_wait: isthmus_operator::AGENT_WAIT,
     };
     Ok(isthmus_operator::run(options, client, cloud, stop))
 }

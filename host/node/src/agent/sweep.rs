@@ -59,10 +59,12 @@ impl<S: VifSource> Agent<S> {
         Ok(())
     }
 
-    /// After a loss of files: whether all links that are left are known again.
+    /// After a loss of files: whether all links that are left are known again. Of a nested one nothing tells but its file.
     pub(super) async fn found_again(&self) -> Result<(), Error> {
-        if self.attachments.lost() && self.our_links("").await?.iter().all(|name| self.attachments.owns(name))
-        {
+        if !self.attachments.lost() || (self.drivers.has_nested() && self.attachments.has_unreadable()?) {
+            return Ok(());
+        }
+        if self.our_links("").await?.iter().all(|name| self.attachments.owns(name)) {
             self.attachments.set_lost(false).await?;
         }
         Ok(())

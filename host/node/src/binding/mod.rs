@@ -187,6 +187,11 @@ impl Drivers {
         Ok((name, driver.as_ref()))
     }
 
+    /// Whether there are Pods whose links only their attachments tell of.
+    pub fn has_nested(&self) -> bool {
+        self.all.values().any(|driver| driver.is_nested())
+    }
+
     /// All, with their names.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &dyn Driver)> {
         self.all.iter().map(|(name, driver)| (*name, driver.as_ref()))

@@ -4,8 +4,7 @@ use anyhow::{Context, Result, ensure};
 use isthmus_e2e::{LIMIT, Lab, Sample, condition, node, on_lab, port_id, ready, until, until_within};
 use isthmus_kubernetes::crd::CloudMapping;
 use isthmus_kubernetes::names::FINALIZER;
-use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
@@ -65,14 +64,12 @@ async fn service(lab: &Lab, namespace: &str) -> Result<()> {
             "isthmus.dev/lb-timeout-client-data": "-1e400", "isthmus.dev/lb-floating-network": "../..",
             "loadbalancer.openstack.org/flavor-id": "\n", "isthmus.dev/lb-provider": "nobody's"}},
         "spec": {"type": "LoadBalancer", "loadBalancerSourceRanges": ["0.0.0.0/0"], "ports": ports}});
-    let services: Api<Service> = Api::namespaced(lab.kube.clone(), namespace);
-    services.create(&PostParams::default(), &serde_json::from_value(service)?).await?;
+    lab.service_api(namespace).create(&PostParams::default(), &serde_json::from_value(service)?).await?;
     let endpoints: Vec<Value> =
         (0..1000).map(|at| json!({"addresses": [format!("10.99.{}.{}", at / 250, at % 250 + 1)]})).collect();
     let slice = json!({"metadata": {"name": "web-1", "labels": {"kubernetes.io/service-name": "web"}},
         "addressType": "IPv4", "ports": [{"name": "p0", "port": 65_535}], "endpoints": endpoints});
-    let slices: Api<EndpointSlice> = Api::namespaced(lab.kube.clone(), namespace);
-    slices.create(&PostParams::default(), &serde_json::from_value(slice)?).await?;
+    lab.slice_api(namespace).create(&PostParams::default(), &serde_json::from_value(slice)?).await?;
     Ok(())
 }
 
@@ -114,12 +111,8 @@ async fn are_told(lab: &Lab, namespace: &str) -> Result<()> {
 #[tokio::test]
 async fn what_one_namespace_writes_harms_no_other() -> Result<()> {
     on_lab("hostile", async |lab| {
-        let balancers = json!({"network": "pods", "subnets": {"ipv4": "pods-v4"}, "clusterIps": false,
-                               "provider": "noop"});
-        lab.policy_module("service-loadbalancer", json!({"config": balancers})).await?;
-        for module in ["service-loadbalancer", "networkpolicy-securitygroup"] {
-            lab.load(module, module).await?;
-        }
+        lab.load_services("noop").await?;
+        lab.load("networkpolicy-securitygroup", "networkpolicy-securitygroup").await?;
         let (namespace, operator) = lab.with_pod_port(&["--resync-seconds", "2"]).await?;
         for module in ["service-loadbalancer", "networkpolicy-securitygroup", "pod-port"] {
             lab.loaded(module).await?;

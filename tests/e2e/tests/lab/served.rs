@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use isthmus_e2e::{Lab, OPEN_GROUP, Operator, Target, on_lab, recorded, until_within};
+use isthmus_e2e::{Lab, OPEN_GROUP, Operator, SERVED, Target, on_lab, recorded, until_within};
 use isthmus_openstack::neutron::Port;
-use k8s_openapi::api::core::v1::Service;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
@@ -17,8 +15,9 @@ const SLOW: Duration = Duration::from_secs(180);
 /// The Pods, and what they are.
 const PODS: [(&str, &str); 4] =
     [("web-0", "web"), ("web-1", "web"), ("client", "client"), ("stranger", "other")];
-/// Where Pods answer.
-const SERVED: u16 = 8080;
+
+/// Protocols and numbers of the Service's ports.
+const BOTH: [(&str, u16); 2] = [("TCP", 80), ("UDP", 53)];
 
 /// Modules for all of it are loaded, and Pods run that answer. Their addresses come in their order.
 async fn begun(lab: &Lab, provider: &str) -> Result<(String, Operator, Vec<String>)> {
@@ -47,39 +46,6 @@ async fn begun(lab: &Lab, provider: &str) -> Result<(String, Operator, Vec<Strin
         lab.answers(pod, id, &[SERVED]).await?;
     }
     Ok((namespace, operator, addresses))
-}
-
-/// The Service `web` at TCP 80 and, if asked for, UDP 53, to these addresses.
-async fn service(lab: &Lab, namespace: &str, udp: bool, addresses: &[String]) -> Result<()> {
-    let parameters = PatchParams::apply("e2e").force();
-    let mut ports = vec![json!({"name": "web", "port": 80, "targetPort": SERVED})];
-    let mut targets = vec![json!({"name": "web", "port": SERVED, "protocol": "TCP"})];
-    if udp {
-        ports.push(json!({"name": "names", "port": 53, "targetPort": SERVED, "protocol": "UDP"}));
-        targets.push(json!({"name": "names", "port": SERVED, "protocol": "UDP"}));
-    }
-    let endpoints: Vec<Value> = addresses.iter().map(|a| json!({"addresses": [a]})).collect();
-    let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-        "metadata": {"name": "web-1", "labels": {"kubernetes.io/service-name": "web"}},
-        "ports": targets, "endpoints": endpoints});
-    let slices: Api<EndpointSlice> = Api::namespaced(lab.kube.clone(), namespace);
-    slices.patch("web-1", &parameters, &Patch::Apply(slice)).await?;
-    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
-        "spec": {"type": "LoadBalancer", "ports": ports}});
-    let services: Api<Service> = Api::namespaced(lab.kube.clone(), namespace);
-    services.patch("web", &parameters, &Patch::Apply(service)).await?;
-    Ok(())
-}
-
-/// The address that the Service's status says.
-async fn address(lab: &Lab, namespace: &str) -> Result<String> {
-    let services: Api<Service> = Api::namespaced(lab.kube.clone(), namespace);
-    until_within(SLOW, "the Service says its address", async || {
-        let status = services.get("web").await?.status.context("it has no status")?;
-        let ingress = status.load_balancer.and_then(|lb| lb.ingress).unwrap_or_default();
-        ingress.into_iter().find_map(|one| one.ip).with_context(|| format!("{:?}", status.conditions))
-    })
-    .await
 }
 
 /// Lets in who is of `client` and who is in `blocks`, at TCP alone.
@@ -111,10 +77,9 @@ async fn answers(what: &str, targets: &[Target], client: &[bool], stranger: &[bo
 
 /// The Service goes, and its load balancer.
 async fn goes(lab: &Lab, namespace: &str) -> Result<()> {
-    let services: Api<Service> = Api::namespaced(lab.kube.clone(), namespace);
-    services.delete("web", &DeleteParams::default()).await?;
+    lab.service_api(namespace).delete("web", &DeleteParams::default()).await?;
     until_within(SLOW, "the load balancer is gone", async || {
-        let left = lab.octavia().list::<isthmus_openstack::octavia::LoadBalancer>(&[]).await?;
+        let left = lab.balancers().await?;
         ensure!(left.is_empty(), "{left:?}");
         Ok(())
     })
@@ -130,8 +95,8 @@ async fn by_ovn_a_service_answers_and_policies_know_who_asks() -> Result<()> {
         lab.routed().await?;
         let (namespace, _operator, pods) = begun(lab, "ovn").await?;
         let (web, first) = (pods.get(..2).context("two of web")?, pods.first().context("web-0")?);
-        service(lab, &namespace, true, web).await?;
-        let vip = address(lab, &namespace).await?;
+        lab.web(&namespace, &BOTH, web).await?;
+        let vip = lab.web_address(&namespace).await?;
         let targets = [at("TCP", &vip, 80)?, at("UDP", &vip, 53)?, at("TCP", first, SERVED)?];
         answers("all are answered", &targets, &[true; 3], &[true; 3]).await?;
 
@@ -141,7 +106,7 @@ async fn by_ovn_a_service_answers_and_policies_know_who_asks() -> Result<()> {
         lab.kubectl(&["label", "pod", "-n", &namespace, "stranger", "app=client", "--overwrite"]).await?;
         answers("a Pod that is a client now is answered", &targets, &client, &client).await?;
 
-        service(lab, &namespace, true, &[]).await?;
+        lab.web(&namespace, &BOTH, &[]).await?;
         answers(
             "nobody answers for a Service without endpoints",
             &targets,
@@ -149,7 +114,7 @@ async fn by_ovn_a_service_answers_and_policies_know_who_asks() -> Result<()> {
             &[false, false, true],
         )
         .await?;
-        service(lab, &namespace, true, web.get(1..).context("web-1")?).await?;
+        lab.web(&namespace, &BOTH, web.get(1..).context("web-1")?).await?;
         answers("the other endpoint alone answers", &targets, &client, &client).await?;
         goes(lab, &namespace).await
     })
@@ -171,8 +136,8 @@ async fn by_amphora_a_policy_sees_the_load_balancer() -> Result<()> {
     on_lab("served-amphora", async |lab| {
         let (namespace, _operator, pods) = begun(lab, "amphora").await?;
         let (web, first) = (pods.get(..2).context("two of web")?, pods.first().context("web-0")?);
-        service(lab, &namespace, false, web).await?;
-        let vip = address(lab, &namespace).await?;
+        lab.web(&namespace, &[("TCP", 80)], web).await?;
+        let vip = lab.web_address(&namespace).await?;
         let targets = [at("TCP", &vip, 80)?, at("TCP", first, SERVED)?];
         answers("both are answered", &targets, &[true; 2], &[true; 2]).await?;
 

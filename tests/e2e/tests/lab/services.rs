@@ -6,11 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use isthmus_e2e::{Lab, Sample, on_lab, ready, until, until_within};
 use isthmus_openstack::octavia::Listener;
-use k8s_openapi::api::core::v1::Service;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// A load balancer of amphorae takes ten seconds, each change one or two.
 const SLOW: Duration = Duration::from_secs(240);
@@ -18,55 +15,19 @@ const SLOW: Duration = Duration::from_secs(240);
 const PORTS: u16 = 3;
 
 /// `service-loadbalancer` for Services of type LoadBalancer, on the network of Pods.
-async fn load(lab: &Lab, provider: &str) -> Result<()> {
-    let config =
-        json!({"network": "pods", "subnets": {"ipv4": "pods-v4"}, "clusterIps": false, "provider": provider});
-    lab.policy_module("service-loadbalancer", json!({"config": config})).await?;
-    lab.load("service-loadbalancer", "service-loadbalancer").await
-}
-
-/// Makes or changes the Service `web`: so many ports from 80 on, each to 8080 of these addresses.
+/// So many ports from 80 on, each to these addresses.
 async fn service(lab: &Lab, namespace: &str, ports: u16, addresses: &[String]) -> Result<()> {
-    let parameters = PatchParams::apply("e2e").force();
-    let name = |at: u16| format!("p{at}");
-    let of = |at: u16| json!({"name": name(at), "port": 80 + at, "targetPort": 8080});
-    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
-        "spec": {"type": "LoadBalancer", "ports": (0..ports).map(of).collect::<Vec<Value>>()}});
-    let target = |at: u16| json!({"name": name(at), "port": 8080, "protocol": "TCP"});
-    let endpoint = |address: &String| json!({"addresses": [address], "conditions": {"ready": true}});
-    let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
-        "metadata": {"name": "web-1", "labels": {"kubernetes.io/service-name": "web"}},
-        "addressType": "IPv4",
-        "ports": (0..ports).map(target).collect::<Vec<Value>>(),
-        "endpoints": addresses.iter().map(endpoint).collect::<Vec<Value>>()});
-    let slices: Api<EndpointSlice> = Api::namespaced(lab.kube.clone(), namespace);
-    // The endpoints first: a Service without any is another one, for a moment.
-    slices.patch("web-1", &parameters, &Patch::Apply(slice)).await?;
-    let services: Api<Service> = Api::namespaced(lab.kube.clone(), namespace);
-    services.patch("web", &parameters, &Patch::Apply(service)).await?;
-    Ok(())
+    let ports: Vec<(&str, u16)> = (0..ports).map(|at| ("TCP", 80 + at)).collect();
+    lab.web(namespace, &ports, addresses).await
 }
 
 fn addresses(count: usize) -> Vec<String> {
     (1..=count).map(|at| format!("10.100.9.{at}")).collect()
 }
 
-/// The address that the Service says it is reached at, once it does.
-async fn address(lab: &Lab, namespace: &str) -> Result<String> {
-    let services: Api<Service> = Api::namespaced(lab.kube.clone(), namespace);
-    until_within(SLOW, "the Service says its address", async || {
-        let found = services.get("web").await?;
-        let status = found.status.context("it has no status")?;
-        let ingress = status.load_balancer.and_then(|lb| lb.ingress).unwrap_or_default();
-        let ip = ingress.into_iter().find_map(|ingress| ingress.ip);
-        ip.with_context(|| format!("{:?}", status.conditions))
-    })
-    .await
-}
-
 /// Changes the type of the Service.
 async fn typed(lab: &Lab, namespace: &str, kind: &str) -> Result<()> {
-    let services: Api<Service> = Api::namespaced(lab.kube.clone(), namespace);
+    let services = lab.service_api(namespace);
     let patch = Patch::Merge(json!({"spec": {"type": kind}}));
     services.patch("web", &PatchParams::default(), &patch).await?;
     Ok(())
@@ -75,7 +36,7 @@ async fn typed(lab: &Lab, namespace: &str, kind: &str) -> Result<()> {
 /// There is no load balancer, and none is to be.
 async fn is_nobodys(lab: &Lab, namespace: &str) -> Result<()> {
     until_within(SLOW, "nothing is mapped", async || {
-        let left = lab.octavia().list::<isthmus_openstack::octavia::LoadBalancer>(&[]).await?;
+        let left = lab.balancers().await?;
         let all = lab.mapping_api(namespace).list(&ListParams::default()).await?.items;
         let resources =
             all.iter().filter_map(|m| m.status.as_ref()).map(|s| s.resources.len()).sum::<usize>();
@@ -100,7 +61,7 @@ async fn is_ready(lab: &Lab, namespace: &str) -> Result<()> {
 #[tokio::test]
 async fn what_a_service_costs() -> Result<()> {
     on_lab("service-costs", async |lab| {
-        load(lab, "noop").await?;
+        lab.load_services("noop").await?;
         let namespace = lab.namespace().await?;
         let operator = lab.operator(&["--resync-seconds", "5"]).await?;
         service(lab, &namespace, PORTS, &addresses(100)).await?;
@@ -118,7 +79,7 @@ async fn what_a_service_costs() -> Result<()> {
         let first = lab.balanced().await?;
         ensure!(first.listeners.len() == 3 && first.pools.len() == 3, "{first:?}");
         ensure!(first.pools.iter().all(|pool| pool.split(' ').count() == 101), "{first:?}");
-        ensure!(address(lab, &namespace).await? == first.address, "{first:?}");
+        ensure!(lab.web_address(&namespace).await? == first.address, "{first:?}");
 
         let changed = operator
             .cost(async {
@@ -142,7 +103,7 @@ async fn what_a_service_costs() -> Result<()> {
 
 /// The Service is deleted, and nothing of it is left.
 async fn gone(lab: &Lab, namespace: &str) -> Result<()> {
-    let services: Api<Service> = Api::namespaced(lab.kube.clone(), namespace);
+    let services = lab.service_api(namespace);
     services.delete("web", &DeleteParams::default()).await?;
     until("nothing of the Service is left", async || left(lab, namespace).await).await
 }
@@ -157,14 +118,14 @@ async fn listeners(lab: &Lab) -> Result<BTreeMap<Option<u16>, (String, Option<u6
 #[tokio::test]
 async fn a_live_service_is_followed() -> Result<()> {
     on_lab("service-followed", async |lab| {
-        load(lab, "noop").await?;
+        lab.load_services("noop").await?;
         let namespace = lab.namespace().await?;
         let operator = lab.operator(&["--resync-seconds", "2"]).await?;
         service(lab, &namespace, 2, &addresses(2)).await?;
         is_ready(lab, &namespace).await?;
         let first = listeners(lab).await?;
 
-        let services: Api<Service> = Api::namespaced(lab.kube.clone(), &namespace);
+        let services = lab.service_api(&namespace);
         let timeout = json!({"metadata": {"annotations": {"isthmus.dev/lb-timeout-client-data": "70000"}}});
         services.patch("web", &PatchParams::default(), &Patch::Merge(timeout)).await?;
         let expected: BTreeMap<_, _> =
@@ -212,7 +173,7 @@ async fn a_live_service_is_followed() -> Result<()> {
 #[tokio::test]
 async fn killed_at_every_write_of_a_service_the_end_is_the_same() -> Result<()> {
     on_lab("service-kills", async |lab| {
-        load(lab, "noop").await?;
+        lab.load_services("noop").await?;
         let namespace = lab.namespace().await?;
         // Loaded, and nothing mapped yet.
         let operator = lab.operator(&[]).await?;
@@ -236,7 +197,7 @@ async fn killed_at_every_write_of_a_service_the_end_is_the_same() -> Result<()> 
         let (kills, operator) = lab.killed_at_each_write(async || whole(2).await).await?;
         // The port of the VIP, and the load balancer with all below it.
         ensure!(kills >= 2, "killed {kills} times");
-        let vip = address(lab, &namespace).await?;
+        let vip = lab.web_address(&namespace).await?;
         ensure!(lab.balanced().await?.address == vip, "the Service says {vip}");
         operator.kill().await?;
 
@@ -246,7 +207,7 @@ async fn killed_at_every_write_of_a_service_the_end_is_the_same() -> Result<()> 
         ensure!(lab.balanced().await?.address == vip, "the address stays");
         operator.kill().await?;
 
-        let services: Api<Service> = Api::namespaced(lab.kube.clone(), &namespace);
+        let services = lab.service_api(&namespace);
         services.delete("web", &DeleteParams::default()).await?;
         let (kills, _operator) = lab.killed_at_each_write(async || left(lab, &namespace).await).await?;
         ensure!(kills >= 2, "killed {kills} times at the deletion");
@@ -258,7 +219,7 @@ async fn killed_at_every_write_of_a_service_the_end_is_the_same() -> Result<()> 
 /// Nothing of the Service is left.
 async fn left(lab: &Lab, namespace: &str) -> Result<()> {
     let mappings = lab.mapping_api(namespace).list(&ListParams::default()).await?.items.len();
-    let balancers = lab.octavia().list::<isthmus_openstack::octavia::LoadBalancer>(&[]).await?;
+    let balancers = lab.balancers().await?;
     let ports = lab.ports().await?;
     ensure!(mappings == 0 && balancers.is_empty() && ports.is_empty(), "{mappings} {balancers:?} {ports:?}");
     Ok(())
@@ -268,18 +229,18 @@ async fn left(lab: &Lab, namespace: &str) -> Result<()> {
 #[tokio::test]
 async fn a_load_balancer_that_is_rebuilt_keeps_the_address() -> Result<()> {
     on_lab("service-rebuilt", async |lab| {
-        load(lab, "noop").await?;
+        lab.load_services("noop").await?;
         let namespace = lab.namespace().await?;
         let _operator = lab.operator(&["--resync-seconds", "2"]).await?;
         service(lab, &namespace, 1, &addresses(2)).await?;
         is_ready(lab, &namespace).await?;
-        let before = address(lab, &namespace).await?;
+        let before = lab.web_address(&namespace).await?;
         let octavia = lab.octavia();
-        let old = octavia.list::<isthmus_openstack::octavia::LoadBalancer>(&[]).await?;
+        let old = lab.balancers().await?;
         let old = old.first().context("there is a load balancer")?.id.clone();
         octavia.delete_cascade(&old).await?;
         until_within(SLOW, "another load balancer has the address", async || {
-            let all = octavia.list::<isthmus_openstack::octavia::LoadBalancer>(&[]).await?;
+            let all = lab.balancers().await?;
             let whole = lab.balanced().await?;
             let new = all.first().context("there is none")?;
             ensure!(new.id != old && new.vip_address == before, "{all:?}");
@@ -297,17 +258,17 @@ async fn a_load_balancer_that_is_rebuilt_keeps_the_address() -> Result<()> {
 #[tokio::test]
 async fn another_provider_keeps_the_address() -> Result<()> {
     on_lab("service-provider", async |lab| {
-        load(lab, "noop").await?;
+        lab.load_services("noop").await?;
         let namespace = lab.namespace().await?;
         let _operator = lab.operator(&[]).await?;
         service(lab, &namespace, 1, &addresses(2)).await?;
         is_ready(lab, &namespace).await?;
-        let (before, ports) = (address(lab, &namespace).await?, lab.ports().await?.len());
-        let services: Api<Service> = Api::namespaced(lab.kube.clone(), &namespace);
+        let (before, ports) = (lab.web_address(&namespace).await?, lab.ports().await?.len());
+        let services = lab.service_api(&namespace);
         let other = json!({"metadata": {"annotations": {"isthmus.dev/lb-provider": "amphora"}}});
         services.patch("web", &PatchParams::default(), &Patch::Merge(other)).await?;
         until_within(SLOW, "the other provider has the address", async || {
-            let all = lab.octavia().list::<isthmus_openstack::octavia::LoadBalancer>(&[]).await?;
+            let all = lab.balancers().await?;
             let [only] = all.as_slice() else { anyhow::bail!("{all:?}") };
             ensure!(only.provider == "amphora" && only.vip_address == before, "{only:?}");
             let whole = lab.balanced().await?;
@@ -316,7 +277,7 @@ async fn another_provider_keeps_the_address() -> Result<()> {
         })
         .await?;
         is_ready(lab, &namespace).await?;
-        ensure!(address(lab, &namespace).await? == before, "the Service says the same");
+        ensure!(lab.web_address(&namespace).await? == before, "the Service says the same");
         ensure!(lab.ports().await?.len() == ports, "no port of ours more");
         gone(lab, &namespace).await
     })
@@ -328,18 +289,18 @@ async fn another_provider_keeps_the_address() -> Result<()> {
 async fn to_ovn_and_back_an_address_that_is_asked_for_stays() -> Result<()> {
     const ADDRESS: &str = "10.100.200.7";
     on_lab("service-ovn", async |lab| {
-        load(lab, "noop").await?;
+        lab.load_services("noop").await?;
         let namespace = lab.namespace().await?;
         let _operator = lab.operator(&[]).await?;
         service(lab, &namespace, 1, &addresses(2)).await?;
-        let services: Api<Service> = Api::namespaced(lab.kube.clone(), &namespace);
+        let services = lab.service_api(&namespace);
         for provider in ["noop", "ovn", "noop"] {
             let annotations = json!({"isthmus.dev/lb-provider": provider, "isthmus.dev/lb-internal": "true"});
             let patch =
                 json!({"metadata": {"annotations": annotations}, "spec": {"loadBalancerIP": ADDRESS}});
             services.patch("web", &PatchParams::default(), &Patch::Merge(patch)).await?;
             until_within(SLOW, &format!("{provider} has the address"), async || {
-                let all = lab.octavia().list::<isthmus_openstack::octavia::LoadBalancer>(&[]).await?;
+                let all = lab.balancers().await?;
                 let [only] = all.as_slice() else { anyhow::bail!("{all:?}") };
                 ensure!(only.provider == provider && only.vip_address == ADDRESS, "{only:?}");
                 ensure!(lab.ports().await?.len() == usize::from(provider == "noop"), "a port of ours");
@@ -347,7 +308,7 @@ async fn to_ovn_and_back_an_address_that_is_asked_for_stays() -> Result<()> {
             })
             .await?;
             is_ready(lab, &namespace).await?;
-            ensure!(address(lab, &namespace).await? == ADDRESS, "the Service says it");
+            ensure!(lab.web_address(&namespace).await? == ADDRESS, "the Service says it");
         }
         gone(lab, &namespace).await
     })
@@ -358,11 +319,11 @@ async fn to_ovn_and_back_an_address_that_is_asked_for_stays() -> Result<()> {
 #[tokio::test]
 async fn a_service_whose_pods_are_not_ready_waits_for_them() -> Result<()> {
     on_lab("service-unready", async |lab| {
-        load(lab, "noop").await?;
+        lab.load_services("noop").await?;
         let namespace = lab.namespace().await?;
         let operator = lab.operator(&[]).await?;
         service(lab, &namespace, 1, &addresses(1)).await?;
-        let slices: Api<EndpointSlice> = Api::namespaced(lab.kube.clone(), &namespace);
+        let slices = lab.slice_api(&namespace);
         let become_ready = async |ready: bool| {
             let endpoints = json!([{"addresses": addresses(1), "conditions": {"ready": ready}}]);
             let patch = Patch::Merge(json!({"endpoints": endpoints}));
@@ -381,7 +342,7 @@ async fn a_service_whose_pods_are_not_ready_waits_for_them() -> Result<()> {
         operator.quiet().await.context("nothing is tried without end")?;
         ensure!(operator.get("/readyz").await?.0 == 200, "the operator is well");
         become_ready(true).await?;
-        address(lab, &namespace).await?;
+        lab.web_address(&namespace).await?;
         is_ready(lab, &namespace).await?;
         gone(lab, &namespace).await
     })
@@ -393,13 +354,13 @@ async fn a_service_whose_pods_are_not_ready_waits_for_them() -> Result<()> {
 #[tokio::test]
 async fn a_service_answers_at_its_address() -> Result<()> {
     on_lab("service-traffic", async |lab| {
-        load(lab, "amphora").await?;
+        lab.load_services("amphora").await?;
         let namespace = lab.namespace().await?;
         let (old, new, client) =
             (lab.server("old").await?, lab.server("new").await?, lab.peer("client").await?);
         let _operator = lab.operator(&[]).await?;
         service(lab, &namespace, 1, std::slice::from_ref(&old.address)).await?;
-        let vip = address(lab, &namespace).await?;
+        let vip = lab.web_address(&namespace).await?;
         let answered_by = async |name: &str| {
             until_within(SLOW, &format!("{name} answers"), async || {
                 let answer = client.ask(&vip, "web", "/").await?;

@@ -43,7 +43,7 @@ fn port_id(name: &str, target: Option<Target>) -> Result<Option<Option<String>>>
             kind: Kind::FloatingIp,
             name: name.to_owned(),
             message: format!(
-                "`target` is the VIP of load balancer {load_balancer}, which this version does not look up: make the VIP a port of your own, and name that"
+                "`target` is the VIP of load balancer {load_balancer}, whose port this version does not look up: only a VIP on a port of your own can have one"
             ),
         }),
     }

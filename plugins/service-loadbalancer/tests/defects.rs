@@ -48,6 +48,11 @@ fn another_provider_or_flavor_keeps_port_and_floating_ip() {
     let amphora = of("isthmus.dev/lb-provider: amphora");
     let switched = of("isthmus.dev/lb-provider: f5");
     assert_eq!(changed(&amphora, &switched), ["lb-v4"]);
+    // ovn makes the VIP's port itself: the floating IP is the same, and points to the load balancer in place of our port.
+    let ovn = of("isthmus.dev/lb-provider: ovn");
+    assert_eq!(changed(&amphora, &ovn), ["floating-ip", "lb-v4", "pool-v4-tcp-80", "vip-v4"]);
+    let there = |list: &[Desired]| floating_ip(list, "floating-ip").network.clone();
+    assert_eq!(there(&amphora), there(&ovn));
     let bigger = of("isthmus.dev/lb-provider: amphora, isthmus.dev/lb-flavor: big");
     assert_eq!(changed(&amphora, &bigger), ["lb-v4"]);
     assert_eq!(entry(&amphora, "floating-ip"), entry(&switched, "floating-ip"));

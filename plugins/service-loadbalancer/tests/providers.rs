@@ -120,7 +120,7 @@ fn ovn_makes_the_port_of_a_vip_itself() {
     }
     let field = "config.subnets.ipv4";
     assert_wrong(given("").over(&["ovn"]).map(PLAIN), field, "has to be told its subnet");
-    let elsewhere = given("type: LoadBalancer").annotated("isthmus.dev/lb-network: n").over(&["ovn"]);
+    let elsewhere = given("type: LoadBalancer").annotated("isthmus.dev/lb-network: front").over(&["ovn"]);
     let field = "metadata.annotations[\"isthmus.dev/lb-subnet\"]";
     assert_wrong(elsewhere.map(SUBNETS), field, "has to be told its subnet");
     let theirs = given("type: LoadBalancer").annotated("isthmus.dev/lb-port: p").over(&["ovn"]);

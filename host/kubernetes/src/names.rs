@@ -27,6 +27,11 @@ pub fn node_label(node: &str) -> String {
     if node.len() <= 63 { node.to_owned() } else { isthmus_model::hash::of(&node) }
 }
 
+/// Label of a Node that is a virtual machine of the cloud: the binding of its Pods' interfaces that name none themselves, as `vlan`.
+pub const LABEL_BINDING: &str = "isthmus.dev/binding";
+/// Annotation of such a Node: id or name of its port in the cloud, where that is not to be told by the Node's addresses.
+pub const ANNOTATION_PARENT_PORT: &str = "isthmus.dev/parent-port";
+
 /// Label of a CloudMapping: the kind of its subject, in lower case.
 pub const LABEL_SUBJECT_KIND: &str = "isthmus.dev/subject-kind";
 /// Annotation of a CloudMapping of a static Pod's mirror: the uid that the kubelet has given the Pod, which is what a

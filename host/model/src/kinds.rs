@@ -21,6 +21,8 @@ pub enum Kind {
     Port,
     /// A pod's interface on a port: recorded for the node, nothing in the cloud.
     Vif,
+    /// A port's place on the trunk of a node that is a virtual machine: the host's own, no module asks for it ([`crate::nested`]).
+    TrunkSubport,
     FloatingIp,
     FloatingIpAssociation,
     Certificate,
@@ -118,7 +120,11 @@ const PORT: &[FieldSpec] = &[
     field("host", InPlace, Equal),
     field("vnic_type", Replace, Equal),
     field("dns_name", InPlace, Equal),
+    // In place of `host` for a port that is a subport: what it is bound to, its trunk says.
+    field("node", InPlace, Unseen),
 ];
+/// `trunk` names a node, whose trunk it is. The VLAN id is the driver's choice.
+const TRUNK_SUBPORT: &[FieldSpec] = &[field("trunk", Replace, Equal), field("port", Replace, Equal)];
 const VIF: &[FieldSpec] = &[
     field("interface", InPlace, Equal),
     field("port", InPlace, Equal),
@@ -177,7 +183,7 @@ const L7_POLICY: &[FieldSpec] = &[
 
 impl Kind {
     /// All kinds, in an order in which a kind refers mostly to earlier ones.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Network,
         Self::Subnet,
         Self::RouterInterface,
@@ -185,6 +191,7 @@ impl Kind {
         Self::AddressGroup,
         Self::Port,
         Self::Vif,
+        Self::TrunkSubport,
         Self::FloatingIp,
         Self::FloatingIpAssociation,
         Self::Certificate,
@@ -205,6 +212,7 @@ impl Kind {
             Self::AddressGroup => ADDRESS_GROUP,
             Self::Port => PORT,
             Self::Vif => VIF,
+            Self::TrunkSubport => TRUNK_SUBPORT,
             Self::FloatingIp => FLOATING_IP,
             Self::FloatingIpAssociation => FLOATING_IP_ASSOCIATION,
             Self::Certificate => CERTIFICATE,
@@ -229,12 +237,12 @@ impl Kind {
     /// Whether it is no resource of its own but a part of another one, known by what it attaches and by nothing else: where
     /// its record is lost, its name is too.
     pub fn is_attachment(self) -> bool {
-        self == Self::ListenerCertificate
+        matches!(self, Self::ListenerCertificate | Self::TrunkSubport)
     }
 
     /// Whether the mark of a resource can be changed. That of a certificate is the name of a secret, which is as it was made.
     pub fn can_be_remarked(self) -> bool {
-        !matches!(self, Self::Certificate | Self::ListenerCertificate)
+        self != Self::Certificate && !self.is_attachment()
     }
 
     /// Its name in the contract, as `security-group`.
@@ -247,6 +255,7 @@ impl Kind {
             Self::AddressGroup => "address-group",
             Self::Port => "port",
             Self::Vif => "vif",
+            Self::TrunkSubport => "trunk-subport",
             Self::FloatingIp => "floating-ip",
             Self::FloatingIpAssociation => "floating-ip-association",
             Self::Certificate => "certificate",

@@ -25,6 +25,7 @@ pub mod hash;
 pub mod kinds;
 pub mod manifest;
 pub mod mark;
+pub mod nested;
 pub mod object;
 pub mod observed;
 mod order;

@@ -32,6 +32,7 @@ pub mod mapped;
 mod memo;
 pub mod metrics;
 pub mod modules;
+mod nodes;
 mod outcome;
 mod packed;
 pub mod queue;

@@ -140,6 +140,17 @@ impl Session {
         mapping
     }
 
+    /// What is said of a list whose nodes are not known yet: on which trunk its ports are to be can't be told.
+    pub(crate) fn if_nodes_are_known(&self, mapping: Mapping, known: bool) -> Mapping {
+        let why = match &mapping.verdict {
+            Verdict::List(list) => self.nodes_unknown(list),
+            Verdict::Nothing | Verdict::Frozen(_) => None,
+        };
+        let Some(why) = why else { return mapping };
+        let condition = Condition::no(MAPPED, "WaitingForCache", why);
+        Mapping { passing: true, ..Mapping::frozen(condition, !known, mapping.versions) }
+    }
+
     /// What changed while a module was called could not wake a subject whose reads were not known.
     pub(crate) fn look_for_changes(&self, subject: &Arc<Subject>, reads: &ReadSet, view: &StoreSnapshot) {
         let now = self.snapshot();

@@ -1,6 +1,6 @@
 //! One subject: from its object, its record and what the cloud has, to what its module wants (design, section 6).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use isthmus_model::condition::{ATTACHED, READY};
 use isthmus_model::desired::DesiredList;
 use isthmus_model::kinds::Kind;
 use isthmus_model::mark::Mark;
+use isthmus_model::nested::node_of;
 use isthmus_model::object::Subject;
 use isthmus_model::observed::{Observed, State};
 use isthmus_model::plan::{Input, Plan, plan};
@@ -28,7 +29,6 @@ use crate::metrics::{Ended, Stage};
 use crate::records::Known;
 use crate::refs::{self, Resolved};
 use crate::session::{Presence, Session};
-use crate::status;
 
 /// What is left to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -127,7 +127,7 @@ impl Session {
         }
         let cause = self.causes.lock().remove(&subject.uid);
         let mapped = self.map(subject, stored, snapshot.clone(), known.is_some()).await;
-        let mapping = Mapping { cause, ..mapped };
+        let mapping = Mapping { cause, ..self.if_nodes_are_known(mapped, known.is_some()) };
         let next = match mapping.verdict {
             Verdict::List(ref list) => {
                 self.stage(subject, 0);
@@ -189,7 +189,9 @@ impl Session {
             Ok(sealed) => sealed,
             Err(error) => return self.cloud_is_away(subject, known, mapping, error).await,
         };
-        let desired = &*sealed.list;
+        let record = known.as_ref().map(Known::record).unwrap_or_default();
+        let nested = self.nested(&sealed.list, &record, &self.snapshot())?;
+        let desired = &*nested;
         self.use_sets(subject, desired);
         let resolved = match refs::resolve(self, subject, desired).await {
             Ok(resolved) => Resolved { unusable: sealed.unusable.clone(), ..resolved },
@@ -203,7 +205,6 @@ impl Session {
         if let Err(error) = seen.await {
             return self.cloud_is_away(subject, known, mapping, error).await;
         }
-        let record = known.as_ref().map(Known::record).unwrap_or_default();
         let steps = self.plan(subject, desired, &record, &resolved, known.as_ref());
         let nothing = desired.entries().is_empty() && record.is_empty() && steps.is_empty();
         if nothing && known.is_none() {
@@ -273,11 +274,7 @@ impl Session {
     ) -> Plan {
         let observed = self.inventory.lock().of(&subject.uid);
         let held = self.records.lock().held(subject, |user| self.may_own(user));
-        let attached = known.is_some_and(|known| is_attached(&known.status));
-        let pinned: BTreeSet<String> = match (attached, known) {
-            (true, Some(known)) => known.status.vifs.iter().map(|v| v.port_id.clone()).collect(),
-            _ => BTreeSet::new(),
-        };
+        let pinned = known.map(|known| in_use(&known.status, &observed)).unwrap_or_default();
         plan(&Input {
             cluster: &self.cluster,
             subject: &subject.uid,
@@ -342,9 +339,9 @@ impl Session {
         subject: &Subject,
         desired: &DesiredList,
     ) -> Result<Result<Known, Next>, ReconcileError> {
-        let node = desired.entries().iter().find_map(status::node_of);
+        let node = desired.entries().iter().find_map(node_of);
         let mirror = self.mirror_of(subject);
-        match self.mappings.create(subject, node.as_deref(), mirror.as_deref()).await {
+        match self.mappings.create(subject, node, mirror.as_deref()).await {
             Ok(mapping) => {
                 let mut records = self.records.lock();
                 records.put(&mapping);
@@ -401,6 +398,19 @@ impl Session {
             self.metrics.stages.get_or_create(&Stage { stage }).observe(since.as_secs_f64());
         }
     }
+}
+
+/// Ids of what a running Pod is on: its ports, and their places on trunks, whose VLAN ids it sends with.
+fn in_use(status: &CloudMappingStatus, observed: &BTreeMap<String, Observed>) -> BTreeSet<String> {
+    if !is_attached(status) {
+        return BTreeSet::new();
+    }
+    let ports: BTreeSet<&str> = status.vifs.iter().map(|vif| vif.port_id.as_str()).collect();
+    let of = |o: &&Observed| {
+        o.fields.get("port").and_then(|port| port.as_str()).is_some_and(|p| ports.contains(p))
+    };
+    let subports = observed.values().filter(|o| o.kind == Kind::TrunkSubport).filter(of);
+    ports.iter().map(|port| (*port).to_owned()).chain(subports.map(|o| o.id.clone())).collect()
 }
 
 pub(crate) fn is_attached(status: &CloudMappingStatus) -> bool {

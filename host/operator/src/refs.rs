@@ -34,7 +34,7 @@ pub async fn resolve(session: &Session, subject: &Subject, desired: &DesiredList
             let found = match reference {
                 Reference::Local(_) => continue,
                 Reference::Mapped { subject, name } => mapped(session, subject, name),
-                Reference::Existing(text) => match session.cloud.existing.of_field(field, text).await? {
+                Reference::Existing(text) => match existing(session, field, text).await? {
                     Lookup::Found(found) => Ok(found.target.clone()),
                     Lookup::Not(why) => Err(why),
                 },
@@ -48,6 +48,14 @@ pub async fn resolve(session: &Session, subject: &Subject, desired: &DesiredList
         }
     }
     Ok(resolved)
+}
+
+/// What is not ours; a trunk is named by the node whose it is.
+async fn existing(session: &Session, field: &str, text: &str) -> Result<Lookup> {
+    match field {
+        "trunk" => session.trunk_of(text, &session.snapshot()).await,
+        _ => session.cloud.existing.of_field(field, text).await,
+    }
 }
 
 /// The entry of another mapping, in the life that its subject has now.

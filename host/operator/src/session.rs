@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use isthmus_kubernetes::events::Events;
 use isthmus_kubernetes::lease::Leadership;
 use isthmus_kubernetes::mapping::Mappings;
-use isthmus_kubernetes::names::ANNOTATION_CONFIG_MIRROR;
+use isthmus_kubernetes::names::{ANNOTATION_CONFIG_MIRROR, ANNOTATION_PARENT_PORT};
 use isthmus_kubernetes::report::Reports;
 use isthmus_kubernetes::store::{Store, StoreSnapshot, Stored};
 use isthmus_kubernetes::watch::{Phase, WatchState, Watches};
@@ -118,12 +118,18 @@ fn pod_kind() -> Gvk {
     Gvk::new("", "v1", "Pod")
 }
 
-/// What the operator itself looks at in objects of a kind, whatever modules ask for: name and life, and of a static Pod's mirror
-/// the uid that its kubelet knows the Pod by.
+/// What the operator itself looks at in objects of a kind, whatever modules ask for: name and life, of a static Pod's mirror
+/// the uid that its kubelet knows the Pod by, and of a node what it is in the cloud.
 pub fn own_mask(kind: &Gvk) -> Mask {
-    let mirror = format!("metadata.annotations[\"{ANNOTATION_CONFIG_MIRROR}\"]");
-    let paths = (*kind == pod_kind()).then_some(mirror.as_str());
-    Mask::new(paths).unwrap_or_default()
+    let annotation = |name: &str| format!("metadata.annotations[\"{name}\"]");
+    let paths = match kind {
+        kind if *kind == pod_kind() => vec![annotation(ANNOTATION_CONFIG_MIRROR)],
+        kind if *kind == node_kind() => {
+            vec![annotation(ANNOTATION_PARENT_PORT), "status.addresses".to_owned()]
+        }
+        _ => Vec::new(),
+    };
+    Mask::new(paths.iter().map(String::as_str)).unwrap_or_default()
 }
 
 /// Kind of nodes.
@@ -175,8 +181,10 @@ impl Session {
             return;
         }
         let pipelines = self.pipelines.load_full();
+        // The operator itself reads nodes, for any kind that names one.
+        let own = *kind == node_kind();
         let reads =
-            |of: &&Gvk| matches!(pipelines.lane(of), Some(Lane::Serving(s)) if s.reads.contains(kind));
+            |of: &&Gvk| matches!(pipelines.lane(of), Some(Lane::Serving(s)) if own || s.reads.contains(kind));
         pipelines.kinds().filter(reads).for_each(|of| self.enqueue_kind(of));
     }
 

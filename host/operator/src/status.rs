@@ -9,6 +9,7 @@ use isthmus_kubernetes::crd::{
 use isthmus_model::condition::{ATTACHED, Condition, REPORTED};
 use isthmus_model::desired::{DesiredList, Entry};
 use isthmus_model::kinds::Kind;
+use isthmus_model::nested::{VLAN, node_of};
 use isthmus_model::object::Subject;
 use isthmus_model::observed::{Observed, State};
 use isthmus_model::record::{Record, Recorded};
@@ -82,7 +83,7 @@ pub async fn applied(
     let vifs = vifs(facts, desired, existing).await?;
     let plain = |address: &String| address.split('/').next().unwrap_or_default().to_owned();
     let ips: Vec<String> = vifs.iter().flat_map(|v| &v.addresses).map(plain).collect();
-    let node = desired.entries().iter().find_map(node_of);
+    let node = desired.entries().iter().find_map(node_of).map(str::to_owned);
     let rest = with_conditions(facts);
     let swapped = versions
         .module
@@ -102,15 +103,17 @@ pub async fn applied(
     })
 }
 
-/// The node that an entry is bound to.
-pub fn node_of(entry: &Entry) -> Option<String> {
-    match entry.fields.get("host") {
-        Some(Value::Text(node)) if entry.kind == Kind::Port => Some(node.clone()),
-        _ => None,
-    }
-}
-
 impl Facts<'_> {
+    /// A VIF with the VLAN id that its port has on the trunk, once it is there.
+    fn on_trunk(&self, vif: VifStatus) -> VifStatus {
+        let is_it = |o: &&Observed| {
+            o.kind == Kind::TrunkSubport && o.fields.get("port").is_some_and(|port| *port == *vif.port_id)
+        };
+        let found = self.observed.values().find(is_it);
+        let id = found.and_then(|o| o.fields.get("segmentation_id")?.as_i64());
+        VifStatus { binding: Some(VLAN.into()), segmentation_id: id.and_then(|id| id.try_into().ok()), ..vif }
+    }
+
     fn resource(&self, name: &str, recorded: &Recorded) -> ResourceStatus {
         let observed = recorded.id.as_ref().and_then(|id| self.observed.get(id));
         let unknown = self.unknown.contains(name);
@@ -152,9 +155,20 @@ async fn vifs(facts: &Facts<'_>, desired: &DesiredList, existing: &Existing) -> 
         let Some(Value::Ref(Reference::Local(port))) = entry.fields.get("port") else { continue };
         let id = facts.record.get(port).and_then(|r| r.id.as_ref());
         let Some(observed) = id.and_then(|id| facts.observed.get(id)) else { continue };
-        vifs.push(vif(entry, port, observed, existing).await?);
+        let vif = vif(entry, port, observed, existing).await?;
+        vifs.push(match is_on_trunk(desired, port) {
+            true => facts.on_trunk(vif),
+            false => vif,
+        });
     }
     Ok(vifs)
+}
+
+/// Whether a port is to be on its node's trunk.
+fn is_on_trunk(desired: &DesiredList, port: &str) -> bool {
+    let named = Value::Ref(Reference::Local(port.into()));
+    let mut subports = desired.entries().iter().filter(|e| e.kind == Kind::TrunkSubport);
+    subports.any(|e| e.fields.get("port") == Some(&named))
 }
 
 async fn vif(entry: &Entry, port: &str, observed: &Observed, existing: &Existing) -> Result<VifStatus> {

@@ -247,9 +247,8 @@ impl<'a> Builder<'a> {
     }
 
     fn replace(&mut self, entry: &'a Entry, found: &'a Observed) {
-        // What refers to one that is deleted first goes before it.
-        let follows = self.first.keys().any(|id| rests_on(found, id));
-        let first = follows || collides(entry, found) || self.takes_over_a_port(entry, found);
+        let first =
+            self.goes_before_another(found) || collides(entry, found) || self.takes_over_a_port(entry, found);
         self.targets.local.remove(&entry.name);
         if first {
             let act = Act::Delete { id: found.id.clone(), replaced: true };
@@ -262,6 +261,19 @@ impl<'a> Builder<'a> {
             let at = self.made_by.get(entry.name.as_str()).copied();
             self.replaced.push((found, at));
         }
+    }
+
+    /// Whether it rests on one that is deleted first, or on something that rests on such a one: that is deleted before it can be.
+    fn goes_before_another(&self, found: &'a Observed) -> bool {
+        let ours = || self.input.observed.values().filter(|o| self.ours(o));
+        let (mut open, mut seen) = (vec![found], BTreeSet::new());
+        while let Some(next) = open.pop().filter(|_| !self.first.is_empty()) {
+            if self.first.keys().any(|id| rests_on(next, id)) {
+                return true;
+            }
+            open.extend(ours().filter(|under| rests_on(next, &under.id) && seen.insert(&under.id)));
+        }
+        false
     }
 
     /// What is deleted first waits until this one, which goes too, is gone.

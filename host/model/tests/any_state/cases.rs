@@ -225,6 +225,25 @@ fn what_goes_waits_for_what_is_replaced_on_it() {
     apply(&mut world, &list(&[balancer, entry("listener", Kind::Listener, &listener)]));
 }
 
+/// A load balancer makes room for the one in its place, and first of all what rests on something that goes with it: here a policy
+/// that has its place on another listener.
+#[test]
+fn what_makes_room_waits_for_nothing_that_waits_for_it() {
+    let mut world = World::default();
+    have(&mut world, "l", Kind::LoadBalancer, "balancer", &[("vip", "somewhere")]);
+    have(&mut world, "old", Kind::Listener, "gone", &[("load_balancer", "l")]);
+    have(&mut world, "p", Kind::L7Policy, "policy", &[("listener", "old")]);
+    let vip = Value::Map([("port".to_owned(), named("port"))].into());
+    let entries = [
+        entry("network", Kind::Network, &[]),
+        entry("port", Kind::Port, &[("network", named("network"))]),
+        entry("balancer", Kind::LoadBalancer, &[("vip", vip)]),
+        entry("listener", Kind::Listener, &[("load_balancer", named("balancer"))]),
+        entry("policy", Kind::L7Policy, &[("listener", named("listener"))]),
+    ];
+    apply(&mut world, &list(&entries));
+}
+
 /// Two load balancers, each with a listener that sends to a pool of the other one: what one of them is made without is written
 /// when the other is there.
 #[test]

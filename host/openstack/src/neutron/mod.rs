@@ -15,6 +15,7 @@ mod router;
 mod security_group;
 mod subnet;
 mod tag;
+mod trunk;
 
 use reqwest::Method;
 
@@ -35,6 +36,7 @@ pub use security_group::{
     SecurityGroup, SecurityGroupCreate, SecurityGroupRule, SecurityGroupRuleCreate, SecurityGroupUpdate,
 };
 pub use subnet::{AllocationPool, HostRoute, Subnet, SubnetCreate, SubnetPool, SubnetUpdate};
+pub use trunk::{SubPort, Trunk};
 
 /// A kind of Neutron resource that can be read.
 pub trait Resource: rest::Resource<In = Neutron> {}

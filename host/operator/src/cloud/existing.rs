@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use isthmus_model::observed::Target;
 use isthmus_model::retry::RetryClass;
-use isthmus_openstack::neutron::{AddressGroup, Network, Port, Router, SecurityGroup, Subnet, SubnetPool};
+use isthmus_openstack::neutron::{
+    AddressGroup, Network, Port, Router, SecurityGroup, Subnet, SubnetPool, Trunk,
+};
 use isthmus_openstack::octavia::{Listener, LoadBalancer, Pool, Resource};
 use isthmus_openstack::{Neutron, Octavia};
 use tokio::sync::Mutex;
@@ -43,6 +45,24 @@ pub struct Found {
     pub gateway: Option<IpAddr>,
     /// MTU in bytes, of a network.
     pub mtu: Option<u32>,
+}
+
+/// How the parent port of a trunk is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Parent {
+    /// By id or name.
+    Port(String),
+    /// By what its instance is reached at.
+    Addresses(Vec<String>),
+}
+
+impl Parent {
+    fn told(&self) -> String {
+        match self {
+            Self::Port(text) => format!("id or name {text}"),
+            Self::Addresses(addresses) => format!("address {}", addresses.join(" or ")),
+        }
+    }
 }
 
 type Key = (&'static str, String);
@@ -105,6 +125,47 @@ impl Existing {
         self.find::<_, Network>(&self.neutron, id).await
     }
 
+    /// The trunk of the virtual machine whose port this is, or has one of these addresses.
+    ///
+    /// # Errors
+    /// As [`Self::of_field`].
+    pub async fn trunk(&self, of: &Parent) -> Result<Lookup> {
+        let key = match of {
+            Parent::Port(text) => text.clone(),
+            Parent::Addresses(addresses) => addresses.join(","),
+        };
+        Ok(self.cached((Trunk::PATH, key), self.ask_trunk(of)).await?)
+    }
+
+    async fn ask_trunk(&self, of: &Parent) -> Answer {
+        let parents = match of {
+            Parent::Port(text) => match Box::pin(self.answer::<_, Port>(&self.neutron, text)).await? {
+                Lookup::Found(port) => vec![port.target.id.clone()],
+                not => return Ok(not),
+            },
+            Parent::Addresses(addresses) => {
+                let wanted: Vec<String> = addresses.iter().map(|ip| format!("ip_address={ip}")).collect();
+                let query: Vec<(&str, &str)> = wanted.iter().map(|ip| ("fixed_ips", ip.as_str())).collect();
+                let ports: Vec<Port> = self.neutron.list(&query).await?;
+                ports.into_iter().map(|port| port.id).collect()
+            }
+        };
+        let told = of.told();
+        if parents.is_empty() {
+            return Ok(Lookup::Not(format!("there is no port with {told} among what the operator may see")));
+        }
+        let query: Vec<(&str, &str)> = parents.iter().map(|id| ("port_id", id.as_str())).collect();
+        let trunks: Vec<Trunk> = self.neutron.list(&query).await?;
+        Ok(match trunks.as_slice() {
+            [one] => Lookup::Found(Arc::new(plain(&one.id))),
+            [] => Lookup::Not(format!(
+                "port {} ({told}) is the parent of no trunk: make one (openstack network trunk create --parent-port)",
+                parents.join(", ")
+            )),
+            many => Lookup::Not(format!("{} trunks have parent ports with {told}", many.len())),
+        })
+    }
+
     /// Forgets everything: the service said that something is gone.
     pub fn forget(&self) {
         self.known.lock().clear();
@@ -122,12 +183,17 @@ impl Existing {
     }
 
     async fn answer<S: Asked, R: Known + Resource<In = S>>(&self, service: &S, text: &str) -> Answer {
+        self.cached((R::PATH, text.to_owned()), self.ask::<S, R>(service, text)).await
+    }
+
+    /// The answer that is believed, else that of `asked`.
+    async fn cached(&self, key: Key, asked: impl Future<Output = Answer>) -> Answer {
         let slot = {
             let mut known = self.known.lock();
             if known.len() >= MOST {
                 known.clear();
             }
-            known.entry((R::PATH, text.to_owned())).or_default().clone()
+            known.entry(key).or_default().clone()
         };
         let mut slot = slot.lock().await;
         if let Some((at, answer)) = &*slot {
@@ -140,7 +206,7 @@ impl Existing {
                 return answer.clone();
             }
         }
-        let answer = self.ask::<S, R>(service, text).await;
+        let answer = asked.await;
         *slot = Some((Instant::now(), answer.clone()));
         answer
     }

@@ -3,7 +3,7 @@
 //! A new kind is a file here, a line in [`Cloud::new`], and its table in `isthmus_model::kinds`.
 
 pub(crate) mod certificate;
-mod existing;
+pub(crate) mod existing;
 mod neutron;
 mod octavia;
 
@@ -74,6 +74,12 @@ pub enum CloudError {
         /// What the list said.
         why: String,
     },
+    /// Who did it for several was given up under way.
+    #[error("{what} was given up under way: it is looked for before it is tried again")]
+    GivenUp {
+        /// What was under way.
+        what: String,
+    },
     /// What a certificate holds is not at hand: it was read for a plan that is no more.
     #[error("certificate {name:?}: what it holds has to be read anew")]
     Unread {
@@ -104,7 +110,7 @@ impl CloudError {
     pub fn class(&self) -> RetryClass {
         match self {
             Self::Service(error) | Self::Gone(error) => error.class,
-            Self::Unseen { .. } => RetryClass::Unknown,
+            Self::Unseen { .. } | Self::GivenUp { .. } => RetryClass::Unknown,
             Self::Busy { .. }
             | Self::Failed { .. }
             | Self::NotListed(_)

@@ -193,10 +193,11 @@ impl Session {
         subject: &Subject,
         list: &DesiredList,
     ) -> crate::cloud::Result<(Summary, Option<String>)> {
-        let list = &self.sealed_as_made(subject, list);
-        let resolved = refs::resolve(self, subject, list).await?;
         let known = self.records.lock().get(subject);
         let record = known.as_ref().map(crate::records::Known::record).unwrap_or_default();
+        let sealed = self.sealed_as_made(subject, list);
+        let list = &*self.nested(&sealed, &record, &self.snapshot())?;
+        let resolved = refs::resolve(self, subject, list).await?;
         let summary = self.plan(subject, list, &record, &resolved, known.as_ref()).summary();
         Ok((summary, resolved.missing.into_values().next()))
     }

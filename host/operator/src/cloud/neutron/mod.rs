@@ -37,6 +37,8 @@ mod router_interface;
 mod security_group;
 mod standard;
 mod subnet;
+mod subport;
+mod trunks;
 
 use std::collections::BTreeSet;
 
@@ -60,6 +62,7 @@ pub(super) fn drivers(neutron: Neutron, project: Option<String>) -> Vec<(Kind, B
         (Kind::AddressGroup, Resources::<address_group::AddressGroups>::boxed(&scope)),
         (Kind::FloatingIp, Resources::<floating_ip::FloatingIps>::boxed(&scope)),
         (Kind::Port, Resources::<port::Ports>::boxed(&scope)),
+        (Kind::TrunkSubport, Box::new(subport::Subports::new(&scope))),
     ]
 }
 

@@ -15,6 +15,8 @@ use crate::cloud::{Create, Result, Update, cleared, set, typed};
 
 /// Owner of our ports. Not `compute:`: Neutron's default policy forbids a member to delete ports that begin with it.
 const DEVICE_OWNER: &str = "isthmus:pod";
+/// Owner that Neutron gives the port of a trunk.
+pub(super) const ON_TRUNK: &str = "trunk:subport";
 
 /// The tags are there at once where the cloud takes them in the call that creates a port (ML2's extension driver
 /// `tag_ports_during_bulk_creation`, which Neutron 29 does not name among its extensions), else with the next change of them.
@@ -40,6 +42,10 @@ struct Fields {
     qos_policy: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     host: Option<String>,
+    /// The node whose trunk it is on: nothing of the port itself.
+    #[serde(skip_serializing)]
+    #[expect(dead_code, reason = "taken in, as all that an entry may have is")]
+    node: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     vnic_type: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,9 +83,11 @@ impl Standard for Ports {
     type Resource = Port;
     const GONE: &'static [&'static str] = &["PortNotFound"];
     const TAGS: Tags = Tags::AtCreation;
-    const AMONG: &'static [(&'static str, &'static str)] = &[("device_owner", DEVICE_OWNER)];
+    /// On a trunk a port has another owner; one that was taken off has none.
+    const AMONG: &'static [(&'static str, &'static str)] =
+        &[("device_owner", DEVICE_OWNER), ("device_owner", ON_TRUNK), ("device_owner", "")];
 
-    /// Those on a node, and the few that are on none.
+    /// Those on a node, and those that are on none, or on a trunk: a port with a device can't be put there.
     fn of_subject(subject: &str) -> Vec<Option<(&'static str, &str)>> {
         vec![Some(("device_id", subject)), Some(("device_id", ""))]
     }
@@ -102,6 +110,7 @@ impl Standard for Ports {
             ),
             qos_policy: port.qos_policy_id,
             host: text(port.binding_host_id),
+            node: None,
             vnic_type: text(port.binding_vnic_type),
             dns_name: text(port.dns_name),
         };

@@ -1,0 +1,136 @@
+//! What a node is in the cloud: where it is a virtual machine, its Pods' ports are subports of its trunk.
+
+use std::borrow::Cow;
+
+use isthmus_kubernetes::names::{ANNOTATION_PARENT_PORT, LABEL_BINDING};
+use isthmus_kubernetes::store::{StoreSnapshot, Stored};
+use isthmus_model::desired::DesiredList;
+use isthmus_model::kinds::Kind;
+use isthmus_model::nested::{VLAN, node_of, with_subports};
+use isthmus_model::object::ObjectKey;
+use isthmus_model::record::Record;
+use isthmus_model::value::Reference;
+use serde_json::Value as Json;
+
+use crate::cloud::existing::Parent;
+use crate::cloud::{CloudError, Lookup, Result};
+use crate::session::{Session, node_kind};
+
+impl Session {
+    /// The list with what the nodes of its ports ask for. A port that was put on a trunk stays there: a running Pod sends with its
+    /// VLAN id, whatever its Node says by now.
+    ///
+    /// # Errors
+    /// The list has no room for it.
+    pub(crate) fn nested<'a>(
+        &self,
+        desired: &'a DesiredList,
+        record: &Record,
+        snapshot: &StoreSnapshot,
+    ) -> Result<Cow<'a, DesiredList>> {
+        let on_trunk = |port: &str| {
+            let of = |reference: &Reference| *reference == Reference::Local(port.into());
+            let mut subports = record.values().filter(|recorded| recorded.kind == Kind::TrunkSubport);
+            subports.any(|recorded| recorded.references.iter().any(|r| of(&r.reference)))
+        };
+        let binding = |port: &str, node: &str| match on_trunk(port) {
+            true => Some(VLAN.to_owned()),
+            false => binding(&*snapshot.subject(&key_of(node))?),
+        };
+        match with_subports(desired, binding) {
+            Ok(Some(list)) => Ok(Cow::Owned(list)),
+            Ok(None) => Ok(Cow::Borrowed(desired)),
+            Err(error) => Err(CloudError::Field {
+                kind: Kind::TrunkSubport,
+                name: String::new(),
+                message: error.to_string(),
+            }),
+        }
+    }
+
+    /// Why nothing can be said of the ports of this list: their nodes are not known.
+    pub(crate) fn nodes_unknown(&self, desired: &DesiredList) -> Option<String> {
+        let has_node = desired.entries().iter().any(|entry| node_of(entry).is_some());
+        has_node.then(|| self.all_known(&[node_kind()].into()).err()).flatten()
+    }
+
+    /// The trunk of a node, by its port or its addresses.
+    ///
+    /// # Errors
+    /// Neutron's.
+    pub(crate) async fn trunk_of(&self, node: &str, snapshot: &StoreSnapshot) -> Result<Lookup> {
+        let Some(found) = snapshot.subject(&key_of(node)) else {
+            return Ok(Lookup::Not(format!("there is no Node {node}, on whose trunk the port is to be")));
+        };
+        let Some(parent) = parent(&found) else {
+            return Ok(Lookup::Not(format!(
+                "Node {node} has no InternalIP yet by which its port could be told: annotate it with {ANNOTATION_PARENT_PORT}"
+            )));
+        };
+        let about = |why: String| {
+            format!(
+                "Node {node} is bound by {VLAN}: {why}; its port can be named by the annotation {ANNOTATION_PARENT_PORT}"
+            )
+        };
+        Ok(match self.cloud.existing.trunk(&parent).await? {
+            Lookup::Not(why) => Lookup::Not(about(why)),
+            found => found,
+        })
+    }
+}
+
+fn key_of(node: &str) -> ObjectKey {
+    ObjectKey::new(node_kind(), None, node)
+}
+
+fn binding(node: &Stored) -> Option<String> {
+    node.labels.get(LABEL_BINDING).map(|binding| binding.to_string())
+}
+
+/// How the port of a node is told.
+fn parent(node: &Stored) -> Option<Parent> {
+    let object: Json = serde_json::from_str(&node.text).ok()?;
+    let named =
+        object.pointer("/metadata/annotations").and_then(|all| all.get(ANNOTATION_PARENT_PORT)?.as_str());
+    if let Some(port) = named {
+        return Some(Parent::Port(port.to_owned()));
+    }
+    let internal = |address: &&Json| address.get("type").and_then(Json::as_str) == Some("InternalIP");
+    let all = object.pointer("/status/addresses").and_then(Json::as_array)?;
+    let addresses: Vec<String> = all
+        .iter()
+        .filter(internal)
+        .filter_map(|address| Some(address.get("address")?.as_str()?.to_owned()))
+        .collect();
+    (!addresses.is_empty()).then_some(Parent::Addresses(addresses))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn node(text: &str) -> Stored {
+        Stored {
+            key: key_of("node1"),
+            uid: "u".into(),
+            labels: Default::default(),
+            deleting: false,
+            text: Arc::from(text),
+        }
+    }
+
+    #[test]
+    fn the_annotation_goes_before_the_addresses() {
+        let addresses = r#"{"addresses": [{"type": "Hostname", "address": "node1"}, {"type": "InternalIP", "address": "10.0.0.5"}]}"#;
+        let annotated = format!(
+            r#"{{"metadata": {{"annotations": {{"{ANNOTATION_PARENT_PORT}": "p"}}}}, "status": {addresses}}}"#
+        );
+        assert_eq!(parent(&node(&annotated)), Some(Parent::Port("p".into())));
+        let plain = format!(r#"{{"status": {addresses}}}"#);
+        assert_eq!(parent(&node(&plain)), Some(Parent::Addresses(vec!["10.0.0.5".into()])));
+        assert_eq!(parent(&node("{}")), None);
+        assert_eq!(parent(&node(r#"{"status": {"addresses": []}}"#)), None);
+    }
+}

@@ -20,7 +20,7 @@ use crate::workspace::{Workspace, cache};
 const IN_THE_LAB: [&str; 3] = ["isthmus-conformance", "isthmus-e2e", "isthmus-node-tests"];
 /// Those of the lab that take minutes, to be begun first. Before all others those that no load beside them can fail: meanwhile the
 /// tests that need no lab run too.
-const LONGEST: [&str; 10] = [
+const LONGEST: [&str; 11] = [
     "isthmus-conformance/openstack",
     "isthmus-conformance/kubernetes",
     "isthmus-e2e/cloud",
@@ -30,6 +30,7 @@ const LONGEST: [&str; 10] = [
     "isthmus-node-tests/nested",
     "isthmus-e2e/traffic",
     "isthmus-e2e/packets",
+    "isthmus-e2e/floating",
     "isthmus-e2e/pods",
 ];
 /// cargo-deny, built once into the cache.

@@ -138,8 +138,9 @@ const FLOATING_IP: &[FieldSpec] = &[
     field("address", Replace, Equal),
     field("target", Late, Equal),
 ];
+/// What it is of is what it is: another one is made and undone, and each is recorded before.
 const FLOATING_IP_ASSOCIATION: &[FieldSpec] =
-    &[field("floating_ip", Replace, Equal), field("target", Late, Equal)];
+    &[field("floating_ip", Replace, Equal), field("target", Replace, Equal)];
 /// `content` is the host's: what it read from the source, as a digest. The cloud can tell that, and not the source.
 const CERTIFICATE: &[FieldSpec] = &[field("source", Replace, Equal), field("content", Replace, Equal)];
 /// Another certificate takes the place of the one before in one write: clients are shown the one or the other.
@@ -237,10 +238,16 @@ impl Kind {
     /// Whether it is no resource of its own but a part of another one, known by what it attaches and by nothing else: where
     /// its record is lost, its name is too.
     pub fn is_attachment(self) -> bool {
-        matches!(self, Self::ListenerCertificate | Self::TrunkSubport)
+        matches!(self, Self::ListenerCertificate | Self::TrunkSubport | Self::FloatingIpAssociation)
     }
 
-    /// Whether the mark of a resource can be changed. That of a certificate is the name of a secret, which is as it was made.
+    /// Whether nothing in the cloud says whose it is, but the record alone: so it is recorded before it is made.
+    pub fn is_told_by_record(self) -> bool {
+        self == Self::FloatingIpAssociation
+    }
+
+    /// Whether the mark of a resource can be changed. That of a certificate is the name of a secret, which is as it was made, and a
+    /// floating IP of somebody else's gets none.
     pub fn can_be_remarked(self) -> bool {
         self != Self::Certificate && !self.is_attachment()
     }

@@ -54,7 +54,7 @@ pub enum State {
 }
 
 /// What others refer to of a resource.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Target {
     /// Its id.
     pub id: String,
@@ -62,11 +62,26 @@ pub struct Target {
     pub addresses: Vec<IpAddr>,
     /// Its range, of a subnet.
     pub cidr: Option<String>,
+    /// The port of its VIP, of a load balancer.
+    pub vip_port: Option<String>,
+}
+
+impl Target {
+    /// One of which nothing is known but its id.
+    pub fn of(id: impl Into<String>) -> Self {
+        Self { id: id.into(), ..Self::default() }
+    }
 }
 
 impl Observed {
     /// What others refer to of it.
     pub fn target(&self) -> Target {
-        Target { id: self.id.clone(), addresses: self.addresses.clone(), cidr: self.cidr.clone() }
+        let (id, addresses, cidr) = (self.id.clone(), self.addresses.clone(), self.cidr.clone());
+        Target { id, addresses, cidr, vip_port: self.vip_port() }
+    }
+
+    fn vip_port(&self) -> Option<String> {
+        let vip = self.fields.get("vip").filter(|_| self.kind == Kind::LoadBalancer)?;
+        Some(vip.get("port")?.as_str()?.to_owned())
     }
 }

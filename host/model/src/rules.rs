@@ -69,11 +69,26 @@ fn unnamed(entry: &Entry) -> Result<(), ListError> {
         Kind::FloatingIp if entry.display_name.is_some() => {
             Some(("display-name", "Neutron's floating IPs have none"))
         }
+        Kind::FloatingIpAssociation => association(entry),
         _ => None,
     };
     wrong.map_or(Ok(()), |(field, why)| {
         Err(ListError::BadReference { entry: entry.name.clone(), field: field.into(), why })
     })
+}
+
+/// The floating IP is somebody else's, and stays as it is.
+fn association(entry: &Entry) -> Option<(&'static str, &'static str)> {
+    let leads_nowhere = |value: &Value| matches!(value, Value::Map(case) if case.contains_key("unattached"));
+    let is_own = |value: &Value| matches!(value, Value::Ref(Reference::Local(_) | Reference::Mapped { .. }));
+    if entry.fields.get("target").is_some_and(leads_nowhere) {
+        return Some(("target", "an association is with a port or a VIP: leave the entry out"));
+    }
+    if entry.fields.get("floating_ip").is_some_and(is_own) {
+        return Some(("floating-ip", "the target of a floating IP of ours is a field of its own: use that"));
+    }
+    let named = entry.display_name.is_some() || entry.description.is_some() || !entry.tags.is_empty();
+    named.then_some(("tags", "an association has neither tags nor name nor description"))
 }
 
 /// Whose a certificate of a listener is, is told by the mark of its secret: that is of the same list. A secret's mark is its

@@ -67,7 +67,7 @@ fn record(secret: &str) -> Record {
 }
 
 fn planned<const N: usize>(desired: &DesiredList, record: &Record, cloud: [(String, Observed); N]) -> Plan {
-    let target = Target { id: "l".into(), addresses: Vec::new(), cidr: None };
+    let target = Target::of("l");
     let external: External =
         [(("listener".to_owned(), Reference::Existing("listener".into())), target)].into_iter().collect();
     let (observed, none) = (BTreeMap::from(cloud), BTreeSet::new());

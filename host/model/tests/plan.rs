@@ -100,7 +100,7 @@ fn port(name: &str, network: Reference) -> Entry {
 
 fn existing_net(id: &str) -> (Reference, External) {
     let reference = Reference::Existing("net".into());
-    let target = Target { id: id.into(), addresses: Vec::new(), cidr: None };
+    let target = Target::of(id);
     (reference.clone(), [(("network".to_owned(), reference), target)].into_iter().collect())
 }
 

@@ -179,10 +179,10 @@ impl<'a> Work<'a> {
         operation: &'a Operation,
     ) -> BoxFuture<'a, (usize, Result<Done, ReconcileError>)> {
         let prepared = self.prepare(operation);
-        let session = self.session;
+        let (session, subject) = (self.session, self.subject);
         Box::pin(async move {
             let result = match prepared {
-                Ok(step) => session.run_step(step).await,
+                Ok(step) => session.run_step(subject, step).await,
                 Err(error) => Err(error),
             };
             (at, result)
@@ -250,8 +250,7 @@ impl<'a> Work<'a> {
     fn tree(&self, operation: &'a Operation, root: &'a Entry) -> Result<Step<'a>, ReconcileError> {
         let mut targets = self.targets.clone();
         for name in names(operation) {
-            let target = Target { id: within(name), addresses: Vec::new(), cidr: None };
-            targets.local.insert(name.clone(), target);
+            targets.local.insert(name.clone(), Target::of(within(name)));
         }
         let below = operation.with.iter().filter_map(|name| self.desired.get(name));
         let below = below.map(|entry| self.creation(entry, &targets, true)).collect::<Result<_, _>>()?;
@@ -357,6 +356,7 @@ impl<'a> Work<'a> {
         match &operation.act {
             Act::Create if class == RetryClass::Unknown => {
                 self.unknown.extend(names(operation).cloned());
+                self.record.extend(self.session.recorded_ahead(self.subject, &operation.name));
                 self.session.answer_lost.notify_one();
             }
             Act::Update { id: Some(id), .. } | Act::Rename { id, .. }
@@ -407,10 +407,13 @@ struct Set<'a> {
 }
 
 impl Session {
-    async fn run_step(&self, step: Step<'_>) -> Result<Done, ReconcileError> {
+    async fn run_step(&self, subject: &Subject, step: Step<'_>) -> Result<Done, ReconcileError> {
         match step {
             Step::Create(create) => {
                 let driver = self.cloud.driver(create.entry.kind)?;
+                if let Some(id) = driver.ahead(&create).await? {
+                    self.record_ahead(subject, create.entry, id).await?;
+                }
                 Ok(Done::Changed(Box::new(driver.create(create).await?)))
             }
             Step::CreateTree(root, below) => {

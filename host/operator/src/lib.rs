@@ -10,7 +10,7 @@
 //! |---|---|
 //! | [`run`], [`session`] | election; what is known during one term of leadership |
 //! | [`feed`], [`queue`] | from watch events to subjects to be looked at |
-//! | [`reconcile`], [`mapped`], [`refs`], [`apply`], [`status`], `settle`, `gone` | one subject |
+//! | [`reconcile`], [`mapped`], [`refs`], [`apply`], [`status`], `attachments`, `settle`, `gone` | one subject |
 //! | [`certificates`] | what certificates hold, read where no module may look |
 //! | [`cloud`], [`inventory`], [`records`] | drivers; what the cloud has; what the CloudMappings say |
 //! | [`modules`] | loading, judging and swapping modules |
@@ -19,6 +19,7 @@
 #![warn(missing_docs)]
 
 pub mod apply;
+mod attachments;
 mod backoff;
 pub mod certificates;
 pub mod cloud;

@@ -222,6 +222,9 @@ impl Session {
         let external = resolved.external.clone();
         let applied = apply(self, subject, desired, &steps, record, external).await;
         self.wake_owners_of_failed(&applied);
+        // Attachments were recorded meanwhile.
+        let before = known;
+        let known = self.records.lock().get(subject).unwrap_or_else(|| before.clone());
         if applied.cut_short() {
             return Err(self.cut_short(subject, &known, desired, &applied).await);
         }
@@ -231,7 +234,7 @@ impl Session {
         let conditions = self.outcome_conditions(subject, mapping, &steps, &applied, &resolved).await;
         let ready = conditions.iter().any(|c| c.kind == READY && c.status == Some(true));
         self.settle(subject, &known, desired, mapping, &applied, conditions).await?;
-        self.wake_users(subject, &known);
+        self.wake_users(subject, &before);
         self.after(subject, &steps, &applied, ready, nothing)
     }
 
@@ -301,7 +304,7 @@ impl Session {
             let ours = |o: &Observed| {
                 o.mark.as_ref().is_some_and(|m| m.cluster == self.cluster && m.subject == *subject.uid)
             };
-            let ours = all.into_iter().filter(ours).collect();
+            let ours = self.claimed(all).into_iter().filter(ours).collect();
             self.inventory.lock().replace_subject(&subject.uid, &kinds, ours);
         }
         Ok(())

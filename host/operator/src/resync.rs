@@ -81,6 +81,7 @@ impl Session {
     /// # Errors
     /// The cloud's.
     pub async fn confirm_missing(&self) -> crate::cloud::Result<()> {
+        self.list_claimed().await?;
         let lacking = {
             let (records, inventory) = (self.records.lock(), self.inventory.lock());
             let lacks = |subject: &Subject, known: &Known| {
@@ -109,8 +110,8 @@ impl Session {
     pub async fn list_ours(&self) -> crate::cloud::Result<Vec<Box<str>>> {
         let begun = self.inventory.lock().begin();
         let listed = self.cloud.list(&Mark::cluster_tag(&self.cluster)).await?;
-        let ours: Vec<Observed> = listed
-            .resources
+        let ours: Vec<Observed> = self
+            .claimed(listed.resources)
             .into_iter()
             .filter(|o| o.mark.as_ref().is_some_and(|m| m.cluster == self.cluster))
             .collect();

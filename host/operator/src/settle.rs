@@ -215,7 +215,7 @@ impl Session {
         self.patch_record(subject, known, &known.record(), &known.unknown(), conditions).await
     }
 
-    async fn patch_record(
+    pub(crate) async fn patch_record(
         &self,
         subject: &Subject,
         known: &Known,

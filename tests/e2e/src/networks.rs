@@ -6,8 +6,8 @@ use isthmus_model::mark::Mark;
 use isthmus_openstack::Neutron;
 use isthmus_openstack::catalog::NETWORK;
 use isthmus_openstack::neutron::{
-    AddressGroup, FixedIpRequest, FloatingIp, Network, Port, PortCreate, Router, SecurityGroup, Subnet,
-    SubnetPool,
+    AddressGroup, FixedIpRequest, FloatingIp, FloatingIpCreate, FloatingIpUpdate, Network, Port, PortCreate,
+    Router, SecurityGroup, Subnet, SubnetPool,
 };
 use isthmus_openstack::session::Request;
 use serde_json::{Value, json};
@@ -17,6 +17,8 @@ use crate::wait::until;
 
 /// What tests make by hand is called so.
 const OURS: &str = "e2e";
+/// The lab's external network.
+pub(crate) const EXTERNAL: &str = "public";
 /// Prefix of the subnet pool of a test.
 const POOL: &str = "10.180.0.0/16";
 /// Owners of ports that are interfaces of a router.
@@ -134,7 +136,7 @@ impl Lab {
     /// Everything that [`Lab::made`] finds, and what the test made by hand. Ports of Pods are gone by now.
     pub(crate) async fn clear_networks(&self) -> Result<()> {
         let made = self.made().await?;
-        for ip in &made.floating_ips {
+        for ip in self.floating_ips().await? {
             self.admin.delete::<FloatingIp>(&ip.id).await?;
         }
         for port in &made.interfaces {
@@ -158,7 +160,9 @@ impl Lab {
             self.admin.delete::<AddressGroup>(&group.id).await?;
         }
         for router in self.demo.list::<Router>(&[("name", OURS)]).await? {
-            for port in self.admin.list::<Port>(&[("device_id", &router.id)]).await? {
+            let ports = self.admin.list::<Port>(&[("device_id", &router.id)]).await?;
+            // Its gateway goes with it.
+            for port in ports.iter().filter(|port| port.device_owner != "network:router_gateway") {
                 self.admin.remove_router_interface(&router.id, &port.id).await?;
             }
             delete(&self.demo, "routers", &router.id).await?;
@@ -189,6 +193,52 @@ impl Lab {
         let port: Port = self.demo.create::<Port>(&body).await?;
         self.demo.add_router_interface(&self.router().await?.id, &port.id).await?;
         Ok(())
+    }
+
+    /// Makes a router `e2e` from the network `pods` to the external one. It goes when the test ends.
+    ///
+    /// # Errors
+    /// Neutron's, or there is no external network.
+    pub async fn router_outside(&self) -> Result<()> {
+        let gateway = json!({"network_id": self.external().await?});
+        let router = json!({"router": {"name": OURS, "external_gateway_info": gateway}});
+        post(&self.demo, "routers", router).await?;
+        self.routed().await
+    }
+
+    pub(crate) async fn external(&self) -> Result<String> {
+        let mut found = self.demo.list::<Network>(&[("name", EXTERNAL)]).await?;
+        Ok(found.pop().context("the lab has an external network")?.id)
+    }
+
+    /// The floating IPs of the operator's project, whose ever they are.
+    ///
+    /// # Errors
+    /// Neutron's.
+    pub async fn floating_ips(&self) -> Result<Vec<FloatingIp>> {
+        Ok(self.demo.list::<FloatingIp>(&[]).await?)
+    }
+
+    /// Makes a floating IP by hand, as a user has it. It goes when the test ends.
+    ///
+    /// # Errors
+    /// Neutron's.
+    pub async fn floating_ip(&self) -> Result<FloatingIp> {
+        let body = FloatingIpCreate {
+            floating_network_id: self.external().await?,
+            description: Some("a user's".into()),
+            ..FloatingIpCreate::default()
+        };
+        Ok(self.demo.create::<FloatingIp>(&body).await?)
+    }
+
+    /// Makes a floating IP lead to this port, or to none, by hand.
+    ///
+    /// # Errors
+    /// Neutron's.
+    pub async fn lead(&self, id: &str, port: Option<&str>) -> Result<FloatingIp> {
+        let body = FloatingIpUpdate { port_id: Some(port.map(str::to_owned)), ..FloatingIpUpdate::default() };
+        Ok(self.demo.update::<FloatingIp>(id, &body, None).await?)
     }
 
     /// The router of a test.

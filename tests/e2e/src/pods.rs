@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
+use isthmus_openstack::Neutron;
 use isthmus_openstack::neutron::{
     Port, PortCreate, SecurityGroup, SecurityGroupCreate, SecurityGroupRule, SecurityGroupRuleCreate,
 };
@@ -44,12 +45,30 @@ impl Lab {
     /// # Errors
     /// Neutron's, or the command's.
     pub async fn peer(&self, name: &str) -> Result<Peer> {
-        let neutron = cloud("isthmus")?;
+        let groups = Some(vec![self.open_group().await?]);
+        self.peer_on(&cloud("isthmus")?, self.network().await?, groups, name).await
+    }
+
+    /// Makes a namespace on a new port of the external network: a client from outside.
+    ///
+    /// # Errors
+    /// As of [`Lab::peer`].
+    pub async fn outsider(&self, name: &str) -> Result<Peer> {
+        self.peer_on(&self.admin, self.external().await?, None, name).await
+    }
+
+    async fn peer_on(
+        &self,
+        neutron: &Neutron,
+        network_id: String,
+        security_groups: Option<Vec<String>>,
+        name: &str,
+    ) -> Result<Peer> {
         let body = PortCreate {
-            network_id: self.network().await?,
+            network_id,
             name: Some(format!("peer-{name}")),
             device_owner: Some(crate::cloud::OWNER.into()),
-            security_groups: Some(vec![self.open_group().await?]),
+            security_groups,
             binding_host_id: Some(node().into()),
             ..PortCreate::default()
         };

@@ -11,6 +11,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::lab::Lab;
+use crate::networks::EXTERNAL;
 use crate::wait::until_within;
 
 /// Where endpoints answer.
@@ -26,6 +27,21 @@ impl Lab {
     pub async fn load_services(&self, provider: &str) -> Result<()> {
         let config = json!({"network": "pods", "subnets": {"ipv4": "pods-v4"}, "clusterIps": false,
                             "provider": provider});
+        self.load_services_with(config).await
+    }
+
+    /// As [`Lab::load_services`], with floating IPs of the network `public`; and a router that leads there.
+    ///
+    /// # Errors
+    /// Neutron's, the API server's, or the command's.
+    pub async fn load_services_outside(&self, provider: &str) -> Result<()> {
+        self.router_outside().await?;
+        let config = json!({"network": "pods", "subnets": {"ipv4": "pods-v4"}, "clusterIps": false,
+                            "provider": provider, "floatingNetwork": EXTERNAL});
+        self.load_services_with(config).await
+    }
+
+    async fn load_services_with(&self, config: Value) -> Result<()> {
         self.policy_module("service-loadbalancer", json!({"config": config})).await?;
         self.load("service-loadbalancer", "service-loadbalancer").await
     }

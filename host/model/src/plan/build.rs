@@ -2,6 +2,7 @@
 
 mod own;
 mod stays;
+mod way;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +23,7 @@ pub fn plan(input: &Input<'_>) -> Plan {
     }
     builder.late_updates();
     builder.removals();
+    builder.make_way();
     builder.done()
 }
 

@@ -45,6 +45,8 @@ pub(super) fn collides(entry: &Entry, found: &Observed) -> bool {
         Kind::Subnet => &["prefix"],
         Kind::Listener => &["port"],
         Kind::FloatingIp => &["address"],
+        // A port has one floating IP of a network, and a floating IP one port.
+        Kind::FloatingIpAssociation => &["floating_ip", "target"],
         Kind::RouterInterface => &["subnet"],
         Kind::LoadBalancer => &["vip"],
         _ => &[],

@@ -11,6 +11,10 @@ use crate::observed::Target;
 use crate::record::RecordedReference;
 use crate::value::{AddressSource, IpVersion, Reference, Selection, Value};
 
+/// Case of a floating IP's target that is a load balancer, and the one that this stands for.
+const VIP: &str = "vip";
+const PORT: &str = "port";
+
 /// What is outside of the list.
 #[derive(Clone, Debug, Default)]
 pub struct External {
@@ -59,17 +63,24 @@ impl Targets {
 /// # Errors
 /// The first reference that stands for nothing yet, or whose resource has no such address yet.
 pub fn resolve(field: &str, value: &Value, targets: &Targets) -> Result<Json, Reference> {
-    let target = |r: &Reference| targets.get(field, r).ok_or_else(|| r.clone());
+    let target = |field: &str, r: &Reference| targets.get(field, r).ok_or_else(|| r.clone());
     Ok(match value {
         Value::Bool(flag) => Json::from(*flag),
         Value::Int(number) => Json::from(*number),
         Value::Text(text) => Json::from(text.as_str()),
         Value::List(items) => Json::Array(elements(field, items, targets)?),
         Value::Map(fields) => {
-            let pairs = fields.iter().map(|(name, v)| Ok((name.clone(), resolve(name, v, targets)?)));
+            let pairs = fields.iter().map(|(name, v)| match v {
+                // To the cloud a VIP is a port: where a floating IP leads to is compared as such.
+                Value::Ref(of) if name == VIP => {
+                    let port = target(name, of)?.vip_port.clone().ok_or_else(|| of.clone())?;
+                    Ok((PORT.to_owned(), Json::from(port)))
+                }
+                v => Ok((name.clone(), resolve(name, v, targets)?)),
+            });
             Json::Object(pairs.collect::<Result<Map<_, _>, Reference>>()?)
         }
-        Value::Ref(reference) => Json::from(target(reference)?.id.as_str()),
+        Value::Ref(reference) => Json::from(target(field, reference)?.id.as_str()),
         Value::Late(source) => addresses(source, targets)?,
     })
 }
@@ -119,8 +130,7 @@ pub fn applied_hash(entry: &Entry, targets: &Targets) -> Option<String> {
     let refers_to_itself = entry.references().iter().any(|(_, r)| **r == own);
     if refers_to_itself && targets.local.get(&entry.name).is_none_or(|t| t.id != "self") {
         let mut with_self = targets.clone();
-        let target = Target { id: "self".into(), addresses: Vec::new(), cidr: None };
-        with_self.local.insert(entry.name.clone(), target);
+        with_self.local.insert(entry.name.clone(), Target::of("self"));
         return applied_hash(entry, &with_self);
     }
     let fields: BTreeMap<&str, Json> = entry

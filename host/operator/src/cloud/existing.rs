@@ -9,7 +9,7 @@ use std::time::Duration;
 use isthmus_model::observed::Target;
 use isthmus_model::retry::RetryClass;
 use isthmus_openstack::neutron::{
-    AddressGroup, Network, Port, Router, SecurityGroup, Subnet, SubnetPool, Trunk,
+    AddressGroup, FloatingIp, Network, Port, Router, SecurityGroup, Subnet, SubnetPool, Trunk,
 };
 use isthmus_openstack::octavia::{Listener, LoadBalancer, Pool, Resource};
 use isthmus_openstack::{Neutron, Octavia};
@@ -100,11 +100,15 @@ impl Existing {
             "router" => self.find::<_, Router>(&self.neutron, text).await,
             "subnet_pool" => self.find::<_, SubnetPool>(&self.neutron, text).await,
             "addresses" => self.find::<_, AddressGroup>(&self.neutron, text).await,
-            "load_balancer" => self.balancing::<LoadBalancer>(text).await,
+            "floating_ip" if !is_uuid(text) && text.parse::<IpAddr>().is_err() => {
+                Ok(Lookup::Not(format!("{text:?} is neither the id nor the address of a floating IP")))
+            }
+            "floating_ip" => self.find::<_, FloatingIp>(&self.neutron, text).await,
+            "load_balancer" | "vip" => self.balancing::<LoadBalancer>(text).await,
             "listener" => self.balancing::<Listener>(text).await,
             "pool" | "default_pool" => self.balancing::<Pool>(text).await,
             other => Ok(Lookup::Not(format!(
-                "field {other:?} refers to an existing resource, which this version looks up for networks, subnets, subnet pools, routers, ports, security groups, address groups, load balancers, listeners and pools"
+                "field {other:?} refers to an existing resource, which this version looks up for networks, subnets, subnet pools, routers, ports, security groups, address groups, floating IPs, load balancers, listeners and pools"
             ))),
         }
     }
@@ -239,7 +243,7 @@ impl Existing {
                 Err(e) => Err(e),
             };
         }
-        let mut named: Vec<R> = service.named(text).await?;
+        let mut named: Vec<R> = service.named(R::NAME, text).await?;
         // A credential may see every project's: ours go first, then what others share.
         if let Some(project) = &self.project {
             if named.iter().any(|r| r.project() == project) {
@@ -275,6 +279,7 @@ trait Asked: Sync {
     ) -> impl Future<Output = Result<R, isthmus_openstack::Error>> + Send;
     fn named<R: Resource<In = Self>>(
         &self,
+        by: &str,
         name: &str,
     ) -> impl Future<Output = Result<Vec<R>, isthmus_openstack::Error>> + Send;
 }
@@ -283,8 +288,12 @@ impl Asked for Neutron {
     async fn one<R: Resource<In = Self>>(&self, id: &str) -> Result<R, isthmus_openstack::Error> {
         self.get(id).await
     }
-    async fn named<R: Resource<In = Self>>(&self, name: &str) -> Result<Vec<R>, isthmus_openstack::Error> {
-        self.list(&[("name", name)]).await
+    async fn named<R: Resource<In = Self>>(
+        &self,
+        by: &str,
+        name: &str,
+    ) -> Result<Vec<R>, isthmus_openstack::Error> {
+        self.list(&[(by, name)]).await
     }
 }
 
@@ -292,13 +301,20 @@ impl Asked for Octavia {
     async fn one<R: Resource<In = Self>>(&self, id: &str) -> Result<R, isthmus_openstack::Error> {
         self.get(id).await
     }
-    async fn named<R: Resource<In = Self>>(&self, name: &str) -> Result<Vec<R>, isthmus_openstack::Error> {
-        self.list(&[("name", name)]).await
+    async fn named<R: Resource<In = Self>>(
+        &self,
+        by: &str,
+        name: &str,
+    ) -> Result<Vec<R>, isthmus_openstack::Error> {
+        self.list(&[(by, name)]).await
     }
 }
 
 /// What is looked up.
 trait Known: Resource {
+    /// What it is looked up by where that is no id.
+    const NAME: &'static str = "name";
+
     fn found(&self) -> Found;
     fn project(&self) -> &str;
     /// Whether other projects may use it.
@@ -312,8 +328,7 @@ trait Known: Resource {
 }
 
 fn plain(id: &str) -> Found {
-    let target = Target { id: id.into(), addresses: Vec::new(), cidr: None };
-    Found { target, gateway: None, mtu: None }
+    Found { target: Target::of(id), gateway: None, mtu: None }
 }
 
 /// Kinds that are referred to by their id alone; in front those that other projects may be let use.
@@ -356,7 +371,7 @@ impl Known for Network {
 
 impl Known for Subnet {
     fn found(&self) -> Found {
-        let target = Target { id: self.id.clone(), addresses: Vec::new(), cidr: Some(self.cidr.clone()) };
+        let target = Target { cidr: Some(self.cidr.clone()), ..Target::of(&self.id) };
         Found { target, gateway: self.gateway_ip.as_deref().and_then(|g| g.parse().ok()), mtu: None }
     }
     fn project(&self) -> &str {
@@ -370,7 +385,19 @@ impl Known for Subnet {
 impl Known for Port {
     fn found(&self) -> Found {
         let addresses = self.fixed_ips.iter().filter_map(|ip| ip.ip_address.parse().ok()).collect();
-        Found { target: Target { id: self.id.clone(), addresses, cidr: None }, gateway: None, mtu: None }
+        Found { target: Target { addresses, ..Target::of(&self.id) }, gateway: None, mtu: None }
+    }
+    fn project(&self) -> &str {
+        &self.project_id
+    }
+}
+
+impl Known for FloatingIp {
+    const NAME: &'static str = "floating_ip_address";
+
+    fn found(&self) -> Found {
+        let addresses = self.floating_ip_address.parse().into_iter().collect();
+        Found { target: Target { addresses, ..Target::of(&self.id) }, gateway: None, mtu: None }
     }
     fn project(&self) -> &str {
         &self.project_id
@@ -380,7 +407,8 @@ impl Known for Port {
 impl Known for LoadBalancer {
     fn found(&self) -> Found {
         let addresses = self.vip_address.parse().into_iter().collect();
-        Found { target: Target { id: self.id.clone(), addresses, cidr: None }, gateway: None, mtu: None }
+        let vip_port = Some(self.vip_port_id.clone()).filter(|port| !port.is_empty());
+        Found { target: Target { addresses, vip_port, ..Target::of(&self.id) }, gateway: None, mtu: None }
     }
     fn project(&self) -> &str {
         &self.project_id

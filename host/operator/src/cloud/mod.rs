@@ -100,6 +100,14 @@ pub enum CloudError {
     /// The cloud has no such service.
     #[error("the catalog of this cloud has no service for a {0}")]
     NoService(Kind),
+    /// A floating IP that somebody else uses.
+    #[error("floating IP {address} {whose}: that is not taken away from there; free it, or name another one")]
+    Taken {
+        /// Its address.
+        address: String,
+        /// By whom.
+        whose: String,
+    },
     /// There is no driver for the kind.
     #[error("this version of Isthmus makes no {0}: use a module that does without, or a later version")]
     Unsupported(Kind),
@@ -111,6 +119,7 @@ impl CloudError {
         match self {
             Self::Service(error) | Self::Gone(error) => error.class,
             Self::Unseen { .. } | Self::GivenUp { .. } => RetryClass::Unknown,
+            Self::Taken { .. } => RetryClass::Conflict,
             Self::Busy { .. }
             | Self::Failed { .. }
             | Self::NotListed(_)
@@ -180,6 +189,13 @@ pub trait Driver: Send + Sync {
     /// Those of [`Driver::list`] that are of the subject with this uid.
     fn list_of<'a>(&'a self, tag: &'a str, subject: &'a str) -> BoxFuture<'a, Result<Vec<Observed>>> {
         async move { self.list(&format!("{tag},{}", Mark::subject_tag(subject))).await }.boxed()
+    }
+    /// The id that one will have which has to be recorded before it is made ([`Kind::is_told_by_record`]).
+    ///
+    /// # Errors
+    /// It can't be made.
+    fn ahead<'a>(&'a self, _create: &'a Create<'a>) -> BoxFuture<'a, Result<Option<String>>> {
+        async { Ok(None) }.boxed()
     }
     /// Makes one, marked in the same call.
     fn create<'a>(&'a self, create: Create<'a>) -> BoxFuture<'a, Result<Observed>>;

@@ -7,6 +7,7 @@ mod dev;
 mod docs;
 mod explain;
 mod faults;
+mod floating;
 mod hostile;
 mod kubernetes;
 mod mappings;

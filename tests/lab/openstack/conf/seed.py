@@ -1,6 +1,6 @@
 """What the lab puts into its cloud, by the services' own APIs; idempotent, standard library only.
 seed.py identity KEYSTONE_PORT PASSWORD SERVICE=PORT...   users, roles, endpoints, project `demo` (as admin)
-seed.py network KEYSTONE_PORT PASSWORD neutron=PORT       network and security group `pods` (as isthmus)
+seed.py network KEYSTONE_PORT PASSWORD neutron=PORT       external network `public` (as admin); network and security group `pods` (as isthmus)
 seed.py leg|no-leg KEYSTONE_PORT PASSWORD neutron=PORT node=NAME   a node's own port there; prints id, MAC and address"""
 import json
 import sys
@@ -66,6 +66,13 @@ def identity():
     grant(project('admin'), user('admin'), 'load-balancer_admin')
 
 
+def outside():
+    base = 'http://127.0.0.1:%s/v2.0' % services['neutron']
+    net = ensure(base, 'network', 'networks', 'name=public', name='public', **{'router:external': True})
+    ensure(base, 'subnet', 'subnets', 'name=public-v4', name='public-v4', network_id=net, ip_version=4,
+           cidr='172.24.4.0/24', enable_dhcp=False)
+
+
 def network():
     base = 'http://127.0.0.1:%s/v2.0' % services['neutron']
     # `isthmus` sees every project's objects: name its own
@@ -106,6 +113,10 @@ def main():
         token = login('admin', 'admin')
         identity()
         return
+    if what == 'network':
+        # only an administrator may make a network external
+        token = login('admin', 'admin')
+        outside()
     token = login('isthmus', 'demo')
     if what == 'network':
         network()

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::standard::{About, Standard};
 use super::{Scope, text};
-use crate::cloud::{CloudError, Create, Result, Update, cleared, set, typed};
+use crate::cloud::{Create, Result, Update, cleared, set, typed};
 
 pub(super) struct FloatingIps;
 
@@ -25,28 +25,20 @@ struct Fields {
     target: Option<Target>,
 }
 
+/// Where one leads to. A VIP is the port that it is on by now.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Target {
+pub(super) enum Target {
     Unattached(bool),
     Port(String),
-    Vip(String),
 }
 
 /// `port_id` as a body says it: `None` leaves it as it is.
-fn port_id(name: &str, target: Option<Target>) -> Result<Option<Option<String>>> {
-    match target {
-        None => Ok(None),
-        Some(Target::Unattached(_)) => Ok(Some(None)),
-        Some(Target::Port(port)) => Ok(Some(Some(port))),
-        Some(Target::Vip(load_balancer)) => Err(CloudError::Field {
-            kind: Kind::FloatingIp,
-            name: name.to_owned(),
-            message: format!(
-                "`target` is the VIP of load balancer {load_balancer}, whose port this version does not look up: only a VIP on a port of your own can have one"
-            ),
-        }),
-    }
+fn port_id(target: Option<Target>) -> Option<Option<String>> {
+    target.map(|target| match target {
+        Target::Unattached(_) => None,
+        Target::Port(port) => Some(port),
+    })
 }
 
 impl Standard for FloatingIps {
@@ -76,7 +68,7 @@ impl Standard for FloatingIps {
             floating_network_id: fields.network.unwrap_or_default(),
             subnet_id: fields.subnet,
             floating_ip_address: fields.address,
-            port_id: port_id(&create.entry.name, fields.target)?.flatten(),
+            port_id: port_id(fields.target).flatten(),
             description: about.description,
             project_id: about.project,
         })
@@ -86,13 +78,13 @@ impl Standard for FloatingIps {
         let fields: Fields = typed(update.entry, set(update))?;
         let body = FloatingIpUpdate {
             description: about.description,
-            port_id: port_id(&update.entry.name, fields.target)?
-                .or(cleared(update, "target").then_some(None)),
+            port_id: port_id(fields.target).or(cleared(update, "target").then_some(None)),
         };
         Ok((body != FloatingIpUpdate::default()).then_some(body))
     }
 
+    /// One that is let go leads nowhere: what it led to is not to be reached at it any more.
     fn described(description: String) -> FloatingIpUpdate {
-        FloatingIpUpdate { description: Some(description), ..FloatingIpUpdate::default() }
+        FloatingIpUpdate { description: Some(description), port_id: Some(None) }
     }
 }

@@ -30,6 +30,7 @@ macro_rules! observed {
 }
 
 mod address_group;
+mod association;
 mod floating_ip;
 mod network;
 mod port;
@@ -61,6 +62,7 @@ pub(super) fn drivers(neutron: Neutron, project: Option<String>) -> Vec<(Kind, B
         (Kind::SecurityGroup, Resources::<security_group::SecurityGroups>::boxed(&scope)),
         (Kind::AddressGroup, Resources::<address_group::AddressGroups>::boxed(&scope)),
         (Kind::FloatingIp, Resources::<floating_ip::FloatingIps>::boxed(&scope)),
+        (Kind::FloatingIpAssociation, Box::new(association::Associations(scope.clone()))),
         (Kind::Port, Resources::<port::Ports>::boxed(&scope)),
         (Kind::TrunkSubport, Box::new(subport::Subports::new(&scope))),
     ]

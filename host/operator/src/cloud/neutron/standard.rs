@@ -52,7 +52,7 @@ pub(super) trait Standard: Send + Sync + 'static {
     fn change(scope: &Scope, update: &Update<'_>, about: About)
     -> impl Future<Output = Changed<Self>> + Send;
 
-    /// The call that gives one this description.
+    /// The call that gives one that is let go this description.
     fn described(description: String) -> <Self::Resource as Updatable>::Update;
 
     /// What can only be changed in calls of its own (rules, addresses). Answers with the resource, where there were such calls.

@@ -1,0 +1,97 @@
+//! Attachments of which nothing in the cloud says whose they are: the record does. So each is recorded before it is made
+//! (invariant 3), and one that no record names is nobody's of ours.
+
+use std::collections::{BTreeSet, HashMap};
+
+use isthmus_model::condition::ATTACHED;
+use isthmus_model::desired::Entry;
+use isthmus_model::kinds::Kind;
+use isthmus_model::mark::Mark;
+use isthmus_model::object::Subject;
+use isthmus_model::observed::Observed;
+use isthmus_model::record::{Record, Recorded};
+
+use crate::cloud::Result;
+use crate::error::ReconcileError;
+use crate::records::Known;
+use crate::session::Session;
+use crate::settle::undated;
+
+impl Session {
+    /// What was listed, with the marks of attachments that are recorded as ours.
+    pub(crate) fn claimed(&self, mut listed: Vec<Observed>) -> Vec<Observed> {
+        if listed.iter().any(|found| found.kind.is_told_by_record()) {
+            let claims = self.claims();
+            for found in listed.iter_mut().filter(|found| found.kind.is_told_by_record()) {
+                found.mark = claims.get(&found.id).map(|(_, mark)| mark.clone());
+            }
+        }
+        listed
+    }
+
+    /// Such attachments as all records name them, by id.
+    fn claims(&self) -> HashMap<String, (Kind, Mark)> {
+        let mut claims = HashMap::new();
+        for (subject, known) in self.records.lock().all().filter(|(_, known)| !known.released) {
+            for (name, recorded) in known.record().into_iter().filter(|(_, r)| r.kind.is_told_by_record()) {
+                let mark = Mark { cluster: self.cluster.clone(), subject: subject.uid.to_string(), name };
+                claims.extend(recorded.id.map(|id| (id, (recorded.kind, mark))));
+            }
+        }
+        claims
+    }
+
+    /// Takes in what of the records' attachments is there: when everything was listed first, no record was known.
+    ///
+    /// # Errors
+    /// The cloud's.
+    pub(crate) async fn list_claimed(&self) -> Result<()> {
+        let kinds: BTreeSet<Kind> = self.claims().into_values().map(|(kind, _)| kind).collect();
+        for kind in kinds {
+            let listed = self.cloud.driver(kind)?.list(&Mark::cluster_tag(&self.cluster)).await?;
+            for found in self.claimed(listed) {
+                if let Some(subject) = found.mark.as_ref().map(|mark| mark.subject.clone()) {
+                    self.inventory.lock().put(&subject, found);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Records an attachment that is about to be made.
+    ///
+    /// # Errors
+    /// The API server's: it must not be made then.
+    pub(crate) async fn record_ahead(
+        &self,
+        subject: &Subject,
+        entry: &Entry,
+        id: String,
+    ) -> Result<(), ReconcileError> {
+        let Some(known) = self.records.lock().get(subject) else { return Err(ReconcileError::NotLeading) };
+        let mut record = known.record();
+        if !known.unwritten && record.get(&entry.name).is_some_and(|r| r.id.as_ref() == Some(&id)) {
+            return Ok(());
+        }
+        let made = Recorded {
+            kind: entry.kind,
+            id: Some(id),
+            hash: String::new(),
+            fields: entry.set(),
+            references: Vec::new(),
+            retain: false,
+        };
+        record.insert(entry.name.clone(), made);
+        let ours = known.status.conditions.iter().filter(|c| c.type_ != ATTACHED);
+        let conditions = ours.map(undated).collect();
+        self.patch_record(subject, &known, &record, &known.unknown(), conditions).await
+    }
+
+    /// What is recorded ahead of an attachment whose making got no answer: it may be there.
+    pub(crate) fn recorded_ahead(&self, subject: &Subject, name: &str) -> Record {
+        let known = self.records.lock().get(subject);
+        let mut record = known.as_ref().map(Known::record).unwrap_or_default();
+        record.retain(|own, recorded| own == name && recorded.kind.is_told_by_record());
+        record
+    }
+}

@@ -1,12 +1,17 @@
 #!/bin/bash
-# Debian packages of the lab. Does nothing where they are installed.
+# Debian packages of the lab, and those that are named besides; with --only, these alone. Does nothing where they are installed.
 set -euo pipefail
 need=
-for p in containerd runc containernetworking-plugins busybox-static ovn-central ovn-host openvswitch-switch mariadb-server-core mariadb-client-core \
-  ethtool iproute2 openssl curl procps util-linux user-mode-linux kmod "$@"; do
+if [ "${1-}" = --only ]; then
+  shift
+else
+  set -- containerd runc containernetworking-plugins busybox-static ovn-central ovn-host openvswitch-switch mariadb-server-core \
+    mariadb-client-core ethtool iproute2 openssl curl procps util-linux user-mode-linux kmod "$@"
+  python3.11 -c 'import ensurepip, venv' 2>/dev/null || need="$need python3.11 python3.11-venv"
+fi
+for p in "$@"; do
   dpkg -s "$p" >/dev/null 2>&1 || need="$need $p"
 done
-python3.11 -c 'import ensurepip, venv' 2>/dev/null || need="$need python3.11 python3.11-venv"
 [ -n "$need" ] || exit 0
 echo "installing$need"
 # policy-rc.d 101: the packages must not start their daemons; the lab starts its own, in its namespace

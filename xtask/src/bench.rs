@@ -1,27 +1,37 @@
 //! `cargo xtask bench`: every cost that the design names, as a table of target and measured. Nothing fails because it is
 //! slow: times say little on a busy machine, ratios and counts more.
-use std::path::Path;
+mod cni;
+
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use clap::Args;
-use serde::Deserialize;
+use clap::{Args, Subcommand};
+use serde::{Deserialize, Serialize};
 
-use crate::lab::{self, Lab};
+use crate::lab::{self, Lab, Output};
 use crate::plugins;
-use crate::step::{Step, say};
+use crate::step::{self, Step, say};
 use crate::workspace::Workspace;
 
 /// A build from nothing, or 10,000 Pods on a slow machine.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// How much is measured.
+/// What is measured, and how much of it.
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct BenchArguments {
+    #[command(subcommand)]
+    part: Option<Part>,
+
     /// Measure the dev build: it is there sooner, and its times mean little
-    #[arg(long)]
+    #[arg(long, global = true)]
     dev: bool,
+
+    /// Form of the answer
+    #[arg(long, short, value_enum, default_value_t, global = true)]
+    output: Output,
 
     /// Leave out what needs the lab: measure in the in-process world alone
     #[arg(long)]
@@ -32,8 +42,22 @@ pub(crate) struct BenchArguments {
     pods: u32,
 }
 
+/// What is not measured with the rest.
+#[derive(Subcommand)]
+enum Part {
+    /// Measure ADD and DEL on a node against the reference plugins (Go), and against the bare netlink calls (root)
+    ///
+    /// IPv4, in network namespaces and a temporary folder of its own; no lab. Our whole path is isthmus-cni, an agent with the driver
+    /// `bridge`, and a Pod whose interface is known beforehand.
+    Cni {
+        /// How many ADDs and DELs each
+        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+        rounds: u32,
+    },
+}
+
 /// A row of the table, as the driver prints it.
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 struct Row {
     measure: String,
     target: String,
@@ -63,20 +87,56 @@ struct Percentiles {
 
 /// Measures, and prints the table.
 pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments) -> Result<()> {
+    if matches!(arguments.output, Output::Json) {
+        step::say_aside();
+    }
+    let rows = match arguments.part {
+        None => operators(workspace, arguments)?,
+        Some(Part::Cni { rounds }) => cni::run(workspace, arguments, rounds)?,
+    };
+    arguments.print(&rows)
+}
+
+impl BenchArguments {
+    fn profile(&self) -> &'static str {
+        if self.dev { "dev" } else { "release" }
+    }
+
+    /// Where the programs are.
+    fn folder(&self, workspace: &Workspace) -> PathBuf {
+        workspace.target.join(if self.dev { "debug" } else { "release" })
+    }
+
+    fn print(&self, rows: &[Row]) -> Result<()> {
+        match self.output {
+            Output::Json => println!("{}", serde_json::to_string_pretty(rows)?),
+            Output::Table => print(rows, self.profile()),
+        }
+        Ok(())
+    }
+}
+
+/// Builds programs, and a bench where there is one, all in one go, with the features of the whole workspace: what is built one by one
+/// is built with other features each time.
+fn build(workspace: &Workspace, profile: &str, targets: &[&str]) -> Result<()> {
+    let mut build = workspace.cargo(["build", "--locked", "--workspace", "--profile", profile]);
+    build.args(targets);
+    Step {
+        limit: LONGEST,
+        ..Step::new("build", "building what is measured, and the driver (release: ~6 min the first time)")
+    }
+    .run(workspace, build)?
+    .ok("the build")
+    .map(drop)
+}
+
+/// All but what has a [`Part`] of its own.
+fn operators(workspace: &Workspace, arguments: &BenchArguments) -> Result<Vec<Row>> {
     let unfit = lab::unfit().filter(|_| !arguments.embedded);
     ensure!(unfit.is_none(), "the benches need the lab (or --embedded): {}", unfit.unwrap_or_default());
     plugins::build(workspace)?;
-    let profile = if arguments.dev { "dev" } else { "release" };
-    let folder = workspace.target.join(if arguments.dev { "debug" } else { "release" });
-    // All in one go, with the features of the whole workspace: what is built one by one is built with other features each time.
-    let mut build = workspace.cargo(["build", "--locked", "--workspace", "--bin", "isthmus"]);
-    build.args(["--bin", "isthmus-bench", "--bench", "call", "--profile", profile]);
-    Step {
-        limit: LONGEST,
-        ..Step::new("build", "building operator and driver (release: ~6 min the first time)")
-    }
-    .run(workspace, build)?
-    .ok("the build")?;
+    let (profile, folder) = (arguments.profile(), arguments.folder(workspace));
+    build(workspace, profile, &["--bin", "isthmus", "--bin", "isthmus-bench", "--bench", "call"])?;
     let mut rows = calls(workspace, profile)?;
 
     rows.extend(embedded(workspace, &folder, arguments.pods)?);
@@ -88,8 +148,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments) -> Result<(
         reserved.restore(workspace)?;
         rows.extend(measured?);
     }
-    print(&rows, profile);
-    Ok(())
+    Ok(rows)
 }
 
 /// One module call against the same mapping compiled natively.
@@ -119,7 +178,7 @@ fn calls(workspace: &Workspace, profile: &str) -> Result<Vec<Row>> {
 /// A whole operator in the in-process world.
 fn embedded(workspace: &Workspace, folder: &Path, pods: u32) -> Result<Vec<Row>> {
     let mut driver = Command::new(folder.join("isthmus-bench"));
-    driver.arg("--embedded");
+    driver.args(["operator", "--embedded"]);
     let rows = driven(workspace, folder, pods, driver)?;
     Ok(rows
         .into_iter()
@@ -129,20 +188,26 @@ fn embedded(workspace: &Workspace, folder: &Path, pods: u32) -> Result<Vec<Row>>
 
 /// A whole operator, inside the lab.
 fn operator(workspace: &Workspace, lab: &Lab, folder: &Path, pods: u32) -> Result<Vec<Row>> {
-    driven(workspace, folder, pods, lab.inside(folder.join("isthmus-bench")))
+    let mut driver = lab.inside(folder.join("isthmus-bench"));
+    driver.arg("operator");
+    driven(workspace, folder, pods, driver)
 }
 
 fn driven(workspace: &Workspace, folder: &Path, pods: u32, mut driver: Command) -> Result<Vec<Row>> {
-    driver.env("RUST_BACKTRACE", "0");
     driver.arg("--operator").arg(folder.join("isthmus"));
     driver.arg("--module").arg(workspace.modules().join("pod-port.wasm"));
     driver.arg("--routes").arg(workspace.modules().join("route-l7policy.wasm"));
     driver.arg("--pods").arg(pods.to_string());
-    let done = Step { limit: LONGEST, ..Step::new("bench", "measuring an operator (minutes)") }
-        .run(workspace, driver)?;
+    measured(workspace, "measuring an operator (minutes)", driver)
+}
+
+/// What the driver measures.
+fn measured(workspace: &Workspace, what: &str, mut driver: Command) -> Result<Vec<Row>> {
+    driver.env("RUST_BACKTRACE", "0");
+    let done = Step { limit: LONGEST, ..Step::new("bench", what) }.run(workspace, driver)?;
     let rows = done.stdout.lines().map(serde_json::from_str).collect::<Result<Vec<Row>, _>>();
     let rows = rows.context("isthmus-bench printed something else than measures")?;
-    if !done.success {
+    if !done.success && !rows.is_empty() {
         // What was measured before it failed took minutes.
         print(&rows, "unfinished");
     }

@@ -22,6 +22,9 @@ pub(crate) use status::started;
 /// A second lab, beside the first one: what its namespaces, folders and nodes are called after.
 const NAME: &str = "ISTHMUS_LAB_NAME";
 
+/// Held by who installs something.
+const PREPARE: &str = "/run/isthmus-lab-prepare.lock";
+
 /// One of the labs of this machine; `tests/lab/lib.sh` calls its things as this does.
 pub(crate) struct Lab {
     /// Empty for the first one.
@@ -120,8 +123,8 @@ pub(crate) fn run(workspace: &Workspace, task: LabTask) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Why the lab cannot run on this machine, if it cannot.
-pub(crate) fn unfit() -> Option<String> {
+/// Why network namespaces cannot be made, if they cannot.
+pub(crate) fn no_namespaces() -> Option<String> {
     // field 2 of "Uid:" is the effective uid
     let root = fs::read_to_string("/proc/self/status")
         .is_ok_and(|s| s.lines().any(|l| l.starts_with("Uid:") && l.split_whitespace().nth(2) == Some("0")));
@@ -130,8 +133,14 @@ pub(crate) fn unfit() -> Option<String> {
             "it needs root (network namespaces); try: sudo -E env PATH=\"$PATH\" cargo xtask ...".into(),
         );
     }
-    if !Path::new("/proc/self/ns/net").exists() {
-        return Some("the kernel has no network namespaces".into());
+    (!Path::new("/proc/self/ns/net").exists()).then(|| "the kernel has no network namespaces".into())
+}
+
+/// Why the lab cannot run on this machine, if it cannot.
+pub(crate) fn unfit() -> Option<String> {
+    let unfit = no_namespaces();
+    if unfit.is_some() {
+        return unfit;
     }
     let missing: Vec<_> = ["apt-get", "go", "python3.11"].into_iter().filter(|p| !in_path(p)).collect();
     (!missing.is_empty()).then(|| format!("not found in PATH: {}", missing.join(", ")))
@@ -176,9 +185,16 @@ impl Lab {
         self.start(workspace, octavia)
     }
 
+    /// Installs some of the packages that a lab has.
+    pub(crate) fn install(workspace: &Workspace, packages: &[&str]) -> Result<()> {
+        let _lock = locked(Path::new(PREPARE), "installing packages")?;
+        let arguments = [&["--only"][..], packages].concat();
+        Self::chosen().script(workspace, "packages", "packages.sh", &arguments)
+    }
+
     /// Installs and builds what any lab of this machine needs.
     pub(crate) fn prepare(&self, workspace: &Workspace, octavia: bool) -> Result<()> {
-        let _lock = locked(Path::new("/run/isthmus-lab-prepare.lock"), "installing what a lab needs")?;
+        let _lock = locked(Path::new(PREPARE), "installing what a lab needs")?;
         let packages: &[&str] = if octavia { &["haproxy"] } else { &[] };
         self.script(workspace, "lab", "packages.sh", packages)?;
         thread::scope(|scope| {

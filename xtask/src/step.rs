@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,6 +15,8 @@ use crate::children::Started;
 use crate::workspace::Workspace;
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+/// Whether what is said goes to standard error.
+static ASIDE: AtomicBool = AtomicBool::new(false);
 /// A step that has said nothing for so long gives a sign of life.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long a dead command's children may hold its output open before they are left alone.
@@ -26,9 +29,15 @@ pub(crate) fn start_clock() {
     LazyLock::force(&START);
 }
 
+/// From now on standard output is for a program, and what is said to a person goes to standard error.
+pub(crate) fn say_aside() {
+    ASIDE.store(true, Ordering::Relaxed);
+}
+
 /// Prints one line of a step with the seconds since we started.
 pub(crate) fn say(step: &str, text: &str) {
-    println!("[{:>6.1} s] {step}: {text}", START.elapsed().as_secs_f64());
+    let line = format!("[{:>6.1} s] {step}: {text}", START.elapsed().as_secs_f64());
+    if ASIDE.load(Ordering::Relaxed) { eprintln!("{line}") } else { println!("{line}") }
 }
 
 /// A command with what is said about it.

@@ -18,21 +18,30 @@ use crate::workspace::{Workspace, cache};
 
 /// The crates whose tests run in the lab and nowhere else.
 const IN_THE_LAB: [&str; 3] = ["isthmus-conformance", "isthmus-e2e", "isthmus-node-tests"];
+/// Of these, those that need what is installed for a lab (the reference plugins, another kernel), and none that runs.
+const BESIDE_THE_LAB: [&str; 5] = [
+    "isthmus-node-tests/bridge",
+    "isthmus-node-tests/chains",
+    "isthmus-node-tests/libcni",
+    "isthmus-node-tests/nested",
+    "isthmus-node-tests/races",
+];
 /// Those of the lab that take minutes, to be begun first. Before all others those that no load beside them can fail: meanwhile the
 /// tests that need no lab run too.
-const LONGEST: [&str; 11] = [
+const LONGEST: [&str; 10] = [
     "isthmus-conformance/openstack",
     "isthmus-conformance/kubernetes",
     "isthmus-e2e/cloud",
     "isthmus-e2e/routes",
     "isthmus-e2e/tls",
     "isthmus-node-tests/nodes",
-    "isthmus-node-tests/nested",
     "isthmus-e2e/traffic",
     "isthmus-e2e/packets",
     "isthmus-e2e/floating",
     "isthmus-e2e/pods",
 ];
+/// Arguments of tests that share something of the machine.
+const ONE_AT_A_TIME: [&str; 2] = ["--test-threads=1", "--show-output"];
 /// cargo-deny, built once into the cache.
 const DENY_VERSION: &str = "0.20.2";
 
@@ -129,8 +138,19 @@ impl TestBinary {
 pub(crate) struct Built {
     /// Tests that need nothing but the modules.
     pub(crate) unit: Vec<TestBinary>,
+    /// Tests that need root and what is installed for a lab.
+    pub(crate) beside: Vec<TestBinary>,
     /// Tests that need a lab.
     pub(crate) lab: Vec<TestBinary>,
+}
+
+impl Built {
+    fn of(binaries: Vec<TestBinary>) -> Self {
+        let in_lab = |b: &TestBinary| IN_THE_LAB.iter().any(|name| b.suite.starts_with(name));
+        let (lab, unit) = binaries.into_iter().partition(in_lab);
+        let (beside, lab) = Vec::into_iter(lab).partition(|b| BESIDE_THE_LAB.contains(&&*b.suite));
+        Self { unit, beside, lab }
+    }
 }
 
 /// Format, clippy and build.
@@ -147,11 +167,7 @@ pub(crate) fn build_host(workspace: &Workspace, with_lab: bool) -> (Report, Buil
         workspace.cargo(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]);
     check(workspace, &mut report, "clippy", "a first run compiles every dependency, ~3 min", clippy);
     match build(workspace, with_lab) {
-        Ok(binaries) => {
-            let in_lab = |b: &TestBinary| IN_THE_LAB.iter().any(|name| b.suite.starts_with(name));
-            let (lab, unit) = binaries.into_iter().partition(in_lab);
-            (report, Built { unit, lab })
-        }
+        Ok(binaries) => (report, Built::of(binaries)),
         Err(error) => {
             report.broken("build", &error);
             (report, Built::default())
@@ -177,6 +193,17 @@ pub(crate) fn host(workspace: &Workspace, built: &[TestBinary]) -> Report {
         }
         Err(error) => report.broken("documentation", &error),
     }
+    report
+}
+
+/// The tests for which a lab is to be prepared, and need not run.
+pub(crate) fn beside_labs(workspace: &Workspace, built: &[TestBinary]) -> Report {
+    let mut report = Report::default();
+    run_tests(workspace, &mut report, built, |binary| {
+        let mut command = Command::new(&binary.executable);
+        command.args(ONE_AT_A_TIME);
+        command
+    });
     report
 }
 
@@ -382,7 +409,7 @@ fn in_lab(workspace: &Workspace, lab: &Lab, next: impl Fn() -> Option<TestBinary
     let mut report = Report::default();
     while let Some(binary) = next() {
         let mut command = lab.inside(&binary.executable);
-        command.args(["--test-threads=1", "--show-output"]);
+        command.args(ONE_AT_A_TIME);
         if !binary.only.is_empty() {
             command.arg("--exact").args(&binary.only);
         }
@@ -397,7 +424,36 @@ fn in_lab(workspace: &Workspace, lab: &Lab, next: impl Fn() -> Option<TestBinary
 
 #[cfg(test)]
 mod tests {
-    use super::Counts;
+    use super::{BESIDE_THE_LAB, Built, Counts, TestBinary};
+
+    #[test]
+    fn every_suite_is_in_one_lane() {
+        let suite = |name: &str| TestBinary {
+            suite: name.into(),
+            executable: "/".into(),
+            folder: "/".into(),
+            only: Vec::new(),
+        };
+        let others = ["isthmus-node", "isthmus-node-tests", "isthmus-node-tests/ovs", "isthmus-e2e/lab"];
+        let all = others.iter().chain(&BESIDE_THE_LAB).map(|name| suite(name)).collect();
+        let names = |lane: Vec<TestBinary>| lane.into_iter().map(|b| b.suite).collect::<Vec<_>>();
+        let Built { unit, beside, lab } = Built::of(all);
+        assert_eq!(
+            (names(unit), names(beside)),
+            (vec![others[0].to_owned()], BESIDE_THE_LAB.map(String::from).to_vec())
+        );
+        assert_eq!(names(lab), others[1..]);
+    }
+
+    /// Else it would be run in a lab, and later.
+    #[test]
+    fn those_beside_the_lab_are_there() {
+        let tests = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/node/tests");
+        for name in BESIDE_THE_LAB {
+            let file = name.trim_start_matches("isthmus-node-tests/");
+            assert!(std::path::Path::new(tests).join(file).with_extension("rs").exists(), "{name}");
+        }
+    }
 
     #[test]
     fn summary_lines_are_added_up() {

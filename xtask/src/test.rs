@@ -1,5 +1,5 @@
 //! `cargo xtask test`: lanes side by side (building the host; guest modules; licences; starting the labs), then the tests that need
-//! no lab beside those that do, then the table.
+//! no lab, or only what is installed for one, beside those that do, then the table.
 use std::env;
 use std::process::ExitCode;
 use std::thread::{self, ScopedJoinHandle};
@@ -71,7 +71,7 @@ pub(crate) fn run(workspace: &Workspace, quick: bool, labs: u8) -> Result<ExitCo
         let started = scope.spawn(|| start_labs(workspace, &labs));
         let modules = scope.spawn(|| suites::modules(workspace));
         let licences = scope.spawn(|| suites::licences(workspace));
-        let (host, Built { unit, lab }) = suites::build_host(workspace, with_lab);
+        let (host, Built { unit, beside, lab }) = suites::build_host(workspace, with_lab);
         report.add(host);
         report.join("modules", modules);
         // the tests load the modules
@@ -79,6 +79,16 @@ pub(crate) fn run(workspace: &Workspace, quick: bool, labs: u8) -> Result<ExitCo
         let (ours, up) =
             started.join().unwrap_or_else(|_panic| (Vec::new(), Err(anyhow!("the lane panicked"))));
         reserved = ours;
+        let prepared = up.is_ok();
+        // After the unit tests: meanwhile the labs are at the suites that no load beside them can fail.
+        let host = scope.spawn(move || {
+            let mut report = Report::default();
+            report.join("host", unit);
+            if prepared {
+                report.add(suites::beside_labs(workspace, &beside));
+            }
+            report
+        });
         let in_labs = match up {
             Ok(()) if labs.is_empty() => None,
             Ok(()) => Some(suites::in_labs(workspace, &labs, lab)),
@@ -87,7 +97,7 @@ pub(crate) fn run(workspace: &Workspace, quick: bool, labs: u8) -> Result<ExitCo
                 None
             }
         };
-        report.join("host", unit);
+        report.join("host", host);
         report.join("licences", licences);
         in_labs.into_iter().for_each(|in_labs| report.add(in_labs));
     });

@@ -44,7 +44,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("isthmus-e2e", &["isthmus-model", "isthmus-openstack", "isthmus-kubernetes"]),
     // what tests hold ours against: it must not share an error with it
     ("isthmus-judge", &[]),
-    ("isthmus-bench", &["isthmus-kubernetes", "isthmus-openstack", "isthmus-world"]),
+    (
+        "isthmus-bench",
+        &["isthmus-kubernetes", "isthmus-node", "isthmus-node-tests", "isthmus-openstack", "isthmus-world"],
+    ),
     ("xtask", &[]),
 ];
 

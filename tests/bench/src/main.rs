@@ -1,15 +1,18 @@
-//! Measures a whole operator: a real API server, a real module, and a cloud that is either `isthmus-world` in this process
-//! or the lab's. Prints one line of JSON a measure on its standard output, and what it does on its standard error.
+//! Measures a whole operator (a real API server, a real module, and a cloud that is either `isthmus-world` in this process
+//! or the lab's) and what the network of a Pod costs on a node. Prints one line of JSON a measure on its standard output, and what it
+//! does on its standard error.
 //!
-//! It treats the operator as its users do, from outside: the command line, the Kubernetes API, /metrics, /proc. It must
-//! not know the operator's code.
+//! It treats operator, agent and plugin as their users do, from outside: the command line, the Kubernetes API, /metrics, /proc. It
+//! must not know their code; but `cni bare` makes the netlink calls of a binding driver by that driver.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks on its output")]
 
 mod cloud;
 mod cluster;
+mod cni;
 mod embedded;
 mod measure;
 mod operator;
+mod process;
 mod scenario;
 
 use std::path::PathBuf;
@@ -19,8 +22,20 @@ use clap::Parser;
 
 use crate::cluster::Cluster;
 
-/// Measure an operator against its targets.
+/// Measure against targets.
 #[derive(Debug, Parser)]
+enum Task {
+    /// An operator.
+    Operator(Arguments),
+    /// ADD and DEL on a node.
+    Cni(cni::Arguments),
+    /// A process that makes an agent's netlink calls, for `cni`.
+    #[command(hide = true)]
+    Bare(cni::bare::Arguments),
+}
+
+/// An operator that is measured.
+#[derive(Debug, clap::Args)]
 struct Arguments {
     /// The `isthmus` binary.
     #[arg(long)]
@@ -51,9 +66,17 @@ struct Arguments {
     real_pods: usize,
 }
 
+fn main() -> Result<()> {
+    match Task::parse() {
+        Task::Operator(arguments) => operate(arguments),
+        // Before any thread is there: threads are moved into a namespace one by one.
+        Task::Cni(arguments) => cni::run(&arguments),
+        Task::Bare(arguments) => cni::bare::serve(&arguments),
+    }
+}
+
 #[tokio::main]
-async fn main() -> Result<()> {
-    let arguments = Arguments::parse();
+async fn operate(arguments: Arguments) -> Result<()> {
     operator::ensure_none_runs()?;
     if arguments.embedded {
         return embedded::run(&arguments).await;

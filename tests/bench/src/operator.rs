@@ -12,11 +12,10 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use crate::cluster::NAMESPACE;
+use crate::process;
 
 /// Where it serves its numbers: not the default, which another one may have.
 const HTTP: &str = "127.0.0.1:9467";
-/// Unit of /proc/PID/stat: the same on every Linux that Debian has.
-const TICKS_PER_SECOND: f64 = 100.0;
 
 /// A running operator. It is killed when it is dropped.
 pub(crate) struct Operator {
@@ -108,18 +107,12 @@ impl Operator {
 
     /// Resident memory, in KiB.
     pub(crate) fn rss(&self) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
-        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).context("no VmRSS")?;
-        Ok(line.split_whitespace().next().context("no VmRSS")?.parse()?)
+        process::rss(self.pid)
     }
 
     /// Processor time so far, in seconds of one core.
     pub(crate) fn cpu(&self) -> Result<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid))?;
-        // The name in parentheses may hold blanks; user and system time are the 12th and 13th word after it.
-        let (_, words) = stat.rsplit_once(')').context("/proc/PID/stat")?;
-        let ticks: Vec<f64> = words.split_whitespace().skip(11).take(2).flat_map(str::parse).collect();
-        Ok(ticks.iter().sum::<f64>() / TICKS_PER_SECOND)
+        process::cpu(self.pid)
     }
 
     /// Stops it as Kubernetes does, and waits for its end.

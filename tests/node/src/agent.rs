@@ -1,6 +1,7 @@
 //! An agent in a namespace of its own, which can be stopped and started.
 
 use std::fs::File;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -68,6 +69,15 @@ impl Stage {
         until("no file is left", || Ok(self.files()?.is_empty()))
     }
 
+    /// Moves the calling thread into the node's namespace, and so all that it starts from now on.
+    ///
+    /// # Errors
+    /// Not root.
+    pub fn enter(&self) -> Result<()> {
+        let netns = File::open(self.host.path())?;
+        Ok(move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))?)
+    }
+
     /// The agent's socket.
     pub fn socket(&self) -> PathBuf {
         self.folder.path().join("run/cni.sock")
@@ -111,7 +121,7 @@ impl Stage {
         let (source, socket) = (self.told.clone(), self.socket());
         let options = Options { state: self.state(), drivers: self.drivers.clone() };
         let thread = std::thread::spawn(move || -> Result<()> {
-            move_into_link_name_space(std::os::fd::AsFd::as_fd(&netns), Some(LinkNameSpaceType::Network))?;
+            move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))?;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
                 let listener = server::listen(&socket)?;

@@ -1,15 +1,15 @@
 //! Real nodes: the lab's kubelets with containerd, on chassis of OVN, with an operator and an agent each as processes.
 
-use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::kubectl::{DEPLOY, apply, kubectl};
+use crate::process::{Process, tail};
 use crate::until_within;
 
 /// How long something of a whole cluster may take.
@@ -37,31 +37,6 @@ pub struct Node {
     pub folder: PathBuf,
     ovsdb: PathBuf,
     agent: Option<Process>,
-}
-
-/// A process that is killed when this is dropped, or when its test is.
-struct Process(Child);
-
-impl Process {
-    fn start(command: &str, arguments: &[&str], log: &Path) -> Result<Self> {
-        let out = File::options().create(true).append(true).open(log)?;
-        let child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "--", command])
-            .args(arguments)
-            .env("NO_COLOR", "1")
-            .stdin(Stdio::null())
-            .stdout(out.try_clone()?)
-            .stderr(out)
-            .spawn()?;
-        Ok(Self(child))
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 fn variable(name: &str) -> Result<String> {
@@ -194,16 +169,6 @@ fn prepare() -> Result<()> {
     let loaded = Command::new(variable("ISTHMUS_BIN")?).args(arguments).output()?;
     ensure!(loaded.status.success(), "module load: {}", String::from_utf8_lossy(&loaded.stderr));
     Ok(())
-}
-
-fn tail(log: &Path) -> String {
-    let text = std::fs::read_to_string(log).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    format!(
-        "{}\n{}",
-        log.display(),
-        lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n")
-    )
 }
 
 impl Node {

@@ -12,6 +12,7 @@ mod libcni;
 mod namespace;
 mod ovs;
 mod plugin;
+mod process;
 mod reach;
 mod source;
 
@@ -23,7 +24,8 @@ pub use agent::{Running, Stage};
 pub use libcni::{Network, Reference, list};
 pub use namespace::Namespace;
 pub use ovs::Ovs;
-pub use plugin::{Call, Failure};
+pub use plugin::{Call, Failure, Ready};
+pub use process::{Process, tail};
 pub use reach::{reach, reach_through};
 pub use source::{Told, pod, vif};
 

@@ -9,10 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::namespace::Namespace;
-use crate::plugin::executable;
-
-/// Where Debian's package has the reference plugins.
-const PLUGINS: &str = "/usr/lib/cni";
+use crate::plugin::{PLUGINS, executable, reference};
 
 /// The library, with the plugins that it may start.
 pub struct Reference {
@@ -46,8 +43,7 @@ impl Reference {
         }
         let program = PathBuf::from(String::from_utf8(built.stdout)?.trim_end());
         for plugin in ["bandwidth", "loopback", "portmap", "tuning"] {
-            let path = Path::new(PLUGINS).join(plugin);
-            ensure!(path.exists(), "{} is not there: install containernetworking-plugins", path.display());
+            reference(plugin)?;
         }
         let folder = tempfile::tempdir()?;
         // by its name it is one of the plugins that it has

@@ -12,6 +12,7 @@ use kube::api::ListParams;
 use serde_json::json;
 
 use crate::lab::Lab;
+use crate::trunks::ON_TRUNK;
 use crate::wait::until;
 
 /// Device owner of the operator's ports, and of those that a test makes to mislead it.
@@ -23,7 +24,8 @@ impl Lab {
     /// # Errors
     /// Neutron's.
     pub async fn ports(&self) -> Result<Vec<Port>> {
-        let all: Vec<Port> = self.demo.list(&[("device_owner", OWNER)]).await?;
+        let owners = [OWNER, ON_TRUNK].map(|owner| ("device_owner", owner));
+        let all: Vec<Port> = self.demo.list(&owners).await?;
         Ok(all.into_iter().filter(|p| mark(p).is_some_and(|m| m.cluster == self.cluster)).collect())
     }
 
@@ -107,6 +109,7 @@ impl Lab {
         self.clear_balancers().await?;
         self.clear_secrets().await?;
         self.clear_peers().await?;
+        self.clear_trunks().await?;
         // A create that Neutron was at when its operator was killed may come through after the first list.
         until("no port is left", async || {
             let left = self.admin.list::<Port>(&[("device_owner", OWNER)]).await?;

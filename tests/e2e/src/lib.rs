@@ -22,6 +22,7 @@ mod operator;
 mod pods;
 mod services;
 mod tls;
+mod trunks;
 mod wait;
 mod widgets;
 

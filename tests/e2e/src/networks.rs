@@ -54,14 +54,14 @@ impl Made {
     }
 }
 
-async fn post(neutron: &Neutron, collection: &'static str, body: Value) -> Result<()> {
+pub(crate) async fn post(neutron: &Neutron, collection: &'static str, body: Value) -> Result<()> {
     let mut request = Request::new(NETWORK, collection, Method::POST, format!("/v2.0/{collection}"));
     request.body = Some(serde_json::to_vec(&body)?);
     neutron.session().send(&request).await?;
     Ok(())
 }
 
-async fn delete(neutron: &Neutron, collection: &'static str, id: &str) -> Result<()> {
+pub(crate) async fn delete(neutron: &Neutron, collection: &'static str, id: &str) -> Result<()> {
     let path = format!("/v2.0/{collection}/{id}");
     neutron.session().send(&Request::new(NETWORK, collection, Method::DELETE, path)).await?;
     Ok(())

@@ -24,3 +24,4 @@ mod services;
 mod sources;
 mod tls;
 mod traffic;
+mod trunks;

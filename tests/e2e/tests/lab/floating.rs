@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use isthmus_e2e::{Lab, Operator, Sample, on_lab, until, until_within};
+use isthmus_e2e::{Lab, Operator, Sample, condition, on_lab, until, until_within};
 use isthmus_model::mark::Mark;
 use isthmus_openstack::neutron::{FloatingIp, Port, PortCreate};
 use kube::ResourceExt;
@@ -294,7 +294,7 @@ async fn by_ovn_a_floating_ip_that_a_user_gives_follows_the_vip() -> Result<()> 
     .await
 }
 
-/// What leads to a port of somebody else's stays there, and the Service says so; so does what a user leads to a VIP by hand.
+/// What leads to a port of somebody else's stays there, and the CloudMapping says so; so does what a user leads to a VIP by hand.
 #[tokio::test]
 async fn where_somebody_else_leads_a_floating_ip_it_stays() -> Result<()> {
     on_lab("floating-taken", async |lab| {
@@ -306,11 +306,12 @@ async fn where_somebody_else_leads_a_floating_ip_it_stays() -> Result<()> {
         let operator = lab.operator(&["--resync-seconds", "2"]).await?;
         web(lab, &namespace).await?;
         ask(lab, &namespace, &user.floating_ip_address).await?;
-        until_within(SLOW, "the Service says whose port it is", async || {
+        until_within(SLOW, "the CloudMapping says whose port it is", async || {
             let status = lab.service_api(&namespace).get("web").await?.status.unwrap_or_default();
-            let all = status.conditions.unwrap_or_default();
-            let told = all.iter().any(|c| c.message.contains(&port.id) && c.message.contains("stranger"));
-            ensure!(told && status.load_balancer.and_then(|lb| lb.ingress).is_none(), "{all:?}");
+            let all = lab.mapping_api(&namespace).list(&ListParams::default()).await?.items;
+            let said = all.iter().find_map(|m| condition(m, "Realized")).context("no condition Realized")?;
+            let told = said.message.contains(&port.id) && said.message.contains("stranger");
+            ensure!(told && status.load_balancer.and_then(|lb| lb.ingress).is_none(), "{said:?}");
             Ok(())
         })
         .await?;

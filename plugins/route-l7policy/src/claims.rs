@@ -1,5 +1,7 @@
 //! Routes for the same host: which of them is served.
 
+use std::collections::BTreeMap;
+
 use isthmus_sdk::prelude::*;
 
 use crate::config::{Config, NamespaceOwnership};
@@ -36,9 +38,17 @@ pub(crate) fn settle(route: &Route<'_>, own: &Match, config: &Config) -> Result<
     if let Some(Age { namespace, name, .. }) = same.map(|(other, ..)| other).min() {
         return Err(lost(&format!("Route {namespace}/{name} has it with the same path, and is older")));
     }
+    let narrower = || served().filter(|(.., place)| own.narrowed_by(place));
+    // Of several for one place the oldest is served: what the others say of HTTP is nobody's.
+    let mut oldest: BTreeMap<&Match, Age<'_>> = BTreeMap::new();
+    for (other, _, place) in narrower() {
+        oldest.entry(place).and_modify(|known| *known = other.min(*known)).or_insert(other);
+    }
     let on_http = |other: &Route<'_>| insecure(other.spec.tls.as_ref()) == Ok(OnHttp::Served);
-    let narrower = served().filter(|(_, other, place)| own.narrowed_by(place) && on_http(other));
-    Ok(narrower.map(|(.., place)| place.clone()).collect())
+    let is_served = |(age, other, place): &(Age<'_>, &Route<'_>, &Match)| {
+        oldest.get(place) == Some(age) && on_http(other)
+    };
+    Ok(narrower().filter(is_served).map(|(.., place)| place.clone()).collect())
 }
 
 /// Not mapped: a Route that had the host and lost it must not go on being served beside its owner.

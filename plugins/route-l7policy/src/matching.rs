@@ -11,7 +11,7 @@ const HOST: usize = 253;
 const LABEL: usize = 63;
 
 /// Host and path, checked and in one spelling: what is equal here matches the same requests.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Match {
     /// Lower case. Of a wildcard what follows its first label, as `example.com`.
     host: String,

@@ -81,6 +81,9 @@ fn a_redirect_leaves_out_what_a_longer_path_serves() {
         other("shop/beside", "path: /foobar"),
         other("shop/above", "path: /"),
         other("other/refused", "path: /foo/mine"),
+        // An older one has its path, and says nothing of HTTP.
+        route("shop/older", 1, "host: a.b, path: /foo/older, to: {name: web}, tls: {termination: edge}"),
+        other("shop/younger", "path: /foo/older"),
         route("shop/host", 2, "host: c.b, path: /foo/host, to: {name: web}"),
     ];
     let path = |value| rule(L7Field::Path, L7Compare::Regex, value);

@@ -353,10 +353,13 @@ impl<'a> Work<'a> {
 
     fn note_failure(&mut self, operation: &Operation, error: &ReconcileError) {
         let class = error.class();
+        if operation.act == Act::Create {
+            // Whatever the answer was: a gateway's 502 says nothing of what the service behind it did.
+            self.record.extend(self.session.recorded_ahead(self.subject, &operation.name));
+        }
         match &operation.act {
             Act::Create if class == RetryClass::Unknown => {
                 self.unknown.extend(names(operation).cloned());
-                self.record.extend(self.session.recorded_ahead(self.subject, &operation.name));
                 self.session.answer_lost.notify_one();
             }
             Act::Update { id: Some(id), .. } | Act::Rename { id, .. }

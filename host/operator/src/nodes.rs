@@ -9,7 +9,6 @@ use isthmus_model::kinds::Kind;
 use isthmus_model::nested::{VLAN, node_of, with_subports};
 use isthmus_model::object::ObjectKey;
 use isthmus_model::record::Record;
-use isthmus_model::value::Reference;
 use serde_json::Value as Json;
 
 use crate::cloud::existing::Parent;
@@ -17,8 +16,8 @@ use crate::cloud::{CloudError, Lookup, Result};
 use crate::session::{Session, node_kind};
 
 impl Session {
-    /// The list with what the nodes of its ports ask for. A port that was put on a trunk stays there: a running Pod sends with its
-    /// VLAN id, whatever its Node says by now.
+    /// The list with what the nodes of its ports ask for. A port that was made for a trunk stays so, and one that was bound to a host
+    /// too: a running Pod is on it, whatever its Node says by now.
     ///
     /// # Errors
     /// The list has no room for it.
@@ -28,14 +27,14 @@ impl Session {
         record: &Record,
         snapshot: &StoreSnapshot,
     ) -> Result<Cow<'a, DesiredList>> {
-        let on_trunk = |port: &str| {
-            let of = |reference: &Reference| *reference == Reference::Local(port.into());
-            let mut subports = record.values().filter(|recorded| recorded.kind == Kind::TrunkSubport);
-            subports.any(|recorded| recorded.references.iter().any(|r| of(&r.reference)))
+        let made_for_trunk = |port: &str| {
+            let made = record.get(port).filter(|made| made.kind == Kind::Port && made.id.is_some())?;
+            Some(made.fields.contains("node"))
         };
-        let binding = |port: &str, node: &str| match on_trunk(port) {
-            true => Some(VLAN.to_owned()),
-            false => binding(&*snapshot.subject(&key_of(node))?),
+        let binding = |port: &str, node: &str| match made_for_trunk(port) {
+            Some(true) => Some(VLAN.to_owned()),
+            Some(false) => None,
+            None => binding(&*snapshot.subject(&key_of(node))?),
         };
         match with_subports(desired, binding) {
             Ok(Some(list)) => Ok(Cow::Owned(list)),

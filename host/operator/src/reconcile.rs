@@ -190,7 +190,10 @@ impl Session {
             Err(error) => return self.cloud_is_away(subject, known, mapping, error).await,
         };
         let record = known.as_ref().map(Known::record).unwrap_or_default();
-        let nested = self.nested(&sealed.list, &record, &self.snapshot())?;
+        let nested = match self.nested(&sealed.list, &record, &self.snapshot()) {
+            Ok(nested) => nested,
+            Err(error) => return self.cloud_is_away(subject, known, mapping, error.into()).await,
+        };
         let desired = &*nested;
         self.use_sets(subject, desired);
         let resolved = match refs::resolve(self, subject, desired).await {

@@ -92,7 +92,7 @@ impl Lab {
         }
         // Taken off a trunk, they have no owner any more.
         for port in self.demo.list::<Port>(&[("device_owner", ""), ("device_owner", ON_TRUNK)]).await? {
-            if port.description.starts_with(&mark) {
+            if port.description.starts_with(&mark) || port.name.starts_with("e2e-") {
                 self.demo.delete::<Port>(&port.id).await?;
             }
         }

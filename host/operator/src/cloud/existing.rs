@@ -135,8 +135,8 @@ impl Existing {
     /// As [`Self::of_field`].
     pub async fn trunk(&self, of: &Parent) -> Result<Lookup> {
         let key = match of {
-            Parent::Port(text) => text.clone(),
-            Parent::Addresses(addresses) => addresses.join(","),
+            Parent::Port(text) => format!("port {text}"),
+            Parent::Addresses(addresses) => format!("at {}", addresses.join(",")),
         };
         Ok(self.cached((Trunk::PATH, key), self.ask_trunk(of)).await?)
     }
@@ -149,14 +149,17 @@ impl Existing {
             },
             Parent::Addresses(addresses) => {
                 let wanted: Vec<String> = addresses.iter().map(|ip| format!("ip_address={ip}")).collect();
-                let query: Vec<(&str, &str)> = wanted.iter().map(|ip| ("fixed_ips", ip.as_str())).collect();
+                // Another project may have a machine at the same address.
+                let project = self.project.as_deref().map(|project| ("project_id", project));
+                let addresses = wanted.iter().map(|ip| ("fixed_ips", ip.as_str()));
+                let query: Vec<(&str, &str)> = addresses.chain(project).collect();
                 let ports: Vec<Port> = self.neutron.list(&query).await?;
                 ports.into_iter().map(|port| port.id).collect()
             }
         };
         let told = of.told();
         if parents.is_empty() {
-            return Ok(Lookup::Not(format!("there is no port with {told} among what the operator may see")));
+            return Ok(Lookup::Not(format!("there is no port with {told} in the operator's project")));
         }
         let query: Vec<(&str, &str)> = parents.iter().map(|id| ("port_id", id.as_str())).collect();
         let trunks: Vec<Trunk> = self.neutron.list(&query).await?;

@@ -74,6 +74,14 @@ pub enum CloudError {
         /// What the list said.
         why: String,
     },
+    /// A trunk on which every VLAN id is taken.
+    #[error("trunk {trunk} has no free VLAN id: its subports have all {ids} of them")]
+    TrunkFull {
+        /// Its id.
+        trunk: String,
+        /// How many there are.
+        ids: usize,
+    },
     /// Who did it for several was given up under way.
     #[error("{what} was given up under way: it is looked for before it is tried again")]
     GivenUp {
@@ -120,6 +128,7 @@ impl CloudError {
             Self::Service(error) | Self::Gone(error) => error.class,
             Self::Unseen { .. } | Self::GivenUp { .. } => RetryClass::Unknown,
             Self::Taken { .. } => RetryClass::Conflict,
+            Self::TrunkFull { .. } => RetryClass::Quota,
             Self::Busy { .. }
             | Self::Failed { .. }
             | Self::NotListed(_)
@@ -268,7 +277,7 @@ impl Cloud {
         turns: Histogram,
     ) -> Self {
         let mut drivers: BTreeMap<Kind, Box<dyn Driver>> = BTreeMap::new();
-        drivers.extend(neutron::drivers(neutron.clone(), project.clone()));
+        drivers.extend(neutron::drivers(neutron.clone(), project.clone(), parking));
         let existing = Existing::new(neutron.clone(), octavia.clone(), project.clone());
         let (contents, marks) = (Contents::default(), certificate::Marks::default());
         let has_key_manager = barbican.is_some();

@@ -115,6 +115,28 @@ async fn a_node_whose_trunk_is_not_found_says_so() -> Result<()> {
     .await
 }
 
+/// A label that comes when Pods are there moves none of them: their interfaces are on the ports as they were made.
+#[tokio::test]
+async fn a_port_that_was_bound_to_its_node_stays_so() -> Result<()> {
+    on_lab("trunk-late", async |lab| {
+        let parent = lab.machine().await?;
+        lab.make_trunk(&parent).await?;
+        let (namespace, operator) = lab.with_pod_port(&[]).await?;
+        lab.pods(&namespace, 1).await?;
+        lab.all_ready(&namespace, 1).await?;
+        operator.stop(LIMIT).await?;
+        lab.bound_by_vlan(Some(&parent.id)).await?;
+        let operator = lab.operator(&["--resync-seconds", "2"]).await?;
+        let since = operator.metrics().await?;
+        operator.resyncs(&since, 2).await?;
+        let writes = operator.quiet().await?.cloud_writes();
+        ensure!(writes == 0, "{writes} writes");
+        ensure!(on(&lab.trunk().await?).is_empty(), "nothing is put on the trunk");
+        Ok(())
+    })
+    .await
+}
+
 /// A kill after each write of the life of a nested Pod leads to the same end.
 #[tokio::test]
 async fn killed_at_every_write_of_a_subport_the_end_is_the_same() -> Result<()> {

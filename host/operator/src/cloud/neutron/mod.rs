@@ -50,10 +50,15 @@ use isthmus_model::observed::Observed;
 use isthmus_openstack::Neutron;
 
 use super::{CloudError, Driver};
+use crate::queue::Parking;
 use standard::Resources;
 
 /// A driver for each kind that this version makes in Neutron.
-pub(super) fn drivers(neutron: Neutron, project: Option<String>) -> Vec<(Kind, Box<dyn Driver>)> {
+pub(super) fn drivers(
+    neutron: Neutron,
+    project: Option<String>,
+    parking: &Parking,
+) -> Vec<(Kind, Box<dyn Driver>)> {
     let scope = Scope { neutron, project };
     vec![
         (Kind::Network, Resources::<network::Networks>::boxed(&scope)),
@@ -64,7 +69,7 @@ pub(super) fn drivers(neutron: Neutron, project: Option<String>) -> Vec<(Kind, B
         (Kind::FloatingIp, Resources::<floating_ip::FloatingIps>::boxed(&scope)),
         (Kind::FloatingIpAssociation, Box::new(association::Associations(scope.clone()))),
         (Kind::Port, Resources::<port::Ports>::boxed(&scope)),
-        (Kind::TrunkSubport, Box::new(subport::Subports::new(&scope))),
+        (Kind::TrunkSubport, Box::new(subport::Subports::new(&scope, parking))),
     ]
 }
 

@@ -16,6 +16,7 @@ use super::port::ON_TRUNK;
 use super::trunks::Trunks;
 use super::{Scope, has};
 use crate::cloud::{CloudError, Create, Driver, Result, Update, typed, untyped};
+use crate::queue::Parking;
 
 pub(super) struct Subports {
     scope: Scope,
@@ -73,8 +74,8 @@ fn ours(trunks: &[Trunk], marks: &HashMap<String, Mark>) -> Vec<Observed> {
 }
 
 impl Subports {
-    pub(super) fn new(scope: &Scope) -> Self {
-        Self { scope: scope.clone(), trunks: Trunks::new(scope.neutron.clone()) }
+    pub(super) fn new(scope: &Scope, parking: &Parking) -> Self {
+        Self { scope: scope.clone(), trunks: Trunks::new(scope.neutron.clone(), parking.clone()) }
     }
 }
 

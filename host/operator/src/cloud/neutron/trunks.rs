@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use isthmus_model::kinds::Kind;
 use isthmus_model::retry::RetryClass;
 use isthmus_openstack::Neutron;
 use isthmus_openstack::neutron::{SubPort, Trunk};
@@ -12,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::cloud::{CloudError, Result};
+use crate::queue::Parking;
 
 /// VLAN ids that a subport can have (802.1Q).
 const IDS: std::ops::RangeInclusive<u16> = 1..=4094;
@@ -21,6 +21,7 @@ const TRIES: usize = 4;
 /// The trunks, each with those who wait for it.
 pub(super) struct Trunks {
     neutron: Neutron,
+    parking: Parking,
     trunks: Mutex<HashMap<String, Arc<Turns>>>,
 }
 
@@ -42,17 +43,14 @@ struct Wish {
 type Answer = Result<Option<u16>, isthmus_openstack::Error>;
 
 impl Trunks {
-    pub(super) fn new(neutron: Neutron) -> Self {
-        Self { neutron, trunks: Mutex::default() }
+    pub(super) fn new(neutron: Neutron, parking: Parking) -> Self {
+        Self { neutron, parking, trunks: Mutex::default() }
     }
 
     /// Puts a port on a trunk, and answers its VLAN id. One that is on it already keeps its own.
     pub(super) async fn put(&self, trunk: &str, port: &str) -> Result<u16> {
-        self.wish(trunk, port, true).await?.ok_or_else(|| CloudError::Field {
-            kind: Kind::TrunkSubport,
-            name: port.to_owned(),
-            message: format!("trunk {trunk} has no free VLAN id: it has {} subports", IDS.len()),
-        })
+        let full = || CloudError::TrunkFull { trunk: trunk.to_owned(), ids: IDS.len() };
+        self.wish(trunk, port, true).await?.ok_or_else(full)
     }
 
     /// Takes a port off a trunk. That it is off already, or the trunk is gone, is success.
@@ -64,12 +62,14 @@ impl Trunks {
         let turns = self.trunks.lock().entry(trunk.to_owned()).or_default().clone();
         let (answer, mut answered) = oneshot::channel();
         turns.waiting.lock().push(Wish { port: port.to_owned(), on, answer });
-        let _turn = turns.turn.lock().await;
+        let _turn = self.parking.park(turns.turn.lock()).await;
         if let Ok(answer) = answered.try_recv() {
             return Ok(answer?);
         }
         // Also one whose wish was taken along by another that was given up: the others must not wait for it.
-        let batch: Vec<Wish> = turns.waiting.lock().drain(..).collect();
+        let mut batch: Vec<Wish> = turns.waiting.lock().drain(..).collect();
+        // Who gave up has been told nothing, and looks again.
+        batch.retain(|wish| !wish.answer.is_closed());
         self.grant(trunk, batch).await;
         match answered.try_recv() {
             Ok(answer) => Ok(answer?),
@@ -84,7 +84,7 @@ impl Trunks {
             let ports: BTreeSet<&str> = wishes.iter().map(|wish| wish.port.as_str()).collect();
             let Some(answers) = self.together(trunk, &ports, on).await else { continue };
             let mut alone = BTreeMap::new();
-            if answers.is_err() && ports.len() > 1 {
+            if answers.as_ref().is_err_and(one_spoils) && ports.len() > 1 {
                 for port in &ports {
                     let one = self.together(trunk, &BTreeSet::from([*port]), on).await;
                     alone.extend(one.map(|answers| ((*port).to_owned(), answers)));
@@ -147,6 +147,12 @@ impl Trunks {
             false => self.neutron.remove_subports(trunk, &there).await.map(drop),
         }
     }
+}
+
+/// Whether one of several may be what was refused; where the service is away, each alone would only wait as long.
+fn one_spoils(error: &isthmus_openstack::Error) -> bool {
+    use RetryClass::{Conflict, Invalid, NotFound, Quota};
+    matches!(error.class, Conflict | Invalid | NotFound | Quota)
 }
 
 /// The VLAN ids of those ports that are on the trunk, and the subports that the others become; those that no id is left for are in

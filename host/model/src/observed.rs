@@ -74,6 +74,25 @@ impl Target {
 }
 
 impl Observed {
+    /// One of which nothing is known but its kind and id: nobody's, and ready.
+    pub fn of(kind: Kind, id: impl Into<String>) -> Self {
+        Self {
+            kind,
+            id: id.into(),
+            mark: None,
+            project: None,
+            fields: BTreeMap::new(),
+            tags: BTreeSet::new(),
+            display_name: String::new(),
+            description: String::new(),
+            revision: None,
+            addresses: Vec::new(),
+            cidr: None,
+            state: State::Ready,
+            created: String::new(),
+        }
+    }
+
     /// What others refer to of it.
     pub fn target(&self) -> Target {
         let (id, addresses, cidr) = (self.id.clone(), self.addresses.clone(), self.cidr.clone());

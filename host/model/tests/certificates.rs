@@ -6,28 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use isthmus_model::desired::{DesiredList, Entry};
 use isthmus_model::kinds::Kind;
 use isthmus_model::mark::Mark;
-use isthmus_model::observed::{Observed, State, Target};
+use isthmus_model::observed::{Observed, Target};
 use isthmus_model::plan::{Act, External, Input, Plan, plan};
 use isthmus_model::record::{Record, Recorded, RecordedReference};
 use isthmus_model::value::{Fields, Reference, Value};
 
 fn observed(id: &str, kind: Kind, marked: &str, fields: &[(&str, &str)]) -> (String, Observed) {
-    let observed = Observed {
-        kind,
-        id: id.into(),
-        mark: Some(Mark { cluster: "c".into(), subject: "s".into(), name: marked.into() }),
-        project: None,
-        fields: fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect(),
-        tags: BTreeSet::new(),
-        display_name: String::new(),
-        description: String::new(),
-        revision: None,
-        addresses: Vec::new(),
-        cidr: None,
-        state: State::Ready,
-        created: String::new(),
-    };
-    (id.into(), observed)
+    let mark = Some(Mark { cluster: "c".into(), subject: "s".into(), name: marked.into() });
+    let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
+    (id.into(), Observed { mark, fields, ..Observed::of(kind, id) })
 }
 
 /// As a secret and as a part of a listener: its mark names the certificate, not the attachment.

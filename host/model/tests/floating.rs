@@ -6,29 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use isthmus_model::desired::{DesiredList, Entry, Removal};
 use isthmus_model::kinds::Kind;
 use isthmus_model::mark::Mark;
-use isthmus_model::observed::{Observed, State, Target};
+use isthmus_model::observed::{Observed, Target};
 use isthmus_model::plan::{Act, External, Input, Plan, Targets, plan, resolve};
 use isthmus_model::record::{Record, Recorded, RecordedReference};
 use isthmus_model::value::{Fields, Reference, Value};
 use serde_json::{Value as Json, json};
 
 fn observed(id: &str, kind: Kind, name: &str, fields: Json) -> (String, Observed) {
-    let observed = Observed {
-        kind,
-        id: id.into(),
-        mark: Some(Mark { cluster: "c".into(), subject: "s".into(), name: name.into() }),
-        project: None,
-        fields: fields.as_object().unwrap().clone().into_iter().collect(),
-        tags: BTreeSet::new(),
-        display_name: String::new(),
-        description: String::new(),
-        revision: None,
-        addresses: Vec::new(),
-        cidr: None,
-        state: State::Ready,
-        created: String::new(),
-    };
-    (id.into(), observed)
+    let mark = Some(Mark { cluster: "c".into(), subject: "s".into(), name: name.into() });
+    let fields = fields.as_object().unwrap().clone().into_iter().collect();
+    (id.into(), Observed { mark, fields, ..Observed::of(kind, id) })
 }
 
 fn balancer(id: &str, port: &str) -> (String, Observed) {

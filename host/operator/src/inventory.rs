@@ -186,21 +186,8 @@ mod tests {
     use super::*;
 
     fn port(id: &str, subject: &str) -> Observed {
-        Observed {
-            kind: Kind::Port,
-            id: id.into(),
-            mark: Some(Mark { cluster: "c".into(), subject: subject.into(), name: "p".into() }),
-            project: None,
-            fields: BTreeMap::new(),
-            tags: BTreeSet::new(),
-            display_name: String::new(),
-            description: String::new(),
-            revision: None,
-            addresses: Vec::new(),
-            cidr: None,
-            state: State::Ready,
-            created: String::new(),
-        }
+        let mark = Mark { cluster: "c".into(), subject: subject.into(), name: "p".into() };
+        Observed { mark: Some(mark), ..Observed::of(Kind::Port, id) }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use isthmus_model::desired::{DESCRIPTION, DISPLAY_NAME, DesiredList, Entry, Removal};
 use isthmus_model::kinds::{Change, Kind};
 use isthmus_model::mark::Mark;
-use isthmus_model::observed::{Observed, State};
+use isthmus_model::observed::Observed;
 use isthmus_model::plan::{Act, External, Input, Plan, Targets, applied_hash, conclude, plan, resolve};
 use isthmus_model::record::{Record, Recorded};
 use isthmus_model::value::{Fields, Reference, Value};
@@ -218,21 +218,8 @@ pub(crate) fn observed(
     fields: BTreeMap<String, serde_json::Value>,
     age: u32,
 ) -> Observed {
-    Observed {
-        kind,
-        id: id.into(),
-        mark,
-        project: Some("project".into()),
-        fields,
-        tags: BTreeSet::new(),
-        display_name: String::new(),
-        description: String::new(),
-        revision: None,
-        addresses: Vec::new(),
-        cidr: None,
-        state: State::Ready,
-        created: format!("{age:08}"),
-    }
+    let (project, created) = (Some("project".into()), format!("{age:08}"));
+    Observed { mark, project, fields, created, ..Observed::of(kind, id) }
 }
 
 /// What an entry of the generated lists is made from: kind, numbers that pick fields and references, tags.

@@ -2,6 +2,7 @@
 //!
 //! A new kind is a file here, a line in [`Cloud::new`], and its table in `isthmus_model::kinds`.
 
+mod attachment;
 pub(crate) mod certificate;
 pub(crate) mod existing;
 mod neutron;

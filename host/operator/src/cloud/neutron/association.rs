@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::floating_ip::Target;
 use super::{Scope, text};
-use crate::cloud::{CloudError, Create, Driver, Result, Update, typed, untyped};
+use crate::cloud::attachment::{self, id, parts};
+use crate::cloud::{CloudError, Create, Driver, Result, Update, typed};
 
 pub(super) struct Associations(pub(super) Scope);
 
@@ -25,16 +26,6 @@ struct Fields {
     floating_ip: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<Target>,
-}
-
-/// Floating IP and port, which together are what an association is.
-fn id(floating_ip: &str, port: &str) -> String {
-    format!("{floating_ip}/{port}")
-}
-
-/// Ids of floating IP and port.
-fn parts(id: &str) -> (&str, &str) {
-    id.split_once('/').unwrap_or((id, ""))
 }
 
 /// Floating IP and port that an entry asks for.
@@ -52,22 +43,13 @@ fn wanted(create: &Create<'_>) -> Result<(String, String)> {
 
 /// The association of a floating IP with a port, whose ever it is.
 fn associated(ip: &FloatingIp, port: String) -> Observed {
-    let id = id(&ip.id, &port);
-    let fields = Fields { floating_ip: Some(ip.id.clone()), target: Some(Target::Port(port)) };
+    let fields = Fields { floating_ip: Some(ip.id.clone()), target: Some(Target::Port(port.clone())) };
     Observed {
-        kind: Kind::FloatingIpAssociation,
-        id,
-        mark: None,
         project: text(ip.project_id.clone()),
-        fields: untyped(&fields),
-        tags: Default::default(),
-        display_name: String::new(),
-        description: String::new(),
-        revision: None,
         addresses: ip.floating_ip_address.parse().into_iter().collect(),
-        cidr: None,
         state: if ip.status == "ERROR" { State::Failed } else { State::Ready },
         created: ip.created_at.clone().unwrap_or_default(),
+        ..attachment::observed(Kind::FloatingIpAssociation, (&ip.id, &port), &fields)
     }
 }
 

@@ -16,8 +16,9 @@ use isthmus_openstack::octavia::{Listener, ListenerUpdate};
 use serde::{Deserialize, Serialize};
 
 use super::{Scope, set, state};
+use crate::cloud::attachment::{self, parts};
 use crate::cloud::certificate::{Marks, has};
-use crate::cloud::{CloudError, Create, Driver, Result, Update, typed, untyped};
+use crate::cloud::{CloudError, Create, Driver, Result, Update, typed};
 
 pub(in crate::cloud) struct ListenerCertificates {
     scope: Arc<Scope>,
@@ -34,34 +35,12 @@ struct Fields {
     certificate: Option<String>,
 }
 
-/// Listener and secret, which together are nobody else's.
-fn id(listener: &str, secret_ref: &str) -> String {
-    format!("{listener}/{}", Secret::id_of(secret_ref))
-}
-
-/// Ids of listener and secret.
-fn parts(id: &str) -> (&str, &str) {
-    id.split_once('/').unwrap_or((id, ""))
-}
-
 fn observed(listener: &Listener, secret_ref: &str, mark: Mark) -> Observed {
     let fields = Fields { listener: Some(listener.id.clone()), certificate: Some(secret_ref.to_owned()) };
-    Observed {
-        kind: Kind::ListenerCertificate,
-        id: id(&listener.id, secret_ref),
-        mark: Some(mark),
-        project: None,
-        fields: untyped(&fields),
-        tags: Default::default(),
-        display_name: String::new(),
-        description: String::new(),
-        revision: None,
-        addresses: Vec::new(),
-        cidr: None,
-        // It is shown once the listener is as it should be.
-        state: state(&listener.provisioning_status),
-        created: String::new(),
-    }
+    let both = (listener.id.as_str(), Secret::id_of(secret_ref));
+    // It is shown once the listener is as it should be.
+    let state = state(&listener.provisioning_status);
+    Observed { mark: Some(mark), state, ..attachment::observed(Kind::ListenerCertificate, both, &fields) }
 }
 
 /// The references of a listener with this one in place of that one, or the same where nothing changes. The others keep their

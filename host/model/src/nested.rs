@@ -24,28 +24,26 @@ pub fn with_subports(
     binding: impl Fn(&str, &str) -> Option<String>,
 ) -> Result<Option<DesiredList>, ListError> {
     let own: BTreeMap<&str, &str> = desired.entries().iter().filter_map(own_binding).collect();
-    let node_of = |entry: &Entry| {
+    let on_trunk = |entry: &Entry| {
         let node = node_of(entry)?;
         let bound = match own.get(entry.name.as_str()) {
             Some(own) => *own == VLAN,
             None => binding(&entry.name, node).as_deref() == Some(VLAN),
         };
-        bound.then(|| node.to_owned())
+        bound.then(|| (entry.name.clone(), node.to_owned()))
     };
-    let (mut entries, mut subports) = (Vec::new(), Vec::new());
-    for entry in desired.entries() {
-        let mut entry = entry.clone();
-        if let Some(node) = node_of(&entry) {
-            entry.fields.remove("host");
-            entry.fields.insert("node".into(), node.clone().into());
-            subports.push(subport(desired, &entry.name, node));
-        }
-        entries.push(entry);
-    }
-    if subports.is_empty() {
+    let nodes: BTreeMap<String, String> = desired.entries().iter().filter_map(on_trunk).collect();
+    if nodes.is_empty() {
         return Ok(None);
     }
-    entries.extend(subports);
+    let mut entries = desired.entries().to_vec();
+    for entry in &mut entries {
+        if let Some(node) = nodes.get(&entry.name) {
+            entry.fields.remove("host");
+            entry.fields.insert("node".into(), node.clone().into());
+        }
+    }
+    entries.extend(nodes.into_iter().map(|(port, node)| subport(desired, &port, node)));
     DesiredList::new(entries).map(Some)
 }
 

@@ -353,9 +353,10 @@ impl<'a> Work<'a> {
 
     fn note_failure(&mut self, operation: &Operation, error: &ReconcileError) {
         let class = error.class();
-        if operation.act == Act::Create {
+        if operation.act == Act::Create && operation.kind.is_told_by_record() {
             // Whatever the answer was: a gateway's 502 says nothing of what the service behind it did.
-            self.record.extend(self.session.recorded_ahead(self.subject, &operation.name));
+            let ahead = self.session.recorded_ahead(self.subject, &operation.name);
+            self.record.extend(ahead.map(|recorded| (operation.name.clone(), recorded)));
         }
         match &operation.act {
             Act::Create if class == RetryClass::Unknown => {

@@ -9,11 +9,10 @@ use isthmus_model::kinds::Kind;
 use isthmus_model::mark::Mark;
 use isthmus_model::object::Subject;
 use isthmus_model::observed::Observed;
-use isthmus_model::record::{Record, Recorded};
+use isthmus_model::record::Recorded;
 
 use crate::cloud::Result;
 use crate::error::ReconcileError;
-use crate::records::Known;
 use crate::session::Session;
 use crate::settle::undated;
 
@@ -33,9 +32,10 @@ impl Session {
     fn claims(&self) -> HashMap<String, (Kind, Mark)> {
         let mut claims = HashMap::new();
         for (subject, known) in self.records.lock().all().filter(|(_, known)| !known.released) {
-            for (name, recorded) in known.record().into_iter().filter(|(_, r)| r.kind.is_told_by_record()) {
-                let mark = Mark { cluster: self.cluster.clone(), subject: subject.uid.to_string(), name };
-                claims.extend(recorded.id.map(|id| (id, (recorded.kind, mark))));
+            for resource in known.status.resources.iter().filter(|r| r.kind.is_told_by_record()) {
+                let (subject, name) = (subject.uid.to_string(), resource.name.clone());
+                let mark = Mark { cluster: self.cluster.clone(), subject, name };
+                claims.extend(resource.id.clone().map(|id| (id, (resource.kind, mark))));
             }
         }
         claims
@@ -87,11 +87,8 @@ impl Session {
         self.patch_record(subject, &known, &record, &known.unknown(), conditions).await
     }
 
-    /// What is recorded ahead of an attachment whose making got no answer: it may be there.
-    pub(crate) fn recorded_ahead(&self, subject: &Subject, name: &str) -> Record {
-        let known = self.records.lock().get(subject);
-        let mut record = known.as_ref().map(Known::record).unwrap_or_default();
-        record.retain(|own, recorded| own == name && recorded.kind.is_told_by_record());
-        record
+    /// What is recorded ahead of an attachment: it may be there, whatever its making was answered.
+    pub(crate) fn recorded_ahead(&self, subject: &Subject, name: &str) -> Option<Recorded> {
+        self.records.lock().get(subject)?.record().remove(name).filter(|r| r.kind.is_told_by_record())
     }
 }

@@ -61,7 +61,7 @@ impl Mapping {
         Self::new(Verdict::Nothing, condition, Versions::default())
     }
 
-    fn frozen(condition: Condition, quiet: bool, versions: Versions) -> Self {
+    pub(crate) fn frozen(condition: Condition, quiet: bool, versions: Versions) -> Self {
         Self { quiet, ..Self::new(Verdict::Frozen(condition.clone()), condition, versions) }
     }
 
@@ -138,17 +138,6 @@ impl Session {
         self.deps.lock().set(subject, reads.clone());
         self.look_for_changes(subject, &reads, &view);
         mapping
-    }
-
-    /// What is said of a list whose nodes are not known yet: on which trunk its ports are to be can't be told.
-    pub(crate) fn if_nodes_are_known(&self, mapping: Mapping, known: bool) -> Mapping {
-        let why = match &mapping.verdict {
-            Verdict::List(list) => self.nodes_unknown(list),
-            Verdict::Nothing | Verdict::Frozen(_) => None,
-        };
-        let Some(why) = why else { return mapping };
-        let condition = Condition::no(MAPPED, "WaitingForCache", why);
-        Mapping { passing: true, ..Mapping::frozen(condition, !known, mapping.versions) }
     }
 
     /// What changed while a module was called could not wake a subject whose reads were not known.

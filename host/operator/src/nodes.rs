@@ -1,18 +1,23 @@
 //! What a node is in the cloud: where it is a virtual machine, its Pods' ports are subports of its trunk.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use isthmus_kubernetes::names::{ANNOTATION_PARENT_PORT, LABEL_BINDING};
 use isthmus_kubernetes::store::{StoreSnapshot, Stored};
-use isthmus_model::desired::DesiredList;
+use isthmus_model::condition::{Condition, MAPPED};
+use isthmus_model::desired::{DesiredList, Entry};
 use isthmus_model::kinds::Kind;
 use isthmus_model::nested::{VLAN, node_of, with_subports};
-use isthmus_model::object::ObjectKey;
+use isthmus_model::object::{ObjectKey, Subject};
 use isthmus_model::record::Record;
+use isthmus_model::snapshot::{Read, ReadSet};
 use serde_json::Value as Json;
 
 use crate::cloud::existing::Parent;
 use crate::cloud::{CloudError, Lookup, Result};
+use crate::mapped::{Mapping, Verdict};
+use crate::records::Known;
 use crate::session::{Session, node_kind};
 
 impl Session {
@@ -27,11 +32,7 @@ impl Session {
         record: &Record,
         snapshot: &StoreSnapshot,
     ) -> Result<Cow<'a, DesiredList>> {
-        let made_for_trunk = |port: &str| {
-            let made = record.get(port).filter(|made| made.kind == Kind::Port && made.id.is_some())?;
-            Some(made.fields.contains("node"))
-        };
-        let binding = |port: &str, node: &str| match made_for_trunk(port) {
+        let binding = |port: &str, node: &str| match made_for_trunk(record, port) {
             Some(true) => Some(VLAN.to_owned()),
             Some(false) => None,
             None => binding(&*snapshot.subject(&key_of(node))?),
@@ -47,10 +48,40 @@ impl Session {
         }
     }
 
-    /// Why nothing can be said of the ports of this list: their nodes are not known.
-    pub(crate) fn nodes_unknown(&self, desired: &DesiredList) -> Option<String> {
-        let has_node = desired.entries().iter().any(|entry| node_of(entry).is_some());
-        has_node.then(|| self.all_known(&[node_kind()].into()).err()).flatten()
+    /// What a mapping comes to once the nodes of its ports are known: before that it can't be told where a port is to be made. The
+    /// nodes are read for it, so that a change of one is a change of what it read.
+    pub(crate) fn with_nodes(
+        &self,
+        subject: &Arc<Subject>,
+        mapping: Mapping,
+        known: Option<&Known>,
+        snapshot: &StoreSnapshot,
+    ) -> Mapping {
+        let Verdict::List(list) = &mapping.verdict else { return mapping };
+        let ports: Vec<(&Entry, &str)> =
+            list.entries().iter().filter_map(|entry| Some((entry, node_of(entry)?))).collect();
+        if ports.is_empty() {
+            return mapping;
+        }
+        let frozen = |reason, why| {
+            let condition = Condition::no(MAPPED, reason, why);
+            Mapping::frozen(condition, known.is_none(), mapping.versions.clone())
+        };
+        if let Err(why) = self.all_known(&[node_kind()].into()) {
+            return Mapping { passing: true, ..frozen("WaitingForCache", why) };
+        }
+        let reads: ReadSet = ports.iter().map(|(_, node)| Read::Get(key_of(node))).collect();
+        self.deps.lock().add(subject, &reads);
+        self.look_for_changes(subject, &reads, snapshot);
+        let record = || known.map(Known::record).unwrap_or_default();
+        let mut lacking = ports.iter().filter(|(_, node)| !self.has_node(node, snapshot));
+        match lacking.find(|(port, _)| made_for_trunk(&record(), &port.name).is_none()) {
+            Some((port, node)) => {
+                let why = format!("there is no Node {node} yet, for which port {} is", port.name);
+                frozen("WaitingForNode", why)
+            }
+            None => mapping,
+        }
     }
 
     /// The trunk of a node, by its port or its addresses.
@@ -76,6 +107,12 @@ impl Session {
             found => found,
         })
     }
+}
+
+/// Whether a port was made for a trunk; `None`: it is not made yet.
+fn made_for_trunk(record: &Record, port: &str) -> Option<bool> {
+    let made = record.get(port).filter(|made| made.kind == Kind::Port && made.id.is_some())?;
+    Some(made.fields.contains("node"))
 }
 
 fn key_of(node: &str) -> ObjectKey {
@@ -106,8 +143,6 @@ fn parent(node: &Stored) -> Option<Parent> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     fn node(text: &str) -> Stored {

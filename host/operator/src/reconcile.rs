@@ -127,7 +127,8 @@ impl Session {
         }
         let cause = self.causes.lock().remove(&subject.uid);
         let mapped = self.map(subject, stored, snapshot.clone(), known.is_some()).await;
-        let mapping = Mapping { cause, ..self.if_nodes_are_known(mapped, known.is_some()) };
+        let mapped = self.with_nodes(subject, mapped, known.as_ref(), snapshot);
+        let mapping = Mapping { cause, ..mapped };
         let next = match mapping.verdict {
             Verdict::List(ref list) => {
                 self.stage(subject, 0);

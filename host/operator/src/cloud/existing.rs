@@ -150,9 +150,8 @@ impl Existing {
             Parent::Addresses(addresses) => {
                 let wanted: Vec<String> = addresses.iter().map(|ip| format!("ip_address={ip}")).collect();
                 // Another project may have a machine at the same address.
-                let project = self.project.as_deref().map(|project| ("project_id", project));
                 let addresses = wanted.iter().map(|ip| ("fixed_ips", ip.as_str()));
-                let query: Vec<(&str, &str)> = addresses.chain(project).collect();
+                let query: Vec<(&str, &str)> = addresses.chain(self.own_project()).collect();
                 let ports: Vec<Port> = self.neutron.list(&query).await?;
                 ports.into_iter().map(|port| port.id).collect()
             }
@@ -161,16 +160,21 @@ impl Existing {
         if parents.is_empty() {
             return Ok(Lookup::Not(format!("there is no port with {told} in the operator's project")));
         }
-        let query: Vec<(&str, &str)> = parents.iter().map(|id| ("port_id", id.as_str())).collect();
+        let ids = parents.iter().map(|id| ("port_id", id.as_str()));
+        let query: Vec<(&str, &str)> = ids.chain(self.own_project()).collect();
         let trunks: Vec<Trunk> = self.neutron.list(&query).await?;
         Ok(match trunks.as_slice() {
             [one] => Lookup::Found(Arc::new(plain(&one.id))),
             [] => Lookup::Not(format!(
-                "port {} ({told}) is the parent of no trunk: make one (openstack network trunk create --parent-port)",
+                "port {} ({told}) is the parent of no trunk of the operator's project: make one (openstack network trunk create --parent-port)",
                 parents.join(", ")
             )),
             many => Lookup::Not(format!("{} trunks have parent ports with {told}", many.len())),
         })
+    }
+
+    fn own_project(&self) -> Option<(&str, &str)> {
+        self.project.as_deref().map(|project| ("project_id", project))
     }
 
     /// Forgets everything: the service said that something is gone.
@@ -246,7 +250,7 @@ impl Existing {
                 Err(e) => Err(e),
             };
         }
-        let mut named: Vec<R> = service.named(R::NAME, text).await?;
+        let mut named: Vec<R> = service.named(text).await?;
         // A credential may see every project's: ours go first, then what others share.
         if let Some(project) = &self.project {
             if named.iter().any(|r| r.project() == project) {
@@ -280,9 +284,8 @@ trait Asked: Sync {
         &self,
         id: &str,
     ) -> impl Future<Output = Result<R, isthmus_openstack::Error>> + Send;
-    fn named<R: Resource<In = Self>>(
+    fn named<R: Known + Resource<In = Self>>(
         &self,
-        by: &str,
         name: &str,
     ) -> impl Future<Output = Result<Vec<R>, isthmus_openstack::Error>> + Send;
 }
@@ -291,12 +294,11 @@ impl Asked for Neutron {
     async fn one<R: Resource<In = Self>>(&self, id: &str) -> Result<R, isthmus_openstack::Error> {
         self.get(id).await
     }
-    async fn named<R: Resource<In = Self>>(
+    async fn named<R: Known + Resource<In = Self>>(
         &self,
-        by: &str,
         name: &str,
     ) -> Result<Vec<R>, isthmus_openstack::Error> {
-        self.list(&[(by, name)]).await
+        self.list(&[(R::NAME, name)]).await
     }
 }
 
@@ -304,12 +306,11 @@ impl Asked for Octavia {
     async fn one<R: Resource<In = Self>>(&self, id: &str) -> Result<R, isthmus_openstack::Error> {
         self.get(id).await
     }
-    async fn named<R: Resource<In = Self>>(
+    async fn named<R: Known + Resource<In = Self>>(
         &self,
-        by: &str,
         name: &str,
     ) -> Result<Vec<R>, isthmus_openstack::Error> {
-        self.list(&[(by, name)]).await
+        self.list(&[(R::NAME, name)]).await
     }
 }
 

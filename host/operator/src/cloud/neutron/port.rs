@@ -16,7 +16,7 @@ use crate::cloud::{Create, Result, Update, cleared, set, typed};
 /// Owner of our ports. Not `compute:`: Neutron's default policy forbids a member to delete ports that begin with it.
 const DEVICE_OWNER: &str = "isthmus:pod";
 /// Owner that Neutron gives the port of a trunk.
-pub(super) const ON_TRUNK: &str = "trunk:subport";
+const ON_TRUNK: &str = "trunk:subport";
 
 /// The tags are there at once where the cloud takes them in the call that creates a port (ML2's extension driver
 /// `tag_ports_during_bulk_creation`, which Neutron 29 does not name among its extensions), else with the next change of them.

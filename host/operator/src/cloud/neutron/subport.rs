@@ -7,15 +7,17 @@ use std::collections::HashMap;
 use futures::future::{BoxFuture, FutureExt};
 use isthmus_model::kinds::Kind;
 use isthmus_model::mark::Mark;
-use isthmus_model::observed::{Observed, State};
+use isthmus_model::observed::Observed;
 use isthmus_model::retry::RetryClass;
 use isthmus_openstack::neutron::{Port, SubPort, Trunk};
 use serde::{Deserialize, Serialize};
 
-use super::port::ON_TRUNK;
+use super::port::Ports;
+use super::standard::Standard;
 use super::trunks::Trunks;
 use super::{Scope, has};
-use crate::cloud::{CloudError, Create, Driver, Result, Update, typed, untyped};
+use crate::cloud::attachment::{self, parts};
+use crate::cloud::{CloudError, Create, Driver, Result, Update, typed};
 use crate::queue::Parking;
 
 pub(super) struct Subports {
@@ -34,33 +36,9 @@ struct Fields {
     segmentation_id: Option<u16>,
 }
 
-/// Trunk and port, which together are nobody else's.
-fn id(trunk: &str, port: &str) -> String {
-    format!("{trunk}/{port}")
-}
-
-/// Ids of trunk and port.
-fn parts(id: &str) -> (&str, &str) {
-    id.split_once('/').unwrap_or((id, ""))
-}
-
 fn observed(trunk: &str, port: &str, segmentation_id: u16, mark: Option<Mark>) -> Observed {
     let fields = Fields { trunk: trunk.into(), port: port.into(), segmentation_id: Some(segmentation_id) };
-    Observed {
-        kind: Kind::TrunkSubport,
-        id: id(trunk, port),
-        mark,
-        project: None,
-        fields: untyped(&fields),
-        tags: Default::default(),
-        display_name: String::new(),
-        description: String::new(),
-        revision: None,
-        addresses: Vec::new(),
-        cidr: None,
-        state: State::Ready,
-        created: String::new(),
-    }
+    Observed { mark, ..attachment::observed(Kind::TrunkSubport, (trunk, port), &fields) }
 }
 
 /// What of the trunks is ours, by the marks of the ports.
@@ -75,28 +53,26 @@ fn ours(trunks: &[Trunk], marks: &HashMap<String, Mark>) -> Vec<Observed> {
 
 impl Subports {
     pub(super) fn new(scope: &Scope, parking: &Parking) -> Self {
-        Self { scope: scope.clone(), trunks: Trunks::new(scope.neutron.clone(), parking.clone()) }
+        Self { scope: scope.clone(), trunks: Trunks::new(Box::new(scope.neutron.clone()), parking.clone()) }
     }
 }
 
 impl Driver for Subports {
     fn list<'a>(&'a self, tag: &'a str) -> BoxFuture<'a, Result<Vec<Observed>>> {
         async move {
-            let ports: Vec<Port> =
-                self.scope.neutron.list(&self.scope.query(&[("device_owner", ON_TRUNK)])).await?;
-            let ports = ports.into_iter().map(<super::port::Ports as super::standard::Standard>::observed);
-            let marks: HashMap<String, Mark> =
-                ports.filter(|port| has(port, tag)).filter_map(|port| Some((port.id, port.mark?))).collect();
-            if marks.is_empty() {
+            let trunks: Vec<Trunk> = match self.scope.neutron.list(&self.scope.query(&[])).await {
+                // The cloud has none.
+                Err(error) if error.class == RetryClass::NotFound => Vec::new(),
+                answer => answer?,
+            };
+            if trunks.iter().all(|trunk| trunk.sub_ports.is_empty()) {
                 return Ok(Vec::new());
             }
-            // Of other projects too, where the credential may see them: a node's trunk can be its cloud operator's.
-            match self.scope.neutron.list::<Trunk>(&[]).await {
-                Ok(trunks) => Ok(ours(&trunks, &marks)),
-                // The cloud has no trunks.
-                Err(error) if error.class == RetryClass::NotFound => Ok(Vec::new()),
-                Err(error) => Err(error.into()),
-            }
+            // Whoever owns a port by now: Neutron writes that after it has put the port on the trunk.
+            let ports: Vec<Port> = self.scope.neutron.list(&self.scope.query(Ports::AMONG)).await?;
+            let ports = ports.into_iter().map(Ports::observed).filter(|port| has(port, tag));
+            let marks = ports.filter_map(|port| Some((port.id, port.mark?))).collect();
+            Ok(ours(&trunks, &marks))
         }
         .boxed()
     }
@@ -105,7 +81,6 @@ impl Driver for Subports {
         async move {
             let Fields { trunk, port, .. } = typed(create.entry, create.fields.clone())?;
             let segmentation_id = self.trunks.put(&trunk, &port).await?;
-            // The mark of the port has the name of the port's own entry.
             Ok(observed(&trunk, &port, segmentation_id, Some(create.mark)))
         }
         .boxed()

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use futures::future::{BoxFuture, FutureExt};
 use isthmus_model::retry::RetryClass;
 use isthmus_openstack::Neutron;
 use isthmus_openstack::neutron::{SubPort, Trunk};
@@ -18,9 +19,32 @@ const IDS: std::ops::RangeInclusive<u16> = 1..=4094;
 /// How often another VLAN id is tried where somebody else took the one that was free.
 const TRIES: usize = 4;
 
+/// What a service does with trunks.
+pub(super) trait Calls: Send + Sync {
+    fn get<'a>(&'a self, trunk: &'a str) -> BoxFuture<'a, Answered<Trunk>>;
+    /// All of them, or none.
+    fn add<'a>(&'a self, trunk: &'a str, subports: &'a [SubPort]) -> BoxFuture<'a, Answered<Trunk>>;
+    /// As [`Calls::add`].
+    fn remove<'a>(&'a self, trunk: &'a str, ports: &'a [&'a str]) -> BoxFuture<'a, Answered<Trunk>>;
+}
+
+type Answered<T> = Result<T, isthmus_openstack::Error>;
+
+impl Calls for Neutron {
+    fn get<'a>(&'a self, trunk: &'a str) -> BoxFuture<'a, Answered<Trunk>> {
+        Self::get(self, trunk).boxed()
+    }
+    fn add<'a>(&'a self, trunk: &'a str, subports: &'a [SubPort]) -> BoxFuture<'a, Answered<Trunk>> {
+        self.add_subports(trunk, subports).boxed()
+    }
+    fn remove<'a>(&'a self, trunk: &'a str, ports: &'a [&'a str]) -> BoxFuture<'a, Answered<Trunk>> {
+        self.remove_subports(trunk, ports).boxed()
+    }
+}
+
 /// The trunks, each with those who wait for it.
 pub(super) struct Trunks {
-    neutron: Neutron,
+    calls: Box<dyn Calls>,
     parking: Parking,
     trunks: Mutex<HashMap<String, Arc<Turns>>>,
 }
@@ -40,11 +64,11 @@ struct Wish {
 }
 
 /// The port's VLAN id; `None`: it is off.
-type Answer = Result<Option<u16>, isthmus_openstack::Error>;
+type Answer = Answered<Option<u16>>;
 
 impl Trunks {
-    pub(super) fn new(neutron: Neutron, parking: Parking) -> Self {
-        Self { neutron, parking, trunks: Mutex::default() }
+    pub(super) fn new(calls: Box<dyn Calls>, parking: Parking) -> Self {
+        Self { calls, parking, trunks: Mutex::default() }
     }
 
     /// Puts a port on a trunk, and answers its VLAN id. One that is on it already keeps its own.
@@ -105,7 +129,7 @@ impl Trunks {
         trunk: &str,
         ports: &BTreeSet<&str>,
         on: bool,
-    ) -> Option<Result<BTreeMap<String, u16>, isthmus_openstack::Error>> {
+    ) -> Option<Answered<BTreeMap<String, u16>>> {
         match (ports.is_empty(), on) {
             (true, _) => None,
             (false, true) => Some(self.add(trunk, ports).await),
@@ -113,18 +137,14 @@ impl Trunks {
         }
     }
 
-    async fn add(
-        &self,
-        trunk: &str,
-        ports: &BTreeSet<&str>,
-    ) -> Result<BTreeMap<String, u16>, isthmus_openstack::Error> {
+    async fn add(&self, trunk: &str, ports: &BTreeSet<&str>) -> Answered<BTreeMap<String, u16>> {
         let mut tries = 0;
         loop {
-            let found: Trunk = self.neutron.get(trunk).await?;
+            let found = self.calls.get(trunk).await?;
             let (mut ids, new) = chosen(&found.sub_ports, ports);
             if !new.is_empty() {
                 tries += 1;
-                match self.neutron.add_subports(trunk, &new).await {
+                match self.calls.add(trunk, &new).await {
                     // Somebody else puts ports on it too.
                     Err(error) if error.fault() == Some("DuplicateSubPort") && tries < TRIES => continue,
                     answer => drop(answer?),
@@ -135,8 +155,8 @@ impl Trunks {
         }
     }
 
-    async fn remove(&self, trunk: &str, ports: &BTreeSet<&str>) -> Result<(), isthmus_openstack::Error> {
-        let found: Trunk = match self.neutron.get(trunk).await {
+    async fn remove(&self, trunk: &str, ports: &BTreeSet<&str>) -> Answered<()> {
+        let found = match self.calls.get(trunk).await {
             Err(error) if error.class == RetryClass::NotFound => return Ok(()),
             answer => answer?,
         };
@@ -144,7 +164,7 @@ impl Trunks {
         let there: Vec<&str> = there.filter(|port| ports.contains(port)).collect();
         match there.is_empty() {
             true => Ok(()),
-            false => self.neutron.remove_subports(trunk, &there).await.map(drop),
+            false => self.calls.remove(trunk, &there).await.map(drop),
         }
     }
 }
@@ -185,31 +205,5 @@ fn free(taken: &BTreeSet<u16>, port: &str) -> Option<u16> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sub(port: &str, id: u16) -> SubPort {
-        SubPort { port_id: port.into(), segmentation_type: "vlan".into(), segmentation_id: id }
-    }
-
-    #[test]
-    fn a_port_comes_back_to_its_own_id() {
-        let (_, first) = chosen(&[], &BTreeSet::from(["a"]));
-        let (_, again) = chosen(&[sub("b", first[0].segmentation_id + 1)], &BTreeSet::from(["a"]));
-        assert_eq!(first, again);
-        // Where that is taken, it is the next one; what is there stays.
-        let (ids, moved) = chosen(&[sub("b", first[0].segmentation_id)], &BTreeSet::from(["a", "b"]));
-        assert_eq!(ids, BTreeMap::from([("b".to_owned(), first[0].segmentation_id)]));
-        assert_ne!(moved[0].segmentation_id, first[0].segmentation_id);
-    }
-
-    #[test]
-    fn every_id_is_given_once() {
-        let names: Vec<String> = (0..4200).map(|n| format!("port-{n}")).collect();
-        let (ids, new) = chosen(&[], &names.iter().map(String::as_str).collect());
-        assert!(ids.is_empty());
-        let given: BTreeSet<u16> = new.iter().map(|sub| sub.segmentation_id).collect();
-        assert_eq!((new.len(), given.len()), (4094, 4094));
-        assert!(given.iter().all(|id| IDS.contains(id)));
-    }
-}
+#[path = "trunks_tests.rs"]
+mod tests;

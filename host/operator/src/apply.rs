@@ -353,16 +353,15 @@ impl<'a> Work<'a> {
 
     fn note_failure(&mut self, operation: &Operation, error: &ReconcileError) {
         let class = error.class();
-        if operation.act == Act::Create && operation.kind.is_told_by_record() {
-            // Whatever the answer was: a gateway's 502 says nothing of what the service behind it did.
-            let ahead = self.session.recorded_ahead(self.subject, &operation.name);
-            self.record.extend(ahead.map(|recorded| (operation.name.clone(), recorded)));
+        let created = operation.act == Act::Create;
+        if created && class == RetryClass::Unknown {
+            self.unknown.extend(names(operation).cloned());
+            self.session.answer_lost.notify_one();
+        }
+        if created && operation.kind.is_told_by_record() {
+            self.note_ahead(&operation.name);
         }
         match &operation.act {
-            Act::Create if class == RetryClass::Unknown => {
-                self.unknown.extend(names(operation).cloned());
-                self.session.answer_lost.notify_one();
-            }
             Act::Update { id: Some(id), .. } | Act::Rename { id, .. }
                 if matches!(error, ReconcileError::Cloud(CloudError::Gone(_))) =>
             {
@@ -373,6 +372,15 @@ impl<'a> Work<'a> {
                 self.session.cloud.existing.forget();
             }
             _ => {}
+        }
+    }
+
+    /// What was recorded before it was made may be there, whatever the answer: a gateway's 502 says nothing of what the service behind
+    /// it did. It is looked for before anything else is made in its place.
+    fn note_ahead(&mut self, name: &str) {
+        if let Some(ahead) = self.session.recorded_ahead(self.subject, name) {
+            self.record.insert(name.to_owned(), ahead);
+            self.unknown.insert(name.to_owned());
         }
     }
 

@@ -21,6 +21,8 @@ enum Stage {
     Open,
     /// It passes, and is the last.
     Armed,
+    /// It passes, and its answer is 502; those after it pass as before.
+    Garbled,
     /// It waits for ever: another one is on its way.
     Taken,
     /// As before; the other one has its answer.
@@ -39,7 +41,7 @@ impl State {
 
 /// It stands as long as the test.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub struct Gate {
     state: State,
     /// A `clouds.yaml` that leads to it.
     pub(crate) clouds: PathBuf,
@@ -72,6 +74,16 @@ impl Gate {
     /// For the next operator: its first write is its last.
     pub(crate) fn arm(&self) {
         self.state.with(|now| *now = (now.0 + 1, Stage::Armed));
+    }
+
+    /// The next write is done, and a gateway that lost the answer says 502 in its place.
+    pub fn garble(&self) {
+        self.state.with(|now| now.1 = Stage::Garbled);
+    }
+
+    /// Whether that has come.
+    pub fn has_garbled(&self) -> bool {
+        self.state.with(|now| now.1 == Stage::Open)
     }
 
     /// Whether a write is in the cloud whose operator waits for the answer.
@@ -120,8 +132,10 @@ async fn passes(client: TcpStream, service: &str, state: &State) -> Result<()> {
         let (is_write, request) = request(&mut from).await?;
         let stage = state.with(|now| {
             let stage = if now.0 == own || now.1 == Stage::Open { now.1 } else { Stage::Landed };
-            if is_write && stage == Stage::Armed {
-                now.1 = Stage::Taken;
+            match stage {
+                Stage::Armed if is_write => now.1 = Stage::Taken,
+                Stage::Garbled if is_write => now.1 = Stage::Open,
+                _ => {}
             }
             stage
         });
@@ -143,6 +157,13 @@ async fn passes(client: TcpStream, service: &str, state: &State) -> Result<()> {
                 }
                 back.write_all(&status).await?;
                 answer(&mut answers, &mut from, &mut back).await?;
+            }
+            Stage::Garbled if is_write => {
+                to.write_all(&request).await?;
+                answers.read_exact(&mut [0; 10]).await?;
+                back.write_all(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                    .await?;
+                return Ok(());
             }
             Stage::Taken | Stage::Landed if is_write => return gone(from).await,
             _ => {

@@ -15,6 +15,16 @@ const WRITE: Duration = Duration::from_secs(300);
 const MOST: usize = 100;
 
 impl Lab {
+    /// Starts an operator whose calls to the cloud go through a gate.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn operator_behind_gate(&self) -> Result<(Gate, Operator)> {
+        let gate = Gate::new(self).await?;
+        let operator = self.operator_with_clouds(&gate.clouds).await?;
+        Ok((gate, operator))
+    }
+
     /// Starts one operator after the other, each killed when its first write to the cloud is done and before it has the answer,
     /// until one comes to the end without any. Answers how many were killed, and that one. `end` looks once.
     ///

@@ -203,6 +203,20 @@ impl Lab {
         Ok(operator)
     }
 
+    /// Another operator in place of this one: it begins with what there is, and neither its start nor two resyncs write anything.
+    ///
+    /// # Errors
+    /// They do, or it does not start.
+    pub async fn restarted(&self, operator: Operator) -> Result<Operator> {
+        operator.stop(LIMIT).await?;
+        let operator = self.operator(&["--resync-seconds", "2"]).await?;
+        operator.resyncs(&operator.metrics().await?, 2).await?;
+        let all = operator.quiet().await?;
+        let writes = (all.cloud_writes(), all.balancer_writes());
+        ensure!(writes == (0, 0), "{writes:?} writes by a restart and two resyncs");
+        Ok(operator)
+    }
+
     /// As [`Lab::operator`], without waiting. Its identity is the same throughout a test: one that follows another after a
     /// crash need not wait for the lease.
     ///

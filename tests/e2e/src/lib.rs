@@ -32,6 +32,7 @@ pub use cloud::{mark, marked_for};
 pub use cluster::{condition, port_id, ready, recorded};
 pub use credential::ApplicationCredential;
 pub use dev::{Tools, dev_tools, scratch};
+pub use gate::Gate;
 pub use judged::{faults_config, module_condition};
 pub use lab::{DEPLOY, Lab, OPERATOR_NAMESPACE, node, on_lab};
 pub use metrics::Sample;

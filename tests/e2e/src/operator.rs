@@ -141,6 +141,17 @@ impl Operator {
         self.cost(async { self.resyncs(&self.metrics().await?, times).await }).await
     }
 
+    /// Two resyncs of what nobody changed write nothing, neither to Neutron nor to Octavia.
+    ///
+    /// # Errors
+    /// They do, or none comes.
+    pub async fn rests(&self) -> Result<()> {
+        let idle = self.cost_of_resyncs(2).await?;
+        let writes = (idle.of(Sample::cloud_writes), idle.of(Sample::balancer_writes));
+        ensure!(writes == (0, 0), "{writes:?} writes by two resyncs");
+        Ok(())
+    }
+
     /// Waits until this many whole lists of the cloud's ports were made since `since`, which is what a resync begins with.
     ///
     /// # Errors

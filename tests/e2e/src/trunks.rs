@@ -5,7 +5,7 @@ use isthmus_model::mark::Mark;
 use isthmus_openstack::neutron::{Port, PortCreate, SubPort, Trunk};
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
 use crate::cloud::OWNER;
@@ -61,6 +61,16 @@ impl Lab {
         let object = json!({"apiVersion": "v1", "kind": "Node", "metadata": metadata});
         let nodes: Api<Node> = Api::all(self.kube.clone());
         nodes.patch(node(), &PatchParams::apply("e2e").force(), &Patch::Apply(object)).await?;
+        Ok(())
+    }
+
+    /// Takes the object of the lab's node away. It is there again at the next test at the latest.
+    ///
+    /// # Errors
+    /// The API server's.
+    pub async fn no_node(&self) -> Result<()> {
+        let nodes: Api<Node> = Api::all(self.kube.clone());
+        crate::cluster::gone(nodes.delete(node(), &DeleteParams::default()).await)?;
         Ok(())
     }
 

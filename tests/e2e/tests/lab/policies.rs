@@ -150,13 +150,7 @@ async fn a_policy_is_a_group_of_its_pods_and_peers_cost_one_write() -> Result<()
             .await?
             .of(Sample::cloud_writes);
         ensure!(left <= versions as u64, "{left} writes for one peer less");
-        // Another that begins with what there is, and resyncs.
-        operator.stop(LIMIT).await?;
-        let operator = lab.operator(&["--resync-seconds", "2"]).await?;
-        let since = operator.metrics().await?;
-        operator.resyncs(&since, 2).await?;
-        let idle = operator.quiet().await?.cloud_writes();
-        ensure!(idle == 0, "{idle} writes by a restart and two resyncs");
+        let _operator = lab.restarted(operator).await?;
 
         policies(lab, &namespace).delete("web", &DeleteParams::default()).await?;
         until("the policy is gone", async || is_gone(lab, &namespace, &open, shared).await).await

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
-use isthmus_e2e::{LIMIT, Lab, condition, on_lab, until};
+use isthmus_e2e::{Lab, Sample, condition, on_lab, until};
 use isthmus_kubernetes::crd::CloudMapping;
 use isthmus_openstack::neutron::Trunk;
 use kube::api::ListParams;
@@ -66,13 +66,7 @@ async fn pods_of_a_virtual_machine_are_subports_of_its_trunk() -> Result<()> {
         ensure!(ports == PODS as u64, "{ports} ports were made");
         ensure!(trunks < PODS as u64, "{trunks} calls for {PODS} Pods: none waited for another's");
 
-        operator.stop(LIMIT).await?;
-        let operator = lab.operator(&["--resync-seconds", "2"]).await?;
-        let since = operator.metrics().await?;
-        operator.resyncs(&since, 2).await?;
-        let idle = operator.quiet().await?.cloud_writes();
-        ensure!(idle == 0, "{idle} writes by a restart and two resyncs");
-
+        let _operator = lab.restarted(operator).await?;
         let (lost, _) = made.first_key_value().context("one")?;
         lab.demo.remove_subports(&trunk.id, &[lost]).await?;
         until("it is back at its VLAN id", async || {
@@ -124,14 +118,29 @@ async fn a_port_that_was_bound_to_its_node_stays_so() -> Result<()> {
         let (namespace, operator) = lab.with_pod_port(&[]).await?;
         lab.pods(&namespace, 1).await?;
         lab.all_ready(&namespace, 1).await?;
-        operator.stop(LIMIT).await?;
-        lab.bound_by_vlan(Some(&parent.id)).await?;
-        let operator = lab.operator(&["--resync-seconds", "2"]).await?;
-        let since = operator.metrics().await?;
-        operator.resyncs(&since, 2).await?;
-        let writes = operator.quiet().await?.cloud_writes();
-        ensure!(writes == 0, "{writes} writes");
+        let labelled = operator.cost(lab.bound_by_vlan(Some(&parent.id))).await?.of(Sample::cloud_writes);
+        ensure!(labelled == 0, "{labelled} writes");
+        let _operator = lab.restarted(operator).await?;
         ensure!(on(&lab.trunk().await?).is_empty(), "nothing is put on the trunk");
+        Ok(())
+    })
+    .await
+}
+
+/// A Pod that comes before its Node is mapped once that is there, as the Node says.
+#[tokio::test]
+async fn a_pod_waits_for_its_node() -> Result<()> {
+    on_lab("trunk-node", async |lab| {
+        let parent = lab.machine().await?;
+        lab.make_trunk(&parent).await?;
+        let (namespace, operator) = lab.with_pod_port(&[]).await?;
+        lab.no_node().await?;
+        let writes = operator.cost(async { lab.pods(&namespace, 1).await.map(drop) }).await?;
+        ensure!(writes.of(Sample::cloud_writes) == 0, "nothing is made for a node that is not there");
+        lab.bound_by_vlan(Some(&parent.id)).await?;
+        let mappings = lab.all_ready(&namespace, 1).await?;
+        let found = on(&lab.trunk().await?);
+        ensure!(told(&mappings)? == found && found.len() == 1, "{found:?}");
         Ok(())
     })
     .await

@@ -2,6 +2,7 @@
 //! slow: times say little on a busy machine, ratios and counts more.
 mod cni;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -110,7 +111,7 @@ impl BenchArguments {
     fn print(&self, rows: &[Row]) -> Result<()> {
         match self.output {
             Output::Json => println!("{}", serde_json::to_string_pretty(rows)?),
-            Output::Table => print(rows, self.profile()),
+            Output::Table => print(&mut std::io::stdout(), rows, self.profile())?,
         }
         Ok(())
     }
@@ -208,18 +209,19 @@ fn measured(workspace: &Workspace, what: &str, mut driver: Command) -> Result<Ve
     let rows = done.stdout.lines().map(serde_json::from_str).collect::<Result<Vec<Row>, _>>();
     let rows = rows.context("isthmus-bench printed something else than measures")?;
     if !done.success && !rows.is_empty() {
-        // What was measured before it failed took minutes.
-        print(&rows, "unfinished");
+        // What was measured before it failed took minutes; it is no result for a program.
+        print(&mut std::io::stderr(), &rows, "unfinished")?;
     }
     done.ok("isthmus-bench").map(|_| rows)
 }
 
-fn print(rows: &[Row], profile: &str) {
+fn print(to: &mut impl Write, rows: &[Row], profile: &str) -> Result<()> {
     let longest = rows.iter().map(|row| row.measure.len()).max().unwrap_or_default();
     say("bench", &format!("{profile} build"));
-    println!("{:<longest$}  {:>10}  {:>10}  {:<6}  NOTES", "MEASURE", "TARGET", "MEASURED", "");
+    writeln!(to, "{:<longest$}  {:>10}  {:>10}  {:<6}  NOTES", "MEASURE", "TARGET", "MEASURED", "")?;
     for Row { measure, target, measured, met, note } in rows {
         let verdict = met.map_or("", |met| if met { "met" } else { "MISSED" });
-        println!("{measure:<longest$}  {target:>10}  {measured:>10}  {verdict:<6}  {note}");
+        writeln!(to, "{measure:<longest$}  {target:>10}  {measured:>10}  {verdict:<6}  {note}")?;
     }
+    Ok(())
 }

@@ -62,6 +62,12 @@ impl Session {
         }
         let left = self.inventory.lock().has(&subject.uid);
         if applied.complete() && steps.blocked.is_empty() && !left {
+            if self.under_way.lock().contains(&subject.uid) {
+                let why = "what the operator before this one was making for it may come still: that is looked for once more";
+                self.waiting(subject, &known, "CreateUnderWay", why.to_owned()).await?;
+                // The resync looks at all again.
+                return Ok(Next::Waiting(CLAIMED));
+            }
             self.mappings.release(&known.namespace, &known.name, &known.uid).await?;
             self.records.lock().released(subject);
             self.wake_referred(&known.status, &CloudMappingStatus::default());
@@ -89,6 +95,14 @@ impl Session {
         })
     }
 
+    /// Notes which CloudMappings an operator before this one may have been at work for.
+    pub(crate) fn note_under_way(&self) {
+        let records = self.records.lock();
+        let is_bare = |known: &Known| known.status.resources.iter().all(|resource| resource.id.is_none());
+        let all = records.all().filter(|(_, known)| !known.released && is_bare(known));
+        *self.under_way.lock() = all.map(|(subject, _)| subject.uid.clone()).collect();
+    }
+
     /// Says that the port is kept for the agent.
     async fn waiting_for_agent(
         &self,
@@ -98,10 +112,21 @@ impl Session {
     ) -> Result<(), ReconcileError> {
         let node = known.status.node.as_deref().unwrap_or("its node");
         let why = format!("the object is gone; the agent of {node} has not let go of its interfaces yet");
-        let ready = Condition::no(READY, "WaitingForAgent", why);
+        tracing::debug!(subject = %subject.key, seconds = wait.as_secs(), "waiting for the agent");
+        self.waiting(subject, known, "WaitingForAgent", why).await
+    }
+
+    /// Says what the end of a CloudMapping waits for.
+    async fn waiting(
+        &self,
+        subject: &Subject,
+        known: &Known,
+        reason: &str,
+        why: String,
+    ) -> Result<(), ReconcileError> {
+        let ready = Condition::no(READY, reason, why);
         let kept = known.status.conditions.iter().filter(|c| ![READY, ATTACHED].contains(&&*c.type_));
         let conditions = kept.map(undated).chain([ready]).collect();
-        tracing::debug!(subject = %subject.key, seconds = wait.as_secs(), "waiting for the agent");
         self.patch_conditions(subject, known, conditions).await
     }
 

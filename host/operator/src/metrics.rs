@@ -51,6 +51,8 @@ pub struct Metrics {
     pub calls: Family<Call, Counter>,
     /// Reconciles.
     pub reconciles: Family<Ended, Counter>,
+    /// Those under way, also while they wait for their turn.
+    pub reconciling: Gauge,
     /// Seconds that a change of a load balancer waits for its turn: it takes one at a time.
     pub turns: Histogram,
     /// Versions swapped in.
@@ -77,6 +79,7 @@ impl Default for Metrics {
             calls: Family::default(),
             turns: seconds(),
             reconciles: Family::default(),
+            reconciling: Gauge::default(),
             swaps: Counter::default(),
             mappings: Gauge::default(),
             resources: Gauge::default(),
@@ -104,7 +107,22 @@ impl Collector for KubernetesWrites {
     }
 }
 
+/// A reconcile that is under way, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Running(Gauge);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 impl Metrics {
+    pub(crate) fn reconcile_begins(&self) -> Running {
+        self.reconciling.inc();
+        Running(self.reconciling.clone())
+    }
+
     /// Makes them visible, beside the count of writes to Kubernetes.
     pub fn register(&self, registry: &mut Registry, writes: &Writes) {
         registry.register_collector(Box::new(KubernetesWrites(writes.clone())));
@@ -122,6 +140,7 @@ impl Metrics {
         );
         r.register("module_calls", "Module calls by result", self.calls.clone());
         r.register("reconciles", "Reconciles by result", self.reconciles.clone());
+        r.register("reconciles_in_flight", "Reconciles that are under way", self.reconciling.clone());
         r.register("module_swaps", "Module versions swapped in", self.swaps.clone());
         r.register("mappings", "CloudMappings", self.mappings.clone());
         r.register("cloud_resources", "Cloud resources with our mark", self.resources.clone());

@@ -52,6 +52,7 @@ pub async fn reconcile(session: &Arc<Session>, subject: Arc<Subject>) -> Option<
     if !session.leads() {
         return None;
     }
+    let _running = session.metrics.reconcile_begins();
     let (next, reason) = match session.once(&subject).await {
         Ok(next) => (next, None),
         Err(ReconcileError::NotLeading) => return None,

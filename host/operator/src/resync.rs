@@ -62,6 +62,7 @@ pub async fn run(session: Arc<Session>, options: ResyncOptions, mut stop: watch:
         match listed {
             Ok(differing) => {
                 tracing::debug!(differing = differing.len(), "resync");
+                session.under_way.lock().clear();
                 session.enqueue_all();
                 suspects = session.collect_orphans(suspects, options.max_orphans).await;
                 session.metrics.resyncs.inc();

@@ -246,6 +246,7 @@ impl Operator {
             metrics: self.metrics.clone(),
             leadership: self.leadership.clone(),
             answer_lost: tokio::sync::Notify::new(),
+            under_way: Mutex::default(),
             progress: Mutex::default(),
         });
         self.persist("asking the cloud what it can do", || session.refresh_facts()).await;
@@ -257,6 +258,7 @@ impl Operator {
         // The task that would tell ends only with the session.
         let _ = synced.await;
         self.persist("listing what is ours in the cloud once more", || session.confirm_missing()).await;
+        session.note_under_way();
         tasks.spawn(feed::objects(session.clone(), objects));
         tasks.spawn(feed::named(session.clone(), touched));
         self.readiness.not("loading modules");

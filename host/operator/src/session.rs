@@ -76,6 +76,9 @@ pub struct Session {
     pub leadership: watch::Receiver<Leadership>,
     /// An answer to a create was lost: the resync comes soon.
     pub answer_lost: tokio::sync::Notify,
+    /// Uids of subjects whose CloudMappings were there at the start and record nothing: what the operator before was making for them
+    /// may come through after everything was listed. Until the first resync.
+    pub under_way: Mutex<BTreeSet<Arc<str>>>,
     /// Progress of subjects that are not done.
     pub progress: Mutex<HashMap<Arc<str>, Progress>>,
 }

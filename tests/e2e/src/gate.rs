@@ -21,6 +21,10 @@ enum Stage {
     Open,
     /// It passes, and is the last.
     Armed,
+    /// It is held back.
+    Holding,
+    /// As before; one is there. All others wait for ever.
+    Held,
     /// It passes, and its answer is 502; those after it pass as before.
     Garbled,
     /// It waits for ever: another one is on its way.
@@ -74,6 +78,21 @@ impl Gate {
     /// For the next operator: its first write is its last.
     pub(crate) fn arm(&self) {
         self.state.with(|now| *now = (now.0 + 1, Stage::Armed));
+    }
+
+    /// The next write is held back until [`Gate::let_through`], though its sender be gone by then.
+    pub fn hold(&self) {
+        self.state.with(|now| now.1 = Stage::Holding);
+    }
+
+    /// Whether one is held back.
+    pub fn holds(&self) -> bool {
+        self.state.with(|now| now.1 == Stage::Held)
+    }
+
+    /// What is held back goes on.
+    pub fn let_through(&self) {
+        self.state.with(|now| now.1 = Stage::Open);
     }
 
     /// The next write is done, and a gateway that lost the answer says 502 in its place.
@@ -135,6 +154,7 @@ async fn passes(client: TcpStream, service: &str, state: &State) -> Result<()> {
             match stage {
                 Stage::Armed if is_write => now.1 = Stage::Taken,
                 Stage::Garbled if is_write => now.1 = Stage::Open,
+                Stage::Holding if is_write => now.1 = Stage::Held,
                 _ => {}
             }
             stage
@@ -165,7 +185,15 @@ async fn passes(client: TcpStream, service: &str, state: &State) -> Result<()> {
                     .await?;
                 return Ok(());
             }
-            Stage::Taken | Stage::Landed if is_write => return gone(from).await,
+            Stage::Holding if is_write => {
+                while state.with(|now| now.1 == Stage::Held) {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                to.write_all(&request).await?;
+                answers.read_exact(&mut [0; 10]).await?;
+                return Ok(());
+            }
+            Stage::Held | Stage::Taken | Stage::Landed if is_write => return gone(from).await,
             _ => {
                 to.write_all(&request).await?;
                 answer(&mut answers, &mut from, &mut back).await?;

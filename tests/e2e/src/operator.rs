@@ -103,7 +103,7 @@ impl Operator {
         Sample::read(self.http).await
     }
 
-    /// Waits until nothing is in the works: no request to the cloud and no reconcile ended for a second.
+    /// Waits until nothing is in the works: no request to the cloud and no reconcile ended for a second, and none is under way.
     ///
     /// # Errors
     /// It goes on and on.
@@ -112,12 +112,16 @@ impl Operator {
         until("the operator has nothing to do", async || {
             tokio::time::sleep(Duration::from_secs(1)).await;
             let now = self.metrics().await?;
-            let work = |s: &Sample| {
-                (s.sum("isthmus_reconciles_total", &[]), s.sum("isthmus_openstack_requests_total", &[]))
-            };
-            let (was, is) = (work(&before), work(&now));
+            let names = ["isthmus_reconciles", "isthmus_openstack_requests"];
+            let ended = |s: &Sample| names.map(|name| s.sum(&format!("{name}_total"), &[]));
+            let under_way = ["isthmus_reconciles_in_flight", "isthmus_openstack_in_flight"];
+            let flying = under_way.map(|name| now.sum(name, &[]));
+            let (was, is) = (ended(&before), ended(&now));
             before = now.clone();
-            ensure!(was == is, "reconciles and requests: {was:?}, then {is:?}");
+            ensure!(
+                was == is && flying == [0, 0],
+                "reconciles and requests: {was:?}, then {is:?}; under way {flying:?}"
+            );
             Ok(now)
         })
         .await

@@ -261,6 +261,39 @@ async fn untouched(lab: &Lab, strangers: &[Port]) -> Result<()> {
     Ok(())
 }
 
+/// A create that the cloud was still at when its operator was killed comes through after the next operator listed everything, and after
+/// its Pod has gone: it is seen before the CloudMapping is let go, and goes with it. (Without any CloudMapping nothing would be
+/// collected.)
+#[tokio::test]
+async fn what_a_killed_operator_left_under_way_goes_with_its_pod() -> Result<()> {
+    on_lab("under-way", async |lab| {
+        let (namespace, operator) = lab.with_pod_port(&[]).await?;
+        operator.kill().await?;
+        let (gate, operator) = lab.operator_behind_gate().await?;
+        lab.loaded("pod-port").await?;
+        gate.hold();
+        lab.pods(&namespace, 1).await?;
+        until("the port is being made", async || {
+            ensure!(gate.holds(), "no write yet");
+            Ok(())
+        })
+        .await?;
+        operator.kill().await?;
+        lab.delete_pods(&namespace).await?;
+        let operator = lab.operator(&[]).await?;
+        operator.quiet().await?;
+        ensure!(lab.ports().await?.is_empty(), "it is not made yet");
+        gate.let_through();
+        until("the port is made", async || {
+            ensure!(lab.ports().await?.len() == 1, "not yet");
+            Ok(())
+        })
+        .await?;
+        lab.nothing_left(&namespace).await
+    })
+    .await
+}
+
 /// A port with our whole mark, of a subject that nobody knows, goes after two resyncs saw it; nothing else does.
 #[tokio::test]
 async fn an_orphan_of_ours_is_collected() -> Result<()> {

@@ -14,18 +14,16 @@ use isthmus_model::value::Value;
 use isthmus_openstack::octavia::{L7Policy, L7PolicyCreate, L7PolicyUpdate, L7Rule};
 use serde::{Deserialize, Serialize};
 
+use super::below::{Above, Known};
 use super::order::{self, Placed};
 use super::rules::{self, Rule};
 use super::{Below, Common, Scope, asked, gone, set, tags};
 use crate::cloud::{Create, Driver, Result, Update, typed, untyped};
 
-/// Rules, with the time of the change that they are of.
-type Dated = (Option<String>, Vec<L7Rule>);
-
 pub(super) struct L7Policies {
     scope: Arc<Scope>,
     /// Rules by policy.
-    rules: parking_lot::Mutex<HashMap<String, Dated>>,
+    rules: Known<Vec<L7Rule>>,
     /// The precedence of each policy of ours, where it is another one than its tag says: a change of it that moves nothing is
     /// not worth a write. After a restart the tag is all that is known, until the policy's Route is mapped again.
     precedences: parking_lot::Mutex<HashMap<String, String>>,
@@ -154,16 +152,13 @@ impl L7Policies {
     /// Rules of a policy: asked for anew where it changed since, as it does with every change of them.
     async fn rules(&self, policy: &L7Policy) -> Result<Vec<L7Rule>> {
         let quiet = policy.provisioning_status == "ACTIVE";
-        let known = self.rules.lock().get(&policy.id).cloned();
-        if let Some((_, rules)) = known.filter(|(at, _)| quiet && *at == policy.updated_at) {
-            return Ok(rules);
-        }
-        let mut rules: Vec<L7Rule> = self.scope.octavia.list_in(&policy.id, &[]).await?;
-        rules.retain(|r| r.provisioning_status != "PENDING_DELETE" && r.provisioning_status != "DELETED");
-        if quiet {
-            self.rules.lock().insert(policy.id.clone(), (policy.updated_at.clone(), rules.clone()));
-        }
-        Ok(rules)
+        let above = Above { id: &policy.id, updated_at: &policy.updated_at, quiet };
+        let asked = async {
+            let mut rules: Vec<L7Rule> = self.scope.octavia.list_in(&policy.id, &[]).await?;
+            rules.retain(|r| r.provisioning_status != "PENDING_DELETE" && r.provisioning_status != "DELETED");
+            Ok(rules)
+        };
+        self.rules.of(above, asked).await
     }
 
     fn precedence(&self, policy: &L7Policy) -> Option<String> {
@@ -373,7 +368,9 @@ impl Driver for L7Policies {
         async move {
             let id = &update.observed.id;
             let owner = self.scope.owner::<L7Policy>(id).await?;
-            match self.apply(&update, &owner).await {
+            let applied = self.apply(&update, &owner).await;
+            self.rules.wrote(id);
+            match applied {
                 Ok(changed) => Ok(changed),
                 Err(error) => Err(self.scope.failed::<L7Policy>(id, error).await),
             }
@@ -395,7 +392,7 @@ impl Driver for L7Policies {
         async move {
             self.scope.delete::<L7Policy>(id).await.inspect_err(|_| self.disordered())?;
             self.placed(None, id, None);
-            self.rules.lock().remove(id);
+            self.rules.forget(id);
             Ok(())
         }
         .boxed()

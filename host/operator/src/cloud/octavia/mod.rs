@@ -3,6 +3,7 @@
 //! Marks are tags (Octavia's API 2.5 and later). What Octavia answers otherwise than it was asked (a flavor's name, a
 //! policy's precedence) is kept in a tag too, so that what is observed can be compared with what is desired.
 
+mod below;
 mod l7_policy;
 mod lane;
 mod listener;

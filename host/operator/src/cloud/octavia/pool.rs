@@ -1,6 +1,5 @@
 //! Pools, with their members (one batch) and their health monitor (an object of its own in Octavia, a field of the contract's).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::future::{BoxFuture, FutureExt};
@@ -11,14 +10,14 @@ use isthmus_openstack::octavia::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::below::{Above, Known};
 use super::monitor::{self, Monitor};
 use super::{Below, Common, Scope, cleared, gone, set, tags};
 use crate::cloud::{CloudError, Create, Driver, Result, Update, typed, untyped};
 
 pub(super) struct Pools {
     scope: Arc<Scope>,
-    /// What lists of pools do not hold, by pool, with the time of the change that it is of.
-    details: parking_lot::Mutex<HashMap<String, (Option<String>, Details)>>,
+    details: Known<Details>,
 }
 
 /// What a list of pools does not hold.
@@ -222,28 +221,24 @@ fn change(update: &Update<'_>, fields: Fields) -> PoolUpdate {
 
 impl Pools {
     pub(super) fn new(scope: Arc<Scope>) -> Self {
-        Self { scope, details: parking_lot::Mutex::default() }
+        Self { scope, details: Known::default() }
     }
 
     /// Members and monitor of a pool: asked for anew where the pool changed since, as it does with every change of them.
     async fn details(&self, pool: &Pool) -> Result<Details> {
         let quiet = pool.provisioning_status == "ACTIVE";
-        let known = self.details.lock().get(&pool.id).cloned();
-        if let Some((_, details)) = known.filter(|(at, _)| quiet && *at == pool.updated_at) {
-            return Ok(details);
-        }
-        let octavia = &self.scope.octavia;
-        let mut members: Vec<Member> = octavia.list_in(&pool.id, &[]).await?;
-        members.retain(|m| m.provisioning_status != "PENDING_DELETE" && m.provisioning_status != "DELETED");
-        let monitor = match &pool.healthmonitor_id {
-            Some(id) => self.scope.look::<HealthMonitor>(id).await?,
-            None => None,
+        let above = Above { id: &pool.id, updated_at: &pool.updated_at, quiet };
+        let asked = async {
+            let mut members: Vec<Member> = self.scope.octavia.list_in(&pool.id, &[]).await?;
+            members
+                .retain(|m| m.provisioning_status != "PENDING_DELETE" && m.provisioning_status != "DELETED");
+            let monitor = match &pool.healthmonitor_id {
+                Some(id) => self.scope.look::<HealthMonitor>(id).await?,
+                None => None,
+            };
+            Ok(Details { members, monitor })
         };
-        let details = Details { members, monitor };
-        if quiet {
-            self.details.lock().insert(pool.id.clone(), (pool.updated_at.clone(), details.clone()));
-        }
-        Ok(details)
+        self.details.of(above, asked).await
     }
 
     /// Each part of a change waits for the one before it.
@@ -321,7 +316,9 @@ impl Driver for Pools {
         async move {
             let id = &update.observed.id;
             let owner = self.scope.owner::<Pool>(id).await?;
-            match self.apply(&update, &owner).await {
+            let applied = self.apply(&update, &owner).await;
+            self.details.wrote(id);
+            match applied {
                 Ok(changed) => Ok(changed),
                 Err(error) => Err(self.scope.failed::<Pool>(id, error).await),
             }
@@ -341,7 +338,7 @@ impl Driver for Pools {
     fn delete<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
         async move {
             self.scope.delete::<Pool>(id).await?;
-            self.details.lock().remove(id);
+            self.details.forget(id);
             Ok(())
         }
         .boxed()

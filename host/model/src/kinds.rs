@@ -23,6 +23,8 @@ pub enum Kind {
     Vif,
     /// A port's place on the trunk of a node that is a virtual machine: the host's own, no module asks for it ([`crate::nested`]).
     TrunkSubport,
+    /// A port's addresses among those that the port of its node may send from: the host's own too.
+    AllowedAddresses,
     FloatingIp,
     FloatingIpAssociation,
     Certificate,
@@ -120,11 +122,15 @@ const PORT: &[FieldSpec] = &[
     field("host", InPlace, Equal),
     field("vnic_type", Replace, Equal),
     field("dns_name", InPlace, Equal),
-    // In place of `host` for a port that is a subport: what it is bound to, its trunk says.
+    // In place of `host` for a port that is reached through its node's own: it is bound to nothing itself.
     field("node", InPlace, Unseen),
+    field("nested", InPlace, Unseen),
 ];
 /// `trunk` names a node, whose trunk it is. The VLAN id is the driver's choice.
 const TRUNK_SUBPORT: &[FieldSpec] = &[field("trunk", Replace, Equal), field("port", Replace, Equal)];
+/// `parent` names a node, whose own port it is. `mac`: the Pod's port sends with a MAC address of its own, which is allowed with them.
+const ALLOWED_ADDRESSES: &[FieldSpec] =
+    &[field("parent", Replace, Equal), field("port", Replace, Equal), field("mac", Replace, Equal)];
 const VIF: &[FieldSpec] = &[
     field("interface", InPlace, Equal),
     field("port", InPlace, Equal),
@@ -184,7 +190,7 @@ const L7_POLICY: &[FieldSpec] = &[
 
 impl Kind {
     /// All kinds, in an order in which a kind refers mostly to earlier ones.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Network,
         Self::Subnet,
         Self::RouterInterface,
@@ -193,6 +199,7 @@ impl Kind {
         Self::Port,
         Self::Vif,
         Self::TrunkSubport,
+        Self::AllowedAddresses,
         Self::FloatingIp,
         Self::FloatingIpAssociation,
         Self::Certificate,
@@ -214,6 +221,7 @@ impl Kind {
             Self::Port => PORT,
             Self::Vif => VIF,
             Self::TrunkSubport => TRUNK_SUBPORT,
+            Self::AllowedAddresses => ALLOWED_ADDRESSES,
             Self::FloatingIp => FLOATING_IP,
             Self::FloatingIpAssociation => FLOATING_IP_ASSOCIATION,
             Self::Certificate => CERTIFICATE,
@@ -238,7 +246,12 @@ impl Kind {
     /// Whether it is no resource of its own but a part of another one, known by what it attaches and by nothing else: where
     /// its record is lost, its name is too.
     pub fn is_attachment(self) -> bool {
-        matches!(self, Self::ListenerCertificate | Self::TrunkSubport | Self::FloatingIpAssociation)
+        self.is_nested() || matches!(self, Self::ListenerCertificate | Self::FloatingIpAssociation)
+    }
+
+    /// Whether it is what a Pod's port has of its node's own port ([`crate::nested`]).
+    pub fn is_nested(self) -> bool {
+        matches!(self, Self::TrunkSubport | Self::AllowedAddresses)
     }
 
     /// Whether nothing in the cloud says whose it is, but the record alone: so it is recorded before it is made.
@@ -263,6 +276,7 @@ impl Kind {
             Self::Port => "port",
             Self::Vif => "vif",
             Self::TrunkSubport => "trunk-subport",
+            Self::AllowedAddresses => "allowed-addresses",
             Self::FloatingIp => "floating-ip",
             Self::FloatingIpAssociation => "floating-ip-association",
             Self::Certificate => "certificate",

@@ -160,8 +160,7 @@ impl<'a> Work<'a> {
                 targets.local.insert(entry.name.clone(), found.target());
             }
         }
-        let (errors, unknown) = (BTreeMap::new(), BTreeSet::new());
-        let (undone, flying) = (BTreeSet::new(), BTreeSet::new());
+        let (errors, unknown, undone, flying) = Default::default();
         Self { session, subject, desired, record, targets, errors, unknown, undone, flying }
     }
 
@@ -194,7 +193,7 @@ impl<'a> Work<'a> {
         let entry = self.desired.get(&operation.name);
         let observed = |id: &String| self.session.inventory.lock().get(&self.subject.uid, id);
         let lost = || {
-            ReconcileError::Cloud(CloudError::Field {
+            ReconcileError::Cloud(CloudError::Outdated {
                 kind: operation.kind,
                 name: operation.name.clone(),
                 message: "the plan names a resource that is no longer known; it is made anew".into(),
@@ -313,6 +312,7 @@ impl<'a> Work<'a> {
                 true
             }
             Err(error) => {
+                error.log(self.subject, name);
                 self.note_failure(operation, &error);
                 self.undone.extend(names(operation).cloned());
                 self.errors.entry(name.clone()).or_insert(error);
@@ -395,7 +395,7 @@ const META: [&str; 3] = ["tags", DISPLAY_NAME, DESCRIPTION];
 
 fn unresolved(entry: &Entry, field: &str, reference: &isthmus_model::value::Reference) -> ReconcileError {
     let message = format!("{field} refers to {reference:?}, which does not exist yet");
-    ReconcileError::Cloud(CloudError::Field { kind: entry.kind, name: entry.name.clone(), message })
+    ReconcileError::Cloud(CloudError::Outdated { kind: entry.kind, name: entry.name.clone(), message })
 }
 
 /// An operation with everything that it needs.

@@ -1,5 +1,6 @@
 //! What stops a reconcile, and what it means for the retry.
 
+use isthmus_model::object::Subject;
 use isthmus_model::retry::RetryClass;
 use isthmus_openstack::ErrorKind;
 use thiserror::Error;
@@ -54,7 +55,7 @@ impl ReconcileError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Cloud(CloudError::Busy { .. }) => "LoadBalancerPending",
-            Self::Cloud(CloudError::Failed { .. }) => "LoadBalancerFailed",
+            Self::Cloud(CloudError::Failed { .. } | CloudError::Shared { .. }) => "LoadBalancerFailed",
             Self::Cloud(error) => error.class().reason(),
             Self::Kubernetes(error) => match error.class {
                 RetryClass::Conflict => "KubernetesConflict",
@@ -66,8 +67,18 @@ impl ReconcileError {
         }
     }
 
+    /// Says in the log that an operation failed, with the id of the request.
+    pub(crate) fn log(&self, subject: &Subject, name: &str) {
+        match self.class() {
+            // It is done over at once, or by the next leader, and is nobody's fault.
+            RetryClass::Conflict => tracing::debug!(subject = %subject.key, name, error = %self, "refused"),
+            _ if matches!(self, Self::NotLeading) => {}
+            _ => tracing::warn!(subject = %subject.key, name, error = %self, "refused"),
+        }
+    }
+
     /// For people, and the same for the same failure: without the id of the request, which is another one each time. It is in
-    /// the log.
+    /// the log ([`Self::log`]).
     pub fn told(&self) -> String {
         match self {
             Self::Cloud(CloudError::Service(error) | CloudError::Gone(error)) => error.told(),

@@ -5,7 +5,9 @@ use isthmus_model::snapshot::CloudFacts;
 use isthmus_openstack::catalog::{KEY_MANAGER, LOAD_BALANCER};
 use isthmus_openstack::{Barbican, Neutron, Octavia};
 
+use crate::apply::Applied;
 use crate::cloud::Cloud;
+use crate::error::ReconcileError;
 use crate::metrics::Metrics;
 use crate::queue::Parking;
 use crate::session::Session;
@@ -30,6 +32,17 @@ pub async fn facts_of(session: &isthmus_openstack::Session) -> crate::cloud::Res
 }
 
 impl Session {
+    /// What the cloud said that it can't do is a fact of it from now on.
+    pub(crate) async fn learn_from(&self, applied: &Applied) {
+        let unsupported =
+            |error: &ReconcileError| matches!(error, ReconcileError::Cloud(error) if error.is_unsupported());
+        if applied.errors.values().any(unsupported)
+            && let Err(error) = self.refresh_facts().await
+        {
+            tracing::warn!(%error, "what the cloud can do is not known anew");
+        }
+    }
+
     /// Asks again.
     ///
     /// # Errors

@@ -52,7 +52,7 @@ impl Session {
     ) -> Result<Next, ReconcileError> {
         self.find_unknown(subject, Some(&known)).await?;
         // Octavia takes no delete of what is below a load balancer in ERROR.
-        self.look_again(subject, |state| state == State::Failed).await?;
+        self.look_again(subject, |found| found.state == State::Failed).await?;
         let (desired, record) = (DesiredList::default(), known.record());
         let steps = self.plan(subject, &desired, &record, &Resolved::default(), Some(&known));
         let applied = apply(self, subject, &desired, &steps, record, External::default()).await;

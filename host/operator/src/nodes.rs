@@ -1,4 +1,4 @@
-//! What a node is in the cloud: where it is a virtual machine, its Pods' ports are subports of its trunk.
+//! What a node is in the cloud: where it is a virtual machine, its Pods' ports are reached through its own.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use isthmus_kubernetes::store::{StoreSnapshot, Stored};
 use isthmus_model::condition::{Condition, MAPPED};
 use isthmus_model::desired::{DesiredList, Entry};
 use isthmus_model::kinds::Kind;
-use isthmus_model::nested::{VLAN, node_of, with_subports};
+use isthmus_model::nested::{Binding, made_for, node_of, with_nested};
 use isthmus_model::object::{ObjectKey, Subject};
 use isthmus_model::record::Record;
 use isthmus_model::snapshot::{Read, ReadSet};
@@ -21,8 +21,8 @@ use crate::records::Known;
 use crate::session::{Session, node_kind};
 
 impl Session {
-    /// The list with what the nodes of its ports ask for. A port that was made for a trunk stays so, and one that was bound to a host
-    /// too: a running Pod is on it, whatever its Node says by now.
+    /// The list with what the nodes of its ports ask for. A port stays as it was made: a running Pod is on it, whatever its Node says by
+    /// now.
     ///
     /// # Errors
     /// The list has no room for it.
@@ -32,19 +32,16 @@ impl Session {
         record: &Record,
         snapshot: &StoreSnapshot,
     ) -> Result<Cow<'a, DesiredList>> {
-        let binding = |port: &str, node: &str| match made_for_trunk(record, port) {
-            Some(true) => Some(VLAN.to_owned()),
-            Some(false) => None,
+        let binding = |port: &str, node: &str| match made_for(record, port) {
+            Some(made) => made,
             None => binding(&*snapshot.subject(&key_of(node))?),
         };
-        match with_subports(desired, binding) {
+        match with_nested(desired, binding) {
             Ok(Some(list)) => Ok(Cow::Owned(list)),
             Ok(None) => Ok(Cow::Borrowed(desired)),
-            Err(error) => Err(CloudError::Field {
-                kind: Kind::TrunkSubport,
-                name: String::new(),
-                message: error.to_string(),
-            }),
+            Err(error) => {
+                Err(CloudError::Field { kind: Kind::Port, name: String::new(), message: error.to_string() })
+            }
         }
     }
 
@@ -75,7 +72,7 @@ impl Session {
         self.look_for_changes(subject, &reads, snapshot);
         let record = || known.map(Known::record).unwrap_or_default();
         let mut lacking = ports.iter().filter(|(_, node)| !self.has_node(node, snapshot));
-        match lacking.find(|(port, _)| made_for_trunk(&record(), &port.name).is_none()) {
+        match lacking.find(|(port, _)| made_for(&record(), &port.name).is_none()) {
             Some((port, node)) => {
                 let why = format!("there is no Node {node} yet, for which port {} is", port.name);
                 frozen("WaitingForNode", why)
@@ -84,43 +81,55 @@ impl Session {
         }
     }
 
-    /// The trunk of a node, by its port or its addresses.
+    /// What a node has in the cloud, by its port or its addresses: the trunk of its port, else the port itself.
     ///
     /// # Errors
     /// Neutron's.
-    pub(crate) async fn trunk_of(&self, node: &str, snapshot: &StoreSnapshot) -> Result<Lookup> {
+    pub(crate) async fn of_node(
+        &self,
+        node: &str,
+        wanted: OfNode,
+        snapshot: &StoreSnapshot,
+    ) -> Result<Lookup> {
         let Some(found) = snapshot.subject(&key_of(node)) else {
-            return Ok(Lookup::Not(format!("there is no Node {node}, on whose trunk the port is to be")));
+            return Ok(Lookup::Not(format!(
+                "there is no Node {node}, through whose port the Pod's is reached"
+            )));
         };
         let Some(parent) = parent(&found) else {
             return Ok(Lookup::Not(format!(
                 "Node {node} has no InternalIP yet by which its port could be told: annotate it with {ANNOTATION_PARENT_PORT}"
             )));
         };
-        let about = |why: String| {
-            format!(
-                "Node {node} is bound by {VLAN}: {why}; its port can be named by the annotation {ANNOTATION_PARENT_PORT}"
-            )
+        let existing = &self.cloud.existing;
+        let lookup = match wanted {
+            OfNode::Trunk => existing.trunk(&parent).await?,
+            OfNode::Port => existing.port_of(&parent).await?,
         };
-        Ok(match self.cloud.existing.trunk(&parent).await? {
-            Lookup::Not(why) => Lookup::Not(about(why)),
+        Ok(match lookup {
+            Lookup::Not(why) => Lookup::Not(format!(
+                "Pods of Node {node} are reached through its port: {why}; it can be named by the annotation {ANNOTATION_PARENT_PORT}"
+            )),
             found => found,
         })
     }
 }
 
-/// Whether a port was made for a trunk; `None`: it is not made yet.
-fn made_for_trunk(record: &Record, port: &str) -> Option<bool> {
-    let made = record.get(port).filter(|made| made.kind == Kind::Port && made.id.is_some())?;
-    Some(made.fields.contains("node"))
+/// What of a node in the cloud.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum OfNode {
+    /// The trunk of its port.
+    Trunk,
+    /// Its port.
+    Port,
 }
 
 fn key_of(node: &str) -> ObjectKey {
     ObjectKey::new(node_kind(), None, node)
 }
 
-fn binding(node: &Stored) -> Option<String> {
-    node.labels.get(LABEL_BINDING).map(|binding| binding.to_string())
+fn binding(node: &Stored) -> Option<Binding> {
+    Binding::named(node.labels.get(LABEL_BINDING)?)
 }
 
 /// How the port of a node is told.

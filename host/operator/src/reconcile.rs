@@ -28,6 +28,7 @@ use crate::mapped::{Mapping, Verdict};
 use crate::metrics::{Ended, Stage};
 use crate::records::Known;
 use crate::refs::{self, Resolved};
+use crate::report::awaits_members;
 use crate::session::{Presence, Session};
 
 /// What is left to do.
@@ -158,6 +159,10 @@ impl Session {
         subject: &Subject,
         known: Known,
     ) -> Result<Result<Known, Next>, ReconcileError> {
+        // What it records is held by it alone: let go of, it could not be written again there.
+        if self.mappings.is_going(&known.namespace).await? {
+            return Ok(Ok(known));
+        }
         self.mappings.release(&known.namespace, &known.name, &known.uid).await?;
         let node = known.status.node.as_deref();
         let fresh = match self.mappings.create(subject, node, self.mirror_of(subject).as_deref()).await {
@@ -205,7 +210,7 @@ impl Session {
         self.wait_for(subject, &resolved);
         let seen = async {
             self.find_unknown(subject, known.as_ref()).await?;
-            self.look_again(subject, |state| state != State::Ready).await
+            self.look_again(subject, |o| o.state != State::Ready || awaits_members(o)).await
         };
         if let Err(error) = seen.await {
             return self.cloud_is_away(subject, known, mapping, error).await;
@@ -227,6 +232,7 @@ impl Session {
         let external = resolved.external.clone();
         let applied = apply(self, subject, desired, &steps, record, external).await;
         self.wake_owners_of_failed(&applied);
+        self.learn_from(&applied).await;
         // Attachments were recorded meanwhile.
         let before = known;
         let known = self.records.lock().get(subject).unwrap_or_else(|| before.clone());
@@ -260,8 +266,10 @@ impl Session {
         if ready {
             self.stage(subject, 2);
         }
-        self.succeeded(&subject.uid, ready || nothing);
-        if steps.blocked.is_empty() && (ready || nothing) {
+        let ended =
+            (ready || nothing) && !self.inventory.lock().of(&subject.uid).values().any(awaits_members);
+        self.succeeded(&subject.uid, ended);
+        if steps.blocked.is_empty() && ended {
             return Ok(Next::Done);
         }
         // What the cloud works on is soon done, or not for long. An entry of another mapping or a name in the cloud may come
@@ -315,14 +323,14 @@ impl Session {
         Ok(())
     }
 
-    /// What was in such a state when it was seen last is looked at again (and what failed is repaired, where that is possible).
+    /// What was so when it was seen last is looked at again (and what failed is repaired, where that is possible).
     pub(crate) async fn look_again(
         &self,
         subject: &Subject,
-        at: impl Fn(State) -> bool,
+        at: impl Fn(&Observed) -> bool,
     ) -> Result<(), ReconcileError> {
         let observed = self.inventory.lock().of(&subject.uid);
-        for old in observed.values().filter(|o| at(o.state)) {
+        for old in observed.values().filter(|o| at(o)) {
             match self.cloud.driver(old.kind)?.refresh(old).await? {
                 Some(now) if now == *old => {}
                 Some(now) => self.inventory.lock().put(&subject.uid, now),
@@ -408,7 +416,7 @@ impl Session {
     }
 }
 
-/// Ids of what a running Pod is on: its ports, and their places on trunks, whose VLAN ids it sends with.
+/// Ids of what a running Pod is on: its ports, and what they have of their node's (the VLAN id that it sends with, or its addresses).
 fn in_use(status: &CloudMappingStatus, observed: &BTreeMap<String, Observed>) -> BTreeSet<String> {
     if !is_attached(status) {
         return BTreeSet::new();
@@ -417,8 +425,8 @@ fn in_use(status: &CloudMappingStatus, observed: &BTreeMap<String, Observed>) ->
     let of = |o: &&Observed| {
         o.fields.get("port").and_then(|port| port.as_str()).is_some_and(|p| ports.contains(p))
     };
-    let subports = observed.values().filter(|o| o.kind == Kind::TrunkSubport).filter(of);
-    ports.iter().map(|port| (*port).to_owned()).chain(subports.map(|o| o.id.clone())).collect()
+    let nested = observed.values().filter(|o| o.kind.is_nested()).filter(of);
+    ports.iter().map(|port| (*port).to_owned()).chain(nested.map(|o| o.id.clone())).collect()
 }
 
 pub(crate) fn is_attached(status: &CloudMappingStatus) -> bool {

@@ -9,6 +9,7 @@ use isthmus_model::plan::External;
 use isthmus_model::value::Reference;
 
 use crate::cloud::{Lookup, Result};
+use crate::nodes::OfNode;
 use crate::session::{Session, subject_of};
 
 /// What they stand for, and why the others stand for nothing.
@@ -50,10 +51,11 @@ pub async fn resolve(session: &Session, subject: &Subject, desired: &DesiredList
     Ok(resolved)
 }
 
-/// What is not ours; a trunk is named by the node whose it is.
+/// What is not ours; what a node has in the cloud is named by the node.
 async fn existing(session: &Session, field: &str, text: &str) -> Result<Lookup> {
     match field {
-        "trunk" => session.trunk_of(text, &session.snapshot()).await,
+        "trunk" => session.of_node(text, OfNode::Trunk, &session.snapshot()).await,
+        "parent" => session.of_node(text, OfNode::Port, &session.snapshot()).await,
         _ => session.cloud.existing.of_field(field, text).await,
     }
 }

@@ -26,6 +26,16 @@ use crate::settle::undated;
 /// Fields of what was observed that modules are shown, and their names in the contract.
 const PROPERTIES: [(&str, &str); 2] = [("mac_address", "mac-address"), ("provider", "provider")];
 
+/// The field of what was observed that says what Octavia sees of the members of a pool.
+const OPERATING: &str = "operating_status";
+
+/// Whether a pool has members, and none of them answers yet: nobody tells us when one does.
+pub(crate) fn awaits_members(pool: &Observed) -> bool {
+    let has_members = pool.fields.get("members").and_then(Value::as_array).is_some_and(|all| !all.is_empty());
+    let operating = pool.fields.get(OPERATING).and_then(Value::as_str);
+    has_members && operating.is_some_and(|status| !["ONLINE", "DEGRADED", "NO_MONITOR"].contains(&status))
+}
+
 impl Session {
     /// Lets the subject say what its module makes of what came to be.
     pub(crate) async fn report(
@@ -66,7 +76,7 @@ impl Session {
         self.metrics.calls.get_or_create(&Call { module, operation: Operation::Report.name(), result }).inc();
         match reported.result {
             Ok(report) => {
-                if self.say(subject, report).await? {
+                if self.say(subject, stored, report).await? {
                     self.memos.told(&subject.uid, realized);
                 }
                 Ok(())
@@ -79,10 +89,11 @@ impl Session {
         }
     }
 
-    /// Answers whether the subject says it.
+    /// Answers whether the subject says it. It is looked at again where it changed since: somebody may have taken away what it said.
     async fn say(
         &self,
         subject: &Arc<Subject>,
+        stored: &Stored,
         report: Option<SubjectReport>,
     ) -> Result<bool, ReconcileError> {
         let said = match said(report) {
@@ -92,7 +103,7 @@ impl Session {
                 return Ok(false);
             }
         };
-        let digest = hash::of(&(&said.status, &said.annotations));
+        let digest = hash::of(&(&said.status, &said.annotations, &*stored.text));
         if self.progress.lock().get(&subject.uid).is_some_and(|p| p.said.as_deref() == Some(&digest)) {
             return Ok(true);
         }
@@ -154,6 +165,7 @@ fn unusable(name: String, problem: Problem) -> Realized {
 }
 
 fn realized(resource: &ResourceStatus, observed: Option<&Observed>) -> Realized {
+    let operating = observed.and_then(|o| o.fields.get(OPERATING)?.as_str()).map(str::to_owned);
     let property = |(field, name): &(&str, &str)| {
         let value = observed?.fields.get(*field)?.as_str()?.to_owned();
         Some(Property { name: (*name).into(), value })
@@ -167,7 +179,7 @@ fn realized(resource: &ResourceStatus, observed: Option<&Observed>) -> Realized 
             ResourceState::Ready => RealizedState::Ready,
             ResourceState::Failed => RealizedState::Failed,
         },
-        operating: None,
+        operating,
         properties: PROPERTIES.iter().filter_map(property).collect(),
         message: resource.message.clone(),
     }
@@ -185,5 +197,37 @@ pub(crate) fn outcome_of(stop: &isthmus_policy::Stop) -> Option<Outcome> {
     match stop {
         isthmus_policy::Stop::Outcome { outcome, .. } => Some(outcome.clone()),
         isthmus_policy::Stop::Failed { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use isthmus_model::kinds::Kind;
+    use serde_json::json;
+
+    use super::*;
+
+    fn pool(members: Value, operating: Option<&str>) -> Observed {
+        let fields = [("members", Some(members)), (OPERATING, operating.map(Value::from))];
+        let fields = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        Observed { fields: fields.collect(), ..Observed::of(Kind::Pool, "p") }
+    }
+
+    /// Without a monitor there is nothing to wait for, and without members nobody who could answer.
+    #[test]
+    fn a_pool_is_looked_at_until_a_member_answers() {
+        let one = || json!([{"address": "10.0.0.1", "port": 80}]);
+        let table = [
+            (one(), None, false),
+            (one(), Some("OFFLINE"), true),
+            (one(), Some("ERROR"), true),
+            (one(), Some("DEGRADED"), false),
+            (one(), Some("ONLINE"), false),
+            (json!([]), Some("OFFLINE"), false),
+        ];
+        for (members, operating, expected) in table {
+            let pool = pool(members, operating);
+            assert_eq!(awaits_members(&pool), expected, "{operating:?}");
+        }
     }
 }

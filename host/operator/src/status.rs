@@ -9,7 +9,7 @@ use isthmus_kubernetes::crd::{
 use isthmus_model::condition::{ATTACHED, Condition, REPORTED};
 use isthmus_model::desired::{DesiredList, Entry};
 use isthmus_model::kinds::Kind;
-use isthmus_model::nested::{VLAN, node_of};
+use isthmus_model::nested::{Binding, binding_of, node_of};
 use isthmus_model::object::Subject;
 use isthmus_model::observed::{Observed, State};
 use isthmus_model::record::{Record, Recorded};
@@ -104,14 +104,15 @@ pub async fn applied(
 }
 
 impl Facts<'_> {
-    /// A VIF with the VLAN id that its port has on the trunk, once it is there.
-    fn on_trunk(&self, vif: VifStatus) -> VifStatus {
+    /// A VIF that is reached through its node's port, with the VLAN id that its port has on the trunk, once it is there.
+    fn nested(&self, vif: VifStatus, binding: Binding) -> VifStatus {
         let is_it = |o: &&Observed| {
             o.kind == Kind::TrunkSubport && o.fields.get("port").is_some_and(|port| *port == *vif.port_id)
         };
         let found = self.observed.values().find(is_it);
         let id = found.and_then(|o| o.fields.get("segmentation_id")?.as_i64());
-        VifStatus { binding: Some(VLAN.into()), segmentation_id: id.and_then(|id| id.try_into().ok()), ..vif }
+        let segmentation_id = id.and_then(|id| id.try_into().ok());
+        VifStatus { binding: Some(binding.name().into()), segmentation_id, ..vif }
     }
 
     fn resource(&self, name: &str, recorded: &Recorded) -> ResourceStatus {
@@ -156,19 +157,12 @@ async fn vifs(facts: &Facts<'_>, desired: &DesiredList, existing: &Existing) -> 
         let id = facts.record.get(port).and_then(|r| r.id.as_ref());
         let Some(observed) = id.and_then(|id| facts.observed.get(id)) else { continue };
         let vif = vif(entry, port, observed, existing).await?;
-        vifs.push(match is_on_trunk(desired, port) {
-            true => facts.on_trunk(vif),
-            false => vif,
+        vifs.push(match binding_of(desired, port) {
+            Some(binding) => facts.nested(vif, binding),
+            None => vif,
         });
     }
     Ok(vifs)
-}
-
-/// Whether a port is to be on its node's trunk.
-fn is_on_trunk(desired: &DesiredList, port: &str) -> bool {
-    let named = Value::Ref(Reference::Local(port.into()));
-    let mut subports = desired.entries().iter().filter(|e| e.kind == Kind::TrunkSubport);
-    subports.any(|e| e.fields.get("port") == Some(&named))
 }
 
 async fn vif(entry: &Entry, port: &str, observed: &Observed, existing: &Existing) -> Result<VifStatus> {

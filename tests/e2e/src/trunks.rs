@@ -50,14 +50,14 @@ impl Lab {
         self.demo.list::<Trunk>(&[("name", OURS)]).await?.pop().context("the trunk")
     }
 
-    /// Says of the lab's node that its Pods are bound by `vlan`; where a port is named, that this is the node's. Until the test ends.
+    /// Says how the Pods of the lab's node are bound; where a port is named, that this is the node's. Until the test ends.
     ///
     /// # Errors
     /// The API server's.
-    pub async fn bound_by_vlan(&self, port: Option<&str>) -> Result<()> {
+    pub async fn bound_by(&self, binding: &str, port: Option<&str>) -> Result<()> {
         let annotations = port.map(|port| json!({"isthmus.dev/parent-port": port}));
         let metadata =
-            json!({"name": node(), "labels": {"isthmus.dev/binding": "vlan"}, "annotations": annotations});
+            json!({"name": node(), "labels": {"isthmus.dev/binding": binding}, "annotations": annotations});
         let object = json!({"apiVersion": "v1", "kind": "Node", "metadata": metadata});
         let nodes: Api<Node> = Api::all(self.kube.clone());
         nodes.patch(node(), &PatchParams::apply("e2e").force(), &Patch::Apply(object)).await?;

@@ -47,7 +47,7 @@ pub struct Found {
     pub mtu: Option<u32>,
 }
 
-/// How the parent port of a trunk is told.
+/// How the port of a virtual machine is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Parent {
     /// By id or name.
@@ -134,32 +134,60 @@ impl Existing {
     /// # Errors
     /// As [`Self::of_field`].
     pub async fn trunk(&self, of: &Parent) -> Result<Lookup> {
-        let key = match of {
-            Parent::Port(text) => format!("port {text}"),
-            Parent::Addresses(addresses) => format!("at {}", addresses.join(",")),
+        Ok(self.cached((Trunk::PATH, of.told()), self.ask_trunk(of)).await?)
+    }
+
+    /// The port of the virtual machine that is told so.
+    ///
+    /// # Errors
+    /// As [`Self::of_field`].
+    pub async fn port_of(&self, of: &Parent) -> Result<Lookup> {
+        Ok(self.cached(("parents", of.told()), self.ask_port_of(of)).await?)
+    }
+
+    async fn ask_port_of(&self, of: &Parent) -> Answer {
+        let parents = match self.ask_parents(of).await? {
+            Ok(parents) => parents,
+            Err(not) => return Ok(not),
         };
-        Ok(self.cached((Trunk::PATH, key), self.ask_trunk(of)).await?)
+        Ok(match parents.as_slice() {
+            [one] => Lookup::Found(Arc::new(plain(one))),
+            many => Lookup::Not(format!("{} ports have {}", many.len(), of.told())),
+        })
+    }
+
+    /// Ids of the ports that are told so, at least one; else what to tell people.
+    async fn ask_parents(
+        &self,
+        of: &Parent,
+    ) -> Result<Result<Vec<String>, Lookup>, isthmus_openstack::Error> {
+        let addresses = match of {
+            Parent::Port(text) => {
+                return Ok(match Box::pin(self.answer::<_, Port>(&self.neutron, text)).await? {
+                    Lookup::Found(port) => Ok(vec![port.target.id.clone()]),
+                    not => Err(not),
+                });
+            }
+            Parent::Addresses(addresses) => addresses,
+        };
+        let wanted: Vec<String> = addresses.iter().map(|ip| format!("ip_address={ip}")).collect();
+        // Another project may have a machine at the same address.
+        let addresses = wanted.iter().map(|ip| ("fixed_ips", ip.as_str()));
+        let query: Vec<(&str, &str)> = addresses.chain(self.own_project()).collect();
+        let ports: Vec<Port> = self.neutron.list(&query).await?;
+        if ports.is_empty() {
+            let told = of.told();
+            return Ok(Err(Lookup::Not(format!("there is no port with {told} in the operator's project"))));
+        }
+        Ok(Ok(ports.into_iter().map(|port| port.id).collect()))
     }
 
     async fn ask_trunk(&self, of: &Parent) -> Answer {
-        let parents = match of {
-            Parent::Port(text) => match Box::pin(self.answer::<_, Port>(&self.neutron, text)).await? {
-                Lookup::Found(port) => vec![port.target.id.clone()],
-                not => return Ok(not),
-            },
-            Parent::Addresses(addresses) => {
-                let wanted: Vec<String> = addresses.iter().map(|ip| format!("ip_address={ip}")).collect();
-                // Another project may have a machine at the same address.
-                let addresses = wanted.iter().map(|ip| ("fixed_ips", ip.as_str()));
-                let query: Vec<(&str, &str)> = addresses.chain(self.own_project()).collect();
-                let ports: Vec<Port> = self.neutron.list(&query).await?;
-                ports.into_iter().map(|port| port.id).collect()
-            }
+        let parents = match self.ask_parents(of).await? {
+            Ok(parents) => parents,
+            Err(not) => return Ok(not),
         };
         let told = of.told();
-        if parents.is_empty() {
-            return Ok(Lookup::Not(format!("there is no port with {told} in the operator's project")));
-        }
         let ids = parents.iter().map(|id| ("port_id", id.as_str()));
         let query: Vec<(&str, &str)> = ids.chain(self.own_project()).collect();
         let trunks: Vec<Trunk> = self.neutron.list(&query).await?;

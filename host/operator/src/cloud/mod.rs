@@ -4,6 +4,7 @@
 
 mod attachment;
 pub(crate) mod certificate;
+mod error;
 pub(crate) mod existing;
 mod neutron;
 mod octavia;
@@ -16,7 +17,6 @@ use isthmus_model::desired::Entry;
 use isthmus_model::kinds::Kind;
 use isthmus_model::mark::Mark;
 use isthmus_model::observed::Observed;
-use isthmus_model::retry::RetryClass;
 use isthmus_model::snapshot::Provider;
 use isthmus_openstack::neutron::Quotas;
 use isthmus_openstack::{Barbican, Neutron, Octavia};
@@ -24,121 +24,13 @@ use prometheus_client::metrics::histogram::Histogram;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
-use thiserror::Error;
 use tokio::time::Instant;
 
 pub use certificate::{Contents, Held};
+pub use error::CloudError;
 pub use existing::{Existing, Lookup};
 
 use crate::queue::Parking;
-
-/// Why a call to the cloud did not do what was asked.
-#[derive(Debug, Error)]
-pub enum CloudError {
-    /// The service's answer, or none.
-    #[error(transparent)]
-    Service(#[from] isthmus_openstack::Error),
-    /// The resource that was to be changed is not there any more.
-    #[error(transparent)]
-    Gone(isthmus_openstack::Error),
-    /// A field that the service has no place for.
-    #[error("{kind} {name:?}: {message}")]
-    Field {
-        /// Kind of the entry.
-        kind: Kind,
-        /// Local name of the entry.
-        name: String,
-        /// What is wrong.
-        message: String,
-    },
-    /// A load balancer that takes no changes for a long time now.
-    #[error(
-        "load balancer {load_balancer} takes no changes: {part} has been in the works for a minute or more"
-    )]
-    Busy {
-        /// Its id.
-        load_balancer: String,
-        /// The part of it that is PENDING.
-        part: String,
-    },
-    /// A load balancer that Octavia gave up.
-    #[error("load balancer {load_balancer} is in ERROR: Octavia takes no changes of it")]
-    Failed {
-        /// Its id.
-        load_balancer: String,
-    },
-    /// What was made with a load balancer is not known yet.
-    #[error("load balancer {load_balancer} was made, and what was made with it could not be listed: {why}")]
-    Unseen {
-        /// Its id.
-        load_balancer: String,
-        /// What the list said.
-        why: String,
-    },
-    /// A trunk on which every VLAN id is taken.
-    #[error("trunk {trunk} has no free VLAN id: its subports have all {ids} of them")]
-    TrunkFull {
-        /// Its id.
-        trunk: String,
-        /// How many there are.
-        ids: usize,
-    },
-    /// Who did it for several was given up under way.
-    #[error("{what} was given up under way: it is looked for before it is tried again")]
-    GivenUp {
-        /// What was under way.
-        what: String,
-    },
-    /// What a certificate holds is not at hand: it was read for a plan that is no more.
-    #[error("certificate {name:?}: what it holds has to be read anew")]
-    Unread {
-        /// Local name of the entry.
-        name: String,
-    },
-    /// What a VIF's interface needs to know is not to be seen.
-    #[error("VIF {name:?}: {message}")]
-    Vif {
-        /// Local name of the entry.
-        name: String,
-        /// What is missing.
-        message: String,
-    },
-    /// Nothing of the kind is made before it is known what there is (invariant 4).
-    #[error("what there is of kind {0} could not be listed yet: nothing of it is made or changed before")]
-    NotListed(Kind),
-    /// The cloud has no such service.
-    #[error("the catalog of this cloud has no service for a {0}")]
-    NoService(Kind),
-    /// A floating IP that somebody else uses.
-    #[error("floating IP {address} {whose}: that is not taken away from there; free it, or name another one")]
-    Taken {
-        /// Its address.
-        address: String,
-        /// By whom.
-        whose: String,
-    },
-    /// There is no driver for the kind.
-    #[error("this version of Isthmus makes no {0}: use a module that does without, or a later version")]
-    Unsupported(Kind),
-}
-
-impl CloudError {
-    /// What it means for a retry.
-    pub fn class(&self) -> RetryClass {
-        match self {
-            Self::Service(error) | Self::Gone(error) => error.class,
-            Self::Unseen { .. } | Self::GivenUp { .. } => RetryClass::Unknown,
-            Self::Taken { .. } => RetryClass::Conflict,
-            Self::TrunkFull { .. } => RetryClass::Quota,
-            Self::Busy { .. }
-            | Self::Failed { .. }
-            | Self::NotListed(_)
-            | Self::Unread { .. }
-            | Self::Vif { .. } => RetryClass::Transient,
-            Self::Field { .. } | Self::Unsupported(_) | Self::NoService(_) => RetryClass::Invalid,
-        }
-    }
-}
 
 /// What [`CloudError`] is the error of.
 pub type Result<T, E = CloudError> = std::result::Result<T, E>;
@@ -241,6 +133,8 @@ pub struct Cloud {
     pub contents: Contents,
     neutron: Neutron,
     octavia: Option<Octavia>,
+    /// What load-balancer providers said they lack.
+    lacking: octavia::Lacking,
     has_key_manager: bool,
     project: Option<String>,
     /// Kinds of which everything was listed at least once.
@@ -281,17 +175,29 @@ impl Cloud {
         drivers.extend(neutron::drivers(neutron.clone(), project.clone(), parking));
         let existing = Existing::new(neutron.clone(), octavia.clone(), project.clone());
         let (contents, marks) = (Contents::default(), certificate::Marks::default());
-        let has_key_manager = barbican.is_some();
+        let (has_key_manager, lacking) = (barbican.is_some(), octavia::Lacking::default());
         if let Some(octavia) = octavia.clone() {
             let certificates = has_key_manager.then(|| marks.clone());
-            drivers.extend(octavia::drivers(octavia, project.clone(), parking, turns, certificates));
+            let project = project.clone();
+            drivers.extend(octavia::drivers(octavia, project, parking, turns, certificates, lacking.clone()));
         }
         if let Some(barbican) = barbican {
             let certificates = certificate::Certificates::new(barbican, contents.clone(), marks);
             drivers.insert(Kind::Certificate, Box::new(certificates));
         }
         let (listed, quotas) = (parking_lot::Mutex::default(), tokio::sync::Mutex::default());
-        Self { drivers, existing, contents, neutron, octavia, has_key_manager, project, listed, quotas }
+        Self {
+            drivers,
+            existing,
+            contents,
+            neutron,
+            octavia,
+            lacking,
+            has_key_manager,
+            project,
+            listed,
+            quotas,
+        }
     }
 
     /// The driver of a kind.
@@ -399,7 +305,7 @@ impl Cloud {
     /// Octavia's.
     pub async fn providers(&self) -> Result<Vec<Provider>> {
         match &self.octavia {
-            Some(octavia) => octavia::providers(octavia).await,
+            Some(octavia) => octavia::providers(octavia, &self.lacking).await,
             None => Ok(Vec::new()),
         }
     }

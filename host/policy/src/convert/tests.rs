@@ -197,15 +197,17 @@ fn fields_are_those_of_the_model() {
     for one in one_of_each() {
         let (kind, fields) = resource(one);
         let mut known: BTreeSet<&str> = kind.fields().iter().map(|f| f.name).collect();
-        // The host's own: what stands in for a source that no module is given, and for the host of a port on a trunk.
-        known.remove("content");
-        known.remove("node");
+        // The host's own: what stands in for a source that no module is given, and for the host of a port that is reached through
+        // its node's.
+        for own in ["content", "node", "nested"] {
+            known.remove(own);
+        }
         let found: BTreeSet<&str> = fields.keys().map(String::as_str).collect();
         assert_eq!(found, known, "{kind}");
         seen.insert(kind);
     }
-    // A port's place on a trunk is the host's own too.
-    let all = Kind::ALL.into_iter().filter(|kind| *kind != Kind::TrunkSubport);
+    // What a port has of its node's is the host's own too.
+    let all = Kind::ALL.into_iter().filter(|kind| !kind.is_nested());
     assert_eq!(seen, all.collect());
 }
 

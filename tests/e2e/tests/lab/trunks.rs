@@ -56,7 +56,7 @@ async fn pods_of_a_virtual_machine_are_subports_of_its_trunk() -> Result<()> {
         let others = BTreeMap::from([(theirs.id.clone(), THEIRS)]);
         let address = parent.fixed_ips.first().context("an address")?;
         lab.node_is_at(&address.ip_address).await?;
-        lab.bound_by_vlan(None).await?;
+        lab.bound_by("vlan", None).await?;
 
         let (namespace, operator) = lab.with_pod_port(&[]).await?;
         lab.pods(&namespace, PODS).await?;
@@ -90,7 +90,7 @@ async fn pods_of_a_virtual_machine_are_subports_of_its_trunk() -> Result<()> {
 async fn a_node_whose_trunk_is_not_found_says_so() -> Result<()> {
     on_lab("trunk-missing", async |lab| {
         let parent = lab.machine().await?;
-        lab.bound_by_vlan(Some(&parent.id)).await?;
+        lab.bound_by("vlan", Some(&parent.id)).await?;
         let (namespace, _operator) = lab.with_pod_port(&[]).await?;
         lab.pods(&namespace, 1).await?;
         until("the Pod says what it waits for", async || {
@@ -118,7 +118,7 @@ async fn a_port_that_was_bound_to_its_node_stays_so() -> Result<()> {
         let (namespace, operator) = lab.with_pod_port(&[]).await?;
         lab.pods(&namespace, 1).await?;
         lab.all_ready(&namespace, 1).await?;
-        let labelled = operator.cost(lab.bound_by_vlan(Some(&parent.id))).await?.of(Sample::cloud_writes);
+        let labelled = operator.cost(lab.bound_by("vlan", Some(&parent.id))).await?.of(Sample::cloud_writes);
         ensure!(labelled == 0, "{labelled} writes");
         let _operator = lab.restarted(operator).await?;
         ensure!(on(&lab.trunk().await?).is_empty(), "nothing is put on the trunk");
@@ -137,7 +137,7 @@ async fn a_pod_waits_for_its_node() -> Result<()> {
         lab.no_node().await?;
         let writes = operator.cost(async { lab.pods(&namespace, 1).await.map(drop) }).await?;
         ensure!(writes.of(Sample::cloud_writes) == 0, "nothing is made for a node that is not there");
-        lab.bound_by_vlan(Some(&parent.id)).await?;
+        lab.bound_by("vlan", Some(&parent.id)).await?;
         let mappings = lab.all_ready(&namespace, 1).await?;
         let found = on(&lab.trunk().await?);
         ensure!(told(&mappings)? == found && found.len() == 1, "{found:?}");
@@ -152,7 +152,7 @@ async fn killed_at_every_write_of_a_subport_the_end_is_the_same() -> Result<()> 
     on_lab("trunk-kills", async |lab| {
         let parent = lab.machine().await?;
         lab.make_trunk(&parent).await?;
-        lab.bound_by_vlan(Some(&parent.id)).await?;
+        lab.bound_by("vlan", Some(&parent.id)).await?;
         let (namespace, operator) = lab.with_pod_port(&[]).await?;
         operator.kill().await?;
         lab.pods(&namespace, 1).await?;

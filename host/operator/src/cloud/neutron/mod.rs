@@ -30,6 +30,7 @@ macro_rules! observed {
 }
 
 mod address_group;
+mod allowed_addresses;
 mod association;
 mod floating_ip;
 mod network;
@@ -40,6 +41,7 @@ mod standard;
 mod subnet;
 mod subport;
 mod trunks;
+mod turns;
 
 use std::collections::BTreeSet;
 
@@ -70,6 +72,7 @@ pub(super) fn drivers(
         (Kind::FloatingIpAssociation, Box::new(association::Associations(scope.clone()))),
         (Kind::Port, Resources::<port::Ports>::boxed(&scope)),
         (Kind::TrunkSubport, Box::new(subport::Subports::new(&scope, parking))),
+        (Kind::AllowedAddresses, Box::new(allowed_addresses::Addresses::new(&scope, parking))),
     ]
 }
 

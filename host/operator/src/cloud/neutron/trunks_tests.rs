@@ -1,6 +1,9 @@
 //! Trunks in the hands of several, with a service that does what it is told.
 
+use std::sync::Arc;
+
 use isthmus_openstack::{Error, ErrorKind};
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::*;
@@ -96,6 +99,10 @@ async fn put_together((trunks, service): &(Arc<Trunks>, Arc<Service>), ports: &[
     tokio::join!(all, looks).0
 }
 
+fn ports(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
 fn class(answer: &Result<u16>) -> Option<RetryClass> {
     answer.as_ref().err().map(CloudError::class)
 }
@@ -174,8 +181,7 @@ async fn who_is_given_up_holds_up_nobody() {
         tokio::spawn(async move { trunks.put("t", port).await })
     };
     let waiting = async |count: usize| {
-        let turns = trunks.trunks.lock().get("t").cloned().unwrap_or_default();
-        while turns.waiting.lock().len() != count {
+        while trunks.0.waiting("t") != count {
             tokio::task::yield_now().await;
         }
     };
@@ -196,11 +202,11 @@ async fn who_is_given_up_holds_up_nobody() {
 
 #[test]
 fn a_port_comes_back_to_its_own_id() {
-    let (_, first) = chosen(&[], &BTreeSet::from(["a"]));
-    let (_, again) = chosen(&[sub("b", first[0].segmentation_id + 1)], &BTreeSet::from(["a"]));
+    let (_, first) = chosen(&[], &ports(&["a"]));
+    let (_, again) = chosen(&[sub("b", first[0].segmentation_id + 1)], &ports(&["a"]));
     assert_eq!(first, again);
     // Where that is taken, it is the next one; what is there stays.
-    let (ids, moved) = chosen(&[sub("b", first[0].segmentation_id)], &BTreeSet::from(["a", "b"]));
+    let (ids, moved) = chosen(&[sub("b", first[0].segmentation_id)], &ports(&["a", "b"]));
     assert_eq!(ids, BTreeMap::from([("b".to_owned(), first[0].segmentation_id)]));
     assert_ne!(moved[0].segmentation_id, first[0].segmentation_id);
 }
@@ -208,7 +214,7 @@ fn a_port_comes_back_to_its_own_id() {
 #[test]
 fn every_id_is_given_once() {
     let names: Vec<String> = (0..4200).map(|n| format!("port-{n}")).collect();
-    let (ids, new) = chosen(&[], &names.iter().map(String::as_str).collect());
+    let (ids, new) = chosen(&[], &names.into_iter().collect());
     assert!(ids.is_empty());
     let given: BTreeSet<u16> = new.iter().map(|sub| sub.segmentation_id).collect();
     assert_eq!((new.len(), given.len()), (4094, 4094));

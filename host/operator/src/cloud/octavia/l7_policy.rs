@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::below::{Above, Known};
 use super::order::{self, Placed};
 use super::rules::{self, Rule};
-use super::{Below, Common, Scope, asked, gone, set, tags};
+use super::{Below, Common, Lacking, Scope, asked, gone, set, tags};
 use crate::cloud::{Create, Driver, Result, Update, typed, untyped};
 
 pub(super) struct L7Policies {
@@ -236,8 +236,12 @@ impl L7Policies {
             };
             Ok((self.scope.octavia.create::<L7Policy>(&body).await?, position))
         };
-        let (made, position) =
-            self.scope.lanes.change(&owner, make).await.inspect_err(|_| self.disordered())?;
+        let made = self.scope.lanes.change(&owner, make).await;
+        if let Err(error) = &made {
+            self.disordered();
+            self.scope.learn(&owner, error, Lacking::l7).await;
+        }
+        let (made, position) = made?;
         self.placed(Some(&listener), &made.id, Some((position, &precedence)));
         self.scope.belongs(&made.id, &owner);
         Ok(observed(made, &[], Some(precedence)))

@@ -9,7 +9,7 @@ use isthmus_model::observed::Observed;
 use isthmus_openstack::octavia::{Listener, ListenerCreate, ListenerUpdate};
 use serde::{Deserialize, Serialize};
 
-use super::{Below, Common, Scope, cleared, gone, set, tags};
+use super::{Below, Common, Lacking, Scope, cleared, gone, set, tags};
 use crate::cloud::{Create, Driver, Result, Update, typed, untyped};
 
 pub(super) struct Listeners(pub(super) Arc<Scope>);
@@ -215,7 +215,12 @@ impl Driver for Listeners {
             let owner = fields.load_balancer.clone().unwrap_or_default();
             let body = creation(&create, fields);
             let make = || async { Ok(self.0.octavia.create::<Listener>(&body).await?) };
-            let made = self.0.lanes.change(&owner, make).await?;
+            let made = self.0.lanes.change(&owner, make).await;
+            if let Err(error) = &made {
+                let lacks = |lacking: &Lacking, provider: &str| lacking.protocol(provider, &body.protocol);
+                self.0.learn(&owner, error, lacks).await;
+            }
+            let made = made?;
             self.0.belongs(&made.id, &owner);
             Ok(observed(made))
         }

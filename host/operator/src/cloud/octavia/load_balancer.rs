@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
 use isthmus_model::kinds::Kind;
+use isthmus_model::mark::Mark;
 use isthmus_model::observed::Observed;
 use isthmus_model::retry::RetryClass;
 use isthmus_openstack::octavia::{
-    AdditionalVipRequest, LoadBalancer, LoadBalancerCreate, LoadBalancerUpdate,
+    AdditionalVipRequest, L7Policy, Listener, LoadBalancer, LoadBalancerCreate, LoadBalancerUpdate, Pool,
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -154,6 +155,9 @@ impl LoadBalancers {
                 Err(error) => return Err(error.into()),
             }
         }
+        if let Some(part) = self.stranger(&found).await? {
+            return Err(CloudError::Shared { load_balancer: id.into(), part });
+        }
         tracing::warn!(
             id,
             "a load balancer in ERROR: it is deleted with all that is below it, and made again"
@@ -164,6 +168,23 @@ impl LoadBalancers {
         self.0.owners.lock().retain(|_, owner| owner != id);
         self.1.lock().remove(id);
         Ok(None)
+    }
+
+    /// What is below a load balancer without a mark of its cluster: nobody would make it again.
+    async fn stranger(&self, found: &LoadBalancer) -> Result<Option<String>> {
+        let Some(mark) = Mark::from_tags(found.tags.iter().map(String::as_str)) else { return Ok(None) };
+        let tag = Mark::cluster_tag(&mark.cluster);
+        let listeners: Vec<Listener> = self.0.list(&tag).await?;
+        let pools: Vec<Pool> = self.0.list(&tag).await?;
+        let policies: Vec<L7Policy> = self.0.list(&tag).await?;
+        let below = listeners.iter().filter(|listener| found.listeners.contains(&listener.id));
+        let theirs = |kind: &str, all: &[String], ours: HashSet<&str>| {
+            all.iter().find(|id| !ours.contains(id.as_str())).map(|id| format!("{kind} {id}"))
+        };
+        let on_ours: Vec<String> = below.flat_map(|listener| listener.l7policies.clone()).collect();
+        Ok(theirs("listener", &found.listeners, listeners.iter().map(|l| l.id.as_str()).collect())
+            .or_else(|| theirs("pool", &found.pools, pools.iter().map(|p| p.id.as_str()).collect()))
+            .or_else(|| theirs("policy", &on_ours, policies.iter().map(|p| p.id.as_str()).collect())))
     }
 
     /// Waits until it is gone: what it used (the VIP's port) can be deleted only then.

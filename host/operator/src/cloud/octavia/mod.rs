@@ -33,6 +33,7 @@ use isthmus_openstack::octavia::{Creatable, Listener, LoadBalancer, Resource, St
 use prometheus_client::metrics::histogram::Histogram;
 
 use self::lane::{Lanes, Look, Status};
+pub(super) use self::providers::Lacking;
 use super::certificate::Marks;
 use super::{CloudError, Driver, Result, cleared, set};
 use crate::queue::Parking;
@@ -47,10 +48,11 @@ pub(super) fn drivers(
     parking: &Parking,
     turns: Histogram,
     certificates: Option<Marks>,
+    lacking: Lacking,
 ) -> Vec<(Kind, Box<dyn Driver>)> {
     let lanes = Lanes::new(Box::new(octavia.clone()), parking.clone(), turns);
     let (owners, project) = (parking_lot::Mutex::default(), project);
-    let scope = Arc::new(Scope { octavia, project, lanes, owners, parking: parking.clone() });
+    let scope = Arc::new(Scope { octavia, project, lanes, owners, lacking, parking: parking.clone() });
     let balancers = load_balancer::LoadBalancers(scope.clone(), parking_lot::Mutex::default());
     let mut all: Vec<(Kind, Box<dyn Driver>)> = vec![
         (Kind::LoadBalancer, Box::new(balancers)),
@@ -66,10 +68,10 @@ pub(super) fn drivers(
 }
 
 /// The providers and what they can do, by name.
-pub(super) async fn providers(octavia: &Octavia) -> Result<Vec<Provider>> {
+pub(super) async fn providers(octavia: &Octavia, lacking: &Lacking) -> Result<Vec<Provider>> {
     let mut names: Vec<String> = octavia.providers().await?.into_iter().map(|p| p.name).collect();
     names.sort();
-    Ok(names.iter().map(|name| providers::capabilities(name)).collect())
+    Ok(names.iter().map(|name| lacking.without(providers::capabilities(name))).collect())
 }
 
 /// What the drivers share.
@@ -80,6 +82,7 @@ struct Scope {
     parking: Parking,
     /// Id of the load balancer of each listener, pool and policy: whose lane its writes wait in.
     owners: parking_lot::Mutex<HashMap<String, String>>,
+    lacking: Lacking,
 }
 
 /// What is below a load balancer.
@@ -137,6 +140,17 @@ impl Scope {
             Ok(found) => Ok(Some(found)),
             Err(error) if error.class == RetryClass::NotFound => Ok(None),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Notes what the provider of a load balancer lacks, where it said so (501).
+    async fn learn(&self, load_balancer: &str, error: &CloudError, lacks: impl Fn(&Lacking, &str)) {
+        if !error.is_unsupported() {
+            return;
+        }
+        match self.octavia.get::<LoadBalancer>(load_balancer).await {
+            Ok(found) => lacks(&self.lacking, &found.provider),
+            Err(error) => tracing::debug!(load_balancer, %error, "its provider is not known"),
         }
     }
 

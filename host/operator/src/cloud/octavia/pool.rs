@@ -45,6 +45,9 @@ struct Fields {
     monitor: Option<Monitor>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<Tls>,
+    /// What its monitor sees of the members; no field of the contract.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    operating_status: Option<String>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -146,6 +149,7 @@ fn observed(found: Pool, details: &Details) -> Observed {
         members: Some(details.members.iter().map(member).collect()),
         monitor: details.monitor.as_ref().map(monitor::observed),
         tls,
+        operating_status: details.monitor.is_some().then(|| found.operating_status.clone()),
     };
     let common = Common {
         id: found.id,

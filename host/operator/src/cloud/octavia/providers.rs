@@ -1,6 +1,10 @@
 //! What load-balancer providers can do. Octavia has no call that says so.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
 use isthmus_model::snapshot::Provider;
+use parking_lot::Mutex;
 
 /// Protocols of listeners that Octavia knows (`openstack loadbalancer listener create --protocol`).
 const ALL_PROTOCOLS: [&str; 7] = ["HTTP", "HTTPS", "PROMETHEUS", "SCTP", "TCP", "TERMINATED_HTTPS", "UDP"];
@@ -23,9 +27,56 @@ pub(super) fn capabilities(name: &str) -> Provider {
     Provider { name: name.into(), protocols: owned(protocols), algorithms: owned(algorithms), l7 }
 }
 
+/// What providers lack beside what is known of them by name: each said so once (501), and is not asked again.
+#[derive(Clone, Debug, Default)]
+pub(in crate::cloud) struct Lacking(Arc<Mutex<BTreeMap<String, Lacks>>>);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Lacks {
+    protocols: BTreeSet<String>,
+    l7: bool,
+}
+
+impl Lacking {
+    /// A provider has no listeners of this protocol.
+    pub(super) fn protocol(&self, provider: &str, protocol: &str) {
+        tracing::warn!(provider, protocol, "the load-balancer provider has no listeners of this protocol");
+        self.0.lock().entry(provider.to_owned()).or_default().protocols.insert(protocol.to_owned());
+    }
+
+    /// A provider has no L7 policies.
+    pub(super) fn l7(&self, provider: &str) {
+        tracing::warn!(provider, "the load-balancer provider has no L7 policies");
+        self.0.lock().entry(provider.to_owned()).or_default().l7 = true;
+    }
+
+    /// What a provider can do, without what it lacks. Who has no HTTP has no L7 policies either: they are of HTTP.
+    pub(super) fn without(&self, mut provider: Provider) -> Provider {
+        if let Some(lacks) = self.0.lock().get(&provider.name) {
+            provider.protocols.retain(|protocol| !lacks.protocols.contains(protocol));
+            provider.l7 &= !lacks.l7 && !lacks.protocols.contains("HTTP");
+        }
+        provider
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_provider_said_it_lacks_it_is_not_asked_for_again() {
+        let lacking = Lacking::default();
+        assert_eq!(lacking.without(capabilities("other")), capabilities("other"));
+        lacking.protocol("other", "UDP");
+        let now = lacking.without(capabilities("other"));
+        assert!(now.l7 && now.protocols.len() == ALL_PROTOCOLS.len() - 1);
+        lacking.protocol("other", "HTTP");
+        assert!(!lacking.without(capabilities("other")).l7);
+        lacking.l7("third");
+        assert!(!lacking.without(capabilities("third")).l7);
+        assert_eq!(lacking.without(capabilities("amphora")), capabilities("amphora"));
+    }
 
     #[test]
     fn ovn_has_no_l7_and_a_stranger_is_not_refused() {

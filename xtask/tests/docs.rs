@@ -24,8 +24,15 @@ const REASONS: [&str; 14] = [
 ];
 /// CamelCase that is no reason: status, action and kinds.
 const NO_REASONS: [&str; 6] = ["True", "False", "Map", "Load", "PolicyModule", "Pod"];
-const PAGES: [&str; 5] =
-    ["README.md", "docs/operator.md", "docs/module-author.md", "docs/architecture.md", "docs/contract.md"];
+const PAGES: [&str; 7] = [
+    "README.md",
+    "docs/operator.md",
+    "docs/routes.md",
+    "docs/services.md",
+    "docs/module-author.md",
+    "docs/architecture.md",
+    "docs/contract.md",
+];
 /// Of a scenario, in the order of the columns that count them.
 const STATES: [&str; 4] = ["shown", "in part", "not yet", "does not apply"];
 

@@ -5,6 +5,7 @@ use isthmus_sdk::snapshot::Cloud;
 use serde::Deserialize;
 
 use crate::matching::is_dns_name;
+use crate::monitor::Monitor;
 
 /// Names of the entries of the PolicyModule's mapping: Routes refer to them.
 pub(crate) const LOAD_BALANCER: &str = "lb";
@@ -44,6 +45,8 @@ pub struct Config {
     pub(crate) existing_load_balancer: Option<ExistingLoadBalancer>,
     /// Id or name of the subnet where endpoints can be reached. None: the VIP's.
     pub(crate) member_subnet: Option<String>,
+    /// None: nobody watches whether endpoints answer, beside Kubernetes.
+    pub(crate) monitor: Option<Monitor>,
 }
 
 /// Who may use a host of which another namespace has a Route.
@@ -160,6 +163,7 @@ impl Config {
     /// What the types of the fields do not say.
     fn check(&self) -> Result<(), Outcome> {
         self.check_names()?;
+        self.monitor.as_ref().map_or(Ok(()), Monitor::check)?;
         if self.existing_load_balancer.is_some() {
             return self.check_nothing_made();
         }

@@ -10,6 +10,7 @@ mod exposure;
 mod mapping;
 mod matching;
 mod members;
+mod monitor;
 mod objects;
 mod report;
 mod shared;

@@ -52,11 +52,13 @@ const ROUTE_FIELDS: [&str; 14] = [
 ];
 
 /// What of other Routes decides who has a host, and what a redirect leaves out.
-const CLAIM_FIELDS: [&str; 6] = [
+const CLAIM_FIELDS: [&str; 8] = [
     "metadata.creationTimestamp",
     "spec.host",
     "spec.path",
     "spec.wildcardPolicy",
+    "spec.to",
+    "spec.alternateBackends",
     "spec.tls.termination",
     "spec.tls.insecureEdgeTerminationPolicy",
 ];
@@ -118,10 +120,11 @@ fn route(route: &Route<'_>, config: &Config) -> Result<Vec<Desired>, Outcome> {
     let place = Match::of(&route.spec)?;
     let tls = certificates(route, &front)?;
     let on_http = insecure(route.spec.tls.as_ref())?;
-    let narrower = settle(route, &place, config)?;
+    let narrower = settle(route, &place, config, &front)?;
 
     let mut pool = Pool::new(front.load_balancer.clone(), "HTTP", "ROUND_ROBIN");
     pool.members = members(route, config)?;
+    pool.monitor = config.monitor.as_ref().map(|monitor| monitor.of_pool(tls.pool_tls.is_some()));
     pool.tls = tls.pool_tls;
     let mut list = vec![pool.named(POOL)];
     list.extend(tls.entries);

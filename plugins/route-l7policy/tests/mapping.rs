@@ -201,6 +201,10 @@ fn the_older_route_has_the_host() {
         (vec![web("other/new", 6, ", path: /x")], None),
         (vec![web("shop/old", 4, ", path: /x"), web("shop/older", 3, ", path: /x")], Some("shop/older")),
         (vec![web("other/old", 4, ", path: /x, tls: {termination: passthrough}")], None),
+        // Those that are refused whatever others say.
+        (vec![web("other/old", 4, ", path: /x, tls: {termination: edge}")], None),
+        (vec![web("other/old", 4, ", path: /x, alternateBackends: [{name: web, weight: 300}]")], None),
+        (vec![route("other/old", 4, "host: a.example.com, path: /x, to: {kind: Pod, name: web}")], None),
         (vec![web("other/old", 4, ", path: x")], None),
         (vec![web("other/old", 4, ", wildcardPolicy: Subdomain")], None),
         (vec![route("shop/old", 4, "host: A.Example.COM, path: /x, to: {name: web}")], Some("shop/old")),
@@ -214,6 +218,8 @@ fn the_older_route_has_the_host() {
             Some(part) => assert_lost(result, part),
         }
     }
+    let tls = [web("other/old", 4, ", path: /x, tls: {termination: edge}"), web("shop/web", 5, ", path: /x")];
+    assert_lost(map_of(&tls, "shop/web", TLS), "whose Route old is the oldest");
     let shared = r#"{"network": "public", "namespaceOwnership": "InterNamespaceAllowed"}"#;
     let other = |path| [web("other/old", 4, path), web("shop/web", 5, ", path: /x")];
     assert!(map_of(&other(", path: /y"), "shop/web", shared).is_ok());
@@ -257,4 +263,20 @@ fn members_are_reached_by_their_subnet() {
     assert_eq!(pool(&list).members[0].subnet, Some(existing("pods-v4")));
     let list = map("host: a.b, to: {name: canary}", TLS).unwrap();
     assert_eq!(pool(&list).members[0].subnet, None);
+}
+
+#[test]
+fn members_are_watched_where_the_config_says_so() {
+    let of = |spec: &str, config: &str| pool(&map(spec, config).unwrap()).monitor.clone();
+    let plain = "host: a.b, to: {name: web}";
+    assert_eq!(of(plain, PLAIN), None);
+    let connected = of(plain, r#"{"network": "n", "monitor": {}}"#).unwrap();
+    assert_eq!((&*connected.type_, connected.delay_s, connected.timeout_s), ("TCP", 5, 3));
+    let config = r#"{"network": "n", "monitor": {"path": "/up", "expectedCodes": "200-204", "delay": 9},
+        "tls": {"secret": {"namespace": "i", "name": "d"}}}"#;
+    let asked = of(plain, config).unwrap();
+    assert_eq!((&*asked.type_, asked.delay_s), ("HTTP", 9));
+    assert_eq!((asked.url_path.as_deref(), asked.expected_codes.as_deref()), (Some("/up"), Some("200-204")));
+    let tls = format!("{plain}, tls: {{termination: reencrypt, destinationCACertificate: x}}");
+    assert_eq!(of(&tls, config).unwrap().type_, "HTTPS");
 }

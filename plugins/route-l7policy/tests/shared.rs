@@ -98,6 +98,15 @@ fn a_wrong_config_is_named() {
             "config.tls.port",
             "ports of their own",
         ),
+        (
+            r#"{"network": "n", "monitor": {"timeout": 6}}"#,
+            "config.monitor.timeout",
+            "no longer than the delay",
+        ),
+        (r#"{"network": "n", "monitor": {"delay": 0}}"#, "config.monitor.delay", "a second"),
+        (r#"{"network": "n", "monitor": {"maxRetries": 11}}"#, "config.monitor.maxRetries", "1 to 10"),
+        (r#"{"network": "n", "monitor": {"path": "up"}}"#, "config.monitor.path", "slash"),
+        (r#"{"network": "n", "monitor": {"expectedCodes": "200"}}"#, "config.monitor.expectedCodes", "path"),
         (r#"{"existingLoadBalancer": {"http": "h"}}"#, "config.existingLoadBalancer", "loadBalancer"),
         (
             r#"{"existingLoadBalancer": {"loadBalancer": "l", "tcp": "h"}}"#,

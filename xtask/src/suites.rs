@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use serde::Deserialize;
 
+use crate::demo;
 use crate::lab::Lab;
 use crate::plugins;
 use crate::step::{Done, Step, say};
@@ -207,6 +208,17 @@ pub(crate) fn beside_labs(workspace: &Workspace, built: &[TestBinary]) -> Report
     report
 }
 
+/// `cargo xtask demo`, with the clients that the lab has.
+pub(crate) fn demo(workspace: &Workspace) -> Report {
+    let mut report = Report::default();
+    let begun = Instant::now();
+    match demo::in_one_process(workspace) {
+        Ok(()) => report.check("cargo xtask demo", true, begun.elapsed().as_secs_f64()),
+        Err(error) => report.broken("cargo xtask demo", &error),
+    }
+    report
+}
+
 fn check(workspace: &Workspace, report: &mut Report, name: &str, reason: &str, command: Command) {
     match (Step { limit: Duration::from_secs(1800), ..Step::new(name, reason) }).run(workspace, command) {
         Ok(done) => {
@@ -307,7 +319,7 @@ fn run_binary(workspace: &Workspace, report: &mut Report, binary: &TestBinary, m
 /// The guest modules.
 pub(crate) fn modules(workspace: &Workspace) -> Report {
     let mut report = Report::default();
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     match plugins::build(workspace) {
         Ok(modules) => {
             plugins::print(&modules);

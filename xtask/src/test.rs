@@ -86,6 +86,7 @@ pub(crate) fn run(workspace: &Workspace, quick: bool, labs: u8) -> Result<ExitCo
             report.join("host", unit);
             if prepared {
                 report.add(suites::beside_labs(workspace, &beside));
+                report.add(suites::demo(workspace));
             }
             report
         });

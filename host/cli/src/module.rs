@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use isthmus_kubernetes::Client;
 use isthmus_kubernetes::names::LABEL_POLICY_MODULE;
 use isthmus_model::manifest::{Manifest, Projection};
@@ -169,6 +169,10 @@ async fn write(
     let api: Api<ConfigMap> = Api::namespaced(client.kube(), namespace);
     let parameters = PatchParams::apply(FIELD_MANAGER).force();
     for map in maps {
+        let found = client.read("read a ConfigMap", api.get_opt(&map.name_any())).await?;
+        found.map_or(Ok(()), |found| is_for(&found, name))?;
+    }
+    for map in maps {
         let part = map.name_any();
         let what = format!("write ConfigMap {namespace}/{part}");
         client.write("apply", "configmaps", &what, api.patch(&part, &parameters, &Patch::Apply(map))).await?;
@@ -188,6 +192,21 @@ async fn write(
     Ok(removed)
 }
 
+/// That a ConfigMap which is there is not another module's, nor anything else.
+fn is_for(found: &ConfigMap, name: &str) -> anyhow::Result<()> {
+    let part = found.name_any();
+    match found.labels().get(LABEL_POLICY_MODULE) {
+        Some(owner) if owner == name => Ok(()),
+        Some(owner) => bail!(
+            "ConfigMap {part} holds module {owner}: it is not written over; load this one by another --name"
+        ),
+        None => bail!(
+            "ConfigMap {part} is there and holds no module (label {LABEL_POLICY_MODULE}): it is not written over; \
+             load this one by another --name"
+        ),
+    }
+}
+
 /// Whether an earlier call wrote it: it has the name of a part, and we applied it. Others may use the label too, and what they
 /// wrote is not ours to delete.
 fn is_ours(map: &ConfigMap, name: &str) -> bool {
@@ -204,6 +223,23 @@ mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 
     use super::*;
+
+    /// `foo` in several parts has one that is called as module `foo-1`.
+    #[test]
+    fn what_is_another_modules_is_not_written_over() {
+        let map = |owner: Option<&str>| {
+            let mut map = ConfigMap::default();
+            map.metadata.name = Some("foo-1".into());
+            owner
+                .into_iter()
+                .for_each(|owner| drop(map.labels_mut().insert(LABEL_POLICY_MODULE.into(), owner.into())));
+            map
+        };
+        assert!(is_for(&map(Some("foo")), "foo").is_ok());
+        let refused = |owner| is_for(&map(owner), "foo").unwrap_err().to_string();
+        assert!(refused(Some("foo-1")).contains("holds module foo-1"));
+        assert!(refused(None).contains("holds no module"));
+    }
 
     #[test]
     fn only_parts_that_we_wrote_are_ours() {

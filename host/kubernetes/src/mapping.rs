@@ -4,6 +4,7 @@
 use isthmus_model::hash;
 use isthmus_model::object::{Gvk, Subject};
 use isthmus_model::retry::RetryClass;
+use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, ResourceExt};
@@ -188,6 +189,17 @@ impl Mappings {
     pub async fn get(&self, namespace: &str, name: &str) -> Result<Option<CloudMapping>, Error> {
         let mappings = self.api(namespace);
         self.client.read(&format!("read CloudMapping {namespace}/{name}"), mappings.get_opt(name)).await
+    }
+
+    /// Whether a namespace is being deleted, or gone: nothing new can be stored in it. Asked of the API server itself, as a watch lags.
+    ///
+    /// # Errors
+    /// The API server's.
+    pub async fn is_going(&self, namespace: &str) -> Result<bool, Error> {
+        let namespaces: Api<Namespace> = Api::all(self.client.kube());
+        let call = namespaces.get_opt(namespace);
+        let found = self.client.read(&format!("read namespace {namespace}"), call).await?;
+        Ok(found.is_none_or(|namespace| namespace.metadata.deletion_timestamp.is_some()))
     }
 
     async fn read_if_same(

@@ -10,7 +10,6 @@ use isthmus_model::object::{ObjectKey, Subject};
 use kube::ResourceExt;
 use tokio::sync::mpsc;
 
-use crate::records::Known;
 use crate::session::{Session, namespace_kind, node_kind, subject_of};
 
 /// Objects of Kubernetes.
@@ -160,19 +159,16 @@ impl Session {
 
     /// Those that wait for the agent of a node that is gone.
     fn wake_those_on(&self, node: &str) {
-        self.wake(|_, known| known.status.node.as_deref() == Some(node));
+        let found = self.records.lock().on_node(node);
+        found.into_iter().for_each(|subject| self.queue.now(Arc::new(subject)));
     }
 
     /// Those whose namespace began to be deleted.
     fn wake_those_in(&self, namespace: &str) {
-        self.wake(|subject, _| subject.key.namespace.as_deref() == Some(namespace));
-    }
-
-    fn wake(&self, concerned: impl Fn(&Subject, &Known) -> bool) {
         let found: Vec<Subject> = {
             let records = self.records.lock();
-            let found = records.all().filter(|(subject, known)| concerned(subject, known));
-            found.map(|(subject, _)| subject.clone()).collect()
+            let inside = |subject: &&Subject| subject.key.namespace.as_deref() == Some(namespace);
+            records.subjects().filter(inside).cloned().collect()
         };
         found.into_iter().for_each(|subject| self.queue.now(Arc::new(subject)));
     }

@@ -121,6 +121,12 @@ impl Records {
         self.known.values().flatten().map(|(subject, slim)| (subject, slim.whole()))
     }
 
+    /// Subjects whose mappings are on a node.
+    pub fn on_node(&self, node: &str) -> Vec<Subject> {
+        let on = self.known.values().flatten().filter(|(_, slim)| slim.node.as_deref() == Some(node));
+        on.map(|(subject, _)| subject.clone()).collect()
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.by_mapping.len()
@@ -275,6 +281,7 @@ struct Slim {
     deleting: bool,
     released: bool,
     on_node: bool,
+    node: Option<Box<str>>,
     unwritten: bool,
     status: Packed<CloudMappingStatus>,
 }
@@ -290,6 +297,7 @@ impl Slim {
             deleting: known.deleting,
             released: known.released,
             on_node: known.on_node,
+            node: known.status.node.as_deref().map(Into::into),
             unwritten: known.unwritten,
             status: Packed::new(&known.status),
         }

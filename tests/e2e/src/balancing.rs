@@ -10,6 +10,8 @@ use kube::core::GroupVersionKind;
 use serde_json::{Value, json};
 
 use crate::lab::Lab;
+use crate::operator::Operator;
+
 use crate::wait::{until, until_within};
 
 /// Routes for a cluster that is not OpenShift.
@@ -34,6 +36,19 @@ pub struct Balanced {
 }
 
 impl Lab {
+    /// Loads `route-l7policy`, gives a new namespace a Service with so many endpoints, starts an operator, and waits for the load balancer.
+    ///
+    /// # Errors
+    /// It does not come.
+    pub async fn with_balancer(&self, endpoints: usize, flags: &[&str]) -> Result<(String, Operator)> {
+        self.load_routes(routes_config("noop")).await?;
+        let namespace = self.namespace().await?;
+        self.endpoints(&namespace, endpoints).await?;
+        let operator = self.operator(flags).await?;
+        self.balancer_ready().await?;
+        Ok((namespace, operator))
+    }
+
     /// Octavia as a plain member of the operator's project.
     pub fn octavia(&self) -> Octavia {
         Octavia::new(self.demo.session().clone())

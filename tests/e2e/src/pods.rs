@@ -133,7 +133,7 @@ impl Lab {
     /// As of [`Lab::peer`].
     pub async fn server(&self, name: &str) -> Result<Peer> {
         let peer = self.peer(name).await?;
-        run(Command::new("pod").args(["serve", name, "8080"])).await?;
+        peer.serves().await?;
         Ok(peer)
     }
 
@@ -169,6 +169,14 @@ pub struct Answer {
 }
 
 impl Peer {
+    /// Answers from now on over HTTP on port 8080, as [`Lab::server`] says.
+    ///
+    /// # Errors
+    /// The command's.
+    pub async fn serves(&self) -> Result<()> {
+        run(Command::new("pod").args(["serve", &self.name, "8080"])).await.map(drop)
+    }
+
     /// Asks `address` for a path of a host.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 mod stage;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -35,11 +36,7 @@ pub(crate) fn run(workspace: &Workspace, on_lab: bool) -> Result<ExitCode> {
     match on_lab {
         true => run_on_lab(workspace),
         false => {
-            let clients = clients(workspace)?;
-            let mut stage = Stage::dev(workspace, &clients)?;
-            let shown = Demo { workspace, stage: &stage }.show();
-            let stopped = stage.stop();
-            shown.and(stopped)?;
+            in_one_process(workspace)?;
             say(
                 "demo",
                 "done. `isthmus dev` gives you the same to play with; `cargo xtask demo --lab` shows it on real services",
@@ -47,6 +44,15 @@ pub(crate) fn run(workspace: &Workspace, on_lab: bool) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// The demo in one process, of what is built.
+pub(crate) fn in_one_process(workspace: &Workspace) -> Result<()> {
+    let clients = clients(workspace)?;
+    let mut stage = Stage::dev(workspace, &clients)?;
+    let shown = Demo { workspace, stage: &stage }.show();
+    let stopped = stage.stop();
+    shown.and(stopped)
 }
 
 fn run_on_lab(workspace: &Workspace) -> Result<ExitCode> {
@@ -235,6 +241,10 @@ impl Demo<'_> {
         let seconds = self.until("all Pods are mapped", &ready, |a| a == COUNT.to_string())?;
         say("demo", &format!("all mapped {seconds:.1} s later; each has an address:"));
         self.type_and_see(&format!("kubectl get cloudmappings -n {PODS}"))?;
+        let ips = format!("kubectl get cloudmappings -n {PODS} -o jsonpath='{{.items[*].status.ips}}'");
+        let ips = self.ask(&ips)?;
+        let distinct: BTreeSet<&str> = ips.split_whitespace().collect();
+        ensure!(distinct.len() == COUNT, "{COUNT} Pods have {} addresses: {ips}", distinct.len());
         say("demo", "the ports are in Neutron:");
         self.type_and_see(
             "openstack port list --device-owner isthmus:pod -c Name -c 'Fixed IP Addresses' -f value",

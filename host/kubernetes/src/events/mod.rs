@@ -27,7 +27,7 @@ use crate::names::FIELD_MANAGER;
 use series::{Series, Write};
 
 /// How many events may wait to be written.
-const WAITING: usize = 512;
+const WAITING: usize = 8192;
 /// How often counts of repeated events are written.
 const FLUSH: Duration = Duration::from_secs(60);
 /// Longest reason and note that the API takes (`pkg/apis/core/validation/events.go`).
@@ -75,10 +75,12 @@ impl Events {
         Self { queue, dropped: Arc::default() }
     }
 
-    /// Tells what happened. Returns at once; where the queue is full, the event is dropped and counted.
+    /// Tells what happened. Returns at once; where the queue is full, the event is dropped and counted, and the log says so once.
     pub fn tell(&self, happening: Happening) {
-        if self.queue.try_send(happening).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+        if let Err(mpsc::error::TrySendError::Full(lost)) = self.queue.try_send(happening)
+            && self.dropped.fetch_add(1, Ordering::Relaxed) == 0
+        {
+            warn!(subject = %lost.subject.key, reason = lost.reason, waiting = WAITING, "the API server is too slow for all Events: some are dropped; this is said once");
         }
     }
 

@@ -60,8 +60,8 @@ impl Token {
         };
         Ok(Self {
             secret,
-            project_id: token.project.map(|p| p.id),
-            user_id: token.user.map(|u| u.id),
+            project_id: token.project.map(|p| p.id).filter(|id| !id.is_empty()),
+            user_id: token.user.map(|u| u.id).filter(|id| !id.is_empty()),
             roles: token.roles.into_iter().map(|r| r.name).collect(),
             catalog: token.catalog,
             asked,
@@ -107,6 +107,7 @@ struct TokenBody {
 
 #[derive(Deserialize)]
 struct WithId {
+    #[serde(default, deserialize_with = "or_default")]
     id: String,
 }
 
@@ -155,6 +156,9 @@ mod tests {
     async fn an_answer_without_times_is_a_token_too() {
         let token = Token::parse(Secret::new("s"), br#"{"token": {}}"#, Instant::now()).unwrap();
         assert_eq!(token.lifetime, DEFAULT_LIFETIME);
+        let nameless = br#"{"token": {"project": {}, "user": {"id": null}}}"#;
+        let token = Token::parse(Secret::new("s"), nameless, Instant::now()).unwrap();
+        assert_eq!((token.project_id, token.user_id), (None, None));
         assert!(Token::parse(Secret::new("s"), b"{}", Instant::now()).is_err());
     }
 }

@@ -42,12 +42,10 @@ impl Which {
         format!("{LABEL_KEPT}={name},{LABEL_WHICH}={}", self.label())
     }
 
-    /// Name of the ConfigMap, or of its parts without their numbers.
-    fn config_map(self, name: &str) -> String {
-        match self {
-            Self::Current => format!("isthmus-kept-{name}"),
-            Self::Previous => format!("isthmus-kept-{name}.previous"),
-        }
+    /// Name of the ConfigMap, or of one of its parts, counted from 1. The module's name comes last: of no two modules it is the same.
+    fn config_map(self, name: &str, part: Option<usize>) -> String {
+        let part = part.map(|part| format!("-{part}")).unwrap_or_default();
+        format!("isthmus-kept-{}{part}.{name}", self.label())
     }
 }
 
@@ -98,7 +96,10 @@ pub async fn store(
 ) -> Result<(), isthmus_kubernetes::Error> {
     let maps: Api<ConfigMap> = Api::namespaced(client.kube(), namespace);
     let mut written = Vec::new();
-    for mut map in source::write(&which.config_map(name), &packed(&kept.bytes), &kept.digest) {
+    let parts = source::write(name, &packed(&kept.bytes), &kept.digest);
+    let several = parts.len() > 1;
+    for (mut map, at) in parts.into_iter().zip(1..) {
+        map.metadata.name = Some(which.config_map(name, several.then_some(at)));
         map.labels_mut().remove(LABEL_POLICY_MODULE);
         map.labels_mut().insert(LABEL_KEPT.into(), name.into());
         map.labels_mut().insert(LABEL_WHICH.into(), which.label().into());
@@ -157,5 +158,26 @@ pub fn packed(bytes: &[u8]) -> Vec<u8> {
         Ok(packed) => packed,
         // Writing to memory does not fail; the bytes as they are load as well.
         Err(_) => bytes.to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// A module's name may have dots, and end in a number.
+    #[test]
+    fn no_two_modules_are_kept_under_one_name() {
+        let mut seen = BTreeSet::new();
+        for name in ["foo", "foo-1", "foo.previous", "previous.foo", "1.foo", "current-1.foo"] {
+            for which in [Which::Current, Which::Previous] {
+                for part in [None, Some(1), Some(2)] {
+                    let kept = which.config_map(name, part);
+                    assert!(seen.insert(kept.clone()), "{kept} twice");
+                }
+            }
+        }
     }
 }

@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout_at};
 use super::candidate::{Problem, Served};
 use super::keep::Which;
 use super::told::{self, Told};
-use super::{Failed, Pipelines, Version, keep};
+use super::{Failed, Lane, Pipelines, Version, keep};
 use crate::session::{Session, namespace_kind, node_kind, own_mask};
 
 /// Changes that come together (the parts of a module) are looked at together.
@@ -350,14 +350,19 @@ impl Manager {
         let mut versions = pipelines.versions().clone();
         let had = versions.remove(name);
         let frozen = failed.remove(name);
-        if frozen.is_none() && had.is_none() {
+        // Those of a module that serves nothing since the start are taken down too.
+        let ends = |kind: &Gvk| matches!(pipelines.lane(kind), Some(Lane::Serving(_) | Lane::Unmapping(_)));
+        let begun = self.unmapping.iter().filter(|(kind, by)| **by == *name && !ends(kind));
+        let begun: Vec<Gvk> = begun.map(|(kind, _)| kind.clone()).collect();
+        if frozen.is_none() && had.is_none() && begun.is_empty() {
             return;
         }
         self.install(versions, failed);
         let kinds =
             had.iter().flat_map(|v| v.module.manifest().maps.iter().chain(&v.module.manifest().refines));
         let kinds = kinds.map(|p| p.kind.clone());
-        let kinds: BTreeSet<Gvk> = kinds.chain(frozen.into_iter().flat_map(|f| f.kinds)).collect();
+        let kinds = kinds.chain(frozen.into_iter().flat_map(|f| f.kinds)).chain(begun);
+        let kinds: BTreeSet<Gvk> = kinds.collect();
         kinds.iter().for_each(|kind| self.session.enqueue_kind(kind));
     }
 

@@ -181,7 +181,10 @@ impl Pipelines {
             }
         }
         for (kind, module) in unmapping {
-            lanes.entry(kind.clone()).or_insert_with(|| Lane::Unmapping(module.clone()));
+            // A refiner that serves no version holds up no end.
+            if !matches!(lanes.get(kind), Some(Lane::Serving(_))) {
+                lanes.insert(kind.clone(), Lane::Unmapping(module.clone()));
+            }
         }
         Ok(Self { lanes, versions, failed })
     }

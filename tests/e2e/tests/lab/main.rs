@@ -1,6 +1,8 @@
 //! Every end-to-end test in one program, which is linked once: a module is a suite. `cargo xtask test` runs suites side by
 //! side, each on a lab of its own.
 
+mod balancers;
+mod beside;
 mod cli;
 mod cloud;
 mod dev;

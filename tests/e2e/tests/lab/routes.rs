@@ -7,33 +7,19 @@ use isthmus_e2e::{
     Balanced, Barrier, Lab, OPERATOR_NAMESPACE, Operator, Refused, Sample, condition, on_lab, ready,
     routes_config, until, until_within,
 };
-use isthmus_openstack::octavia::{L7Policy, L7PolicyUpdate, LoadBalancer};
+use isthmus_openstack::octavia::HealthMonitor;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, DynamicObject, ListParams};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Thirty Routes, each of them several writes that wait for one another.
 const MANY: Duration = Duration::from_secs(300);
 
-/// Breaks every load balancer there is. (Those that are deleted stay in the table for a time.)
-const BREAK: &str =
-    "update load_balancer set provisioning_status = 'ERROR' where provisioning_status = 'ACTIVE'";
-
-/// The module is loaded, a namespace has a Service with endpoints, an operator leads, and the load balancer is there.
-async fn with_balancer(lab: &Lab, endpoints: usize, flags: &[&str]) -> Result<(String, Operator)> {
-    lab.load_routes(routes_config("noop")).await?;
-    let namespace = lab.namespace().await?;
-    lab.endpoints(&namespace, endpoints).await?;
-    let operator = lab.operator(flags).await?;
-    lab.balancer_ready().await?;
-    Ok((namespace, operator))
-}
-
 #[tokio::test]
 async fn what_a_route_costs() -> Result<()> {
     on_lab("route-costs", async |lab| {
-        let (namespace, operator) = with_balancer(lab, 100, &["--resync-seconds", "5"]).await?;
+        let (namespace, operator) = lab.with_balancer(100, &["--resync-seconds", "5"]).await?;
         let made = operator
             .cost(async {
                 lab.route(&namespace, "web", json!({"host": "shop.example.com"})).await?;
@@ -69,6 +55,7 @@ async fn what_a_route_costs() -> Result<()> {
         ensure!(last.pools.iter().all(|pool| pool.split(' ').count() == 100), "{last:?}");
         ensure!(last.policies.iter().all(|policy| policy.contains("/a/longer/basket")), "{last:?}");
         ensure!(last.address == first.address);
+        watched(lab, &operator, &namespace).await?;
 
         lab.route_api(&namespace).delete("web", &DeleteParams::default()).await?;
         until("the Route's part is gone, and the load balancer is not", async || {
@@ -85,10 +72,31 @@ async fn what_a_route_costs() -> Result<()> {
     .await
 }
 
+/// A monitor is one write more, of each Route.
+async fn watched(lab: &Lab, operator: &Operator, namespace: &str) -> Result<()> {
+    let mut config = routes_config("noop");
+    config.as_object_mut().context("a map")?.insert("monitor".into(), json!({}));
+    let spec = json!({"config": config});
+    let one = operator.cost(async { lab.policy_module("route-l7policy", spec).await.map(drop) }).await?;
+    ensure!(one.of(Sample::balancer_writes) == 1, "{} for the Route's", one.of(Sample::balancer_writes));
+    let made = operator
+        .cost(async {
+            lab.route(namespace, "watched", json!({"host": "watched.example.com"})).await?;
+            lab.all_ready(namespace, 2).await.map(drop)
+        })
+        .await?
+        .of(Sample::balancer_writes);
+    ensure!(made <= 6, "{made} writes for a Route with a monitor");
+    ensure!(lab.octavia().list::<HealthMonitor>(&[]).await?.len() == 2, "two monitors");
+    operator.rests().await?;
+    lab.route_api(namespace).delete("watched", &DeleteParams::default()).await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn thirty_routes_come_in_order_and_two_swap_their_hosts() -> Result<()> {
     on_lab("thirty-routes", async |lab| {
-        let (namespace, operator) = with_balancer(lab, 2, &[]).await?;
+        let (namespace, operator) = lab.with_balancer(2, &[]).await?;
         for at in 0..30 {
             let spec = json!({"host": format!("h{at:02}.example.com")});
             lab.route(&namespace, &format!("r-{at:02}"), spec).await?;
@@ -137,15 +145,46 @@ async fn thirty_routes_come_in_order_and_two_swap_their_hosts() -> Result<()> {
             let policy = found.policies.iter().find(|p| p.contains(&format!("/{name}/policy-http")));
             ensure!(policy.is_some_and(|p| p.contains(host)), "{policy:?}");
         }
-        Ok(())
+        swap_one_place(lab, &namespace).await
     })
     .await
+}
+
+/// Each of two Routes takes the other's place at once: for a moment one of them has what the other one claims.
+async fn swap_one_place(lab: &Lab, namespace: &str) -> Result<()> {
+    let place = |host: &str| json!({"host": format!("{host}.example.com"), "path": "/one"});
+    let (a, b) = (place("a"), place("b"));
+    for (to_a, to_b) in [(&a, &b), (&b, &a)] {
+        let both = tokio::join!(
+            lab.change_route(namespace, "a", to_a.clone()),
+            lab.change_route(namespace, "b", to_b.clone())
+        );
+        both.0.and(both.1)?;
+        until_within(MANY, "both are served at their new places", async || {
+            let found = lab.balanced().await?;
+            for (name, spec) in [("a", to_a), ("b", to_b)] {
+                let (status, reason) = lab.admitted(namespace, name).await?;
+                ensure!(status == "True", "{name}: {status} {reason}");
+                let host = spec.get("host").and_then(Value::as_str).context("a host")?;
+                let of = found.policies.iter().filter(|p| p.contains(&format!("/{name}/policy-http")));
+                let of: Vec<&String> = of.collect();
+                ensure!(
+                    matches!(of.as_slice(), [one] if one.contains(host) && one.contains("/one")),
+                    "{of:?}"
+                );
+            }
+            ensure!(found.policies.len() == 32 && found.pools.len() == 32, "{found:?}");
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 #[tokio::test]
 async fn a_route_that_is_refused_says_why() -> Result<()> {
     on_lab("route-refused", async |lab| {
-        let (namespace, operator) = with_balancer(lab, 1, &[]).await?;
+        let (namespace, operator) = lab.with_balancer(1, &[]).await?;
         lab.route(&namespace, "first", json!({"host": "shop.example.com"})).await?;
         lab.all_ready(&namespace, 1).await?;
         let before = operator.quiet().await?.balancer_writes();
@@ -263,7 +302,7 @@ async fn killed_at_every_call_the_end_is_the_same() -> Result<()> {
 #[tokio::test]
 async fn killed_at_every_call_of_a_change_or_a_deletion_the_end_is_the_same() -> Result<()> {
     on_lab("route-change-kills", async |lab| {
-        let (namespace, operator) = with_balancer(lab, 2, &[]).await?;
+        let (namespace, operator) = lab.with_balancer(2, &[]).await?;
         lab.route(&namespace, "web", json!({"host": "shop.example.com", "path": "/cart"})).await?;
         lab.all_ready(&namespace, 1).await?;
         operator.kill().await?;
@@ -292,116 +331,6 @@ async fn killed_at_every_call_of_a_change_or_a_deletion_the_end_is_the_same() ->
         let found = lab.balanced().await?;
         ensure!(found.listeners.len() == 1, "{found:?}");
         ensure!(lab.ports().await?.len() == 1, "one VIP");
-        Ok(())
-    })
-    .await
-}
-
-#[tokio::test]
-async fn octavia_is_down_for_twenty_seconds_and_pods_go_on() -> Result<()> {
-    on_lab("octavia-down", async |lab| {
-        let (namespace, operator) = with_balancer(lab, 2, &["--resync-seconds", "5"]).await?;
-        lab.load_pod_port().await?;
-        lab.loaded("pod-port").await?;
-        lab.kill_part("octavia").await?;
-        let down = tokio::time::Instant::now();
-        lab.route(&namespace, "web", json!({"host": "shop.example.com"})).await?;
-        let pod = lab.pod(&namespace, "p", json!({})).await?;
-        lab.pod_ready(&pod).await.context("a Pod needs no Octavia")?;
-        drop(operator);
-        // Who begins while it is down serves the Pods too.
-        let _operator = lab.operator(&["--resync-seconds", "5"]).await?;
-        let pod = lab.pod(&namespace, "q", json!({})).await?;
-        lab.pod_ready(&pod).await.context("a Pod needs no Octavia, at the start neither")?;
-        tokio::time::sleep_until(down + Duration::from_secs(20)).await;
-        lab.start_part("octavia").await?;
-        lab.all_ready(&namespace, 3).await?;
-        let found = lab.balanced().await?;
-        ensure!(found.pools.len() == 1 && found.policies.len() == 1, "{found:?}");
-        Ok(())
-    })
-    .await
-}
-
-#[tokio::test]
-async fn a_load_balancer_deleted_behind_our_back_comes_again_with_its_address() -> Result<()> {
-    on_lab("balancer-gone", async |lab| {
-        let (namespace, _operator) = with_balancer(lab, 2, &["--resync-seconds", "2"]).await?;
-        lab.route(&namespace, "web", json!({"host": "shop.example.com"})).await?;
-        lab.all_ready(&namespace, 1).await?;
-        let before = lab.balanced().await?;
-        let balancer = one_balancer(lab).await?;
-        lab.octavia().delete_cascade(&balancer.id).await?;
-        until_within(MANY, "everything is there again", async || {
-            ensure!(one_balancer(lab).await?.id != balancer.id, "the old one is there");
-            let now = lab.balanced().await?;
-            ensure!(now == before, "{now:?}, not {before:?}");
-            Ok(())
-        })
-        .await?;
-        lab.balancer_ready().await?;
-        lab.all_ready(&namespace, 1).await.map(drop)
-    })
-    .await
-}
-
-async fn one_balancer(lab: &Lab) -> Result<LoadBalancer> {
-    lab.octavia().list::<LoadBalancer>(&[]).await?.pop().context("no load balancer")
-}
-
-#[tokio::test]
-async fn a_load_balancer_in_error_is_made_again_with_its_address() -> Result<()> {
-    on_lab("balancer-error", async |lab| {
-        let (namespace, _operator) = with_balancer(lab, 2, &["--resync-seconds", "2"]).await?;
-        let route = lab.route(&namespace, "web", json!({"host": "shop.example.com"})).await?;
-        lab.all_ready(&namespace, 1).await?;
-        let before = lab.balanced().await?;
-        let balancer = one_balancer(lab).await?;
-        lab.octavia_sql(BREAK).await?;
-        until_within(MANY, "everything is there again", async || {
-            let now = one_balancer(lab).await?;
-            ensure!(now.provisioning_status == "ACTIVE" && now.id != balancer.id, "{now:?}");
-            let now = lab.balanced().await?;
-            ensure!(now == before, "{now:?}, not {before:?}");
-            Ok(())
-        })
-        .await?;
-        lab.all_ready(&namespace, 1).await?;
-        ensure!(route.uid() == lab.route_api(&namespace).get("web").await?.uid());
-        switched_off(lab).await?;
-        unmapped_in_error(lab, &namespace).await
-    })
-    .await
-}
-
-/// A policy that somebody switched off serves again.
-async fn switched_off(lab: &Lab) -> Result<()> {
-    let policy = lab.octavia().list::<L7Policy>(&[]).await?.pop().context("no policy")?;
-    let off = L7PolicyUpdate { admin_state_up: Some(false), ..L7PolicyUpdate::default() };
-    lab.octavia().update::<L7Policy>(&policy.id, &off).await?;
-    until_within(MANY, "it is switched on again", async || {
-        let now = lab.octavia().get::<L7Policy>(&policy.id).await?;
-        ensure!(now.admin_state_up == Some(true) && now.provisioning_status == "ACTIVE", "{now:?}");
-        Ok(())
-    })
-    .await
-}
-
-/// A load balancer in ERROR is no reason to keep its mapping, nor those of what hangs on it.
-async fn unmapped_in_error(lab: &Lab, namespace: &str) -> Result<()> {
-    let spec = json!({"config": routes_config("noop"), "onDelete": "Unmap"});
-    lab.policy_module("route-l7policy", spec).await?;
-    lab.octavia_sql(BREAK).await?;
-    lab.remove_source("route-l7policy").await?;
-    lab.module_api().delete("route-l7policy", &DeleteParams::default()).await?;
-    until_within(MANY, "all of it is gone", async || {
-        let balancers = lab.octavia().list::<LoadBalancer>(&[]).await?.len();
-        let mappings = lab.mapping_api(namespace).list(&ListParams::default()).await?.items.len();
-        let module = lab.module_api().get_opt("route-l7policy").await?.is_some();
-        ensure!(
-            (balancers, mappings, module) == (0, 0, false),
-            "{balancers} load balancers, {mappings} mappings, PolicyModule there: {module}"
-        );
         Ok(())
     })
     .await

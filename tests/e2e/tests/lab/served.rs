@@ -7,11 +7,13 @@ use isthmus_e2e::{Lab, OPEN_GROUP, Operator, SERVED, Target, on_lab, recorded, u
 use isthmus_openstack::neutron::Port;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 /// An amphora takes ten seconds, OVN one, each change of them one or two.
 const SLOW: Duration = Duration::from_secs(180);
+/// The condition of a Service that says whether members answer.
+const BALANCED: &str = "isthmus.dev/LoadBalanced";
 /// The Pods, and what they are.
 const PODS: [(&str, &str); 4] =
     [("web-0", "web"), ("web-1", "web"), ("client", "client"), ("stranger", "other")];
@@ -147,6 +149,41 @@ async fn by_amphora_a_policy_sees_the_load_balancer() -> Result<()> {
         ensure!(!senders.is_empty(), "the amphora has an address of its own");
         policy(lab, &namespace, &senders).await?;
         answers("everybody comes in by the Service", &targets, &[true; 2], &[true, false]).await?;
+        goes(lab, &namespace).await
+    })
+    .await
+}
+
+/// Nobody tells the operator when a member begins to answer: it looks. What is taken out of the status comes back.
+#[tokio::test]
+async fn with_a_monitor_the_address_is_said_once_a_member_answers() -> Result<()> {
+    on_lab("served-monitor", async |lab| {
+        lab.load_services("amphora").await?;
+        let (namespace, _operator) = (lab.namespace().await?, lab.operator(&[]).await?);
+        let late = lab.peer("late").await?;
+        let wishes = json!({"isthmus.dev/lb-enable-health-monitor": "true",
+            "isthmus.dev/lb-health-monitor-delay": "2", "isthmus.dev/lb-health-monitor-timeout": "1"});
+        let service = json!({"metadata": {"name": "web", "annotations": wishes},
+            "spec": {"type": "LoadBalancer", "ports": [{"name": "p0", "port": 80, "targetPort": SERVED}]}});
+        let services = lab.service_api(&namespace);
+        services.create(&PostParams::default(), &serde_json::from_value(service)?).await?;
+        lab.web(&namespace, &[("TCP", 80)], std::slice::from_ref(&late.address)).await?;
+        until_within(SLOW, "the Service says that nobody answers", async || {
+            let status = services.get("web").await?.status.context("it has no status")?;
+            let balanced = status.conditions.into_iter().flatten().find(|c| c.type_ == BALANCED);
+            let reason = balanced.context("it says nothing")?.reason;
+            ensure!(reason == "NoMemberAnswers", "{reason}");
+            let said = status.load_balancer.and_then(|lb| lb.ingress);
+            ensure!(said.is_none(), "it says {said:?}");
+            Ok(())
+        })
+        .await?;
+        late.serves().await?;
+        let address = lab.web_address(&namespace).await?;
+
+        let nothing = Patch::Merge(json!({"status": {"loadBalancer": null}}));
+        services.patch_status("web", &PatchParams::default(), &nothing).await?;
+        ensure!(lab.web_address(&namespace).await? == address, "another address");
         goes(lab, &namespace).await
     })
     .await

@@ -124,7 +124,7 @@ async fn the_last_good_bytes_survive_a_restart_without_the_source() -> Result<()
         let first = lab.pod(&namespace, "p", json!({})).await?;
         let port = port_id(&lab.pod_ready(&first).await?);
         until("the version that serves is kept", async || {
-            Ok(lab.config_maps().get("isthmus-kept-pod-port").await.map(drop)?)
+            Ok(lab.config_maps().get("isthmus-kept-current.pod-port").await.map(drop)?)
         })
         .await?;
         ensure!(operator.stop(STOP).await?.success());
@@ -156,7 +156,7 @@ async fn a_missing_refiner_freezes_the_kind() -> Result<()> {
         let port = port_id(&lab.pod_ready(&first).await?);
         ensure!(operator.stop(STOP).await?.success());
         lab.remove_source("tag-by-team").await?;
-        lab.remove_source("isthmus-kept-tag-by-team").await?;
+        lab.remove_source("isthmus-kept-current.tag-by-team").await?;
         let operator = lab.operator(&[]).await?;
         lab.refused("tag-by-team", "SourceMissing", "ConfigMap tag-by-team is not there").await?;
         let frozen = lab.mapped_as(&first, "False", "ModuleMissing").await?;

@@ -15,7 +15,7 @@ use isthmus_model::snapshot::CloudFacts;
 use isthmus_openstack::{CloudConfig, Metrics, Session, Sources};
 use isthmus_operator::facts_of;
 use isthmus_operator::modules::{Pipelines, Version, config_of, keep, source};
-use isthmus_policy::Engine;
+use isthmus_policy::{Engine, Module};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
@@ -45,10 +45,7 @@ impl Cluster {
     /// What serves of each PolicyModule: what the operator keeps, else what its ConfigMaps hold. One that does not load is told
     /// and left out.
     pub(crate) async fn versions(&self) -> anyhow::Result<BTreeMap<Arc<str>, Version>> {
-        let api: Api<ConfigMap> = Api::namespaced(self.client.kube(), &self.namespace);
-        let labelled = ListParams::default().labels(LABEL_POLICY_MODULE);
-        let maps = self.client.read("list ConfigMaps", api.list(&labelled)).await?.items;
-        let maps: BTreeMap<String, ConfigMap> = maps.into_iter().map(|m| (m.name_any(), m)).collect();
+        let maps = self.sources().await?;
         let mut versions = BTreeMap::new();
         for module in self.modules().await? {
             match self.version(&module, &maps).await {
@@ -57,6 +54,30 @@ impl Cluster {
             }
         }
         Ok(versions)
+    }
+
+    /// These modules: what serves of each, and what its ConfigMaps hold where that is another version: one that waits for approval,
+    /// or for rights. What does not load is left out: its PolicyModule says why.
+    pub(crate) async fn loaded(&self, modules: &[PolicyModule]) -> anyhow::Result<Vec<Arc<Module>>> {
+        let (maps, mut loaded) = (self.sources().await?, Vec::new());
+        for module in modules {
+            let serving = self.version(module, &maps).await.ok().map(|version| version.module);
+            let source = source::read(&module.spec.source, &maps).ok();
+            let differs = |bytes: &source::Bytes| {
+                serving.as_ref().is_none_or(|serving| bytes.sha256.as_deref() != Some(serving.digest()))
+            };
+            let other = source.filter(differs).and_then(|bytes| self.engine.load(&bytes.bytes, None).ok());
+            loaded.extend(serving.iter().cloned().chain(other));
+        }
+        Ok(loaded)
+    }
+
+    /// The ConfigMaps of modules, by name.
+    async fn sources(&self) -> anyhow::Result<BTreeMap<String, ConfigMap>> {
+        let api: Api<ConfigMap> = Api::namespaced(self.client.kube(), &self.namespace);
+        let labelled = ListParams::default().labels(LABEL_POLICY_MODULE);
+        let maps = self.client.read("list ConfigMaps", api.list(&labelled)).await?.items;
+        Ok(maps.into_iter().map(|map| (map.name_any(), map)).collect())
     }
 
     async fn version(

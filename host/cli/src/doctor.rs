@@ -2,6 +2,7 @@
 
 mod cloud;
 mod cluster;
+mod rights;
 
 use anyhow::ensure;
 use serde::Serialize;

@@ -56,20 +56,22 @@ impl Cluster {
         Ok(versions)
     }
 
-    /// These modules: what serves of each, and what its ConfigMaps hold where that is another version: one that waits for approval,
-    /// or for rights. What does not load is left out: its PolicyModule says why.
-    pub(crate) async fn loaded(&self, modules: &[PolicyModule]) -> anyhow::Result<Vec<Arc<Module>>> {
-        let (maps, mut loaded) = (self.sources().await?, Vec::new());
+    /// What the ConfigMaps of these modules hold besides what serves: a version that waits for approval, or for rights. What does
+    /// not load is left out: its PolicyModule says why.
+    pub(crate) async fn waiting(
+        &self,
+        modules: &[PolicyModule],
+        serving: &BTreeMap<Arc<str>, Version>,
+    ) -> anyhow::Result<Vec<Arc<Module>>> {
+        let (maps, mut waiting) = (self.sources().await?, Vec::new());
         for module in modules {
-            let serving = self.version(module, &maps).await.ok().map(|version| version.module);
-            let source = source::read(&module.spec.source, &maps).ok();
-            let differs = |bytes: &source::Bytes| {
-                serving.as_ref().is_none_or(|serving| bytes.sha256.as_deref() != Some(serving.digest()))
-            };
-            let other = source.filter(differs).and_then(|bytes| self.engine.load(&bytes.bytes, None).ok());
-            loaded.extend(serving.iter().cloned().chain(other));
+            let Ok(source) = source::read(&module.spec.source, &maps) else { continue };
+            let serves = serving.get(module.name_any().as_str()).map(|version| &**version.module.digest());
+            if serves.is_none() || source.sha256.as_deref() != serves {
+                waiting.extend(self.engine.load(&source.bytes, None));
+            }
         }
-        Ok(loaded)
+        Ok(waiting)
     }
 
     /// The ConfigMaps of modules, by name.
@@ -97,12 +99,8 @@ impl Cluster {
 
     /// All objects that these modules read, and what the cloud can do, where OpenStack is configured.
     pub(crate) async fn snapshot(&self, masks: &BTreeMap<Gvk, Mask>) -> anyhow::Result<StoreSnapshot> {
-        let mut store = Store::new();
-        for (kind, mask) in masks {
-            let objects = projected(&self.client, kind, mask).await?;
-            store.replace_all(&Arc::new(kind.clone()), objects);
-        }
-        match facts().await {
+        let mut store = self.store(masks).await?;
+        match facts(None).await {
             Ok(facts) => drop(store.set_cloud(facts)),
             Err(error) => tracing::warn!(
                 "modules are told that the cloud can do nothing, since it can't be asked (OS_CLOUD): {error:#}"
@@ -110,10 +108,21 @@ impl Cluster {
         }
         Ok(store.snapshot())
     }
+
+    /// All objects that these modules read.
+    pub(crate) async fn store(&self, masks: &BTreeMap<Gvk, Mask>) -> anyhow::Result<Store> {
+        let mut store = Store::new();
+        for (kind, mask) in masks {
+            let objects = projected(&self.client, kind, mask).await?;
+            store.replace_all(&Arc::new(kind.clone()), objects);
+        }
+        Ok(store)
+    }
 }
 
-async fn facts() -> anyhow::Result<CloudFacts> {
-    let config = CloudConfig::load(&Sources::from_process(), None)?;
+/// What the cloud can do, as modules are told it.
+pub(crate) async fn facts(os_cloud: Option<&str>) -> anyhow::Result<CloudFacts> {
+    let config = CloudConfig::load(&Sources::from_process(), os_cloud)?;
     Ok(facts_of(&Session::new(config, Metrics::default())?).await?)
 }
 

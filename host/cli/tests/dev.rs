@@ -69,3 +69,21 @@ fn an_object_is_found_by_every_name_that_kubectl_prints() {
         assert!(said.contains(&format!("isthmus: {refused}")), "{refused}: {said}");
     }
 }
+
+#[test]
+fn doctor_looks_at_what_the_modules_need() {
+    // As the operator, whose credential may bind ports.
+    let said = printed(
+        "OS_CLOUD=isthmus isthmus doctor; OS_CLOUD=isthmus isthmus doctor --kubeconfig /nowhere || true",
+    );
+    let lines = |start: &str| said.lines().filter(|line| line.starts_with(start)).collect::<Vec<_>>();
+    let rights = lines("ok    rights: all ");
+    assert!(
+        rights.len() == 1 && rights.iter().all(|line| line.ends_with(" that the operator needs")),
+        "{said}"
+    );
+    let known = "ok    Neutron: 32 extensions; nothing mapped needs what it lacks: dns-integration, qos";
+    assert_eq!(lines("ok    Neutron"), [known], "{said}");
+    let unknown = "warn  Neutron: it lacks dns-integration, qos: whether modules need that is not known";
+    assert_eq!(lines("warn  Neutron"), [unknown], "{said}");
+}

@@ -1,7 +1,12 @@
 //! The cluster's part.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
 use isthmus_kubernetes::Client;
 use isthmus_kubernetes::crd::{CloudMapping, PolicyModule, crds};
+use isthmus_operator::modules::Version;
+use isthmus_policy::Module;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -9,26 +14,28 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
-use super::{Check, rights};
+use super::{Check, rights, used};
 use crate::args::Kube;
 use crate::cluster::Cluster;
 
 const APPLY: &str = "isthmus crds | kubectl apply --server-side -f -";
 const RIGHTS: &str = "deploy/rbac.yaml has the rights that the operator needs";
 
-pub(super) async fn checks(kube: &Kube) -> Vec<Check> {
+/// The checks; and what the modules ask of the cloud ([`used::used`]), where that can be told.
+pub(super) async fn checks(kube: &Kube, os_cloud: Option<&str>) -> (Vec<Check>, Option<BTreeSet<String>>) {
     let cluster = match Cluster::connect(kube).await {
         Ok(cluster) => cluster,
         Err(error) => {
             let remedy = "set KUBECONFIG or --kubeconfig to the file of the cluster";
-            return vec![Check::failed("kubeconfig", format!("{error:#}"), remedy)];
+            return (vec![Check::failed("kubeconfig", format!("{error:#}"), remedy)], None);
         }
     };
     let (client, server) = (&cluster.client, cluster.client.kube());
     let version = match client.read("ask for the version", server.apiserver_version()).await {
         Ok(version) => version.git_version,
         Err(error) => {
-            return vec![Check::failed("API server", error.to_string(), "is it up, and the address right?")];
+            let check = Check::failed("API server", error.to_string(), "is it up, and the address right?");
+            return (vec![check], None);
         }
     };
     let mut all = vec![Check::ok("API server", version)];
@@ -36,19 +43,37 @@ pub(super) async fn checks(kube: &Kube) -> Vec<Check> {
     all.push(namespace(client, &kube.operator_namespace).await);
     all.push(operator(client, &kube.operator_namespace).await);
     all.extend(certificates(client).await);
-    let mut loaded = Vec::new();
-    match cluster.modules().await {
-        Ok(found) => {
-            all.extend(found.iter().map(module));
-            match cluster.loaded(&found).await {
-                Ok(modules) => loaded = modules,
-                Err(error) => all.push(Check::failed("modules", format!("{error:#}"), RIGHTS)),
+    let found = match cluster.modules().await {
+        Ok(found) => found,
+        Err(error) => {
+            all.push(Check::failed("PolicyModules", format!("{error:#}"), APPLY));
+            Vec::new()
+        }
+    };
+    all.extend(found.iter().map(module));
+    let (mut loaded, mut used) = (Vec::new(), None);
+    match modules(&cluster, &found).await {
+        Ok((versions, waiting)) => {
+            loaded.extend(versions.values().map(|version| version.module.clone()).chain(waiting));
+            match used::used(&cluster, versions, os_cloud).await {
+                Ok(found) => used = Some(found),
+                Err(error) => all.push(Check::failed("what is mapped", format!("{error:#}"), RIGHTS)),
             }
         }
-        Err(error) => all.push(Check::failed("PolicyModules", format!("{error:#}"), APPLY)),
+        Err(error) => all.push(Check::failed("modules", format!("{error:#}"), RIGHTS)),
     }
     all.push(rights::check(client, &kube.operator_namespace, &loaded).await);
-    all
+    (all, used)
+}
+
+/// What serves, and what waits beside it.
+async fn modules(
+    cluster: &Cluster,
+    modules: &[PolicyModule],
+) -> anyhow::Result<(BTreeMap<Arc<str>, Version>, Vec<Arc<Module>>)> {
+    let versions = cluster.versions().await?;
+    let waiting = cluster.waiting(modules, &versions).await?;
+    Ok((versions, waiting))
 }
 
 async fn definitions(client: &Client) -> Vec<Check> {

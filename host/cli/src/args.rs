@@ -369,7 +369,7 @@ pub(crate) struct DevArgs {
     #[arg(long)]
     pub(crate) modules: Option<PathBuf>,
 
-    /// Folder for kubeconfig, clouds.yaml and env, made with mode 0700; default: ~/.cache/isthmus/dev.
+    /// Folder for kubeconfig, clouds.yaml and env, made with mode 0700, of one `isthmus dev` at a time; default: ~/.cache/isthmus/dev.
     #[arg(long)]
     pub(crate) folder: Option<PathBuf>,
 

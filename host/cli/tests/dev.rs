@@ -17,7 +17,7 @@ fn on_dev(folder: &Path, script: &str) -> Output {
     let mut command = Command::new(isthmus);
     command.args(["dev", "--http", "127.0.0.1:0", "--folder"]).arg(folder.join("dev"));
     command.arg("--modules").arg(modules()).args(["--", "bash", "-euo", "pipefail", "-c", script]);
-    command.env("PATH", path).env("ISTHMUS_LOG", "warn").output().unwrap()
+    command.env("MODULES", modules()).env("PATH", path).env("ISTHMUS_LOG", "warn").output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -50,6 +50,8 @@ fn an_object_is_found_by_every_name_that_kubectl_prints() {
         fails why poodle/web-0
         fails why netpol/web -n shop
         fails why pod/nobody -n shop
+        # Its files are in use.
+        fails dev --empty --modules "$MODULES" --folder "$(dirname "$KUBECONFIG")"
         "#,
     );
     for object in ["Pod/web-0", "Pod/web-1", "Route/web", "Route/cart"] {
@@ -65,6 +67,7 @@ fn an_object_is_found_by_every_name_that_kubectl_prints() {
         "the API server serves nothing that is called poodle",
         "no module maps netpol",
         "there is no pod/nobody in namespace shop",
+        "another `isthmus dev` runs with the folder ",
     ] {
         assert!(said.contains(&format!("isthmus: {refused}")), "{refused}: {said}");
     }

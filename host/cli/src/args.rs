@@ -324,10 +324,10 @@ pub(crate) struct PlanArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct WhyArgs {
-    /// The object, as `pod/web-0`.
+    /// The object, as `pod/web-0`, `netpol/web` or `route.route.openshift.io/web`: as kubectl names it.
     pub(crate) object: String,
 
-    /// Its namespace.
+    /// Its namespace, where objects of its kind have one.
     #[arg(long, short, default_value = "default")]
     pub(crate) namespace: String,
 }
@@ -369,7 +369,7 @@ pub(crate) struct DevArgs {
     #[arg(long)]
     pub(crate) modules: Option<PathBuf>,
 
-    /// Folder for kubeconfig, clouds.yaml and env, made with mode 0700; default: ~/.cache/isthmus/dev.
+    /// Folder for kubeconfig, clouds.yaml and env, made with mode 0700, of one `isthmus dev` at a time; default: ~/.cache/isthmus/dev.
     #[arg(long)]
     pub(crate) folder: Option<PathBuf>,
 
@@ -394,10 +394,10 @@ pub(crate) struct CompletionArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct TreeArgs {
-    /// The object, as `pod/web-0`.
+    /// The object, as `pod/web-0`, `netpol/web` or `route.route.openshift.io/web`: as kubectl names it.
     pub(crate) object: String,
 
-    /// Its namespace.
+    /// Its namespace, where objects of its kind have one.
     #[arg(long, short, default_value = "default")]
     pub(crate) namespace: String,
 }

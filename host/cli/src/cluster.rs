@@ -15,7 +15,7 @@ use isthmus_model::snapshot::CloudFacts;
 use isthmus_openstack::{CloudConfig, Metrics, Session, Sources};
 use isthmus_operator::facts_of;
 use isthmus_operator::modules::{Pipelines, Version, config_of, keep, source};
-use isthmus_policy::Engine;
+use isthmus_policy::{Engine, Module};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
@@ -45,10 +45,7 @@ impl Cluster {
     /// What serves of each PolicyModule: what the operator keeps, else what its ConfigMaps hold. One that does not load is told
     /// and left out.
     pub(crate) async fn versions(&self) -> anyhow::Result<BTreeMap<Arc<str>, Version>> {
-        let api: Api<ConfigMap> = Api::namespaced(self.client.kube(), &self.namespace);
-        let labelled = ListParams::default().labels(LABEL_POLICY_MODULE);
-        let maps = self.client.read("list ConfigMaps", api.list(&labelled)).await?.items;
-        let maps: BTreeMap<String, ConfigMap> = maps.into_iter().map(|m| (m.name_any(), m)).collect();
+        let maps = self.sources().await?;
         let mut versions = BTreeMap::new();
         for module in self.modules().await? {
             match self.version(&module, &maps).await {
@@ -57,6 +54,32 @@ impl Cluster {
             }
         }
         Ok(versions)
+    }
+
+    /// What the ConfigMaps of these modules hold besides what serves: a version that waits for approval, or for rights. What does
+    /// not load is left out: its PolicyModule says why.
+    pub(crate) async fn waiting(
+        &self,
+        modules: &[PolicyModule],
+        serving: &BTreeMap<Arc<str>, Version>,
+    ) -> anyhow::Result<Vec<Arc<Module>>> {
+        let (maps, mut waiting) = (self.sources().await?, Vec::new());
+        for module in modules {
+            let Ok(source) = source::read(&module.spec.source, &maps) else { continue };
+            let serves = serving.get(module.name_any().as_str()).map(|version| &**version.module.digest());
+            if serves.is_none() || source.sha256.as_deref() != serves {
+                waiting.extend(self.engine.load(&source.bytes, None));
+            }
+        }
+        Ok(waiting)
+    }
+
+    /// The ConfigMaps of modules, by name.
+    async fn sources(&self) -> anyhow::Result<BTreeMap<String, ConfigMap>> {
+        let api: Api<ConfigMap> = Api::namespaced(self.client.kube(), &self.namespace);
+        let labelled = ListParams::default().labels(LABEL_POLICY_MODULE);
+        let maps = self.client.read("list ConfigMaps", api.list(&labelled)).await?.items;
+        Ok(maps.into_iter().map(|map| (map.name_any(), map)).collect())
     }
 
     async fn version(
@@ -76,12 +99,8 @@ impl Cluster {
 
     /// All objects that these modules read, and what the cloud can do, where OpenStack is configured.
     pub(crate) async fn snapshot(&self, masks: &BTreeMap<Gvk, Mask>) -> anyhow::Result<StoreSnapshot> {
-        let mut store = Store::new();
-        for (kind, mask) in masks {
-            let objects = projected(&self.client, kind, mask).await?;
-            store.replace_all(&Arc::new(kind.clone()), objects);
-        }
-        match facts().await {
+        let mut store = self.store(masks).await?;
+        match facts(None).await {
             Ok(facts) => drop(store.set_cloud(facts)),
             Err(error) => tracing::warn!(
                 "modules are told that the cloud can do nothing, since it can't be asked (OS_CLOUD): {error:#}"
@@ -89,10 +108,21 @@ impl Cluster {
         }
         Ok(store.snapshot())
     }
+
+    /// All objects that these modules read.
+    pub(crate) async fn store(&self, masks: &BTreeMap<Gvk, Mask>) -> anyhow::Result<Store> {
+        let mut store = Store::new();
+        for (kind, mask) in masks {
+            let objects = projected(&self.client, kind, mask).await?;
+            store.replace_all(&Arc::new(kind.clone()), objects);
+        }
+        Ok(store)
+    }
 }
 
-async fn facts() -> anyhow::Result<CloudFacts> {
-    let config = CloudConfig::load(&Sources::from_process(), None)?;
+/// What the cloud can do, as modules are told it.
+pub(crate) async fn facts(os_cloud: Option<&str>) -> anyhow::Result<CloudFacts> {
+    let config = CloudConfig::load(&Sources::from_process(), os_cloud)?;
     Ok(facts_of(&Session::new(config, Metrics::default())?).await?)
 }
 

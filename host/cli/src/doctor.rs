@@ -2,6 +2,9 @@
 
 mod cloud;
 mod cluster;
+mod extensions;
+mod rights;
+mod used;
 
 use anyhow::ensure;
 use serde::Serialize;
@@ -46,8 +49,8 @@ impl Check {
 }
 
 pub(crate) async fn run(kube: &Kube, args: &DoctorArgs, output: Output) -> anyhow::Result<()> {
-    let mut checks = cluster::checks(kube).await;
-    checks.extend(cloud::checks(args.os_cloud.as_deref()).await);
+    let (mut checks, used) = cluster::checks(kube, args.os_cloud.as_deref()).await;
+    checks.extend(cloud::checks(args.os_cloud.as_deref(), used.as_ref()).await);
     print(&checks, output, |checks| told(checks))?;
     let failed = checks.iter().filter(|check| check.state == State::Failed).count();
     ensure!(failed == 0, "{failed} of {} checks failed", checks.len());

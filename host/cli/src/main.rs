@@ -11,6 +11,7 @@ mod doctor;
 mod logs;
 mod module;
 mod node;
+mod object;
 mod operator;
 mod output;
 mod plan;

@@ -1,13 +1,13 @@
 //! `isthmus tree`: from an object to its cloud resources.
 
-use anyhow::{Context, bail};
+use anyhow::ensure;
 use isthmus_kubernetes::Client;
 use isthmus_kubernetes::crd::CloudMapping;
-use kube::api::ListParams;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 use serde::Serialize;
 
 use crate::args::{Kube, Output, TreeArgs};
+use crate::object::Object;
 use crate::output::print;
 
 #[derive(Serialize)]
@@ -42,23 +42,14 @@ struct Condition {
 }
 
 pub(crate) async fn run(kube: &Kube, args: &TreeArgs, output: Output) -> anyhow::Result<()> {
-    let (kind, name) = named(&args.object)?;
     let client = Client::connect(kube.kubeconfig.as_deref()).await?;
-    let mappings: Api<CloudMapping> = Api::namespaced(client.kube(), &args.namespace);
-    let all = client.read("list CloudMappings", mappings.list(&ListParams::default())).await?;
-    let of_object = |m: &&CloudMapping| {
-        let subject = &m.spec.subject;
-        let kind_fits = subject.kind.eq_ignore_ascii_case(kind)
-            || format!("{}s", subject.kind).eq_ignore_ascii_case(kind);
-        kind_fits && subject.name == name
-    };
-    let trees: Vec<Tree> = all.items.iter().filter(of_object).map(tree).collect();
-    if trees.is_empty() {
-        let hint =
-            "is it mapped? `kubectl get cloudmappings` lists what is, `kubectl get policymodules` what maps";
-        return Err(anyhow::anyhow!(hint))
-            .with_context(|| format!("{kind}/{name} in namespace {} has no CloudMapping", args.namespace));
-    }
+    let object = Object::find(&client, &args.object, &args.namespace).await?;
+    let mappings = object.mappings(&client, &kube.operator_namespace).await?;
+    ensure!(
+        !mappings.is_empty(),
+        "{object} has no CloudMapping: is it mapped? `kubectl get cloudmappings` lists what is, `kubectl get policymodules` what maps"
+    );
+    let trees: Vec<Tree> = mappings.iter().map(tree).collect();
     print(&trees, output, |trees| trees.iter().map(drawn).collect::<Vec<_>>().join("\n"))
 }
 
@@ -111,14 +102,6 @@ fn drawn(tree: &Tree) -> String {
         tree.conditions.iter().map(|c| format!("{} {} {}: {}", c.name, c.status, c.reason, c.message));
     let lines: Vec<String> = module.chain(node).chain(resources).chain(conditions).collect();
     text + &branches(&lines)
-}
-
-/// Kind and name of `KIND/NAME`.
-pub(crate) fn named(object: &str) -> anyhow::Result<(&str, &str)> {
-    match object.split_once('/').filter(|(kind, name)| !kind.is_empty() && !name.is_empty()) {
-        Some(both) => Ok(both),
-        None => bail!("{object:?} names no object: expected KIND/NAME, as pod/web-0"),
-    }
 }
 
 /// Lines as the branches of a tree.

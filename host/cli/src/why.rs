@@ -9,14 +9,13 @@ use isthmus_model::outcome::Outcome;
 use isthmus_model::snapshot::{Read, Snapshot};
 use isthmus_operator::modules::{Lane, Serving};
 use isthmus_policy::{Mapped, Stop};
-use kube::Api;
-use kube::api::ListParams;
 use serde::Serialize;
 
 use crate::args::{Kube, Output, WhyArgs};
 use crate::cluster::{Cluster, pipelines};
+use crate::object::Object;
 use crate::output::print;
-use crate::tree::{branches, named};
+use crate::tree::branches;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -43,27 +42,19 @@ struct Input {
 }
 
 pub(crate) async fn run(kube: &Kube, args: &WhyArgs, output: Output) -> anyhow::Result<()> {
-    let (kind, name) = named(&args.object)?;
     let cluster = Cluster::connect(kube).await?;
+    let object = Object::find(&cluster.client, &args.object, &args.namespace).await?;
     let pipelines = pipelines(cluster.versions().await?)?;
-    let lane = pipelines.kinds().find(|served| {
-        served.kind.eq_ignore_ascii_case(kind) || format!("{}s", served.kind).eq_ignore_ascii_case(kind)
-    });
+    let lane = pipelines.kinds().find(|served| object.is_of(served));
     let Some((served, Lane::Serving(serving))) = lane.and_then(|kind| Some((kind, pipelines.lane(kind)?)))
     else {
-        bail!("no module maps {kind}: `kubectl get policymodules` lists what there is");
+        bail!("no module maps {}: `kubectl get policymodules` lists what there is", object.kind);
     };
     let snapshot = cluster.snapshot(&pipelines.masks()).await?;
-    let of_name = |stored: &&Arc<Stored>| {
-        let namespace = stored.key.namespace.as_deref();
-        *stored.key.name == *name && namespace.is_none_or(|namespace| namespace == args.namespace)
-    };
-    let stored = snapshot.iter(served).find(of_name).cloned();
-    let stored =
-        stored.with_context(|| format!("there is no {kind} {name} in namespace {}", args.namespace))?;
-    let all: Api<CloudMapping> = Api::all(cluster.client.kube());
-    let mappings = cluster.client.read("list CloudMappings", all.list(&ListParams::default())).await?;
-    let mapping = mappings.items.into_iter().find(|m| m.spec.subject.uid == *stored.uid);
+    let stored = snapshot.iter(served).find(|stored| object.is(&stored.key)).cloned();
+    let stored = stored.with_context(|| format!("there is no {object}"))?;
+    let mappings = object.mappings(&cluster.client, &kube.operator_namespace).await?;
+    let mapping = mappings.into_iter().find(|m| m.spec.subject.uid == *stored.uid);
     let why = tokio::task::block_in_place(|| why(serving, &stored, &snapshot, mapping.as_ref()));
     print(&why, output, told)
 }

@@ -1,11 +1,11 @@
 //! Runs a mapping natively: `cargo test` without Wasm. The cluster that it reads is given as YAML.
 //!
 //! A module is given what the host would give it: objects reduced to the fields of its manifest, and no kind that it does not
-//! name there. Its list is held against the rules that the host has for lists: names, references, circles, and what a refiner may
-//! not change.
+//! name there. Its list is held against the rules that the host has for lists: names, references, circles, what a refiner may
+//! not change, and that sets are of kinds which the manifest names.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use isthmus_model::desired::DesiredList;
@@ -127,7 +127,7 @@ impl Cluster {
         let manifest = M::manifest();
         let answer =
             self.run(&manifest, &manifest.maps, kind, name, |subject| Adapter::<M>::map(subject, config));
-        answer.inspect(|list| drop(accepted(list)))
+        answer.inspect(|list| named(&accepted(list), None, &manifest))
     }
 
     /// Calls `refine` for the object of this kind and name with this list.
@@ -149,7 +149,11 @@ impl Cluster {
         let answer = self.run(&manifest, &manifest.refines, kind, name, |subject| {
             Adapter::<M>::refine(subject, config, desired)
         });
-        answer.inspect(|list| still_there(&before, &accepted(list)))
+        answer.inspect(|list| {
+            let after = accepted(list);
+            still_there(&before, &after);
+            named(&after, Some(&before), &manifest);
+        })
     }
 
     /// Calls `report` for the object of this kind and name.
@@ -214,6 +218,22 @@ fn still_there(before: &DesiredList, after: &DesiredList) {
     }
 }
 
+/// A module names sets of kinds that its manifest names. Those that a refiner was given are another's.
+fn named(list: &DesiredList, before: Option<&DesiredList>, manifest: &Manifest) {
+    let given: BTreeSet<_> = before.iter().flat_map(|list| list.selections()).collect();
+    let known = |kind: &Gvk| projections(manifest).any(|projection| gvk(&projection.kind) == *kind);
+    if let Some(set) = list.selections().into_iter().find(|set| !given.contains(set) && !known(&set.kind)) {
+        panic!(
+            "the host refuses this list: it names a set of {}, which the manifest does not name",
+            set.kind
+        );
+    }
+}
+
+fn projections(manifest: &Manifest) -> impl Iterator<Item = &Projection> {
+    manifest.maps.iter().chain(&manifest.refines).chain(&manifest.reads)
+}
+
 /// An object as a module sees it.
 struct Seen {
     labels: Labels,
@@ -229,7 +249,7 @@ struct World {
 impl World {
     fn new(cluster: &Cluster, manifest: &Manifest) -> Result<Self, FieldPathError> {
         let mut masks = BTreeMap::<Gvk, Mask>::new();
-        for projection in manifest.maps.iter().chain(&manifest.refines).chain(&manifest.reads) {
+        for projection in projections(manifest) {
             let paths = projection.fields.iter().map(String::as_str).chain(["apiVersion", "kind"]);
             masks.entry(gvk(&projection.kind)).or_default().merge(&Mask::new(paths)?);
         }

@@ -4,6 +4,7 @@
 use std::panic::{UnwindSafe, catch_unwind};
 
 use isthmus_sdk::prelude::*;
+use isthmus_sdk::records::values::{AddressSet, Selection};
 use isthmus_sdk::testing::Cluster;
 
 const POD: &str = "{apiVersion: v1, kind: Pod, metadata: {name: web, namespace: shop}}";
@@ -20,6 +21,8 @@ enum Fault {
     NobodyOfThatName,
     Circle,
     OtherKind,
+    SetOfServices,
+    SetOfPods,
 }
 
 #[derive(serde::Deserialize)]
@@ -38,6 +41,10 @@ impl Module for Wrong {
 
 fn list(fault: &Fault) -> Vec<Desired> {
     let port = || Port::new(existing("pods"));
+    let group = |kind: &str| {
+        let addresses = vec![AddressSet::from(Selection::new(Kind::core(kind), "app=web"))];
+        vec![AddressGroup { addresses }.named("web")]
+    };
     match fault {
         Fault::None => vec![port().named("port"), Vif::new("eth0", local("port")).named("eth0")],
         Fault::TwiceOneName => vec![port().named("port"), port().named("port")],
@@ -47,6 +54,8 @@ fn list(fault: &Fault) -> Vec<Desired> {
             vec![port().named("one").made_after(local("two")), port().named("two").made_after(local("one"))]
         }
         Fault::OtherKind => vec![Network::new().named("port"), Network::new().named("eth0")],
+        Fault::SetOfServices => group("Service"),
+        Fault::SetOfPods => group("Pod"),
     }
 }
 
@@ -76,6 +85,8 @@ fn a_list_that_the_host_refuses_is_red() {
         ("no-dns-label", Some("\"Port 1\" is not a DNS label")),
         ("nobody-of-that-name", Some("\"eth0\" refers to \"port\", which is not in the list")),
         ("circle", Some("in a circle: one -> two -> one")),
+        ("set-of-services", Some("it names a set of v1/Service, which the manifest does not name")),
+        ("set-of-pods", None),
     ];
     for (fault, part) in table {
         let config = format!(r#"{{"fault": "{fault}"}}"#);
@@ -98,4 +109,15 @@ fn a_refiner_that_takes_away_or_turns_is_red() {
         });
         assert_eq!(said.is_some_and(|s| s.contains("the host refuses this list")), red, "{fault}");
     }
+}
+
+#[test]
+fn a_set_that_a_refiner_was_given_is_the_mappers() {
+    let pod = Kind::core("Pod");
+    let config = r#"{"fault": "set-of-services"}"#;
+    let given = || list(&Fault::SetOfServices);
+    let kept = pod.clone();
+    assert_eq!(said(move |cluster| cluster.refine::<Wrong>(&kept, "shop/web", config, given())), None);
+    let added = said(move |cluster| cluster.refine::<Wrong>(&pod, "shop/web", config, vec![]));
+    assert!(added.is_some_and(|said| said.contains("it names a set of v1/Service")));
 }

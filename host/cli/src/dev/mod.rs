@@ -3,11 +3,9 @@
 
 mod cloud;
 mod cluster;
+mod folder;
 
-use std::fs::DirBuilder;
-use std::io::Write;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -21,6 +19,7 @@ use serde::Serialize;
 use tokio::process::Command;
 use tokio::sync::watch;
 
+use self::folder::Folder;
 use crate::args::{DevArgs, Kube, Output};
 use crate::operator::{stop, timing};
 use crate::output::print;
@@ -46,7 +45,7 @@ struct Running {
 pub(crate) async fn run(kube: &Kube, args: &DevArgs, output: Output) -> anyhow::Result<()> {
     let begun = Instant::now();
     let modules = cluster::modules(args.modules.as_deref())?;
-    let folder = folder(args.folder.as_deref())?;
+    let folder = Folder::open(args.folder.as_deref())?;
     let stopped = stop()?;
     let api = ApiServer::start(kubernetes::Options { listen: args.kubernetes, ..Default::default() });
     let api =
@@ -59,7 +58,7 @@ pub(crate) async fn run(kube: &Kube, args: &DevArgs, output: Output) -> anyhow::
         cluster::populate(&client).await?;
     }
     let (end, ended) = watch::channel(false);
-    let mut operator = tokio::spawn(operate(kube, args.http, &folder, client.clone(), &world, ended)?);
+    let mut operator = tokio::spawn(operate(kube, args.http, &folder.path, client.clone(), &world, ended)?);
     let work = async {
         cluster::ready(&client, if args.empty { 0 } else { EXAMPLE }).await?;
         let running = Running { ready_ms: begun.elapsed().as_millis(), ..running };
@@ -134,43 +133,21 @@ fn variables(running: &Running) -> [(&'static str, String); 3] {
 
 /// Files for clients. They hold passwords of a cloud that is not there any more when this ends, and are read by us alone all the
 /// same.
-fn write(folder: &Path, api: &ApiServer, world: &World, http: SocketAddr) -> anyhow::Result<Running> {
-    let running = Running {
+fn write(folder: &Folder, api: &ApiServer, world: &World, http: SocketAddr) -> anyhow::Result<Running> {
+    let mut running = Running {
         kubernetes: api.url().to_owned(),
         openstack: format!("{}/v3", world.url()),
         metrics: format!("http://{http}/metrics"),
-        kubeconfig: folder.join("kubeconfig"),
-        clouds: folder.join("clouds.yaml"),
-        environment: folder.join("env"),
+        kubeconfig: folder.write("kubeconfig", &api.kubeconfig())?,
+        clouds: folder.write("clouds.yaml", &cloud::clouds_yaml(world))?,
+        environment: PathBuf::new(),
         ready_ms: 0,
     };
     // A shell has variables of another cloud, perhaps.
     let others = "unset ${!OS_@}\n";
     let exports = variables(&running).map(|(name, value)| format!("export {name}='{value}'\n"));
-    file(&running.kubeconfig, &api.kubeconfig())?;
-    file(&running.clouds, &cloud::clouds_yaml(world))?;
-    file(&running.environment, &(others.to_owned() + &exports.concat()))?;
+    running.environment = folder.write("env", &(others.to_owned() + &exports.concat()))?;
     Ok(running)
-}
-
-fn file(path: &Path, text: &str) -> anyhow::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    let opened = options.write(true).create(true).truncate(true).mode(0o600).open(path);
-    let written = opened.and_then(|mut file| file.write_all(text.as_bytes()));
-    written.with_context(|| format!("writing {}", path.display()))
-}
-
-/// The folder for the files.
-fn folder(given: Option<&Path>) -> anyhow::Result<PathBuf> {
-    let variable = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    let cache = || variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
-    let folder = match given {
-        Some(given) => given.to_owned(),
-        None => cache().context("HOME is not set: name a folder with --folder")?.join("isthmus/dev"),
-    };
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
-    made.with_context(|| format!("making {}", folder.display()))?;
-    folder.canonicalize().with_context(|| format!("finding {}", folder.display()))
 }
 
 /// With a command, only what is asked for is printed: its own output.

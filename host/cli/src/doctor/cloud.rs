@@ -1,20 +1,15 @@
 //! The cloud's part.
 
+use std::collections::BTreeSet;
+
 use isthmus_openstack::auth::Token;
 use isthmus_openstack::catalog::{KEY_MANAGER, LOAD_BALANCER, NETWORK};
 use isthmus_openstack::{Barbican, CloudConfig, Metrics, Neutron, Octavia, Session, Sources};
 
-use super::Check;
+use super::{Check, extensions};
 
-/// Extensions of Neutron that the operator uses, and what goes without them.
-const EXTENSIONS: [(&str, &str); 4] = [
-    ("standard-attr-tag", "marks are in descriptions only"),
-    ("standard-attr-description", "nothing can be marked"),
-    ("standard-attr-revisions", "a change by others in between is not noticed"),
-    ("security-group", "no security groups"),
-];
-
-pub(super) async fn checks(os_cloud: Option<&str>) -> Vec<Check> {
+/// `used`: what the modules ask for, where that is known.
+pub(super) async fn checks(os_cloud: Option<&str>, used: Option<&BTreeSet<String>>) -> Vec<Check> {
     const SETTINGS: &str = "OpenStack settings";
     let config = match CloudConfig::load(&Sources::from_process(), os_cloud) {
         Ok(config) => config,
@@ -32,7 +27,7 @@ pub(super) async fn checks(os_cloud: Option<&str>) -> Vec<Check> {
         Ok(token) => {
             all.push(signed_in(&token));
             all.push(roles(&token.roles));
-            all.extend(network(&session, &token).await);
+            all.extend(network(&session, &token, used).await);
             all.push(balancing(&session, &token).await);
             all.push(keeping(&session, &token).await);
         }
@@ -72,25 +67,16 @@ fn roles(roles: &[String]) -> Check {
     }
 }
 
-async fn network(session: &Session, token: &Token) -> Vec<Check> {
+async fn network(session: &Session, token: &Token, used: Option<&BTreeSet<String>>) -> Vec<Check> {
     const NAME: &str = "Neutron";
     if let Err(error) = token.catalog.endpoint(NETWORK, session.config()) {
         return vec![Check::failed(NAME, error.to_string(), "the catalog must have a network service")];
     }
     let neutron = Neutron::new(session.clone());
-    let extensions = match neutron.extensions().await {
-        Ok(extensions) => extensions,
+    let mut all = match neutron.extensions().await {
+        Ok(extensions) => extensions::check(&extensions, used),
         Err(error) => return vec![Check::failed(NAME, error.to_string(), "is it up?")],
     };
-    let missing: Vec<String> = EXTENSIONS
-        .iter()
-        .filter(|(name, _)| !extensions.contains(*name))
-        .map(|(name, without)| format!("{name}: {without}"))
-        .collect();
-    let mut all = vec![match missing.is_empty() {
-        true => Check::ok(NAME, format!("{} extensions", extensions.len())),
-        false => Check::warning(NAME, format!("it lacks {}", missing.join("; ")), "ask the cloud's operator"),
-    }];
     if let Some(project) = token.project_id.as_deref() {
         all.push(quota(&neutron, project).await);
     }

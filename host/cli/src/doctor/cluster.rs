@@ -1,55 +1,79 @@
 //! The cluster's part.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use isthmus_kubernetes::Client;
-use isthmus_kubernetes::crd::{PolicyModule, crds};
-use isthmus_kubernetes::discovery::discover;
-use isthmus_model::object::Gvk;
-use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
-};
+use isthmus_kubernetes::crd::{CloudMapping, PolicyModule, crds};
+use isthmus_operator::modules::Version;
+use isthmus_policy::Module;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{ListParams, PostParams};
+use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
-use super::Check;
+use super::{Check, rights, used};
 use crate::args::Kube;
+use crate::cluster::Cluster;
 
 const APPLY: &str = "isthmus crds | kubectl apply --server-side -f -";
+const RIGHTS: &str = "deploy/rbac.yaml has the rights that the operator needs";
 
-pub(super) async fn checks(kube: &Kube) -> Vec<Check> {
-    let client = match Client::connect(kube.kubeconfig.as_deref()).await {
-        Ok(client) => client,
+/// The checks; and what the modules ask of the cloud ([`used::used`]), where that can be told.
+pub(super) async fn checks(kube: &Kube, os_cloud: Option<&str>) -> (Vec<Check>, Option<BTreeSet<String>>) {
+    let cluster = match Cluster::connect(kube).await {
+        Ok(cluster) => cluster,
         Err(error) => {
             let remedy = "set KUBECONFIG or --kubeconfig to the file of the cluster";
-            return vec![Check::failed("kubeconfig", error.to_string(), remedy)];
+            return (vec![Check::failed("kubeconfig", format!("{error:#}"), remedy)], None);
         }
     };
-    let server = client.kube();
-    match client.read("ask for the version", server.apiserver_version()).await {
-        Ok(version) => {
-            let mut all = vec![Check::ok("API server", version.git_version)];
-            all.extend(definitions(&client).await);
-            all.push(namespace(&client, &kube.operator_namespace).await);
-            all.push(operator(&client, &kube.operator_namespace).await);
-            let modules: Api<PolicyModule> = Api::all(client.kube());
-            match client.read("list PolicyModules", modules.list(&ListParams::default())).await {
-                Ok(found) => {
-                    all.extend(found.items.iter().map(module));
-                    all.push(rights(&client, &kube.operator_namespace, &found.items).await);
-                }
-                Err(error) => all.push(Check::failed("PolicyModules", error.to_string(), APPLY)),
-            }
-            all
-        }
+    let (client, server) = (&cluster.client, cluster.client.kube());
+    let version = match client.read("ask for the version", server.apiserver_version()).await {
+        Ok(version) => version.git_version,
         Err(error) => {
-            vec![Check::failed("API server", error.to_string(), "is it up, and the address right?")]
+            let check = Check::failed("API server", error.to_string(), "is it up, and the address right?");
+            return (vec![check], None);
         }
+    };
+    let mut all = vec![Check::ok("API server", version)];
+    all.extend(definitions(client).await);
+    all.push(namespace(client, &kube.operator_namespace).await);
+    all.push(operator(client, &kube.operator_namespace).await);
+    all.extend(certificates(client).await);
+    let found = match cluster.modules().await {
+        Ok(found) => found,
+        Err(error) => {
+            all.push(Check::failed("PolicyModules", format!("{error:#}"), APPLY));
+            Vec::new()
+        }
+    };
+    all.extend(found.iter().map(module));
+    let (mut loaded, mut used) = (Vec::new(), None);
+    match modules(&cluster, &found).await {
+        Ok((versions, waiting)) => {
+            loaded.extend(versions.values().map(|version| version.module.clone()).chain(waiting));
+            match used::used(&cluster, versions, os_cloud).await {
+                Ok(found) => used = Some(found),
+                Err(error) => all.push(Check::failed("what is mapped", format!("{error:#}"), RIGHTS)),
+            }
+        }
+        Err(error) => all.push(Check::failed("modules", format!("{error:#}"), RIGHTS)),
     }
+    all.push(rights::check(client, &kube.operator_namespace, &loaded).await);
+    (all, used)
+}
+
+/// What serves, and what waits beside it.
+async fn modules(
+    cluster: &Cluster,
+    modules: &[PolicyModule],
+) -> anyhow::Result<(BTreeMap<Arc<str>, Version>, Vec<Arc<Module>>)> {
+    let versions = cluster.versions().await?;
+    let waiting = cluster.waiting(modules, &versions).await?;
+    Ok((versions, waiting))
 }
 
 async fn definitions(client: &Client) -> Vec<Check> {
@@ -152,82 +176,50 @@ fn module(module: &PolicyModule) -> Check {
     }
 }
 
-/// Whether who runs this command may do what the operator does: run it with the operator's kubeconfig or service account.
-async fn rights(client: &Client, namespace: &str, modules: &[PolicyModule]) -> Check {
-    const NAME: &str = "rights";
-    let mut wanted: Vec<(String, String, Option<&str>, &str)> = Vec::new();
-    let mut add = |group: &str, resource: &str, namespace: Option<&'static str>, verbs: &[&'static str]| {
-        wanted.extend(verbs.iter().map(|verb| (group.to_owned(), resource.to_owned(), namespace, *verb)));
+/// Mappings whose certificates can't be made: the Secrets that they are made of are granted one by one, and only the operator
+/// knows which they are.
+async fn certificates(client: &Client) -> Option<Check> {
+    const NAME: &str = "certificates";
+    let api: Api<CloudMapping> = Api::all(client.kube());
+    let all = match client.read("list CloudMappings", api.list(&ListParams::default())).await {
+        Ok(all) => all.items,
+        Err(error) => return Some(Check::failed(NAME, error.to_string(), RIGHTS)),
     };
-    add("isthmus.dev", "cloudmappings", None, &["list", "watch", "create", "patch", "delete"]);
-    add("isthmus.dev", "cloudmappings/status", None, &["patch"]);
-    add("isthmus.dev", "policymodules", None, &["list", "watch", "create", "patch"]);
-    add("isthmus.dev", "policymodules/status", None, &["patch"]);
-    add("events.k8s.io", "events", None, &["create", "patch"]);
-    add("", "namespaces", None, &["list", "watch"]);
-    add("", "nodes", None, &["list", "watch"]);
-    for kind in kinds(modules) {
-        if let Ok(Some(found)) = discover(client, &kind).await {
-            add(&kind.group, &found.resource.plural, None, &["list", "watch"]);
-        }
-    }
-    let own = ["configmaps", "leases"];
-    for (group, resource) in ["", "coordination.k8s.io"].into_iter().zip(own) {
-        for verb in ["get", "create", "patch"] {
-            wanted.push((group.into(), resource.into(), Some(namespace), verb));
-        }
-    }
-    let mut missing = BTreeMap::new();
-    for (group, resource, namespace, verb) in &wanted {
-        match may(client, group, resource, *namespace, verb).await {
-            Ok(true) => {}
-            Ok(false) => missing.entry(format!("{resource}.{group}")).or_insert_with(Vec::new).push(*verb),
-            Err(error) => return Check::failed(NAME, error.to_string(), "the API server could not say"),
-        }
-    }
-    match missing.is_empty() {
-        true => Check::ok(NAME, format!("all {} that the operator needs", wanted.len())),
-        false => {
-            let told: Vec<String> =
-                missing.iter().map(|(what, verbs)| format!("{} {what}", verbs.join(","))).collect();
-            let remedy = "give them to the operator's service account by a ClusterRole";
-            Check::failed(NAME, format!("missing: {}", told.join("; ")), remedy)
-        }
-    }
+    let unusable: Vec<String> = all.iter().filter_map(unusable).collect();
+    let shown: Vec<String> = unusable.iter().take(3).cloned().collect();
+    (!unusable.is_empty()).then(|| {
+        let remedy = "the operator needs get, list and watch of just the Secrets that are named, by a Role in their namespace";
+        Check::warning(NAME, format!("{} can't be made: {}", unusable.len(), shown.join("; ")), remedy)
+    })
 }
 
-/// Kinds that the modules map or refine, as they say themselves.
-fn kinds(modules: &[PolicyModule]) -> Vec<Gvk> {
-    let said = modules.iter().filter_map(|module| module.status.as_ref());
-    let texts = said.flat_map(|status| [status.maps.clone(), status.refines.clone()]).flatten();
-    let mut all: Vec<Gvk> = texts
-        .flat_map(|text| text.split(',').filter_map(|kind| kind.parse().ok()).collect::<Vec<_>>())
-        .collect();
-    all.sort();
-    all.dedup();
-    all
+/// Why a certificate of a mapping can't be made, if so.
+fn unusable(mapping: &CloudMapping) -> Option<String> {
+    let conditions = &mapping.status.as_ref()?.conditions;
+    let of = conditions.iter().find(|c| c.type_ == "Realized" && c.reason == "CertificateUnusable")?;
+    Some(format!("{}: {}", mapping.spec.subject.subject().key, of.message))
 }
 
-async fn may(
-    client: &Client,
-    group: &str,
-    resource: &str,
-    namespace: Option<&str>,
-    verb: &str,
-) -> Result<bool, isthmus_kubernetes::Error> {
-    let (resource, subresource) = resource.split_once('/').map_or((resource, None), |(r, s)| (r, Some(s)));
-    let attributes = ResourceAttributes {
-        group: Some(group.into()),
-        resource: Some(resource.into()),
-        subresource: subresource.map(Into::into),
-        namespace: namespace.map(Into::into),
-        verb: Some(verb.into()),
-        ..ResourceAttributes::default()
-    };
-    let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };
-    let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
-    let api: Api<SelfSubjectAccessReview> = Api::all(client.kube());
-    let what = format!("ask whether {verb} of {resource} is allowed");
-    let answer = client.read(&what, api.create(&PostParams::default(), &review)).await?;
-    Ok(answer.status.is_some_and(|status| status.allowed))
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_can_not_be_made_is_told_with_its_reason() {
+        let mapping = |reason: &str| -> CloudMapping {
+            let condition = json!({"type": "Realized", "status": "False", "reason": reason, "observedGeneration": 1,
+                "message": "certificate: Secret shop/tls can't be read", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+            let subject = json!({"apiVersion": "route.openshift.io/v1", "kind": "Route", "namespace": "shop", "name": "web", "uid": "u"});
+            serde_json::from_value(json!({
+                "apiVersion": "isthmus.dev/v1alpha1", "kind": "CloudMapping", "metadata": {"name": "route-web-u"},
+                "spec": {"subject": subject}, "status": {"conditions": [condition]},
+            }))
+            .unwrap()
+        };
+        let said = "Route shop/web: certificate: Secret shop/tls can't be read";
+        assert_eq!(unusable(&mapping("CertificateUnusable")).as_deref(), Some(said));
+        assert_eq!(unusable(&mapping("OverQuota")), None);
+    }
 }

@@ -78,7 +78,7 @@ async fn why_tells_what_was_read_and_what_changed_last() -> Result<()> {
         lab.pod(&namespace, "late", json!({})).await?;
         tells(lab, &namespace, "pods/late", &["waits for: Realized WaitingForReference", "nowhere"]).await?;
         let missing = lab.isthmus(&["why", "pod/nobody", "-n", &namespace]).await;
-        ensure!(missing.is_err_and(|e| e.to_string().contains("there is no pod nobody")));
+        ensure!(missing.is_err_and(|e| e.to_string().contains("there is no pod/nobody")));
 
         // kubectl finds it by its name.
         let folder = tempfile::tempdir()?;

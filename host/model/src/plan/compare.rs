@@ -1,5 +1,7 @@
 //! Whether what is observed is what is desired: only fields that the module set, normalised (invariant 6).
 
+use std::collections::{BTreeMap, VecDeque};
+
 use serde_json::Value as Json;
 
 use crate::address::network;
@@ -24,19 +26,36 @@ pub fn satisfies(desired: &Json, observed: Option<&Json>, compare: Compare, exac
     }
 }
 
-/// Whether each wanted element can have an element of its own. Greedy, the most specific first: elements are records of
-/// the same shape, where one that sets fewer fields takes what is left.
+/// Whether each wanted element can have an element of its own.
 fn matched(want: &[Json], have: &[Json]) -> bool {
-    let mut want: Vec<&Json> = want.iter().collect();
-    want.sort_by_key(|w| std::cmp::Reverse(w.as_object().map_or(0, serde_json::Map::len)));
-    let mut left: Vec<&Json> = have.iter().collect();
-    want.into_iter().all(|w| match left.iter().position(|h| equal(w, h)) {
-        Some(at) => {
-            left.swap_remove(at);
-            true
+    let mut owners = vec![None; have.len()];
+    want.iter().all(|wanted| finds_one(wanted, have, &mut owners))
+}
+
+/// Gives a wanted element one of its own: a free one, or that of another which can take one in its place, and so on. Without
+/// recursion: such a chain may be as long as the list. `owners`: whose an element is.
+fn finds_one<'w>(wanted: &'w Json, have: &[Json], owners: &mut [Option<&'w Json>]) -> bool {
+    // Of each element that was looked at: who would take it, and from where that one would come.
+    let mut takers: BTreeMap<usize, (&Json, Option<usize>)> = BTreeMap::new();
+    let mut open = VecDeque::from([(wanted, None)]);
+    while let Some((taker, from)) = open.pop_front() {
+        let fits = |(at, element): &(usize, &Json)| !takers.contains_key(at) && equal(taker, element);
+        let is_free = |at: usize| owners.get(at).is_some_and(Option::is_none);
+        let mut free = have.iter().enumerate().filter(|(at, _)| is_free(*at));
+        if let Some((at, _)) = free.find(fits) {
+            takers.insert(at, (taker, from));
+            let mut to = Some(at);
+            while let Some((at, (taker, from))) = to.and_then(|at| takers.remove_entry(&at)) {
+                owners.get_mut(at).into_iter().for_each(|owner| *owner = Some(taker));
+                to = from;
+            }
+            return true;
         }
-        None => false,
-    })
+        let others: Vec<usize> = have.iter().enumerate().filter(fits).map(|(at, _)| at).collect();
+        takers.extend(others.iter().map(|at| (*at, (taker, from))));
+        open.extend(others.into_iter().filter_map(|at| Some(((*owners.get(at)?)?, Some(at)))));
+    }
+    false
 }
 
 /// Whether each wanted element is an element, and says all that it says.
@@ -82,9 +101,50 @@ fn same_text(a: &str, b: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
+
+    /// Whether some order of what is there has what is wanted at its places: by trying all of them.
+    fn in_some_order(want: &[Json], have: &[Json]) -> bool {
+        let Some((first, rest)) = want.split_first() else { return true };
+        (0..have.len()).any(|at| {
+            let mut left = have.to_vec();
+            equal(first, &left.remove(at)) && in_some_order(rest, &left)
+        })
+    }
+
+    /// Records that set any of three keys.
+    fn records() -> impl Strategy<Value = Vec<Json>> {
+        let record = proptest::array::uniform3(proptest::option::of(0..2));
+        vec(
+            record.prop_map(|keys| {
+                ["a", "b", "c"].into_iter().zip(keys).filter(|(_, v)| v.is_some()).collect()
+            }),
+            0..6,
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn elements_are_matched_in_any_order(want in records(), have in records()) {
+            prop_assert_eq!(matched(&want, &have), in_some_order(&want, &have));
+        }
+    }
+
+    /// What a port asks for, each by another key: the one that a subnet alone takes first is wanted by its address.
+    #[test]
+    fn one_that_can_take_another_element_leaves_it() {
+        let at = |address: &str| json!({"subnet": "s", "address": address});
+        let want = json!([{"subnet": "s"}, {"address": "10.0.0.5"}]);
+        let same = |observed: Json| satisfies(&want, Some(&observed), Compare::Covers, false);
+        assert!(same(json!([at("10.0.0.5"), at("10.0.0.9")])));
+        assert!(same(json!([at("10.0.0.9"), at("10.0.0.5")])));
+        assert!(!same(json!([at("10.0.0.8"), at("10.0.0.9")])));
+        assert!(!same(json!([at("10.0.0.5")])));
+    }
 
     #[test]
     fn compares_only_what_was_set_and_normalises() {

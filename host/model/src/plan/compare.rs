@@ -7,14 +7,23 @@ use serde_json::Value as Json;
 use crate::address::network;
 use crate::kinds::Compare;
 
-/// Whether `observed` satisfies `desired`. `exact`: elements that the cloud added are not tolerated.
-pub fn satisfies(desired: &Json, observed: Option<&Json>, compare: Compare, exact: bool) -> bool {
+/// Whether `observed` satisfies `desired`. `adds`: which elements the cloud may have added to a list of [`Compare::Covers`].
+pub fn satisfies(
+    desired: &Json,
+    observed: Option<&Json>,
+    compare: Compare,
+    adds: impl Fn(&Json) -> bool,
+) -> bool {
     let observed = observed.unwrap_or(&Json::Null);
     match (compare, desired, observed) {
         (Compare::Equal, _, _) => equal(desired, observed),
-        (Compare::Set | Compare::Covers, Json::Array(want), Json::Array(have)) => {
-            let extra_allowed = compare == Compare::Covers && !exact;
-            (extra_allowed || want.len() == have.len()) && matched(want, have)
+        (Compare::Set, Json::Array(want), Json::Array(have)) => {
+            want.len() == have.len() && matched(want, have, equal)
+        }
+        // Where all of the one side can be matched, and some of the other side can, both can at once.
+        (Compare::Covers, Json::Array(want), Json::Array(have)) => {
+            let asked_for = have.iter().filter(|element| !adds(element));
+            matched(want, have, equal) && matched(asked_for, want, |element, wanted| equal(wanted, element))
         }
         (Compare::Whole, Json::Array(want), Json::Array(have)) => {
             want.len() == have.len() && one_to_one(want, have)
@@ -26,23 +35,31 @@ pub fn satisfies(desired: &Json, observed: Option<&Json>, compare: Compare, exac
     }
 }
 
-/// Whether each wanted element can have an element of its own.
-fn matched(want: &[Json], have: &[Json]) -> bool {
-    let mut owners = vec![None; have.len()];
-    want.iter().all(|wanted| finds_one(wanted, have, &mut owners))
+/// Whether each of these can have one of those for its own.
+fn matched<'j>(
+    these: impl IntoIterator<Item = &'j Json>,
+    those: &[Json],
+    fits: impl Fn(&Json, &Json) -> bool,
+) -> bool {
+    let mut owners = vec![None; those.len()];
+    these.into_iter().all(|this| finds_one(this, those, &fits, &mut owners))
 }
 
-/// Gives a wanted element one of its own: a free one, or that of another which can take one in its place, and so on. Without
-/// recursion: such a chain may be as long as the list. `owners`: whose an element is.
-fn finds_one<'w>(wanted: &'w Json, have: &[Json], owners: &mut [Option<&'w Json>]) -> bool {
-    // Of each element that was looked at: who would take it, and from where that one would come.
+/// Gives this one one of those: a free one, or that of another which can take one in its place, and so on. Without recursion:
+/// such a chain may be as long as the list. `owners`: whose each is.
+fn finds_one<'j>(
+    this: &'j Json,
+    those: &[Json],
+    fits: impl Fn(&Json, &Json) -> bool,
+    owners: &mut [Option<&'j Json>],
+) -> bool {
+    // Of each that was looked at: who would take it, and from where that one would come.
     let mut takers: BTreeMap<usize, (&Json, Option<usize>)> = BTreeMap::new();
-    let mut open = VecDeque::from([(wanted, None)]);
+    let mut open = VecDeque::from([(this, None)]);
     while let Some((taker, from)) = open.pop_front() {
-        let fits = |(at, element): &(usize, &Json)| !takers.contains_key(at) && equal(taker, element);
-        let is_free = |at: usize| owners.get(at).is_some_and(Option::is_none);
-        let mut free = have.iter().enumerate().filter(|(at, _)| is_free(*at));
-        if let Some((at, _)) = free.find(fits) {
+        let can_take = |(at, one): &(usize, &Json)| !takers.contains_key(at) && fits(taker, one);
+        let is_free = |(at, _): &(usize, &Json)| owners.get(*at).is_some_and(Option::is_none);
+        if let Some((at, _)) = those.iter().enumerate().filter(is_free).find(can_take) {
             takers.insert(at, (taker, from));
             let mut to = Some(at);
             while let Some((at, (taker, from))) = to.and_then(|at| takers.remove_entry(&at)) {
@@ -51,9 +68,9 @@ fn finds_one<'w>(wanted: &'w Json, have: &[Json], owners: &mut [Option<&'w Json>
             }
             return true;
         }
-        let others: Vec<usize> = have.iter().enumerate().filter(fits).map(|(at, _)| at).collect();
-        takers.extend(others.iter().map(|at| (*at, (taker, from))));
-        open.extend(others.into_iter().filter_map(|at| Some(((*owners.get(at)?)?, Some(at)))));
+        let taken: Vec<usize> = those.iter().enumerate().filter(can_take).map(|(at, _)| at).collect();
+        takers.extend(taken.iter().map(|at| (*at, (taker, from))));
+        open.extend(taken.into_iter().filter_map(|at| Some(((*owners.get(at)?)?, Some(at)))));
     }
     false
 }
@@ -130,7 +147,7 @@ mod tests {
     proptest! {
         #[test]
         fn elements_are_matched_in_any_order(want in records(), have in records()) {
-            prop_assert_eq!(matched(&want, &have), in_some_order(&want, &have));
+            prop_assert_eq!(matched(&want, &have, equal), in_some_order(&want, &have));
         }
     }
 
@@ -139,7 +156,7 @@ mod tests {
     fn one_that_can_take_another_element_leaves_it() {
         let at = |address: &str| json!({"subnet": "s", "address": address});
         let want = json!([{"subnet": "s"}, {"address": "10.0.0.5"}]);
-        let same = |observed: Json| satisfies(&want, Some(&observed), Compare::Covers, false);
+        let same = |observed: Json| satisfies(&want, Some(&observed), Compare::Covers, |_| true);
         assert!(same(json!([at("10.0.0.5"), at("10.0.0.9")])));
         assert!(same(json!([at("10.0.0.9"), at("10.0.0.5")])));
         assert!(!same(json!([at("10.0.0.8"), at("10.0.0.9")])));
@@ -186,12 +203,14 @@ mod tests {
         ];
         for (desired, observed, compare, expected) in table {
             assert_eq!(
-                satisfies(&desired, Some(&observed), compare, false),
+                satisfies(&desired, Some(&observed), compare, |_| true),
                 expected,
                 "{desired} {observed}"
             );
         }
-        assert!(!satisfies(&json!(["a"]), Some(&json!(["a", "b"])), Compare::Covers, true));
-        assert!(!satisfies(&json!("a"), None, Compare::Equal, false));
+        assert!(!satisfies(&json!(["a"]), Some(&json!(["a", "b"])), Compare::Covers, |_| false));
+        assert!(satisfies(&json!(["a"]), Some(&json!(["a", "b"])), Compare::Covers, |e| e == "b"));
+        assert!(!satisfies(&json!(["a"]), Some(&json!(["a", "b", "c"])), Compare::Covers, |e| e == "b"));
+        assert!(!satisfies(&json!("a"), None, Compare::Equal, |_| true));
     }
 }

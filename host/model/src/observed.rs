@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use crate::address::is_automatic;
 use crate::kinds::Kind;
 use crate::mark::Mark;
 
@@ -97,6 +98,13 @@ impl Observed {
     pub fn target(&self) -> Target {
         let (id, addresses, cidr) = (self.id.clone(), self.addresses.clone(), self.cidr.clone());
         Target { id, addresses, cidr, vip_port: self.vip_port() }
+    }
+
+    /// Whether it has this address by itself: Neutron gives a port one of every SLAAC subnet, asked for or not.
+    pub fn gives_itself(&self, fixed_ip: &Json) -> bool {
+        let text = |value: Option<&Json>| value.and_then(Json::as_str).map(str::to_owned);
+        let (address, mac) = (text(fixed_ip.get("address")), text(self.fields.get("mac_address")));
+        address.zip(mac).is_some_and(|(address, mac)| is_automatic(&address, &mac))
     }
 
     fn vip_port(&self) -> Option<String> {

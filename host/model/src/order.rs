@@ -10,10 +10,12 @@ use crate::kinds::needed_locals;
 /// # Errors
 /// The names along a circle of needs, the first one again at its end.
 // With a path of its own in place of recursion: a list may be one long chain, and a stack is small.
-pub(crate) fn by_needs(entries: &[Entry]) -> Result<Vec<&Entry>, Vec<String>> {
-    let all: BTreeMap<&str, &Entry> = entries.iter().map(|e| (e.name.as_str(), e)).collect();
+pub(crate) fn by_needs<'e>(
+    entries: impl IntoIterator<Item = &'e Entry> + Clone,
+) -> Result<Vec<&'e Entry>, Vec<String>> {
+    let all: BTreeMap<&str, &Entry> = entries.clone().into_iter().map(|e| (e.name.as_str(), e)).collect();
     let (mut done, mut on_path) = (BTreeSet::new(), BTreeSet::new());
-    let (mut path, mut ordered) = (Vec::new(), Vec::with_capacity(entries.len()));
+    let (mut path, mut ordered) = (Vec::new(), Vec::with_capacity(all.len()));
     for start in entries {
         if !done.contains(start.name.as_str()) {
             on_path.insert(start.name.as_str());

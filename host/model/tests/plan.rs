@@ -66,6 +66,21 @@ proptest! {
         prop_assert_eq!(ours, last.entries().len());
     }
 
+    /// What was done before an apply was complete, or is not recorded any more, is as good as what was done by it: nothing is made
+    /// anew or written again.
+    #[test]
+    fn a_lost_record_costs_no_write(desired in lists()) {
+        let mut world = World::default();
+        let first = world.plan(&desired);
+        world.apply(&desired, &first, usize::MAX, false);
+        world.record.values_mut().for_each(|recorded| recorded.hash.clear());
+        prop_assert!(world.plan(&desired).is_empty());
+        world.record.clear();
+        let again = world.plan(&desired);
+        let adopts = |plan: &Plan| plan.operations.iter().all(|o| matches!(o.act, Act::Adopt { .. }));
+        prop_assert!(adopts(&again) && again.blocked.is_empty(), "{again:?}");
+    }
+
     /// A resource that goes or is changed behind our back is made or changed again.
     #[test]
     fn drift_is_repaired(desired in lists(), pick in any::<prop::sample::Index>(), deleted in any::<bool>()) {

@@ -92,7 +92,6 @@ fn blocked_condition(name: &str, on: &Wait, resolved: &Resolved) -> Condition {
     Condition::no(REALIZED, reason, format!("{name}: {message}"))
 }
 
-/// The failure to tell people about: what only they can mend comes first.
 /// The resource that Neutron names: "Quota exceeded for resources: ['security_group_rule']." Octavia's numbers can't be
 /// asked for by its users, and its text names none in this form.
 fn exceeded(message: &str) -> Option<&str> {
@@ -100,6 +99,7 @@ fn exceeded(message: &str) -> Option<&str> {
     rest.split_once('\'').map(|(resource, _)| resource)
 }
 
+/// The failure to tell people about: what only they can mend comes first.
 fn worst(applied: &Applied) -> Option<(&String, &ReconcileError)> {
     applied.errors.iter().max_by_key(|(_, error)| error.class())
 }

@@ -6,6 +6,8 @@ mod way;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value as Json;
+
 use super::entry::{change_of, collides, is_empty, locals_of, meta_differences};
 use super::order::{in_order, mentions, referrers_first, renumbered, rests_on};
 use super::{Act, Blocked, Input, Operation, Plan, Targets, Wait, applied_hash, compare, resolve, whole};
@@ -163,7 +165,7 @@ impl<'a> Builder<'a> {
     fn existing(&mut self, entry: &'a Entry, found: &'a Observed) {
         let known = self.record_of(entry).is_some_and(|r| r.id.as_deref() == Some(&found.id));
         let differing = self.differences(entry, found, |change| change == Change::Replace);
-        if !differing.is_empty() {
+        if !differing.is_empty() || self.is_on_what_goes(found) {
             if !self.bound.contains(found.id.as_str()) && !self.input.held.contains(&found.id) {
                 return self.replace(entry, found);
             }
@@ -205,7 +207,8 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// What was applied before is known to be accepted as it is, with what the cloud added to it.
+    /// What was applied before is known to be accepted as it is, with what the cloud added to it. Else only what the cloud adds
+    /// whatever is asked for is.
     fn exact(&self, entry: &Entry) -> bool {
         let recorded = self.record_of(entry).map(|r| r.hash.as_str());
         recorded.is_none_or(|hash| applied_hash(entry, &self.targets).as_deref() != Some(hash))
@@ -237,7 +240,8 @@ impl<'a> Builder<'a> {
         let differs = |name: &&String, value: &Value| {
             entry.kind.field(name).filter(|spec| of(spec.change)).is_some_and(|spec| {
                 let desired = resolve(name, value, &self.targets);
-                !desired.is_ok_and(|v| compare::satisfies(&v, found.fields.get(*name), spec.compare, exact))
+                let adds = |element: &Json| !exact || found.gives_itself(element);
+                !desired.is_ok_and(|v| compare::satisfies(&v, found.fields.get(*name), spec.compare, adds))
             })
         };
         entry
@@ -290,7 +294,7 @@ impl<'a> Builder<'a> {
     /// A load balancer on the port of the one that it replaces, which has one at a time; or on a port that is not there yet, and may
     /// be to have the address of that one.
     fn takes_over_a_port(&self, entry: &Entry, found: &Observed) -> bool {
-        let port = |vip: &serde_json::Value| vip.get("port").and_then(|p| p.as_str()).map(str::to_owned);
+        let port = |vip: &Json| vip.get("port").and_then(|p| p.as_str()).map(str::to_owned);
         let Some(vip) = entry.fields.get("vip") else { return false };
         let Ok(wanted) = resolve("vip", vip, &self.targets) else { return true };
         let wanted = port(&wanted);

@@ -1,18 +1,29 @@
 //! Whether what is observed is what is desired: only fields that the module set, normalised (invariant 6).
 
+use std::collections::{BTreeMap, VecDeque};
+
 use serde_json::Value as Json;
 
 use crate::address::network;
 use crate::kinds::Compare;
 
-/// Whether `observed` satisfies `desired`. `exact`: elements that the cloud added are not tolerated.
-pub fn satisfies(desired: &Json, observed: Option<&Json>, compare: Compare, exact: bool) -> bool {
+/// Whether `observed` satisfies `desired`. `adds`: which elements the cloud may have added to a list of [`Compare::Covers`].
+pub fn satisfies(
+    desired: &Json,
+    observed: Option<&Json>,
+    compare: Compare,
+    adds: impl Fn(&Json) -> bool,
+) -> bool {
     let observed = observed.unwrap_or(&Json::Null);
     match (compare, desired, observed) {
         (Compare::Equal, _, _) => equal(desired, observed),
-        (Compare::Set | Compare::Covers, Json::Array(want), Json::Array(have)) => {
-            let extra_allowed = compare == Compare::Covers && !exact;
-            (extra_allowed || want.len() == have.len()) && matched(want, have)
+        (Compare::Set, Json::Array(want), Json::Array(have)) => {
+            want.len() == have.len() && matched(want, have, equal)
+        }
+        // Where all of the one side can be matched, and some of the other side can, both can at once.
+        (Compare::Covers, Json::Array(want), Json::Array(have)) => {
+            let asked_for = have.iter().filter(|element| !adds(element));
+            matched(want, have, equal) && matched(asked_for, want, |element, wanted| equal(wanted, element))
         }
         (Compare::Whole, Json::Array(want), Json::Array(have)) => {
             want.len() == have.len() && one_to_one(want, have)
@@ -24,19 +35,44 @@ pub fn satisfies(desired: &Json, observed: Option<&Json>, compare: Compare, exac
     }
 }
 
-/// Whether each wanted element can have an element of its own. Greedy, the most specific first: elements are records of
-/// the same shape, where one that sets fewer fields takes what is left.
-fn matched(want: &[Json], have: &[Json]) -> bool {
-    let mut want: Vec<&Json> = want.iter().collect();
-    want.sort_by_key(|w| std::cmp::Reverse(w.as_object().map_or(0, serde_json::Map::len)));
-    let mut left: Vec<&Json> = have.iter().collect();
-    want.into_iter().all(|w| match left.iter().position(|h| equal(w, h)) {
-        Some(at) => {
-            left.swap_remove(at);
-            true
+/// Whether each of these can have one of those for its own.
+fn matched<'j>(
+    these: impl IntoIterator<Item = &'j Json>,
+    those: &[Json],
+    fits: impl Fn(&Json, &Json) -> bool,
+) -> bool {
+    let mut owners = vec![None; those.len()];
+    these.into_iter().all(|this| finds_one(this, those, &fits, &mut owners))
+}
+
+/// Gives this one one of those: a free one, or that of another which can take one in its place, and so on. Without recursion:
+/// such a chain may be as long as the list. `owners`: whose each is.
+fn finds_one<'j>(
+    this: &'j Json,
+    those: &[Json],
+    fits: impl Fn(&Json, &Json) -> bool,
+    owners: &mut [Option<&'j Json>],
+) -> bool {
+    // Of each that was looked at: who would take it, and from where that one would come.
+    let mut takers: BTreeMap<usize, (&Json, Option<usize>)> = BTreeMap::new();
+    let mut open = VecDeque::from([(this, None)]);
+    while let Some((taker, from)) = open.pop_front() {
+        let can_take = |(at, one): &(usize, &Json)| !takers.contains_key(at) && fits(taker, one);
+        let is_free = |(at, _): &(usize, &Json)| owners.get(*at).is_some_and(Option::is_none);
+        if let Some((at, _)) = those.iter().enumerate().filter(is_free).find(can_take) {
+            takers.insert(at, (taker, from));
+            let mut to = Some(at);
+            while let Some((at, (taker, from))) = to.and_then(|at| takers.remove_entry(&at)) {
+                owners.get_mut(at).into_iter().for_each(|owner| *owner = Some(taker));
+                to = from;
+            }
+            return true;
         }
-        None => false,
-    })
+        let taken: Vec<usize> = those.iter().enumerate().filter(can_take).map(|(at, _)| at).collect();
+        takers.extend(taken.iter().map(|at| (*at, (taker, from))));
+        open.extend(taken.into_iter().filter_map(|at| Some(((*owners.get(at)?)?, Some(at)))));
+    }
+    false
 }
 
 /// Whether each wanted element is an element, and says all that it says.
@@ -82,9 +118,50 @@ fn same_text(a: &str, b: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
+
+    /// Whether some order of what is there has what is wanted at its places: by trying all of them.
+    fn in_some_order(want: &[Json], have: &[Json]) -> bool {
+        let Some((first, rest)) = want.split_first() else { return true };
+        (0..have.len()).any(|at| {
+            let mut left = have.to_vec();
+            equal(first, &left.remove(at)) && in_some_order(rest, &left)
+        })
+    }
+
+    /// Records that set any of three keys.
+    fn records() -> impl Strategy<Value = Vec<Json>> {
+        let record = proptest::array::uniform3(proptest::option::of(0..2));
+        vec(
+            record.prop_map(|keys| {
+                ["a", "b", "c"].into_iter().zip(keys).filter(|(_, v)| v.is_some()).collect()
+            }),
+            0..6,
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn elements_are_matched_in_any_order(want in records(), have in records()) {
+            prop_assert_eq!(matched(&want, &have, equal), in_some_order(&want, &have));
+        }
+    }
+
+    /// What a port asks for, each by another key: the one that a subnet alone takes first is wanted by its address.
+    #[test]
+    fn one_that_can_take_another_element_leaves_it() {
+        let at = |address: &str| json!({"subnet": "s", "address": address});
+        let want = json!([{"subnet": "s"}, {"address": "10.0.0.5"}]);
+        let same = |observed: Json| satisfies(&want, Some(&observed), Compare::Covers, |_| true);
+        assert!(same(json!([at("10.0.0.5"), at("10.0.0.9")])));
+        assert!(same(json!([at("10.0.0.9"), at("10.0.0.5")])));
+        assert!(!same(json!([at("10.0.0.8"), at("10.0.0.9")])));
+        assert!(!same(json!([at("10.0.0.5")])));
+    }
 
     #[test]
     fn compares_only_what_was_set_and_normalises() {
@@ -126,12 +203,14 @@ mod tests {
         ];
         for (desired, observed, compare, expected) in table {
             assert_eq!(
-                satisfies(&desired, Some(&observed), compare, false),
+                satisfies(&desired, Some(&observed), compare, |_| true),
                 expected,
                 "{desired} {observed}"
             );
         }
-        assert!(!satisfies(&json!(["a"]), Some(&json!(["a", "b"])), Compare::Covers, true));
-        assert!(!satisfies(&json!("a"), None, Compare::Equal, false));
+        assert!(!satisfies(&json!(["a"]), Some(&json!(["a", "b"])), Compare::Covers, |_| false));
+        assert!(satisfies(&json!(["a"]), Some(&json!(["a", "b"])), Compare::Covers, |e| e == "b"));
+        assert!(!satisfies(&json!(["a"]), Some(&json!(["a", "b", "c"])), Compare::Covers, |e| e == "b"));
+        assert!(!satisfies(&json!("a"), None, Compare::Equal, |_| true));
     }
 }

@@ -9,9 +9,12 @@ use crate::desired::Entry;
 use crate::observed::Observed;
 use crate::order;
 
-/// The entries with those first that others need. A list holds no circle of needs ([`crate::desired::DesiredList`]).
+/// The entries with those first that others need, else in the order of kinds: what becomes of a subnet is known when it comes to
+/// the ports, which may be on it without naming it. A list holds no circle of needs ([`crate::desired::DesiredList`]).
 pub(super) fn in_order(entries: &[Entry]) -> Vec<&Entry> {
-    order::by_needs(entries).unwrap_or_else(|_| entries.iter().collect())
+    let mut by_kind: Vec<&Entry> = entries.iter().collect();
+    by_kind.sort_by_key(|entry| entry.kind);
+    order::by_needs(by_kind.iter().copied()).unwrap_or(by_kind)
 }
 
 /// Something to be removed, the operation to be waited for, and whether another one takes its place.
@@ -117,7 +120,8 @@ pub(super) fn mentions(value: &Json, id: &str) -> bool {
     found
 }
 
-fn texts<'a>(value: &'a Json, see: &mut impl FnMut(&'a str)) {
+/// Sees all texts of a value.
+pub(super) fn texts<'a>(value: &'a Json, see: &mut impl FnMut(&'a str)) {
     match value {
         Json::String(text) => see(text),
         Json::Array(items) => items.iter().for_each(|v| texts(v, see)),

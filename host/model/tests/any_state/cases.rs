@@ -262,3 +262,58 @@ fn two_trees_that_name_each_other_are_made_whole() {
     ];
     apply(&mut World::default(), &list(&entries));
 }
+
+/// Neutron gives every port an address of a SLAAC subnet: one that has it is no other port than was asked for, whatever else of it
+/// changes or is not recorded.
+#[test]
+fn an_address_that_neutron_adds_replaces_no_port() {
+    let subnet = |name: &str, fields: &[(&str, Value)]| {
+        entry(name, Kind::Subnet, &[&[("network", named("network"))], fields].concat())
+    };
+    let desired = |host: &str| {
+        let fixed = Value::List(vec![Value::Map([("subnet".to_owned(), named("v4"))].into())]);
+        let port = [("network", named("network")), ("fixed_ips", fixed), ("host", host.into())];
+        list(&[
+            entry("network", Kind::Network, &[]),
+            subnet("v4", &[("prefix", "10.0.0.0/24".into())]),
+            subnet("v6", &[("prefix", "fd00::/64".into()), ("ipv6_address_mode", "slaac".into())]),
+            entry("port", Kind::Port, &port),
+        ])
+    };
+    let mut world = World::default();
+    apply(&mut world, &desired("a"));
+    let port = world.record["port"].id.clone().unwrap();
+    assert_eq!(world.cloud[&port].fields["fixed_ips"].as_array().unwrap().len(), 2);
+    let host = Act::Update { id: Some(port), fields: BTreeSet::from(["host".to_owned()]) };
+    assert_eq!(acts(&apply(&mut world, &desired("b"))), [("port", &host)]);
+    world.record.clear();
+    assert!(acts(&apply(&mut world, &desired("b"))).iter().all(|(_, act)| matches!(act, Act::Adopt { .. })));
+}
+
+/// A port has an address of a subnet that goes, and its entry does not say the subnet: the port is replaced too, or the cloud would
+/// not let the subnet go. One with a running pod keeps the subnet.
+#[test]
+fn a_port_does_not_outlive_its_subnet() {
+    let on = |prefix: &str, fixed: &[(&str, Value)]| {
+        let subnet = [("network", named("network")), ("prefix", prefix.into())];
+        let port = [&[("network", named("network"))], fixed].concat();
+        let (network, port) = (entry("network", Kind::Network, &[]), entry("port", Kind::Port, &port));
+        let after = vec![Reference::Local("subnet".into())];
+        [network, entry("subnet", Kind::Subnet, &subnet), Entry { after, ..port }]
+    };
+    let address = Value::Map([("address".to_owned(), "10.0.0.5".into())].into());
+    let fixed = [("fixed_ips", Value::List(vec![address]))];
+    let mut world = World::default();
+    apply(&mut world, &list(&on("10.0.0.0/24", &fixed)));
+    let summary = apply(&mut world, &list(&on("10.0.0.0/23", &fixed))).summary();
+    assert_eq!((summary.replaced, summary.added, summary.deleted), (2, 0, 0));
+
+    let [network, _, port] = on("10.0.0.0/23", &[]);
+    let without = list(&[network, Entry { after: Vec::new(), ..port }]);
+    let pinned = BTreeSet::from([world.record["port"].id.clone().unwrap()]);
+    let plan = world.plan_with(&without, &External::default(), &BTreeSet::new(), &pinned);
+    let blocked: BTreeMap<&str, &Wait> = plan.blocked.iter().map(|b| (b.name.as_str(), &b.on)).collect();
+    assert_eq!(blocked, BTreeMap::from([("port", &Wait::ReplacePending), ("subnet", &Wait::InUse)]));
+    let summary = apply(&mut world, &without).summary();
+    assert_eq!((summary.replaced, summary.added, summary.deleted), (1, 0, 1));
+}

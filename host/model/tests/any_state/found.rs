@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::Value as Json;
 
-use crate::world::{CLUSTER, SUBJECT, Seed, World, list, observed, seeds};
+use crate::world::{CLUSTER, SUBJECT, Seed, World, list, neutron, observed, seeds};
 
 /// Whose a resource is, by its mark and its project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +118,7 @@ impl fmt::Debug for Start {
 
 pub(crate) fn starts() -> impl Strategy<Value = Start> {
     let same = btree_set(0u8..12, 0..10);
-    let existing = btree_set(0u8..12, 0..2);
+    let existing = btree_set(0u8..12, 0..4);
     (seeds(), seeds(), same, existing, vec(likenesses(), 0..16), btree_map(0u8..13, noted(), 0..10)).prop_map(
         |(wanted, mut there, same, existing, likenesses, noted)| {
             there.retain(|name, _| !same.contains(name));
@@ -188,12 +188,13 @@ fn start(
     Start { desired, world }
 }
 
-/// The list with some of its networks replaced by one that exists.
+/// The list with one that exists in place of some of its networks.
 fn on_existing(desired: &DesiredList, names: &BTreeSet<u8>) -> DesiredList {
     let mut entries = desired.entries().to_vec();
-    for entry in &mut entries {
-        let chosen = names.iter().any(|name| entry.name == format!("e{name}"));
-        if let Some(network) = entry.fields.get_mut("network").filter(|_| chosen) {
+    let chosen: Vec<Value> =
+        names.iter().map(|name| Value::Ref(Reference::Local(format!("e{name}")))).collect();
+    for network in entries.iter_mut().filter_map(|entry| entry.fields.get_mut("network")) {
+        if chosen.contains(network) {
             *network = Value::Ref(Reference::Existing("net".into()));
         }
     }
@@ -222,8 +223,13 @@ fn place(world: &mut World, there: &DesiredList, likenesses: &[Likeness]) {
                 let project = if likeness.whose == Whose::Elsewhere { "elsewhere" } else { "project" };
                 found.project = Some(project.into());
             }
-            likeness.drift.iter().for_each(|(drift, pick)| drifted(&mut found, *drift, pick));
-            world.cloud.insert(found.id.clone(), found);
+            if !neutron::bent(&world.cloud, &mut found) {
+                continue;
+            }
+            let id = found.id.clone();
+            neutron::made(&mut world.cloud, found, 60 + u32::try_from(at).unwrap(), false);
+            let found = world.cloud.get_mut(&id).unwrap();
+            likeness.drift.iter().for_each(|(drift, pick)| drifted(found, *drift, pick));
         }
     }
 }

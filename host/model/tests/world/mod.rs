@@ -1,5 +1,7 @@
 //! One subject's small cloud that does what operations say, and lists to be planned.
 
+pub(crate) mod neutron;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use isthmus_model::desired::{DESCRIPTION, DISPLAY_NAME, DesiredList, Entry, Removal};
@@ -22,6 +24,8 @@ pub(crate) struct World {
     pub(crate) cloud: BTreeMap<String, Observed>,
     pub(crate) external: External,
     pub(crate) next: u32,
+    /// Whether a port gets any address that it asks for: where a subnet is held as it is, that is of what it is to be.
+    pub(crate) forgiving: bool,
 }
 
 impl World {
@@ -81,6 +85,7 @@ impl World {
                     }
                 }
                 Act::Delete { id, .. } => {
+                    neutron::let_go(&mut self.cloud, id);
                     let users = self.cloud.values().filter(|o| o.id != *id).any(|o| {
                         o.fields.iter().any(|(f, v)| {
                             o.kind.field(f).is_none_or(|s| !s.change.is_late())
@@ -126,8 +131,8 @@ impl World {
             }
         }
         let mark = Mark { cluster: CLUSTER.into(), subject: SUBJECT.into(), name: entry.name.clone() };
-        self.cloud
-            .insert(id.clone(), made_as(observed(&id, entry.kind, Some(mark), fields, self.next), entry));
+        let found = made_as(observed(&id, entry.kind, Some(mark), fields, self.next), entry);
+        neutron::made(&mut self.cloud, found, self.next, self.forgiving);
         if !lost {
             self.note(desired, entry, &id, false);
         }
@@ -158,7 +163,9 @@ impl World {
                     entry.name
                 );
             }
-            self.cloud.get_mut(id).unwrap().fields = fields;
+            let found = self.cloud.get_mut(id).unwrap();
+            found.fields = fields;
+            neutron::filled(found);
         }
         if lost {
             self.record = before;
@@ -191,6 +198,7 @@ impl World {
                 }
             }
         }
+        neutron::filled(found);
     }
 
     pub(crate) fn note(&mut self, desired: &DesiredList, entry: &Entry, id: &str, applied: bool) {
@@ -253,13 +261,16 @@ pub(crate) fn list(seeds: &BTreeMap<u8, Seed>) -> DesiredList {
     let mut entries = Vec::new();
     for (name, seed) in seeds {
         let (kind, (_, a, b, c, tags)) = (kind_of(seed), seed);
-        let mut fields = Fields::new();
+        let (mut fields, mut after) = (Fields::new(), Vec::new());
         match kind {
             Kind::Network => drop(fields.insert("mtu".into(), (1400 + i64::from(a % 3)).into())),
             Kind::Subnet => {
                 let Some(network) = of_kind(Kind::Network, *a) else { continue };
                 fields.insert("network".into(), network);
-                fields.insert("prefix".into(), format!("10.{}.0.0/24", b % 3).into());
+                fields.insert("prefix".into(), prefix(*name, *b).into());
+                if is_automatic(*b) {
+                    fields.insert("ipv6_address_mode".into(), "slaac".into());
+                }
                 fields.insert("dhcp".into(), (c % 2 == 0).into());
             }
             Kind::SecurityGroup => {
@@ -303,6 +314,14 @@ pub(crate) fn list(seeds: &BTreeMap<u8, Seed>) -> DesiredList {
             }
             _ => {
                 let Some(network) = of_kind(Kind::Network, *a) else { continue };
+                let subnets = seeds.iter().filter(|(_, s)| kind_of(s) == Kind::Subnet);
+                let on_it = subnets.filter(|(_, s)| of_kind(Kind::Network, s.1).as_ref() == Some(&network));
+                let on_it: Vec<(u8, u8)> = on_it.map(|(name, s)| (*name, s.2)).collect();
+                if let Some((ips, needed)) = fixed_ips(*name, *b, &on_it) {
+                    fields.insert("fixed_ips".into(), Value::List(ips));
+                    after.extend(needed);
+                }
+                fields.extend(pairs(*c).map(|pairs| ("allowed_address_pairs".to_owned(), pairs)));
                 fields.insert("network".into(), network);
                 fields.insert("host".into(), format!("node{}", b % 3).into());
                 if let Some(group) = of_kind(Kind::SecurityGroup, *c) {
@@ -311,10 +330,66 @@ pub(crate) fn list(seeds: &BTreeMap<u8, Seed>) -> DesiredList {
             }
         }
         let mut entry = Entry::new(&format!("e{name}"), kind, fields);
+        entry.after = after;
         entry.tags = tags.iter().map(|t| format!("t{}", t % 3)).collect();
         entries.push(entry);
     }
     DesiredList::new(entries).unwrap()
+}
+
+/// Whether the subnet of this seed gives addresses of itself.
+fn is_automatic(pick: u8) -> bool {
+    pick % 4 == 3
+}
+
+/// One of its own for each name. What is asked for in one may be in the other too.
+fn prefix(name: u8, pick: u8) -> String {
+    match pick % 4 {
+        0 => format!("10.{name}.0.0/24"),
+        1 => format!("10.{name}.0.0/23"),
+        2 => format!("10.{name}.2.0/24"),
+        _ => format!("fd00:{name}::/64"),
+    }
+}
+
+/// What a port asks for, each element by its subnet, its address or both; and the subnets that only an address tells. `subnets`:
+/// name and seed of those of its network.
+fn fixed_ips(name: u8, pick: u8, subnets: &[(u8, u8)]) -> Option<(Vec<Value>, Option<Reference>)> {
+    let local = |name: u8| Reference::Local(format!("e{name}"));
+    let by_subnet = |of: u8| ("subnet".to_owned(), Value::Ref(local(of)));
+    let any = subnets.get(usize::from(name) % subnets.len().max(1)).map(|(of, _)| by_subnet(*of));
+    let told = subnets.iter().find(|(_, pick)| !is_automatic(*pick)).map(|(of, pick)| {
+        let third = if pick % 4 == 2 { 2 } else { 0 };
+        (*of, ("address".to_owned(), Value::from(format!("10.{of}.{third}.{}", 10 + name))))
+    });
+    let record = |fields: &[&(String, Value)]| Value::Map(fields.iter().map(|f| (*f).clone()).collect());
+    match (pick / 4 % 8, any, told) {
+        (0, ..) => Some((Vec::new(), None)),
+        (1, Some(any), _) => Some((vec![record(&[&any])], None)),
+        (2, _, Some((of, address))) => Some((vec![record(&[&address])], Some(local(of)))),
+        (3, _, Some((of, address))) => Some((vec![record(&[&by_subnet(of), &address])], None)),
+        (4, _, Some((of, address))) => Some((vec![record(&[&by_subnet(of)]), record(&[&address])], None)),
+        (5, Some(any), Some((of, address))) => {
+            Some((vec![record(&[&address]), record(&[&any])], Some(local(of))))
+        }
+        _ => None,
+    }
+}
+
+/// Further addresses, with a MAC address or without: one may be there twice.
+fn pairs(pick: u8) -> Option<Value> {
+    let pair = |address: &str, mac: Option<&str>| {
+        let mac = mac.map(|mac| ("mac_address".to_owned(), mac.into()));
+        Value::Map([("address".to_owned(), address.into())].into_iter().chain(mac).collect())
+    };
+    let (a, b, mac) = ("10.200.0.1", "10.200.0.2", Some("00:00:5e:00:01:01"));
+    let pairs = match pick / 4 % 6 {
+        0 => vec![pair(a, None)],
+        1 => vec![pair(a, None), pair(a, mac)],
+        2 => vec![pair(a, mac), pair(b, None)],
+        _ => return None,
+    };
+    Some(Value::List(pairs))
 }
 
 pub(crate) fn seeds() -> impl Strategy<Value = BTreeMap<u8, Seed>> {

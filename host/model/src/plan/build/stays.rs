@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value as Json;
+
 use super::Builder;
 use crate::kinds::Change;
 use crate::observed::Observed;
 use crate::plan::Act;
-use crate::plan::order::mentions;
+use crate::plan::order::{mentions, texts};
 
 impl<'a> Builder<'a> {
     /// What must not be replaced now, and what that keeps: of a resource that an entry has, what it can't be moved away from, of
@@ -29,6 +31,30 @@ impl<'a> Builder<'a> {
             }
         }
         self.bound = bound;
+    }
+
+    /// Whether it can't be without something that goes, although all that its entry says is so: a port with the address that
+    /// is asked for, on a subnet in whose place there is another. What comes later in the order of kinds is not told.
+    pub(super) fn is_on_what_goes(&self, found: &Observed) -> bool {
+        let mut any = false;
+        fixed_texts(found, &mut |text| {
+            let under = self.input.observed.get(text).filter(|under| under.kind < found.kind);
+            any |= under.is_some_and(|under| self.goes(under));
+        });
+        any
+    }
+
+    /// Whether it is replaced, or no entry speaks for it.
+    fn goes(&self, found: &'a Observed) -> bool {
+        let id = found.id.as_str();
+        if self.taken.contains(id) {
+            return self.first.contains_key(id) || self.replaced.iter().any(|(o, _)| o.id == id);
+        }
+        let name = self.name_of(found);
+        let is_let_go =
+            self.input.record.get(name).is_some_and(|r| r.retain) && !self.is_duplicate(name, found);
+        let in_project = self.in_project(found, self.input.desired.get(name));
+        self.ours(found) && in_project && !is_let_go && !self.input.held.contains(id)
     }
 
     /// Whether one refers to the other, by the record or by what is observed.
@@ -54,6 +80,20 @@ impl<'a> Builder<'a> {
 
 /// Whether it refers to the other in a field that can't change.
 fn is_fixed_to(found: &Observed, id: &str) -> bool {
+    let mut any = false;
+    fixed_texts(found, &mut |text| any |= text == id);
+    any
+}
+
+/// The texts of what can't change about it. An address that Neutron gives it unasked goes with its subnet.
+fn fixed_texts<'o>(found: &'o Observed, see: &mut impl FnMut(&'o str)) {
     let is_fixed = |field: &str| found.kind.field(field).is_some_and(|spec| spec.change == Change::Replace);
-    found.fields.iter().any(|(field, value)| is_fixed(field) && mentions(value, id))
+    for (_, value) in found.fields.iter().filter(|(field, _)| is_fixed(field)) {
+        match value {
+            Json::Array(items) => {
+                items.iter().filter(|item| !found.gives_itself(item)).for_each(|item| texts(item, see));
+            }
+            value => texts(value, see),
+        }
+    }
 }

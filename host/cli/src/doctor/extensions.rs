@@ -57,6 +57,11 @@ const ROWS: &[Row] = &[
     needed("port.vnic_type", "binding", "ports can't be bound to nodes"),
     needed("port.dns_name", "dns-integration", "ports with a DNS name are refused"),
     needed("trunk-subport", "trunk", "Pods of nodes that are virtual machines get no port"),
+    needed(
+        "allowed-addresses",
+        "allowed-address-pairs",
+        "Pods whose interfaces lie on their node's can send nothing",
+    ),
     needed("floating-ip", "router", "there are no floating IPs"),
     needed("floating-ip-association", "router", "there are no floating IPs"),
 ];

@@ -7,7 +7,7 @@ use isthmus_kubernetes::names::LABEL_BINDING;
 use isthmus_kubernetes::store::StoreSnapshot;
 use isthmus_model::desired::Entry;
 use isthmus_model::kinds::Kind;
-use isthmus_model::nested::VLAN;
+use isthmus_model::nested::Binding;
 use isthmus_model::object::Gvk;
 use isthmus_model::value::Value;
 use isthmus_operator::modules::{Lane, Pipelines, Version};
@@ -48,9 +48,9 @@ fn mapped(pipelines: &Pipelines, snapshot: &StoreSnapshot) -> BTreeSet<String> {
             list.iter().flat_map(|list| list.entries()).for_each(|entry| of_entry(entry, &mut all));
         }
     }
-    if snapshot.iter(&node()).any(|node| node.labels.get(LABEL_BINDING).is_some_and(|b| &**b == VLAN)) {
-        all.insert(Kind::TrunkSubport.name().into());
-    }
+    let node = node();
+    let bindings = snapshot.iter(&node).filter_map(|node| Binding::named(node.labels.get(LABEL_BINDING)?));
+    all.extend(bindings.map(|binding| binding.kind().name().to_owned()));
     all
 }
 
@@ -59,9 +59,9 @@ fn of_entry(entry: &Entry, all: &mut BTreeSet<String>) {
     for (name, value) in &entry.fields {
         set(&format!("{}.{name}", entry.kind), value, all);
     }
-    // The host puts the port of such an interface on the trunk of its node.
-    if entry.kind == Kind::Vif && entry.fields.get("binding") == Some(&VLAN.into()) {
-        all.insert(Kind::TrunkSubport.name().into());
+    // What the port of such an interface needs of its node's, the host adds.
+    if let (Kind::Vif, Some(Value::Text(binding))) = (entry.kind, entry.fields.get("binding")) {
+        all.extend(Binding::named(binding).map(|binding| binding.kind().name().to_owned()));
     }
 }
 

@@ -47,7 +47,7 @@ kubectl apply -n shop -f - <<<'{"apiVersion": "v1", "kind": "ConfigMap", "metada
 kubectl apply -n shop -f - <<<'{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "applied"}, "data": {"x": "1"}}'
 [ "$(kubectl get configmap applied -n shop -o jsonpath='{.data}')" = '{"x":"1"}' ]
 kubectl delete configmap settings applied -n shop
-! kubectl get configmap settings -n shop
+if kubectl get configmap settings -n shop; then echo 'a deleted ConfigMap is there'; exit 1; fi
 kubectl auth can-i list pods
 
 openstack token issue -f value -c id | grep -q .
@@ -58,7 +58,7 @@ openstack loadbalancer list -f value -c provisioning_status | grep -qx ACTIVE
 openstack network create mine -f value -c id
 openstack subnet create mine-v4 --network mine --subnet-range 192.168.7.0/24 -f value -c gateway_ip | grep -qx 192.168.7.1
 openstack port create --network mine p1 -f value -c fixed_ips
-! openstack network delete mine
+if openstack network delete mine; then echo 'a network with a port was deleted'; exit 1; fi
 openstack port delete p1
 openstack network delete mine
 
@@ -68,8 +68,8 @@ for i in $(seq 100); do
 done
 [ "$(openstack port list --device-owner isthmus:pod -f value -c Name | grep -c '^pod/shop/')" = 2 ]
 kubectl delete namespace shop
-! kubectl get namespace shop
-curl -s "http://$ISTHMUS_OPERATOR/readyz"
+if kubectl get namespace shop; then echo 'a deleted namespace is there'; exit 1; fi
+curl -sf "http://$ISTHMUS_OPERATOR/readyz"
 "#;
     on_dev("clients", 9461, &[], script).await.map(drop)
 }

@@ -361,11 +361,11 @@ pub(crate) struct DoctorArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct DevArgs {
-    /// Begin with modules, networks and nothing else; default: with a small shop of Pods, Services and Routes.
+    /// Begin with modules, networks and nothing else; default: with a small shop of Pods, Services and Routes, and an office.
     #[arg(long)]
     pub(crate) empty: bool,
 
-    /// Folder of pod-port.wasm and route-l7policy.wasm; default: `modules` beside this executable or its folder.
+    /// Folder of the modules that come with Isthmus; default: `modules` beside this executable or its folder.
     #[arg(long)]
     pub(crate) modules: Option<PathBuf>,
 

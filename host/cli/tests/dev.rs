@@ -40,6 +40,10 @@ fn an_object_is_found_by_every_name_that_kubectl_prints() {
         # In the operator's namespace, whatever -n says.
         isthmus tree policymodule.isthmus.dev/route-l7policy -n shop
         isthmus tree pmod/route-l7policy
+        # A namespace's is in the namespace itself.
+        isthmus tree ns/office
+        isthmus why namespace/office
+        isthmus tree svc/front -n shop
         isthmus why po/web-0 -n shop
         isthmus why route.route.openshift.io/web -n shop
         isthmus why pmod/route-l7policy
@@ -54,10 +58,10 @@ fn an_object_is_found_by_every_name_that_kubectl_prints() {
         fails dev --empty --modules "$MODULES" --folder "$(dirname "$KUBECONFIG")"
         "#,
     );
-    for object in ["Pod/web-0", "Pod/web-1", "Route/web", "Route/cart"] {
+    for object in ["Pod/web-0", "Pod/web-1", "Route/web", "Route/cart", "Namespace/office", "Service/front"] {
         assert!(said.contains(&format!("{object} (CloudMapping ")), "tree of {object}: {said}");
     }
-    for object in ["Pod shop/web-0", "Route shop/web", "PolicyModule route-l7policy"] {
+    for object in ["Pod shop/web-0", "Route shop/web", "PolicyModule route-l7policy", "Namespace office"] {
         assert!(said.contains(&format!("{object}\n├─ mapped by ")), "why of {object}: {said}");
     }
     assert_eq!(said.matches("PolicyModule/route-l7policy (CloudMapping ").count(), 2, "{said}");

@@ -148,3 +148,12 @@ fn a_refiner_is_called_as_the_operator_would() {
     let said = text(&output.stderr);
     assert!(said.contains("tag-by-team says") && said.contains("colour"), "{said}");
 }
+
+#[test]
+fn every_shell_gets_a_script_that_completes_commands() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = printed(&["completion", shell]);
+        assert!(script.contains("isthmus") && script.contains("why-denied"), "{shell}: {script:.300}");
+    }
+    assert!(!isthmus(&["completion", "tcsh"]).status.success());
+}

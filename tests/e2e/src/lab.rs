@@ -1,7 +1,8 @@
 //! The lab as a test finds and leaves it.
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{OpenOptions, Permissions};
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -259,8 +260,7 @@ impl Lab {
         let mut config: serde_json::Value = serde_json::from_str(&view)?;
         let user = config.pointer_mut("/users/0/user").context("the kubeconfig has a user")?;
         *user = json!({"token": token.trim()});
-        let path = self.log.with_extension("kubeconfig");
-        std::fs::write(&path, config.to_string())?;
+        let path = private(&self.log.with_extension("kubeconfig"), &config.to_string())?;
         let mut operator = self.operator_in(&[("KUBECONFIG", &path)])?;
         operator.leads().await?;
         Ok(operator)
@@ -351,8 +351,10 @@ pub(crate) fn cloud(user: &str) -> Result<Neutron> {
 /// Writes a file that only its owner reads.
 pub(crate) fn private(path: &Path, text: &str) -> Result<PathBuf> {
     std::fs::create_dir_all(path.parent().context("a file is in a folder")?)?;
-    std::fs::write(path, text)?;
-    std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    // One that was there has the mode that it had.
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    file.write_all(text.as_bytes())?;
     Ok(path.to_owned())
 }
 

@@ -1,6 +1,9 @@
 //! Real nodes: the lab's kubelets with containerd, on chassis of OVN, with an operator and an agent each as processes.
 
+use std::fs::{OpenOptions, Permissions};
+use std::io::Write;
 use std::net::TcpListener;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -186,7 +189,11 @@ impl Node {
         let mut config: Value =
             serde_json::from_str(&kubectl(&["config", "view", "--raw", "-o", "json"], None)?)?;
         *config.pointer_mut("/users/0/user").context("the kubeconfig has a user")? = json!({"token": token});
-        Ok(std::fs::write(self.folder.join("agent.conf"), config.to_string())?)
+        let path = self.folder.join("agent.conf");
+        // Ours alone from its first byte on: it holds the token.
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        file.set_permissions(Permissions::from_mode(0o600))?;
+        Ok(file.write_all(config.to_string().as_bytes())?)
     }
 
     /// Starts its agent, which puts the plugin in place.

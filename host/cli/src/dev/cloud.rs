@@ -5,10 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
-use isthmus_openstack::neutron::{
-    Network, NetworkCreate, SecurityGroup, SecurityGroupCreate, Subnet, SubnetCreate,
-};
-use isthmus_openstack::{CloudConfig, Metrics, Neutron, Session, Sources};
+use http::Method;
+use isthmus_openstack::catalog::NETWORK;
+use isthmus_openstack::session::Request;
+use isthmus_openstack::{CloudConfig, Metrics, Session, Sources};
 use isthmus_world::{As, Options, World};
 use serde_json::{Map, Value, json};
 
@@ -17,34 +17,69 @@ const CLOUDS: [(&str, As); 3] = [("isthmus", As::Service), ("demo", As::Member),
 /// Network and subnets, as the lab has them.
 const SUBNETS: [(&str, u8, &str); 2] = [("pods-v4", 4, "10.100.0.0/16"), ("pods-v6", 6, "fd00:100::/64")];
 
-/// A cloud with network `pods`, its subnets, and the security group `pods`.
+/// A cloud with what `modules.yaml` names: network `pods` with its subnets and the security group of that name, the external
+/// network `public` behind the router `cluster`, and the subnet pool `namespaces`.
 pub(super) async fn start() -> anyhow::Result<World> {
     // A load balancer that is at work for a moment can be seen at work.
     let options =
         Options { plug_bound_ports: true, provisioning: Duration::from_millis(200), ..Options::default() };
     let world = World::start(options).await.context("starting the cloud")?;
-    let neutron = Neutron::new(Session::new(config(&world)?, Metrics::default())?);
-    let network = NetworkCreate { name: Some("pods".into()), ..NetworkCreate::default() };
-    let network = neutron.create::<Network>(&network).await.context("making network pods")?;
+    let own = Session::new(config(&world)?, Metrics::default())?;
+    let admin = Session::new(config_as(&world, As::Admin)?, Metrics::default())?;
+    let pods = make(&own, "networks", json!({"network": {"name": "pods"}})).await?;
+    let mut subnets = Vec::new();
     for (name, version, cidr) in SUBNETS {
-        let subnet = SubnetCreate {
-            network_id: network.id.clone(),
-            name: Some(name.into()),
-            ip_version: version,
-            cidr: Some(cidr.into()),
-            ..SubnetCreate::default()
-        };
-        neutron.create::<Subnet>(&subnet).await.with_context(|| format!("making subnet {name}"))?;
+        let subnet = json!({"name": name, "network_id": pods, "ip_version": version, "cidr": cidr});
+        subnets.push(make(&own, "subnets", json!({"subnet": subnet})).await?);
     }
-    let group = SecurityGroupCreate { name: "pods".into(), ..SecurityGroupCreate::default() };
-    neutron.create::<SecurityGroup>(&group).await.context("making security group pods")?;
+    make(&own, "security_groups", json!({"security_group": {"name": "pods"}})).await?;
+    let public = json!({"network": {"name": "public", "router:external": true}});
+    let public = make(&admin, "networks", public).await?;
+    let subnet = json!({"name": "public-v4", "network_id": public, "ip_version": 4, "cidr": "203.0.113.0/24",
+                        "enable_dhcp": false});
+    make(&admin, "subnets", json!({"subnet": subnet})).await?;
+    let gateway = json!({"network_id": public});
+    let router = json!({"router": {"name": "cluster", "external_gateway_info": gateway}});
+    let router = make(&own, "routers", router).await?;
+    // Of the first family: floating IPs are of IPv4.
+    let interface = json!({"subnet_id": subnets.first()});
+    let attach = format!("/v2.0/routers/{router}/add_router_interface");
+    ask(&own, Method::PUT, "routers", attach, interface).await?;
+    let pool = json!({"name": "namespaces", "prefixes": ["10.101.0.0/16"], "default_prefixlen": 26});
+    make(&own, "subnetpools", json!({"subnetpool": pool})).await?;
     Ok(world)
+}
+
+/// Makes something in Neutron; its id.
+async fn make(session: &Session, collection: &'static str, body: Value) -> anyhow::Result<String> {
+    let path = format!("/v2.0/{}", collection.replace('_', "-"));
+    let made = ask(session, Method::POST, collection, path, body).await?;
+    let id = made.as_object().and_then(|made| made.values().next()?.get("id")?.as_str());
+    Ok(id.with_context(|| format!("what was made of {collection} has no id"))?.to_owned())
+}
+
+async fn ask(
+    session: &Session,
+    method: Method,
+    collection: &'static str,
+    path: String,
+    body: Value,
+) -> anyhow::Result<Value> {
+    let mut request = Request::new(NETWORK, collection, method, path);
+    request.body = Some(serde_json::to_vec(&body)?);
+    let answer =
+        session.send(&request).await.with_context(|| format!("preparing the cloud: {collection}"))?;
+    Ok(answer.json(&request)?)
 }
 
 /// The operator's settings, by the variables that any client takes.
 pub(super) fn config(world: &World) -> anyhow::Result<CloudConfig> {
+    config_as(world, As::Service)
+}
+
+fn config_as(world: &World, who: As) -> anyhow::Result<CloudConfig> {
     let variables: BTreeMap<String, String> =
-        world.environment().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        world.environment_as(who).into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     // No folder: what the user has in files is not meant.
     Ok(CloudConfig::load(&Sources::new(variables, Path::new("/nonexistent")), None)?)
 }

@@ -15,8 +15,9 @@ use serde_json::{Value, json};
 use crate::module;
 
 const FIELD_MANAGER: &str = "isthmus-dev";
-/// The modules that come with Isthmus.
-const MODULES: [&str; 2] = ["pod-port", "route-l7policy"];
+/// The modules that come with Isthmus, but for networkpolicy-securitygroup: as route-l7policy, it maps its own PolicyModule, and a
+/// kind has one mapper.
+const MODULES: [&str; 4] = ["pod-port", "namespace-network", "route-l7policy", "service-loadbalancer"];
 /// Longest time for all to be ready: it takes a second or two.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -123,5 +124,5 @@ pub(super) fn modules(given: Option<&Path>) -> anyhow::Result<PathBuf> {
 }
 
 fn files() -> String {
-    MODULES.map(|name| format!("{name}.wasm")).join(" and ")
+    MODULES.map(|name| format!("{name}.wasm")).join(", ")
 }

@@ -24,8 +24,9 @@ use crate::args::{DevArgs, Kube, Output};
 use crate::operator::{stop, timing};
 use crate::output::print;
 
-/// CloudMappings of the example: three Pods, two Routes, and the load balancer that they share.
-const EXAMPLE: usize = 6;
+/// CloudMappings of the example: four Pods, the network of one's namespace, a Service, two Routes, and the load balancer that these
+/// share.
+const EXAMPLE: usize = 9;
 /// Of the lease: nobody else stands for election here.
 const LEASE_SECONDS: u64 = 20;
 
@@ -160,11 +161,11 @@ fn told(running: &Running, args: &DevArgs, output: Output) -> anyhow::Result<()>
         let source = format!("source {}", running.environment.display());
         let shown = match args.empty {
             true => "kubectl get policymodules",
-            false => "kubectl get pods,routes,cloudmappings -n shop",
+            false => "kubectl get pods,services,routes,cloudmappings -n shop",
         };
         format!(
             "Kubernetes  {kubernetes}\nOpenStack   {openstack}\nmetrics     {metrics}\nready in {ready_ms} ms\n\n\
-             In another terminal:\n  {source}\n  {shown}\n  isthmus tree route/web -n shop\n  \
+             In another terminal:\n  {source}\n  {shown}\n  isthmus tree route/web -n shop\n  isthmus tree namespace/office\n  \
              openstack port list        # the client is `pip install python-openstackclient python-octaviaclient`\n  \
              openstack loadbalancer status show \"$(openstack loadbalancer list -f value -c id)\"\n\n\
              Ctrl-C ends it. Nothing is kept.\n"

@@ -1,7 +1,7 @@
 //! `cargo xtask docs`: the contract of `wit/` as a page for people, `docs/contract.md`.
 //!
 //! It reads the little of WIT that these files use, a line at a time. What it does not understand is an error with its place: nothing
-//! is left out in silence.
+//! is left out in silence. What has no documentation is an error too: the contract says of each field what becomes of it.
 use std::fs;
 use std::path::Path;
 
@@ -96,8 +96,10 @@ impl Parsed {
         }
     }
 
-    fn docs(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.docs)
+    /// The documentation of what is just read.
+    fn docs(&mut self) -> Result<Vec<String>> {
+        ensure!(!self.docs.is_empty(), "it has no documentation");
+        Ok(std::mem::take(&mut self.docs))
     }
 
     fn close(&mut self) -> Result<()> {
@@ -113,11 +115,11 @@ impl Parsed {
     fn top(&mut self, line: &str) -> Result<()> {
         if let Some(package) = line.strip_prefix("package ") {
             self.package = package.trim_end_matches(';').to_owned();
-            self.about = self.docs();
+            self.about = self.docs()?;
             return Ok(());
         }
         let (kind, name) = opened(line).context("expected a package, an interface or a world")?;
-        let (docs, functions, items) = (self.docs(), Vec::new(), Vec::new());
+        let (docs, functions, items) = (self.docs()?, Vec::new(), Vec::new());
         self.open = Some(Section { kind, name, docs, functions, items });
         Ok(())
     }
@@ -127,19 +129,7 @@ impl Parsed {
         if line.starts_with("use ") {
             return Ok(());
         }
-        let docs = self.docs();
-        // All on one line.
-        if let Some((head, cases)) = line.strip_suffix('}').and_then(|line| line.split_once('{')) {
-            let (kind, name) =
-                opened(&format!("{head}{{")).context("expected a record, a variant or an enum")?;
-            self.item = Some(Item { kind, name, docs, rows: Vec::new() });
-            cases
-                .split(',')
-                .map(str::trim)
-                .filter(|case| !case.is_empty())
-                .try_for_each(|case| self.row(case))?;
-            return self.close();
-        }
+        let docs = self.docs()?;
         if let Some((kind, name)) = opened(line) {
             self.item = Some(Item { kind, name, docs, rows: Vec::new() });
             return Ok(());
@@ -159,7 +149,7 @@ impl Parsed {
 
     /// A field or a case.
     fn row(&mut self, line: &str) -> Result<()> {
-        let docs = self.docs();
+        let docs = self.docs()?;
         let item = self.item.as_mut().context("it is in an item")?;
         let line = line.trim_end_matches(',');
         let (name, of) = match item.kind.as_str() {
@@ -241,6 +231,11 @@ fn table(what: &str, rows: &[Row]) -> String {
 mod tests {
     use super::*;
 
+    fn parse(lines: &[&str]) -> Result<()> {
+        let mut parsed = Parsed::default();
+        lines.iter().try_for_each(|line| parsed.line(line))
+    }
+
     fn root() -> &'static Path {
         Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
     }
@@ -254,13 +249,38 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_an_error() {
-        let parse = |lines: &[&str]| lines.iter().try_for_each(|line| Parsed::default().line(line));
-        assert!(parse(&["interface a {"]).is_ok());
+        assert!(parse(&["/// A.", "interface a {", "/// B.", "record b {", "/// C.", "c: u8,"]).is_ok());
         for line in ["type a = string;", "}", "record a {}x"] {
-            assert!(parse(&[line]).is_err(), "{line}");
+            assert!(parse(&["/// A.", line]).is_err(), "{line}");
         }
-        let mut inside = Parsed::default();
-        inside.line("interface a {").unwrap();
-        assert!(inside.line("type b = string;").is_err() && inside.line("resource c {").is_err());
+        for line in ["type b = string;", "resource c {", "enum d { e, f }"] {
+            assert!(parse(&["/// A.", "interface a {", "/// B.", line]).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_documentation_is_an_error() {
+        let whole = [
+            "/// A.",
+            "interface a {",
+            "/// B.",
+            "b: func() -> bool;",
+            "/// C.",
+            "record c {",
+            "/// D.",
+            "d: u8,",
+            "}",
+            "/// E.",
+            "enum e {",
+            "/// F.",
+            "f,",
+        ];
+        assert!(parse(&whole).is_ok());
+        for at in (0..whole.len()).filter(|at| whole[*at].starts_with("///")) {
+            let mut without = whole.to_vec();
+            without.remove(at);
+            let told = parse(&without).unwrap_err().to_string();
+            assert!(told.contains("no documentation"), "{at}: {told}");
+        }
     }
 }

@@ -14,7 +14,7 @@ use isthmus_model::projection::Mask;
 use isthmus_model::snapshot::CloudFacts;
 use isthmus_openstack::{CloudConfig, Metrics, Session, Sources};
 use isthmus_operator::facts_of;
-use isthmus_operator::modules::{Pipelines, Version, config_of, keep, source};
+use isthmus_operator::modules::{Pipelines, Unmapping, Version, config_of, keep, source};
 use isthmus_policy::{Engine, Module};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::ListParams;
@@ -128,5 +128,5 @@ pub(crate) async fn facts(os_cloud: Option<&str>) -> anyhow::Result<CloudFacts> 
 
 /// Pipelines of these versions.
 pub(crate) fn pipelines(versions: BTreeMap<Arc<str>, Version>) -> anyhow::Result<Pipelines> {
-    Ok(Pipelines::new(versions, BTreeMap::new(), &BTreeMap::new())?)
+    Ok(Pipelines::new(versions, BTreeMap::new(), &Unmapping::new())?)
 }

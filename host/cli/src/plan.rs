@@ -8,10 +8,11 @@ use isthmus_kubernetes::crd::PolicyModule;
 use isthmus_kubernetes::store::{StoreSnapshot, Stored};
 use isthmus_model::desired::DesiredList;
 use isthmus_model::difference::{Difference, What, differences};
+use isthmus_model::manifest::Projection;
 use isthmus_model::object::Gvk;
 use isthmus_model::outcome::Outcome;
 use isthmus_model::plan::Summary;
-use isthmus_operator::modules::{Lane, Pipelines, Version, config_of};
+use isthmus_operator::modules::{Lane, Pipelines, Version, config_of, own_kind};
 use isthmus_policy::Stop;
 use kube::ResourceExt;
 use serde::Serialize;
@@ -98,7 +99,8 @@ fn new_module(name: &str) -> anyhow::Result<PolicyModule> {
 /// A kind that another module maps already, and that one.
 fn rival(before: &BTreeMap<Arc<str>, Version>, candidate: &Version) -> Option<(Gvk, Arc<str>)> {
     let others = || before.values().filter(|other| other.name != candidate.name);
-    candidate.module.manifest().maps.iter().find_map(|wanted| {
+    let of_all = |wanted: &&Projection| wanted.kind != own_kind();
+    candidate.module.manifest().maps.iter().filter(of_all).find_map(|wanted| {
         let maps = |other: &&Version| other.module.manifest().maps.iter().any(|p| p.kind == wanted.kind);
         Some((wanted.kind.clone(), others().find(maps)?.name.clone()))
     })
@@ -106,10 +108,10 @@ fn rival(before: &BTreeMap<Arc<str>, Version>, candidate: &Version) -> Option<(G
 
 /// How many objects there are of all kinds, and what changes.
 fn compare(old: &Pipelines, new: &Pipelines, snapshot: &StoreSnapshot) -> (usize, Vec<Change>) {
-    let kinds: BTreeSet<&Gvk> = old.kinds().chain(new.kinds()).collect();
+    let kinds: BTreeSet<Gvk> = old.kinds().chain(new.kinds()).collect();
     let (mut subjects, mut changes) = (0, Vec::new());
     for kind in kinds {
-        for stored in snapshot.iter(kind) {
+        for stored in snapshot.iter(&kind) {
             subjects += 1;
             let (before, after) = (list(old, stored, snapshot), list(new, stored, snapshot));
             changes.extend(change(stored, before, after));
@@ -137,7 +139,7 @@ fn change(
 
 /// What a subject is mapped to; an error, where what is recorded would stay as it is.
 fn list(pipelines: &Pipelines, stored: &Stored, snapshot: &StoreSnapshot) -> Result<DesiredList, String> {
-    let Some(Lane::Serving(serving)) = pipelines.lane(&stored.key.kind) else {
+    let Some(Lane::Serving(serving)) = pipelines.lane(&stored.key) else {
         return Ok(DesiredList::default());
     };
     match serving.pipeline.map(&stored.text, Arc::new(snapshot.clone())).result {

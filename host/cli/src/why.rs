@@ -45,14 +45,14 @@ pub(crate) async fn run(kube: &Kube, args: &WhyArgs, output: Output) -> anyhow::
     let cluster = Cluster::connect(kube).await?;
     let object = Object::find(&cluster.client, &args.object, &args.namespace).await?;
     let pipelines = pipelines(cluster.versions().await?)?;
-    let lane = pipelines.kinds().find(|served| object.is_of(served));
-    let Some((served, Lane::Serving(serving))) = lane.and_then(|kind| Some((kind, pipelines.lane(kind)?)))
-    else {
-        bail!("no module maps {}: `kubectl get policymodules` lists what there is", object.kind);
-    };
+    let served = pipelines.kinds().find(|served| object.is_of(served));
+    let unmapped =
+        || format!("no module maps {}: `kubectl get policymodules` lists what there is", object.kind);
+    let served = served.with_context(unmapped)?;
     let snapshot = cluster.snapshot(&pipelines.masks()).await?;
-    let stored = snapshot.iter(served).find(|stored| object.is(&stored.key)).cloned();
+    let stored = snapshot.iter(&served).find(|stored| object.is(&stored.key)).cloned();
     let stored = stored.with_context(|| format!("there is no {object}"))?;
+    let Some(Lane::Serving(serving)) = pipelines.lane(&stored.key) else { bail!(unmapped()) };
     let mappings = object.mappings(&cluster.client, &kube.operator_namespace).await?;
     let mapping = mappings.into_iter().find(|m| m.spec.subject.uid == *stored.uid);
     let why = tokio::task::block_in_place(|| why(serving, &stored, &snapshot, mapping.as_ref()));

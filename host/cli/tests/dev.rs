@@ -47,6 +47,8 @@ fn an_object_is_found_by_every_name_that_kubectl_prints() {
         isthmus why po/web-0 -n shop
         isthmus why route.route.openshift.io/web -n shop
         isthmus why pmod/route-l7policy
+        isthmus why pmod/networkpolicy-securitygroup
+        isthmus why netpol/cart -n shop
         fails() { if isthmus "$@" 2>&1; then exit 1; fi; }
         fails tree pod/web-0
         fails tree ns/shop
@@ -69,7 +71,7 @@ fn an_object_is_found_by_every_name_that_kubectl_prints() {
         "pod/web-0 in namespace default has no CloudMapping",
         "ns/shop has no CloudMapping",
         "the API server serves nothing that is called poodle",
-        "no module maps netpol",
+        "there is no netpol/web in namespace shop",
         "there is no pod/nobody in namespace shop",
         "another `isthmus dev` runs with the folder ",
     ] {

@@ -11,13 +11,18 @@ use crate::desired::{Entry, local};
 /// A kind of resource, as in the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-#[allow(missing_docs, reason = "each is the Neutron or Octavia resource of its name")]
 pub enum Kind {
+    /// Neutron's.
     Network,
+    /// Neutron's.
     Subnet,
+    /// A port of ours that is attached to a router.
     RouterInterface,
+    /// Neutron's, with its rules.
     SecurityGroup,
+    /// Neutron's.
     AddressGroup,
+    /// Neutron's.
     Port,
     /// A pod's interface on a port: recorded for the node, nothing in the cloud.
     Vif,
@@ -25,13 +30,21 @@ pub enum Kind {
     TrunkSubport,
     /// A port's addresses among those that the port of its node may send from: the host's own too.
     AllowedAddresses,
+    /// Neutron's.
     FloatingIp,
+    /// Where a floating IP of somebody else leads to.
     FloatingIpAssociation,
+    /// A secret of Barbican.
     Certificate,
+    /// A certificate that a listener shows by SNI.
     ListenerCertificate,
+    /// Octavia's.
     LoadBalancer,
+    /// Octavia's.
     Listener,
+    /// Octavia's, with its members and its health monitor.
     Pool,
+    /// Octavia's, with its rules.
     L7Policy,
 }
 

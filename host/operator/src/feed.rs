@@ -112,7 +112,7 @@ fn happened(change: &Change) -> &'static str {
 impl Session {
     fn changed(&self, change: &Change) {
         let kind = &change.key.kind;
-        let (recorded, mapped) = (self.has_record(change), self.pipelines.load().lane(kind).is_some());
+        let (recorded, mapped) = (self.has_record(change), self.pipelines.load().lane(&change.key).is_some());
         if mapped || recorded {
             for stored in [&change.old, &change.new].into_iter().flatten() {
                 let subject = subject_of(stored);

@@ -81,7 +81,7 @@ impl Session {
         known: bool,
     ) -> Mapping {
         let pipelines = self.pipelines.load_full();
-        let serving = match pipelines.lane(&subject.key.kind) {
+        let serving = match pipelines.lane(&subject.key) {
             Some(Lane::Serving(serving)) => serving.clone(),
             Some(Lane::Unmapping(module)) => {
                 let why = format!("PolicyModule {module} is being deleted with onDelete: Unmap");

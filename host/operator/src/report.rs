@@ -46,7 +46,7 @@ impl Session {
         snapshot: StoreSnapshot,
     ) -> Result<(), ReconcileError> {
         let pipelines = self.pipelines.load_full();
-        let Some(Lane::Serving(serving)) = pipelines.lane(&subject.key.kind) else { return Ok(()) };
+        let Some(Lane::Serving(serving)) = pipelines.lane(&subject.key) else { return Ok(()) };
         if !serving.pipeline.mapper().module.manifest().reports {
             return Ok(());
         }

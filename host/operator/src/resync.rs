@@ -195,7 +195,7 @@ impl Session {
         if let Some((name, _)) = pipelines.failed().iter().find(|(_, failed)| !failed.owns_nothing) {
             return Err(format!("PolicyModule {name} has no version that serves"));
         }
-        let served = pipelines.kinds().cloned();
+        let served = pipelines.kinds();
         let mapped =
             records.subjects().filter(|subject| self.may_own(subject)).map(|s| (*s.key.kind).clone());
         let kinds: BTreeSet<Gvk> = served.chain(mapped).collect();

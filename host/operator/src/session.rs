@@ -186,9 +186,9 @@ impl Session {
         let pipelines = self.pipelines.load_full();
         // The operator itself reads nodes, for any kind that names one.
         let own = *kind == node_kind();
-        let reads =
-            |of: &&Gvk| matches!(pipelines.lane(of), Some(Lane::Serving(s)) if own || s.reads.contains(kind));
-        pipelines.kinds().filter(reads).for_each(|of| self.enqueue_kind(of));
+        let reads = |lane: &Lane| matches!(lane, Lane::Serving(s) if own || s.reads.contains(kind));
+        let waiting = pipelines.kinds().filter(|of| pipelines.lanes(of).any(reads));
+        waiting.for_each(|of| self.enqueue_kind(&of));
     }
 
     /// Whether the subject's object is there. That it is not is believed only of a kind that is listed.
@@ -203,8 +203,7 @@ impl Session {
     /// Whether a subject may be one that we mapped: its kind is served, was served, or can be listed. A CloudMapping of any other
     /// kind is one that somebody made up.
     pub fn may_own(&self, subject: &Subject) -> bool {
-        let kind = &subject.key.kind;
-        self.pipelines.load().lane(kind).is_some() || self.synced(kind)
+        self.pipelines.load().lane(&subject.key).is_some() || self.synced(&subject.key.kind)
     }
 
     /// Whether a namespace is being deleted.
@@ -285,7 +284,7 @@ impl Session {
         let snapshot = self.snapshot();
         let mut all: BTreeSet<Arc<Subject>> = self.records.lock().subjects().cloned().map(Arc::new).collect();
         for kind in self.pipelines.load().kinds() {
-            all.extend(snapshot.iter(kind).map(|stored| Arc::new(subject_of(stored))));
+            all.extend(snapshot.iter(&kind).map(|stored| Arc::new(subject_of(stored))));
         }
         all.into_iter().for_each(|subject| self.queue.now(subject));
     }

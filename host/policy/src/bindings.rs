@@ -1,5 +1,4 @@
 //! The records of the contract, generated from `wit/`. All worlds share them, so a mapper's list goes to refiners as it is.
-#![allow(missing_docs, reason = "documentation comes from the WIT text, which leaves the obvious out")]
 #![allow(unreachable_pub, clippy::all, reason = "generated")]
 
 wasmtime::component::bindgen!({

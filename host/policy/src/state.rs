@@ -68,11 +68,14 @@ impl Reads {
 
 /// How much a log line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs, reason = "as everywhere")]
 pub enum LogLevel {
+    /// For who looks into the module.
     Debug,
+    /// Something worth knowing.
     Info,
+    /// Something that a person should look at.
     Warn,
+    /// What keeps the module from its work: the last one before a trap is its cause.
     Error,
 }
 

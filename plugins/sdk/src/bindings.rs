@@ -1,6 +1,6 @@
 //! Generated from `wit/`: the records once (with the first world), and what each world exports.
 #![allow(unsafe_code, reason = "the canonical ABI passes pointers; this module is generated whole")]
-#![allow(missing_docs, reason = "documentation comes from the WIT text, which leaves the obvious out")]
+#![allow(missing_docs, reason = "the traits and modules around what is in the WIT text have none")]
 #![allow(unreachable_pub, clippy::all, reason = "generated")]
 
 /// World `mapper`, and all records.

@@ -15,9 +15,14 @@ use serde_json::{Value, json};
 use crate::module;
 
 const FIELD_MANAGER: &str = "isthmus-dev";
-/// The modules that come with Isthmus, but for networkpolicy-securitygroup: as route-l7policy, it maps its own PolicyModule, and a
-/// kind has one mapper.
-const MODULES: [&str; 4] = ["pod-port", "namespace-network", "route-l7policy", "service-loadbalancer"];
+/// The modules that come with Isthmus.
+const MODULES: [&str; 5] = [
+    "pod-port",
+    "namespace-network",
+    "route-l7policy",
+    "service-loadbalancer",
+    "networkpolicy-securitygroup",
+];
 /// Longest time for all to be ready: it takes a second or two.
 const LIMIT: Duration = Duration::from_secs(60);
 

@@ -24,9 +24,9 @@ use crate::args::{DevArgs, Kube, Output};
 use crate::operator::{stop, timing};
 use crate::output::print;
 
-/// CloudMappings of the example: four Pods, the network of one's namespace, a Service, two Routes, and the load balancer that these
-/// share.
-const EXAMPLE: usize = 9;
+/// CloudMappings of the example: four Pods, the network of one's namespace, a Service, two Routes and the load balancer that these
+/// share, a NetworkPolicy and the groups that all Pods with policies share.
+const EXAMPLE: usize = 11;
 /// Of the lease: nobody else stands for election here.
 const LEASE_SECONDS: u64 = 20;
 

@@ -42,8 +42,8 @@ fn node() -> Gvk {
 fn mapped(pipelines: &Pipelines, snapshot: &StoreSnapshot) -> BTreeSet<String> {
     let mut all = BTreeSet::new();
     for kind in pipelines.kinds() {
-        let Some(Lane::Serving(serving)) = pipelines.lane(kind) else { continue };
-        for stored in snapshot.iter(kind) {
+        for stored in snapshot.iter(&kind) {
+            let Some(Lane::Serving(serving)) = pipelines.lane(&stored.key) else { continue };
             let list = serving.pipeline.map(&stored.text, Arc::new(snapshot.clone())).result;
             list.iter().flat_map(|list| list.entries()).for_each(|entry| of_entry(entry, &mut all));
         }

@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout_at};
 use super::candidate::{Problem, Served};
 use super::keep::Which;
 use super::told::{self, Told};
-use super::{Failed, Lane, Pipelines, Version, keep};
+use super::{Failed, Lane, Pipelines, Unmapping, Version, keep, own_kind};
 use crate::session::{Session, namespace_kind, node_kind, own_mask};
 
 /// Changes that come together (the parts of a module) are looked at together.
@@ -46,7 +46,7 @@ pub struct Manager {
     unwritten: BTreeSet<String>,
     /// Versions that serve and are not kept yet, with their bytes.
     unkept: BTreeMap<Arc<str>, (Version, Vec<u8>)>,
-    unmapping: BTreeMap<Gvk, String>,
+    unmapping: Unmapping,
     wakes: mpsc::Receiver<Wake>,
 }
 
@@ -76,7 +76,7 @@ impl Manager {
             problems: BTreeMap::new(),
             unwritten: BTreeSet::new(),
             unkept: BTreeMap::new(),
-            unmapping: BTreeMap::new(),
+            unmapping: Unmapping::new(),
             wakes,
         };
         let (mut modules_known, mut sources_known) = (false, false);
@@ -326,14 +326,18 @@ impl Manager {
             self.drop_version(&name).await;
             let left = {
                 let records = self.session.records.lock();
-                let of_it = |subject: &Subject| self.unmapping.get(&*subject.key.kind) == Some(&name);
+                let of_it = |subject: &Subject| {
+                    let key = &subject.key;
+                    self.unmapping.contains(&((*key.kind).clone(), name.clone()))
+                        && (*key.kind != own_kind() || *key.name == *name)
+                };
                 records.all().filter(|(subject, known)| of_it(subject) && !known.released).count()
             };
             if left > 0 {
                 tracing::info!(module = %name, left, "taking its mappings down");
                 return;
             }
-            self.unmapping.retain(|_, by| *by != name);
+            self.unmapping.retain(|(_, by)| *by != name);
         }
         self.drop_version(&name).await;
         if let Err(error) = keep::remove(&self.client, &self.namespace, &name).await {
@@ -351,7 +355,8 @@ impl Manager {
         let had = versions.remove(name);
         let frozen = failed.remove(name);
         // Those of a module that serves nothing since the start are taken down too.
-        let ends = |kind: &Gvk| matches!(pipelines.lane(kind), Some(Lane::Serving(_) | Lane::Unmapping(_)));
+        let ends =
+            |kind: &Gvk| matches!(pipelines.lane_by(kind, name), Some(Lane::Serving(_) | Lane::Unmapping(_)));
         let begun = self.unmapping.iter().filter(|(kind, by)| **by == *name && !ends(kind));
         let begun: Vec<Gvk> = begun.map(|(kind, _)| kind.clone()).collect();
         if frozen.is_none() && had.is_none() && begun.is_empty() {
@@ -453,7 +458,7 @@ impl Manager {
     }
 
     pub(super) fn tell(&self, module: &PolicyModule, severity: Severity, reason: &str, note: String) {
-        let kind = Gvk::new("isthmus.dev", "v1alpha1", "PolicyModule");
+        let kind = own_kind();
         let key = ObjectKey::new(kind, None, &module.name_any());
         let subject = Subject { key, uid: module.uid().unwrap_or_default().into() };
         self.session.events.tell(Happening {

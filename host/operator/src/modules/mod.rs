@@ -15,7 +15,7 @@ use std::time::Duration;
 use isthmus_kubernetes::crd::{FailurePolicy, PolicyModule};
 use isthmus_model::hash;
 use isthmus_model::manifest::{Manifest, Projection};
-use isthmus_model::object::Gvk;
+use isthmus_model::object::{Gvk, ObjectKey};
 use isthmus_model::projection::Mask;
 use isthmus_policy::{Fallback, Limits, Module, Pipeline, PipelineError, Stage};
 use kube::ResourceExt;
@@ -138,10 +138,20 @@ pub enum Lane {
     Unmapping(String),
 }
 
+/// Of this kind each module maps its own object alone, the PolicyModule that it is loaded by (contract, `manifest.maps`).
+pub fn own_kind() -> Gvk {
+    Gvk::new("isthmus.dev", "v1alpha1", "PolicyModule")
+}
+
+/// Kinds that are taken down, each with the PolicyModule whose mappings they are.
+pub type Unmapping = BTreeSet<(Gvk, String)>;
+
 /// What maps what. Immutable: a swap is another one.
 #[derive(Clone, Debug, Default)]
 pub struct Pipelines {
     lanes: BTreeMap<Gvk, Lane>,
+    /// Of those modules that map their own PolicyModule, by its name.
+    own: BTreeMap<Arc<str>, Lane>,
     versions: BTreeMap<Arc<str>, Version>,
     /// PolicyModules that exist and serve no version, and why.
     failed: BTreeMap<Arc<str>, Failed>,
@@ -166,37 +176,58 @@ impl Pipelines {
     pub fn new(
         versions: BTreeMap<Arc<str>, Version>,
         failed: BTreeMap<Arc<str>, Failed>,
-        unmapping: &BTreeMap<Gvk, String>,
+        unmapping: &Unmapping,
     ) -> Result<Self, PipelineError> {
-        let mut lanes = BTreeMap::new();
+        let mut all = Self::default();
         for version in versions.values() {
             for projection in &version.module.manifest().maps {
                 let serving = serving(version, &projection.kind, &versions)?;
-                lanes.insert(projection.kind.clone(), Lane::Serving(Arc::new(serving)));
+                all.put(&projection.kind, &version.name, Lane::Serving(Arc::new(serving)));
             }
         }
         for (name, failed) in &failed {
             for kind in &failed.kinds {
-                lanes.insert(kind.clone(), Lane::Missing(format!("PolicyModule {name}: {}", failed.why)));
+                all.put(kind, name, Lane::Missing(format!("PolicyModule {name}: {}", failed.why)));
             }
         }
         for (kind, module) in unmapping {
             // A refiner that serves no version holds up no end.
-            if !matches!(lanes.get(kind), Some(Lane::Serving(_))) {
-                lanes.insert(kind.clone(), Lane::Unmapping(module.clone()));
+            if !matches!(all.lane_by(kind, module), Some(Lane::Serving(_))) {
+                all.put(kind, module, Lane::Unmapping(module.clone()));
             }
         }
-        Ok(Self { lanes, versions, failed })
+        Ok(Self { versions, failed, ..all })
     }
 
-    /// What happens to the subjects of a kind; `None`: no module knows it.
-    pub fn lane(&self, kind: &Gvk) -> Option<&Lane> {
-        self.lanes.get(kind)
+    fn put(&mut self, kind: &Gvk, module: &str, lane: Lane) {
+        match *kind == own_kind() {
+            true => drop(self.own.insert(module.into(), lane)),
+            false => drop(self.lanes.insert(kind.clone(), lane)),
+        }
+    }
+
+    /// What happens to a subject; `None`: no module knows it.
+    pub fn lane(&self, subject: &ObjectKey) -> Option<&Lane> {
+        self.lane_by(&subject.kind, &subject.name)
+    }
+
+    /// What happens to the subjects of a kind that are a module's.
+    fn lane_by(&self, kind: &Gvk, module: &str) -> Option<&Lane> {
+        match *kind == own_kind() {
+            true => self.own.get(module),
+            false => self.lanes.get(kind),
+        }
+    }
+
+    /// What happens to any subject of a kind.
+    pub fn lanes(&self, kind: &Gvk) -> impl Iterator<Item = &Lane> {
+        let own = (*kind == own_kind()).then(|| self.own.values());
+        own.into_iter().flatten().chain(self.lanes.get(kind))
     }
 
     /// Kinds that something is to be done for.
-    pub fn kinds(&self) -> impl Iterator<Item = &Gvk> {
-        self.lanes.keys()
+    pub fn kinds(&self) -> impl Iterator<Item = Gvk> {
+        self.lanes.keys().cloned().chain((!self.own.is_empty()).then(own_kind))
     }
 
     /// The version that serves, of a PolicyModule.
@@ -214,8 +245,11 @@ impl Pipelines {
         &self.failed
     }
 
-    /// The PolicyModule that maps a kind.
+    /// The PolicyModule that maps a kind. Of [`own_kind`] there is none: each maps its own.
     pub fn mapper_of(&self, kind: &Gvk) -> Option<&Version> {
+        if *kind == own_kind() {
+            return None;
+        }
         self.versions.values().find(|v| v.module.manifest().maps.iter().any(|p| p.kind == *kind))
     }
 

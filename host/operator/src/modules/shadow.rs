@@ -13,7 +13,7 @@ use isthmus_model::plan::Summary;
 use isthmus_policy::{Mapped, Stop};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Lane, Pipelines, Serving};
+use super::{Lane, Pipelines, Serving, own_kind};
 use crate::refs;
 use crate::session::{Session, subject_of};
 
@@ -78,6 +78,27 @@ impl Trial {
     }
 }
 
+/// The trials of a kind, each with its subjects: one for all of them, but of the modules' own PolicyModules one each.
+fn trials(
+    old: &Pipelines,
+    new: &Pipelines,
+    kind: &Gvk,
+    view: &Arc<StoreSnapshot>,
+) -> Vec<(Trial, Vec<Arc<Stored>>)> {
+    let all: Vec<Arc<Stored>> = view.iter(kind).cloned().collect();
+    let groups = if *kind == own_kind() { all.chunks(1) } else { all.chunks(all.len().max(1)) };
+    let trial = |subjects: &[Arc<Stored>]| {
+        let key = &subjects.first()?.key;
+        let Some(Lane::Serving(new)) = new.lane(key) else { return None };
+        let old = match old.lane(key) {
+            Some(Lane::Serving(old)) => Some(old.clone()),
+            _ => None,
+        };
+        Some((Trial { old, new: new.clone(), view: view.clone() }, subjects.to_vec()))
+    };
+    groups.filter_map(trial).collect()
+}
+
 impl Session {
     /// Runs the new pipelines over all live subjects of these kinds, beside those that serve.
     ///
@@ -91,14 +112,7 @@ impl Session {
     ) -> crate::cloud::Result<Judgement> {
         let mut judgement = Judgement::default();
         let (view, until) = (Arc::new(self.snapshot()), Instant::now() + LONGEST);
-        for kind in kinds {
-            let Some(Lane::Serving(new)) = new.lane(kind) else { continue };
-            let old = match old.lane(kind) {
-                Some(Lane::Serving(old)) => Some(old.clone()),
-                _ => None,
-            };
-            let trial = Trial { old, new: new.clone(), view: view.clone() };
-            let subjects: Vec<Arc<Stored>> = view.iter(kind).cloned().collect();
+        for (trial, subjects) in kinds.iter().flat_map(|kind| trials(old, new, kind, &view)) {
             judgement.subjects += subjects.len();
             let chunks: Vec<_> = subjects.chunks(CHUNK).map(<[_]>::to_vec).collect();
             let judged =

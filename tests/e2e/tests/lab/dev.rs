@@ -35,7 +35,7 @@ kubectl version
 kubectl get pods,services,routes,cloudmappings -n shop
 [ "$(kubectl get pods -n shop -o name | wc -l)" = 3 ]
 kubectl get cloudmappings -n shop --no-headers | awk '{print $0}' | tee mappings
-[ "$(wc -l <mappings)" = 6 ]
+[ "$(wc -l <mappings)" = 7 ]
 kubectl describe pod web-0 -n shop | grep 'Node:'
 kubectl create configmap settings --from-literal=a=1 -n shop
 kubectl label configmap settings tier=front -n shop

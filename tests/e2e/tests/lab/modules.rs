@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use isthmus_e2e::{
-    Lab, condition, faults_config, mark, on_lab, pods_config, port_id, ready, until, widget_definition,
+    Lab, OPERATOR_NAMESPACE, condition, faults_config, mark, on_lab, pods_config, port_id, ready,
+    routes_config, until, widget_definition,
 };
 use isthmus_kubernetes::crd::CloudMapping;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -310,6 +311,44 @@ async fn a_kind_whose_definition_comes_later_is_mapped_once_it_is_there() -> Res
         })
         .await?;
         ensure!(operator.get("/readyz").await?.0 == 200);
+        Ok(())
+    })
+    .await
+}
+
+/// Each of two modules that map their own PolicyModule maps its own; one that goes takes nothing of the other's.
+#[tokio::test]
+async fn two_modules_map_their_own_policy_modules() -> Result<()> {
+    on_lab("own-modules", async |lab| {
+        lab.load_routes(routes_config("noop")).await?;
+        let groups = json!({"config": {}, "onDelete": "Unmap"});
+        lab.policy_module("networkpolicy-securitygroup", groups).await?;
+        lab.load("networkpolicy-securitygroup", "networkpolicy-securitygroup").await?;
+        let operator = lab.operator(&[]).await?;
+        let own = async |expected: &[&str]| {
+            until("each has a mapping of its own", async || {
+                let all = lab.mapping_api(OPERATOR_NAMESPACE).list(&Default::default()).await?.items;
+                let mut names: Vec<&str> =
+                    all.iter().filter(|m| ready(m)).map(|m| &*m.spec.subject.name).collect();
+                names.sort_unstable();
+                ensure!(names == expected && all.len() == names.len(), "{names:?} of {}", all.len());
+                Ok(())
+            })
+            .await
+        };
+        for name in ["route-l7policy", "networkpolicy-securitygroup"] {
+            lab.loaded(name).await?;
+        }
+        own(&["networkpolicy-securitygroup", "route-l7policy"]).await?;
+        ensure!(operator.stop(STOP).await?.success());
+        let operator = lab.operator(&[]).await?;
+        let before = lab.balanced().await?;
+
+        lab.remove_source("networkpolicy-securitygroup").await?;
+        lab.module_api().delete("networkpolicy-securitygroup", &DeleteParams::default()).await?;
+        own(&["route-l7policy"]).await?;
+        operator.rests().await?;
+        ensure!(lab.balanced().await? == before, "the load balancer of the other one stays");
         Ok(())
     })
     .await

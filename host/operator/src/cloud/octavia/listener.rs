@@ -217,7 +217,9 @@ impl Driver for Listeners {
             let make = || async { Ok(self.0.octavia.create::<Listener>(&body).await?) };
             let made = self.0.lanes.change(&owner, make).await;
             if let Err(error) = &made {
-                let lacks = |lacking: &Lacking, provider: &str| lacking.protocol(provider, &body.protocol);
+                let lacks = |lacking: &Lacking, provider: &str, said: &str| {
+                    lacking.protocol(provider, said, &body.protocol);
+                };
                 self.0.learn(&owner, error, lacks).await;
             }
             let made = made?;

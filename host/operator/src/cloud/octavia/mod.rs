@@ -144,12 +144,12 @@ impl Scope {
     }
 
     /// Notes what the provider of a load balancer lacks, where it said so (501).
-    async fn learn(&self, load_balancer: &str, error: &CloudError, lacks: impl Fn(&Lacking, &str)) {
+    async fn learn(&self, load_balancer: &str, error: &CloudError, lacks: impl Fn(&Lacking, &str, &str)) {
         if !error.is_unsupported() {
             return;
         }
         match self.octavia.get::<LoadBalancer>(load_balancer).await {
-            Ok(found) => lacks(&self.lacking, &found.provider),
+            Ok(found) => lacks(&self.lacking, &found.provider, &error.to_string()),
             Err(error) => tracing::debug!(load_balancer, %error, "its provider is not known"),
         }
     }

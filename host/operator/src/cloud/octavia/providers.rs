@@ -14,20 +14,32 @@ const ALL_ALGORITHMS: [&str; 4] = ["LEAST_CONNECTIONS", "ROUND_ROBIN", "SOURCE_I
 /// What a provider of this name can do. One that is not known is taken to be able to do everything: a service that refuses says
 /// so itself.
 pub(super) fn capabilities(name: &str) -> Provider {
-    let (protocols, algorithms, l7): (&[&str], &[&str], bool) = match name {
-        // `octavia` is the older name of the same driver. SOURCE_IP_PORT is refused by its `_validate_pool_algorithm`.
-        "amphora" | "octavia" | "amphorav2" => {
-            (&ALL_PROTOCOLS, &["LEAST_CONNECTIONS", "ROUND_ROBIN", "SOURCE_IP"], true)
-        }
-        // ovn-octavia-provider: everything at layer 7 answers 501.
-        "ovn" => (&["SCTP", "TCP", "UDP"], &["SOURCE_IP_PORT"], false),
-        _ => (&ALL_PROTOCOLS, &ALL_ALGORITHMS, true),
-    };
+    let known = known(name);
+    let (protocols, algorithms, l7) = known.unwrap_or((&ALL_PROTOCOLS, &ALL_ALGORITHMS, true));
     let owned = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
     Provider { name: name.into(), protocols: owned(protocols), algorithms: owned(algorithms), l7 }
 }
 
-/// What providers lack beside what is known of them by name: each said so once (501), and is not asked again.
+/// Protocols, algorithms, and whether there are L7 policies.
+type Able = (&'static [&'static str], &'static [&'static str], bool);
+
+fn known(name: &str) -> Option<Able> {
+    match name {
+        // `octavia` is the older name of the same driver. SOURCE_IP_PORT is refused by its `_validate_pool_algorithm`.
+        "amphora" | "octavia" | "amphorav2" => {
+            Some((&ALL_PROTOCOLS, &["LEAST_CONNECTIONS", "ROUND_ROBIN", "SOURCE_IP"], true))
+        }
+        // ovn-octavia-provider: everything at layer 7 answers 501.
+        "ovn" => Some((&["SCTP", "TCP", "UDP"], &["SOURCE_IP_PORT"], false)),
+        _ => None,
+    }
+}
+
+/// How Octavia begins what it says of a provider that can't do something at all (`ProviderNotImplementedError`); where it is one
+/// option that it can't, another object may do without, and nothing is to be learnt for all (`ProviderUnsupportedOptionError`).
+const NOT_AT_ALL: &str = "does not support a requested action";
+
+/// What providers lack that are not known by name: each said so once (501), and is not asked again.
 #[derive(Clone, Debug, Default)]
 pub(in crate::cloud) struct Lacking(Arc<Mutex<BTreeMap<String, Lacks>>>);
 
@@ -38,14 +50,20 @@ struct Lacks {
 }
 
 impl Lacking {
-    /// A provider has no listeners of this protocol.
-    pub(super) fn protocol(&self, provider: &str, protocol: &str) {
+    /// A provider has no listeners of this protocol, if that is what it says.
+    pub(super) fn protocol(&self, provider: &str, said: &str, protocol: &str) {
+        if known(provider).is_some() || !(said.contains(NOT_AT_ALL) || said.contains(protocol)) {
+            return;
+        }
         tracing::warn!(provider, protocol, "the load-balancer provider has no listeners of this protocol");
         self.0.lock().entry(provider.to_owned()).or_default().protocols.insert(protocol.to_owned());
     }
 
-    /// A provider has no L7 policies.
-    pub(super) fn l7(&self, provider: &str) {
+    /// A provider has no L7 policies, if that is what it says.
+    pub(super) fn l7(&self, provider: &str, said: &str) {
+        if known(provider).is_some() || !said.contains(NOT_AT_ALL) {
+            return;
+        }
         tracing::warn!(provider, "the load-balancer provider has no L7 policies");
         self.0.lock().entry(provider.to_owned()).or_default().l7 = true;
     }
@@ -68,13 +86,24 @@ mod tests {
     fn what_a_provider_said_it_lacks_it_is_not_asked_for_again() {
         let lacking = Lacking::default();
         assert_eq!(lacking.without(capabilities("other")), capabilities("other"));
-        lacking.protocol("other", "UDP");
+        let (action, option) = (
+            "Provider 'x' does not support a requested action: it has none",
+            "Provider 'x' does not support a requested option: no HTTP, no UDP",
+        );
+        lacking.protocol("other", option, "UDP");
         let now = lacking.without(capabilities("other"));
         assert!(now.l7 && now.protocols.len() == ALL_PROTOCOLS.len() - 1);
-        lacking.protocol("other", "HTTP");
+        lacking.protocol("other", option, "SCTP");
+        assert_eq!(lacking.without(capabilities("other")), now, "it speaks of another one");
+        lacking.protocol("other", option, "HTTP");
         assert!(!lacking.without(capabilities("other")).l7);
-        lacking.l7("third");
+        lacking.l7("third", option);
+        assert!(lacking.without(capabilities("third")).l7, "another policy may do without the option");
+        lacking.l7("third", action);
         assert!(!lacking.without(capabilities("third")).l7);
+        // What is known by name, one object can't make otherwise.
+        lacking.l7("amphora", action);
+        lacking.protocol("amphora", action, "UDP");
         assert_eq!(lacking.without(capabilities("amphora")), capabilities("amphora"));
     }
 

@@ -137,11 +137,10 @@ const PORT: &[FieldSpec] = &[
     field("dns_name", InPlace, Equal),
     // In place of `host` for a port that is reached through its node's own: it is bound to nothing itself.
     field("node", InPlace, Unseen),
-    field("nested", InPlace, Unseen),
 ];
 /// `trunk` names a node, whose trunk it is. The VLAN id is the driver's choice.
 const TRUNK_SUBPORT: &[FieldSpec] = &[field("trunk", Replace, Equal), field("port", Replace, Equal)];
-/// `parent` names a node, whose own port it is. `mac`: the Pod's port sends with a MAC address of its own, which is allowed with them.
+/// `parent` names a node, whose own port it is. `mac`: the Pod sends with its port's MAC address, else with the node's.
 const ALLOWED_ADDRESSES: &[FieldSpec] =
     &[field("parent", Replace, Equal), field("port", Replace, Equal), field("mac", Replace, Equal)];
 const VIF: &[FieldSpec] = &[
@@ -269,7 +268,7 @@ impl Kind {
 
     /// Whether nothing in the cloud says whose it is, but the record alone: so it is recorded before it is made.
     pub fn is_told_by_record(self) -> bool {
-        self == Self::FloatingIpAssociation
+        matches!(self, Self::FloatingIpAssociation | Self::AllowedAddresses)
     }
 
     /// Whether the mark of a resource can be changed. That of a certificate is the name of a secret, which is as it was made, and a

@@ -28,6 +28,11 @@ impl Binding {
         Self::ALL.into_iter().find(|binding| binding.name() == name)
     }
 
+    /// What a VIF wishes that names one (`own`), else what its node says.
+    pub fn wished(own: Option<&str>, node: impl FnOnce() -> Option<Self>) -> Option<Self> {
+        own.map_or_else(node, Self::named)
+    }
+
     /// The name of the node's binding driver.
     pub fn name(self) -> &'static str {
         match self {
@@ -60,22 +65,19 @@ impl Binding {
 const LONGEST_NAME: usize = 63;
 
 /// The list with what each port needs of its node's own port, where its VIF is bound by a [`Binding`]; `None`: there is no such port.
-/// `binding`: that of a VIF which names none itself, by the name of its port's entry and the node.
+/// `binding`: that of a port, by the name of its entry, what its VIF says of it, and the node.
 ///
 /// # Errors
 /// [`ListError::TooManyEntries`].
 pub fn with_nested(
     desired: &DesiredList,
-    binding: impl Fn(&str, &str) -> Option<Binding>,
+    binding: impl Fn(&str, Option<&str>, &str) -> Option<Binding>,
 ) -> Result<Option<DesiredList>, ListError> {
     let own: BTreeMap<&str, &str> = desired.entries().iter().filter_map(own_binding).collect();
     let nested = |entry: &Entry| {
         let node = node_of(entry)?;
-        let bound = match own.get(entry.name.as_str()) {
-            Some(own) => Binding::named(own),
-            None => binding(&entry.name, node),
-        };
-        Some((entry.name.clone(), (node.to_owned(), bound?)))
+        let own = own.get(entry.name.as_str()).copied();
+        Some((entry.name.clone(), (node.to_owned(), binding(&entry.name, own, node)?)))
     };
     let ports: BTreeMap<String, (String, Binding)> = desired.entries().iter().filter_map(nested).collect();
     if ports.is_empty() {
@@ -83,10 +85,9 @@ pub fn with_nested(
     }
     let mut entries = desired.entries().to_vec();
     for entry in &mut entries {
-        if let Some((node, bound)) = ports.get(&entry.name) {
+        if let Some((node, _)) = ports.get(&entry.name) {
             entry.fields.remove("host");
             entry.fields.insert("node".into(), node.clone().into());
-            entry.fields.insert("nested".into(), bound.name().into());
         }
     }
     let needed = ports.into_iter().map(|(port, (node, bound))| on_node(desired, &port, node, bound));
@@ -184,7 +185,8 @@ mod tests {
             (Some("ovs"), Some(Vlan), None),
         ];
         for (own, node, expected) in table {
-            let made = with_nested(&pod("port", own), |_, _| node).unwrap();
+            let binding = |_: &str, own: Option<&str>, _: &str| Binding::wished(own, || node);
+            let made = with_nested(&pod("port", own), binding).unwrap();
             assert_eq!(made.is_some(), expected.is_some(), "{own:?} on a node of {node:?}");
             let (Some(made), Some(expected)) = (made, expected) else { continue };
             let port = made.get("port").unwrap();
@@ -238,7 +240,7 @@ mod tests {
     #[test]
     fn a_subport_takes_no_name_that_is_in_use() {
         let long = "p".repeat(LONGEST_NAME);
-        let vlan = |_: &str, _: &str| Some(Binding::Vlan);
+        let vlan = |_: &str, _: Option<&str>, _: &str| Some(Binding::Vlan);
         let made = with_nested(&pod(&long, None), vlan).unwrap().unwrap();
         assert_eq!(made.entries().iter().filter(|e| e.kind == Kind::TrunkSubport).count(), 1);
         let mut entries = pod("port", None).entries().to_vec();

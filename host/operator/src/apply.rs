@@ -1,5 +1,7 @@
 //! Doing what a plan says: independent operations at the same time, each as soon as what it waits for is done.
 
+mod step;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -14,10 +16,12 @@ use isthmus_model::observed::{Observed, Target};
 use isthmus_model::plan::{Act, External, Operation, Plan, Targets, conclude, resolve};
 use isthmus_model::record::{Record, Recorded};
 use isthmus_model::retry::RetryClass;
+use tokio::sync::Mutex;
 
-use crate::cloud::{CloudError, Create, Fields, Update, within};
+use crate::cloud::{CloudError, Create, Fields, within};
 use crate::error::ReconcileError;
 use crate::session::Session;
+use step::{Done, Set, Step};
 
 /// What came of it.
 #[derive(Debug)]
@@ -122,15 +126,6 @@ fn names(operation: &Operation) -> impl Iterator<Item = &String> {
     std::iter::once(&operation.name).chain(&operation.with)
 }
 
-/// What an operation answered.
-enum Done {
-    Changed(Box<Observed>),
-    /// A resource with all below it.
-    Tree(Vec<Observed>),
-    Adopted(Box<Observed>),
-    Gone(String),
-}
-
 struct Work<'a> {
     session: &'a Session,
     subject: &'a Arc<Subject>,
@@ -142,6 +137,8 @@ struct Work<'a> {
     /// Entries of which something is left to do: they failed, wait, or were held back by one that failed.
     undone: BTreeSet<String>,
     flying: BTreeSet<usize>,
+    /// Held while something is recorded ahead: each writes the whole record.
+    ahead: Arc<Mutex<()>>,
 }
 
 impl<'a> Work<'a> {
@@ -160,8 +157,8 @@ impl<'a> Work<'a> {
                 targets.local.insert(entry.name.clone(), found.target());
             }
         }
-        let (errors, unknown, undone, flying) = Default::default();
-        Self { session, subject, desired, record, targets, errors, unknown, undone, flying }
+        let (errors, unknown, undone, flying, ahead) = Default::default();
+        Self { session, subject, desired, record, targets, errors, unknown, undone, flying, ahead }
     }
 
     fn mark(&self, name: &str) -> Mark {
@@ -178,10 +175,10 @@ impl<'a> Work<'a> {
         operation: &'a Operation,
     ) -> BoxFuture<'a, (usize, Result<Done, ReconcileError>)> {
         let prepared = self.prepare(operation);
-        let (session, subject) = (self.session, self.subject);
+        let (session, subject, ahead) = (self.session, self.subject, self.ahead.clone());
         Box::pin(async move {
             let result = match prepared {
-                Ok(step) => session.run_step(subject, step).await,
+                Ok(step) => step.run(session, subject, &ahead).await,
                 Err(error) => Err(error),
             };
             (at, result)
@@ -242,7 +239,8 @@ impl<'a> Work<'a> {
                 Err(reference) => return Err(unresolved(entry, name, &reference)),
             }
         }
-        Ok(Create { entry, mark: self.mark(&entry.name), fields, name: self.display_name(entry) })
+        let (mark, name) = (self.mark(&entry.name), self.display_name(entry));
+        Ok(Create { entry, mark, fields, name, ahead: None })
     }
 
     /// A create with all below it: within the call, they name each other by their local names.
@@ -396,78 +394,6 @@ const META: [&str; 3] = ["tags", DISPLAY_NAME, DESCRIPTION];
 fn unresolved(entry: &Entry, field: &str, reference: &isthmus_model::value::Reference) -> ReconcileError {
     let message = format!("{field} refers to {reference:?}, which does not exist yet");
     ReconcileError::Cloud(CloudError::Outdated { kind: entry.kind, name: entry.name.clone(), message })
-}
-
-/// An operation with everything that it needs.
-enum Step<'a> {
-    Create(Create<'a>),
-    CreateTree(Create<'a>, Vec<Create<'a>>),
-    Update(&'a Entry, Mark, Box<Observed>, Set<'a>),
-    Remark(&'a Entry, Mark, Box<Observed>),
-    Adopt(Box<Observed>),
-    Delete(&'a Operation, String),
-    Retain(&'a Operation, Box<Observed>),
-}
-
-/// What an update sets.
-struct Set<'a> {
-    /// Names of all that changes.
-    names: &'a BTreeSet<String>,
-    fields: Fields,
-    /// The name in the cloud, should that change.
-    name: String,
-}
-
-impl Session {
-    async fn run_step(&self, subject: &Subject, step: Step<'_>) -> Result<Done, ReconcileError> {
-        match step {
-            Step::Create(create) => {
-                let driver = self.cloud.driver(create.entry.kind)?;
-                if let Some(id) = driver.ahead(&create).await? {
-                    self.record_ahead(subject, create.entry, id).await?;
-                }
-                Ok(Done::Changed(Box::new(driver.create(create).await?)))
-            }
-            Step::CreateTree(root, below) => {
-                Ok(Done::Tree(self.cloud.create_tree(&self.cluster, root, below).await?))
-            }
-            Step::Update(entry, mark, observed, set) => {
-                let named = |name: &str| set.names.contains(name);
-                let (tags, description) = (named("tags"), named(DESCRIPTION));
-                let update = Update {
-                    entry,
-                    mark,
-                    observed: &observed,
-                    tags,
-                    remark: false,
-                    name: named(DISPLAY_NAME).then_some(set.name),
-                    description: description.then(|| entry.description.clone().unwrap_or_default()),
-                    fields: set.fields,
-                };
-                let driver = self.cloud.driver(entry.kind)?;
-                Ok(Done::Changed(Box::new(driver.update(update).await?)))
-            }
-            Step::Remark(entry, mark, observed) => {
-                let (fields, name, description) = (Fields::new(), None, None);
-                let (tags, remark) = (false, true);
-                let update =
-                    Update { entry, mark, observed: &observed, fields, tags, remark, name, description };
-                let driver = self.cloud.driver(entry.kind)?;
-                Ok(Done::Changed(Box::new(driver.update(update).await?)))
-            }
-            Step::Adopt(observed) => Ok(Done::Adopted(observed)),
-            Step::Delete(operation, id) => {
-                self.cloud.driver(operation.kind)?.delete(&id).await?;
-                Ok(Done::Gone(id))
-            }
-            Step::Retain(operation, observed) => {
-                // No collector touches what carries this, and `tree --retained` finds it.
-                let retained = format!("isthmus:retained={}", self.cluster);
-                self.cloud.driver(operation.kind)?.retain(&observed, &retained).await?;
-                Ok(Done::Gone(observed.id))
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Attachments of which nothing in the cloud says whose they are: the record does. So each is recorded before it is made
 //! (invariant 3), and one that no record names is nobody's of ours.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use isthmus_model::condition::ATTACHED;
 use isthmus_model::desired::Entry;
@@ -17,21 +17,28 @@ use crate::session::Session;
 use crate::settle::undated;
 
 impl Session {
-    /// What was listed, with the marks of attachments that are recorded as ours.
-    pub(crate) fn claimed(&self, mut listed: Vec<Observed>) -> Vec<Observed> {
-        if listed.iter().any(|found| found.kind.is_told_by_record()) {
-            let claims = self.claims();
-            for found in listed.iter_mut().filter(|found| found.kind.is_told_by_record()) {
-                found.mark = claims.get(&found.id).map(|(_, mark)| mark.clone());
+    /// What is there of the attachments that the records of these subjects name, with their marks.
+    ///
+    /// # Errors
+    /// The cloud's.
+    pub(crate) async fn recorded(&self, of: impl Fn(&Subject) -> bool) -> Result<Vec<Observed>> {
+        let claims = self.claims(of);
+        let mut by_kind: BTreeMap<Kind, Vec<&str>> = BTreeMap::new();
+        claims.iter().for_each(|(id, (kind, _))| by_kind.entry(*kind).or_default().push(id));
+        let mut all = Vec::new();
+        for (kind, ids) in by_kind {
+            for found in self.cloud.driver(kind)?.recorded(&ids).await? {
+                let mark = claims.get(&found.id).map(|(_, mark)| mark.clone());
+                all.push(Observed { mark, ..found });
             }
         }
-        listed
+        Ok(all)
     }
 
-    /// Such attachments as all records name them, by id.
-    fn claims(&self) -> HashMap<String, (Kind, Mark)> {
+    /// Such attachments as the records name them, by id.
+    fn claims(&self, of: impl Fn(&Subject) -> bool) -> HashMap<String, (Kind, Mark)> {
         let mut claims = HashMap::new();
-        for (subject, known) in self.records.lock().all().filter(|(_, known)| !known.released) {
+        for (subject, known) in self.records.lock().attached().filter(|(subject, _)| of(subject)) {
             for resource in known.status.resources.iter().filter(|r| r.kind.is_told_by_record()) {
                 let (subject, name) = (subject.uid.to_string(), resource.name.clone());
                 let mark = Mark { cluster: self.cluster.clone(), subject, name };
@@ -45,14 +52,10 @@ impl Session {
     ///
     /// # Errors
     /// The cloud's.
-    pub(crate) async fn list_claimed(&self) -> Result<()> {
-        let kinds: BTreeSet<Kind> = self.claims().into_values().map(|(kind, _)| kind).collect();
-        for kind in kinds {
-            let listed = self.cloud.driver(kind)?.list(&Mark::cluster_tag(&self.cluster)).await?;
-            for found in self.claimed(listed) {
-                if let Some(subject) = found.mark.as_ref().map(|mark| mark.subject.clone()) {
-                    self.inventory.lock().put(&subject, found);
-                }
+    pub(crate) async fn take_in_recorded(&self) -> Result<()> {
+        for found in self.recorded(|_| true).await? {
+            if let Some(subject) = found.mark.as_ref().map(|mark| mark.subject.clone()) {
+                self.inventory.lock().put(&subject, found);
             }
         }
         Ok(())
@@ -66,16 +69,16 @@ impl Session {
         &self,
         subject: &Subject,
         entry: &Entry,
-        id: String,
+        id: &str,
     ) -> Result<(), ReconcileError> {
         let Some(known) = self.records.lock().get(subject) else { return Err(ReconcileError::NotLeading) };
         let mut record = known.record();
-        if !known.unwritten && record.get(&entry.name).is_some_and(|r| r.id.as_ref() == Some(&id)) {
+        if !known.unwritten && record.get(&entry.name).is_some_and(|r| r.id.as_deref() == Some(id)) {
             return Ok(());
         }
         let made = Recorded {
             kind: entry.kind,
-            id: Some(id),
+            id: Some(id.to_owned()),
             hash: String::new(),
             fields: entry.set(),
             references: Vec::new(),

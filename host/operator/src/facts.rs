@@ -1,4 +1,4 @@
-//! What the cloud can do, as modules see it: asked for at the start and at every resync. Who read it is mapped again when it
+//! What the cloud can do, as modules see it: asked for at the start, at every resync, and where the cloud said that it can't. Who read it is mapped again when it
 //! changes.
 
 use isthmus_model::snapshot::CloudFacts;
@@ -37,6 +37,7 @@ impl Session {
         let unsupported =
             |error: &ReconcileError| matches!(error, ReconcileError::Cloud(error) if error.is_unsupported());
         if applied.errors.values().any(unsupported)
+            && self.cloud.learnt()
             && let Err(error) = self.refresh_facts().await
         {
             tracing::warn!(%error, "what the cloud can do is not known anew");

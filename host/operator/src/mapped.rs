@@ -15,6 +15,7 @@ use isthmus_policy::{CallError, Mapped, Stop};
 
 use crate::metrics::Call;
 use crate::modules::{Lane, Serving};
+use crate::records::Known;
 use crate::report::outcome_of;
 use crate::session::Session;
 use crate::status::Versions;
@@ -78,11 +79,19 @@ impl Session {
         subject: &Arc<Subject>,
         stored: &Stored,
         snapshot: StoreSnapshot,
-        known: bool,
+        known: Option<&Known>,
     ) -> Mapping {
+        let maker = known.and_then(|known| Some(known.status.module.as_ref()?.name.as_str()));
+        let known = known.is_some();
         let pipelines = self.pipelines.load_full();
         let serving = match pipelines.lane(&subject.key) {
             Some(Lane::Serving(serving)) => serving.clone(),
+            // What another one made of a kind that it took over is its own, also while it serves no version.
+            Some(Lane::Unmapping(module)) if maker.is_some_and(|maker| maker != module) => {
+                let why = format!("PolicyModule {} serves no version", maker.unwrap_or_default());
+                let condition = Condition::no(MAPPED, "ModuleMissing", why);
+                return Mapping::frozen(condition, !known, Versions::default());
+            }
             Some(Lane::Unmapping(module)) => {
                 let why = format!("PolicyModule {module} is being deleted with onDelete: Unmap");
                 return Mapping::nothing(Condition::yes(MAPPED, "Unmapping", why));

@@ -32,9 +32,9 @@ impl Session {
         record: &Record,
         snapshot: &StoreSnapshot,
     ) -> Result<Cow<'a, DesiredList>> {
-        let binding = |port: &str, node: &str| match made_for(record, port) {
+        let binding = |port: &str, own: Option<&str>, node: &str| match made_for(record, port) {
             Some(made) => made,
-            None => binding(&*snapshot.subject(&key_of(node))?),
+            None => Binding::wished(own, || binding(&*snapshot.subject(&key_of(node))?)),
         };
         match with_nested(desired, binding) {
             Ok(Some(list)) => Ok(Cow::Owned(list)),

@@ -45,6 +45,9 @@ pub(crate) enum Next {
 /// Before the first look at what the cloud is still at work on, and the longest time between two.
 const POLL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(20));
 
+/// The longest time between two looks at a pool of which no member answers.
+const MEMBERS: Duration = Duration::from_secs(60);
+
 /// Stages of a subject's way, in order.
 const STAGES: [&str; 3] = ["mapped", "realized", "ready"];
 
@@ -128,7 +131,7 @@ impl Session {
             self.seen(&subject.uid);
         }
         let cause = self.causes.lock().remove(&subject.uid);
-        let mapped = self.map(subject, stored, snapshot.clone(), known.is_some()).await;
+        let mapped = self.map(subject, stored, snapshot.clone(), known.as_ref()).await;
         let mapped = self.with_nodes(subject, mapped, known.as_ref(), snapshot);
         let mapping = Mapping { cause, ..mapped };
         let next = match mapping.verdict {
@@ -275,7 +278,8 @@ impl Session {
         // What the cloud works on is soon done, or not for long. An entry of another mapping or a name in the cloud may come
         // without a change that we are told of.
         let polls = if steps.blocked.is_empty() { self.polled(&subject.uid) } else { u32::MAX };
-        let delay = POLL.0.saturating_mul(1 << polls.min(8)).min(POLL.1);
+        let longest = if ready { MEMBERS } else { POLL.1 };
+        let delay = POLL.0.saturating_mul(1 << polls.min(8)).min(longest);
         Ok(Next::Waiting(jittered(delay, &subject.uid, polls)))
     }
 
@@ -314,10 +318,12 @@ impl Session {
         let kinds: BTreeSet<Kind> = unknown.filter(|r| r.created_unknown).map(|r| r.kind).collect();
         if !kinds.is_empty() {
             let all = self.cloud.list_of(&Mark::cluster_tag(&self.cluster), &subject.uid, &kinds).await?;
-            let ours = |o: &Observed| {
+            let is_ours = |o: &Observed| {
                 o.mark.as_ref().is_some_and(|m| m.cluster == self.cluster && m.subject == *subject.uid)
             };
-            let ours = self.claimed(all).into_iter().filter(ours).collect();
+            let mut ours: Vec<Observed> = all.into_iter().filter(is_ours).collect();
+            let recorded = self.recorded(|of| of == subject).await?;
+            ours.extend(recorded.into_iter().filter(|found| kinds.contains(&found.kind)));
             self.inventory.lock().replace_subject(&subject.uid, &kinds, ours);
         }
         Ok(())
@@ -331,10 +337,15 @@ impl Session {
     ) -> Result<(), ReconcileError> {
         let observed = self.inventory.lock().of(&subject.uid);
         for old in observed.values().filter(|o| at(o)) {
-            match self.cloud.driver(old.kind)?.refresh(old).await? {
-                Some(now) if now == *old => {}
-                Some(now) => self.inventory.lock().put(&subject.uid, now),
-                None => self.inventory.lock().remove(&subject.uid, &old.id),
+            match self.cloud.driver(old.kind)?.refresh(old).await {
+                Ok(Some(now)) if now == *old => {}
+                Ok(Some(now)) => self.inventory.lock().put(&subject.uid, now),
+                Ok(None) => self.inventory.lock().remove(&subject.uid, &old.id),
+                // It is there; that its members are not seen holds up nothing else of the subject.
+                Err(error) if old.state == State::Ready => {
+                    tracing::debug!(subject = %subject.key, id = old.id, %error, "it is not seen again yet");
+                }
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(())

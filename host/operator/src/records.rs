@@ -121,6 +121,12 @@ impl Records {
         self.known.values().flatten().map(|(subject, slim)| (subject, slim.whole()))
     }
 
+    /// Those that record attachments of which nothing else says whose they are.
+    pub fn attached(&self) -> impl Iterator<Item = (&Subject, Known)> {
+        let all = self.known.values().flatten().filter(|(_, slim)| slim.attached && !slim.released);
+        all.map(|(subject, slim)| (subject, slim.whole()))
+    }
+
     /// Subjects whose mappings are on a node.
     pub fn on_node(&self, node: &str) -> Vec<Subject> {
         let on = self.known.values().flatten().filter(|(_, slim)| slim.node.as_deref() == Some(node));
@@ -282,6 +288,8 @@ struct Slim {
     released: bool,
     on_node: bool,
     node: Option<Box<str>>,
+    /// It records what nothing else tells ([`isthmus_model::kinds::Kind::is_told_by_record`]).
+    attached: bool,
     unwritten: bool,
     status: Packed<CloudMappingStatus>,
 }
@@ -298,6 +306,7 @@ impl Slim {
             released: known.released,
             on_node: known.on_node,
             node: known.status.node.as_deref().map(Into::into),
+            attached: known.status.resources.iter().any(|r| r.kind.is_told_by_record()),
             unwritten: known.unwritten,
             status: Packed::new(&known.status),
         }

@@ -82,7 +82,7 @@ impl Session {
     /// # Errors
     /// The cloud's.
     pub async fn confirm_missing(&self) -> crate::cloud::Result<()> {
-        self.list_claimed().await?;
+        self.take_in_recorded().await?;
         let lacking = {
             let (records, inventory) = (self.records.lock(), self.inventory.lock());
             let lacks = |subject: &Subject, known: &Known| {
@@ -111,11 +111,9 @@ impl Session {
     pub async fn list_ours(&self) -> crate::cloud::Result<Vec<Box<str>>> {
         let begun = self.inventory.lock().begin();
         let listed = self.cloud.list(&Mark::cluster_tag(&self.cluster)).await?;
-        let ours: Vec<Observed> = self
-            .claimed(listed.resources)
-            .into_iter()
-            .filter(|o| o.mark.as_ref().is_some_and(|m| m.cluster == self.cluster))
-            .collect();
+        let is_ours = |o: &Observed| o.mark.as_ref().is_some_and(|m| m.cluster == self.cluster);
+        let mut ours: Vec<Observed> = listed.resources.into_iter().filter(is_ours).collect();
+        ours.extend(self.recorded(|_| true).await?);
         let mut inventory = self.inventory.lock();
         let differing = inventory.replace(begun, ours, &listed.unlisted);
         self.metrics.resources.set(i64::try_from(inventory.len()).unwrap_or(i64::MAX));

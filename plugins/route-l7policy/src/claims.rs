@@ -4,30 +4,24 @@ use std::collections::BTreeMap;
 
 use isthmus_sdk::prelude::*;
 
-use crate::config::{Config, Front, NamespaceOwnership};
-use crate::exposure::{OnHttp, insecure, terminated};
+use crate::config::{Config, NamespaceOwnership};
+use crate::exposure::{OnHttp, insecure};
 use crate::mapping::route_kind;
 use crate::matching::{Age, Match};
-use crate::members::backends;
 use crate::objects::Route;
 
 /// How the message begins of a Route whose host is somebody else's: `report` tells it by this.
 pub(crate) const CLAIMED: &str = "host already claimed";
 
 /// Refuses a Route whose place an older one has. Answers the longer paths of its host that others serve on the HTTP listener.
-pub(crate) fn settle(
-    route: &Route<'_>,
-    own: &Match,
-    config: &Config,
-    front: &Front,
-) -> Result<Vec<Match>, Outcome> {
+pub(crate) fn settle(route: &Route<'_>, own: &Match, config: &Config) -> Result<Vec<Match>, Outcome> {
     let age = Age::of(&route.metadata);
     let strict = config.namespace_ownership == NamespaceOwnership::Strict;
     let texts = snapshot::list(&route_kind(), None, "");
     // One that does not parse is told so by itself, and claims nothing. Kept are the few of this host: there may be many Routes.
     let of_host = |text| {
         let other: Route<'_> = parse_subject(text).ok()?;
-        claimed(&other, front).filter(|place| place.same_host(own)).map(|place| (other, place))
+        claimed(&other).filter(|place| place.same_host(own)).map(|place| (other, place))
     };
     let all: Vec<(Route<'_>, Match)> = texts.iter().filter_map(|text| of_host(text)).collect();
     let all = || all.iter().map(|(other, place)| (Age::of(&other.metadata), other, place));
@@ -62,10 +56,9 @@ fn lost(why: &str) -> Outcome {
     not_mapped(format!("{CLAIMED}: {why}"))
 }
 
-/// What a Route is for, if it could be served at all: one that is refused whatever others say keeps nobody from its place.
-fn claimed(route: &Route<'_>, front: &Front) -> Option<Match> {
-    terminated(route.spec.tls.as_ref(), front).ok()?;
-    insecure(route.spec.tls.as_ref()).ok()?;
-    backends(&route.spec).ok()?;
-    Match::of(&route.spec).ok()
+/// What a Route is for, unless no module serves such a one. One that is refused for what it says now may be served as it was (what was
+/// made of it stays), so its place is not free.
+fn claimed(route: &Route<'_>) -> Option<Match> {
+    let passthrough = route.spec.tls.as_ref().is_some_and(|tls| *tls.termination == *"passthrough");
+    if passthrough { None } else { Match::of(&route.spec).ok() }
 }

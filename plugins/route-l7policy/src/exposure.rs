@@ -5,7 +5,7 @@ use isthmus_sdk::records::load_balancing::{
     Certificate, CertificateFields, CertificateSource, ListenerCertificate, PoolTls,
 };
 
-use crate::config::{Front, Listening};
+use crate::config::Front;
 use crate::mapping::route_kind;
 use crate::objects::{Route, RouteTls};
 
@@ -47,19 +47,9 @@ pub(crate) struct Certificates {
     pub(crate) pool_tls: Option<PoolTls>,
 }
 
-/// Where TLS ends.
-pub(crate) struct Terminated<'a> {
-    https: &'a Listening,
-    /// There is TLS to the members too.
-    reencrypt: bool,
-}
-
-/// Where a Route's TLS ends, if that can be had; `None`: it has none.
-pub(crate) fn terminated<'a>(
-    tls: Option<&RouteTls<'_>>,
-    front: &'a Front,
-) -> Result<Option<Terminated<'a>>, Outcome> {
-    let Some(tls) = tls else { return Ok(None) };
+/// The certificates of a Route, if what it asks for can be had.
+pub(crate) fn certificates(route: &Route<'_>, front: &Front) -> Result<Certificates, Outcome> {
+    let Some(tls) = &route.spec.tls else { return Ok(Certificates::default()) };
     let reencrypt = match &*tls.termination {
         "edge" => false,
         "reencrypt" => true,
@@ -78,15 +68,6 @@ pub(crate) fn terminated<'a>(
          the module's config",
         "spec.tls",
     )?;
-    Ok(Some(Terminated { https, reencrypt }))
-}
-
-/// The certificates of a Route, if what it asks for can be had.
-pub(crate) fn certificates(route: &Route<'_>, front: &Front) -> Result<Certificates, Outcome> {
-    let terminated = terminated(route.spec.tls.as_ref(), front)?;
-    let Some((tls, Terminated { https, reencrypt })) = route.spec.tls.as_ref().zip(terminated) else {
-        return Ok(Certificates::default());
-    };
     let own = own_certificate(route, tls)?;
     if (own.is_some() || reencrypt || !front.existing) && !snapshot::cloud_facts().has_key_manager {
         let message = "the cloud has no key manager (Barbican), without which Octavia has no certificates";

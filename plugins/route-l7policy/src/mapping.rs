@@ -52,13 +52,11 @@ const ROUTE_FIELDS: [&str; 14] = [
 ];
 
 /// What of other Routes decides who has a host, and what a redirect leaves out.
-const CLAIM_FIELDS: [&str; 8] = [
+const CLAIM_FIELDS: [&str; 6] = [
     "metadata.creationTimestamp",
     "spec.host",
     "spec.path",
     "spec.wildcardPolicy",
-    "spec.to",
-    "spec.alternateBackends",
     "spec.tls.termination",
     "spec.tls.insecureEdgeTerminationPolicy",
 ];
@@ -120,7 +118,7 @@ fn route(route: &Route<'_>, config: &Config) -> Result<Vec<Desired>, Outcome> {
     let place = Match::of(&route.spec)?;
     let tls = certificates(route, &front)?;
     let on_http = insecure(route.spec.tls.as_ref())?;
-    let narrower = settle(route, &place, config, &front)?;
+    let narrower = settle(route, &place, config)?;
 
     let mut pool = Pool::new(front.load_balancer.clone(), "HTTP", "ROUND_ROBIN");
     pool.members = members(route, config)?;

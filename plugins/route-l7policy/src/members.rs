@@ -65,7 +65,7 @@ fn split<T: Copy>(shares: &[(u64, BTreeSet<T>)]) -> Vec<(T, u64)> {
 }
 
 /// The Services, each with its weight and the field that names it.
-pub(crate) fn backends<'a>(spec: &'a RouteSpec<'_>) -> Result<BTreeMap<&'a str, (u64, String)>, Outcome> {
+fn backends<'a>(spec: &'a RouteSpec<'_>) -> Result<BTreeMap<&'a str, (u64, String)>, Outcome> {
     let mut found: BTreeMap<&str, (u64, String)> = BTreeMap::new();
     let to = spec.to.as_ref().or_invalid("a Route needs a Service", "spec.to")?;
     let alternates = spec.alternate_backends.iter().enumerate();

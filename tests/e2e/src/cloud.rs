@@ -17,8 +17,6 @@ use crate::wait::until;
 
 /// Device owner of the operator's ports, and of those that a test makes to mislead it.
 pub(crate) const OWNER: &str = "isthmus:pod";
-/// Device owner of those that are reached through their node's port.
-const BESIDE_NODE: &str = "isthmus:nested-pod";
 
 impl Lab {
     /// All ports with the mark of this cluster, as a plain member of the project sees them.
@@ -26,7 +24,7 @@ impl Lab {
     /// # Errors
     /// Neutron's.
     pub async fn ports(&self) -> Result<Vec<Port>> {
-        let owners = [OWNER, BESIDE_NODE, ON_TRUNK].map(|owner| ("device_owner", owner));
+        let owners = [OWNER, ON_TRUNK].map(|owner| ("device_owner", owner));
         let all: Vec<Port> = self.demo.list(&owners).await?;
         Ok(all.into_iter().filter(|p| mark(p).is_some_and(|m| m.cluster == self.cluster)).collect())
     }
@@ -114,8 +112,7 @@ impl Lab {
         self.clear_trunks().await?;
         // A create that Neutron was at when its operator was killed may come through after the first list.
         until("no port is left", async || {
-            let owners = [OWNER, BESIDE_NODE].map(|owner| ("device_owner", owner));
-            let left = self.admin.list::<Port>(&owners).await?;
+            let left = self.admin.list::<Port>(&[("device_owner", OWNER)]).await?;
             for port in &left {
                 self.admin.delete::<Port>(&port.id).await?;
             }

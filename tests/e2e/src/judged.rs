@@ -92,7 +92,18 @@ impl Lab {
         Ok(())
     }
 
-    /// Deletes a ConfigMap of the operator's namespace.
+    /// Takes away all that holds a module's bytes: its source, and what the operator keeps.
+    ///
+    /// # Errors
+    /// The API server's.
+    pub async fn lose_module(&self, name: &str) -> Result<()> {
+        for config_map in ["", "isthmus-kept-current.", "isthmus-kept-previous."] {
+            self.remove_source(&format!("{config_map}{name}")).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes a ConfigMap of the operator's namespace; that there is none is success.
     ///
     /// # Errors
     /// The API server's.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
+use kube::api::ListParams;
 
 use crate::gate::Gate;
 use crate::lab::Lab;
@@ -50,5 +51,32 @@ impl Lab {
             operator.kill().await?;
         }
         bail!("{MOST} operators did not come to the end")
+    }
+
+    /// As [`Lab::killed_at_each_write`] twice: until the Pods of a namespace are as `made` wants them, and until they are gone with all
+    /// that `gone` looks for. Nobody leads before. Each time at least two are killed.
+    ///
+    /// # Errors
+    /// As of [`Lab::killed_at_each_write`].
+    pub async fn killed_all_along(
+        &self,
+        namespace: &str,
+        made: impl AsyncFn() -> Result<()>,
+        gone: impl AsyncFn() -> Result<()>,
+    ) -> Result<()> {
+        let (kills, operator) = self.killed_at_each_write(made).await?;
+        ensure!(kills >= 2, "killed {kills} times while they were made");
+        operator.kill().await?;
+        self.delete_pods(namespace).await?;
+        let mappings = self.mapping_api(namespace);
+        let gone = async || {
+            gone().await?;
+            ensure!(self.ports().await?.is_empty(), "a port is left");
+            ensure!(mappings.list(&ListParams::default()).await?.items.is_empty(), "a CloudMapping is left");
+            Ok(())
+        };
+        let (kills, _operator) = self.killed_at_each_write(gone).await?;
+        ensure!(kills >= 2, "killed {kills} times at the end");
+        Ok(())
     }
 }

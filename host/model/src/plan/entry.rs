@@ -47,6 +47,8 @@ pub(super) fn collides(entry: &Entry, found: &Observed) -> bool {
         Kind::FloatingIp => &["address"],
         // A port has one floating IP of a network, and a floating IP one port.
         Kind::FloatingIpAssociation => &["floating_ip", "target"],
+        // Its record has room for one.
+        Kind::AllowedAddresses => &["parent"],
         Kind::RouterInterface => &["subnet"],
         Kind::LoadBalancer => &["vip"],
         _ => &[],

@@ -73,7 +73,7 @@ pub enum CloudError {
     },
     /// A load balancer that Octavia gave up, and that is not ours alone to delete and make again.
     #[error(
-        "load balancer {load_balancer} is in ERROR, and {part} below it is not of this cluster: it is not deleted and made again; take that away, or let the operator fail it over (role load-balancer_admin)"
+        "load balancer {load_balancer} is in ERROR, and {part} is not of this cluster: it is not deleted and made again; take that away, or let the operator fail it over (role load-balancer_admin)"
     )]
     Shared {
         /// Its id.

@@ -61,6 +61,8 @@ pub struct Create<'a> {
     pub fields: Fields,
     /// Its name in the cloud.
     pub name: String,
+    /// What [`Driver::ahead`] answered.
+    pub ahead: Option<String>,
 }
 
 /// A change of a resource.
@@ -91,6 +93,10 @@ pub trait Driver: Send + Sync {
     /// Those of [`Driver::list`] that are of the subject with this uid.
     fn list_of<'a>(&'a self, tag: &'a str, subject: &'a str) -> BoxFuture<'a, Result<Vec<Observed>>> {
         async move { self.list(&format!("{tag},{}", Mark::subject_tag(subject))).await }.boxed()
+    }
+    /// Those of these ids that are there, where records alone say whose one is ([`Kind::is_told_by_record`]): no list has them.
+    fn recorded<'a>(&'a self, _ids: &'a [&'a str]) -> BoxFuture<'a, Result<Vec<Observed>>> {
+        async { Ok(Vec::new()) }.boxed()
     }
     /// The id that one will have which has to be recorded before it is made ([`Kind::is_told_by_record`]).
     ///
@@ -308,6 +314,11 @@ impl Cloud {
             Some(octavia) => octavia::providers(octavia, &self.lacking).await,
             None => Ok(Vec::new()),
         }
+    }
+
+    /// Whether a provider said that it can't do something, since this was asked last.
+    pub fn learnt(&self) -> bool {
+        self.lacking.is_new()
     }
 
     /// Whether the cloud has a key manager.

@@ -22,6 +22,7 @@ use super::candidate::{Problem, Served};
 use super::keep::Which;
 use super::told::{self, Told};
 use super::{Failed, Lane, Pipelines, Unmapping, Version, keep, own_kind};
+use crate::records::Known;
 use crate::session::{Session, namespace_kind, node_kind, own_mask};
 
 /// Changes that come together (the parts of a module) are looked at together.
@@ -276,20 +277,21 @@ impl Manager {
         let pipelines = self.session.pipelines.load_full();
         let served = problem.served.clone().unwrap_or_else(|| Served::said(module));
         let owns_nothing = problem.is_second() || problem.waits_for_approval();
-        let kinds: BTreeSet<Gvk> = match owns_nothing {
+        let (maps, refines): (BTreeSet<Gvk>, BTreeSet<Gvk>) = match owns_nothing {
             // What is there was made without it.
-            true => BTreeSet::new(),
+            true => Default::default(),
             // What another module maps, it maps without this one; what this one would refine is not mapped without it.
             false => {
                 let maps = served.maps.into_iter().filter(|kind| pipelines.mapper_of(kind).is_none());
-                maps.chain(served.refines).collect()
+                (maps.collect(), served.refines.into_iter().collect())
             }
         };
         let mut failed = pipelines.failed().clone();
-        let now = Failed { why: problem.message.clone(), kinds: kinds.clone(), owns_nothing };
-        let before = failed.insert(module.name_any().into(), now).map(|failed| failed.kinds);
+        let now = Failed { why: problem.message.clone(), maps, refines, owns_nothing };
+        let kinds: BTreeSet<Gvk> = now.kinds().cloned().collect();
+        let before = failed.insert(module.name_any().into(), now);
         self.install(pipelines.versions().clone(), failed);
-        let before = before.unwrap_or_default();
+        let before: BTreeSet<Gvk> = before.iter().flat_map(Failed::kinds).cloned().collect();
         kinds.symmetric_difference(&before).for_each(|kind| self.session.enqueue_kind(kind));
     }
 
@@ -326,12 +328,16 @@ impl Manager {
             self.drop_version(&name).await;
             let left = {
                 let records = self.session.records.lock();
-                let of_it = |subject: &Subject| {
+                let is_unmapped = |subject: &Subject| {
                     let key = &subject.key;
                     self.unmapping.contains(&((*key.kind).clone(), name.clone()))
                         && (*key.kind != own_kind() || *key.name == *name)
                 };
-                records.all().filter(|(subject, known)| of_it(subject) && !known.released).count()
+                let made_it = |known: &Known| known.status.module.as_ref().is_none_or(|by| by.name == name);
+                let left = |(subject, known): &(&Subject, Known)| {
+                    is_unmapped(subject) && !known.released && made_it(known)
+                };
+                records.all().filter(left).count()
             };
             if left > 0 {
                 tracing::info!(module = %name, left, "taking its mappings down");
@@ -366,7 +372,7 @@ impl Manager {
         let kinds =
             had.iter().flat_map(|v| v.module.manifest().maps.iter().chain(&v.module.manifest().refines));
         let kinds = kinds.map(|p| p.kind.clone());
-        let kinds = kinds.chain(frozen.into_iter().flat_map(|f| f.kinds)).chain(begun);
+        let kinds = kinds.chain(frozen.iter().flat_map(Failed::kinds).cloned()).chain(begun);
         let kinds: BTreeSet<Gvk> = kinds.collect();
         kinds.iter().for_each(|kind| self.session.enqueue_kind(kind));
     }

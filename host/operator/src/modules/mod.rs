@@ -162,10 +162,19 @@ pub struct Pipelines {
 pub struct Failed {
     /// Why.
     pub why: String,
-    /// Kinds that it is known to map or refine: they are frozen rather than mapped without it.
-    pub kinds: BTreeSet<Gvk>,
+    /// Kinds that it is known to map: they are frozen.
+    pub maps: BTreeSet<Gvk>,
+    /// Kinds that it is known to refine: they are frozen rather than mapped without it.
+    pub refines: BTreeSet<Gvk>,
     /// Nothing that there is was made by it: another one serves its kinds, or it never served.
     pub owns_nothing: bool,
+}
+
+impl Failed {
+    /// All kinds that are frozen for it.
+    pub fn kinds(&self) -> impl Iterator<Item = &Gvk> {
+        self.maps.iter().chain(&self.refines)
+    }
 }
 
 impl Pipelines {
@@ -186,8 +195,11 @@ impl Pipelines {
             }
         }
         for (name, failed) in &failed {
-            for kind in &failed.kinds {
-                all.put(kind, name, Lane::Missing(format!("PolicyModule {name}: {}", failed.why)));
+            let missing = || Lane::Missing(format!("PolicyModule {name}: {}", failed.why));
+            failed.kinds().for_each(|kind| all.put(kind, name, missing()));
+            // Who refines PolicyModules refines those of all.
+            if failed.refines.contains(&own_kind()) {
+                all.own.values_mut().for_each(|lane| *lane = missing());
             }
         }
         for (kind, module) in unmapping {

@@ -199,7 +199,7 @@ fn fields_are_those_of_the_model() {
         let mut known: BTreeSet<&str> = kind.fields().iter().map(|f| f.name).collect();
         // The host's own: what stands in for a source that no module is given, and for the host of a port that is reached through
         // its node's.
-        for own in ["content", "node", "nested"] {
+        for own in ["content", "node"] {
             known.remove(own);
         }
         let found: BTreeSet<&str> = fields.keys().map(String::as_str).collect();

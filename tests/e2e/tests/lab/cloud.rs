@@ -334,7 +334,7 @@ async fn an_orphan_of_ours_is_collected() -> Result<()> {
 async fn with_a_quota_of_three_ports_three_of_five_pods_are_mapped() -> Result<()> {
     on_lab("quota", async |lab| {
         // Neutron itself lets creates that come together go beyond a quota.
-        let (namespace, _operator) = lab.with_pod_port(&["--parallel", "1"]).await?;
+        let (namespace, operator) = lab.with_pod_port(&["--parallel", "1"]).await?;
         let quotas = lab.admin.quotas(&lab.project().await?).await?;
         let used = quotas.get("port").context("a quota of ports")?.used;
         let limit = used + 3;
@@ -359,6 +359,12 @@ async fn with_a_quota_of_three_ports_three_of_five_pods_are_mapped() -> Result<(
         })
         .await?;
         ensure!(lab.ports().await?.len() == 3, "three ports");
+        let log = operator.log()?;
+        let named = |line: &&str| line.contains("refused") && line.contains("req-") && line.contains("Pod");
+        ensure!(
+            log.lines().filter(named).count() >= 2,
+            "each refusal has its request's id in the log:\n{log}"
+        );
         until("both Pods have an Event that says so", async || {
             let events: Api<Event> = Api::namespaced(lab.kube.clone(), &namespace);
             let told = events.list(&ListParams::default()).await?.items;

@@ -353,3 +353,66 @@ async fn two_modules_map_their_own_policy_modules() -> Result<()> {
     })
     .await
 }
+
+/// What a module that served before made goes with its PolicyModule also where its bytes are lost.
+#[tokio::test]
+async fn a_module_whose_bytes_are_lost_takes_its_mappings_down() -> Result<()> {
+    on_lab("lost-bytes", async |lab| {
+        let (namespace, operator) = lab.with_pod_port(&[]).await?;
+        lab.policy_module("pod-port", json!({"config": pods_config(&[]), "onDelete": "Unmap"})).await?;
+        lab.pods(&namespace, 2).await?;
+        lab.all_ready(&namespace, 2).await?;
+        ensure!(operator.stop(STOP).await?.success());
+        lab.lose_module("pod-port").await?;
+        lab.module_api().delete("pod-port", &DeleteParams::default()).await?;
+        let _operator = lab.operator(&[]).await?;
+        lab.nothing_left(&namespace).await?;
+        until("the PolicyModule is gone", async || {
+            ensure!(lab.module_api().get_opt("pod-port").await?.is_none());
+            Ok(())
+        })
+        .await
+    })
+    .await
+}
+
+/// A module that ends takes down what it made, and nothing of who has taken its kind over, though that one serve no version.
+#[tokio::test]
+async fn who_has_taken_over_keeps_what_it_made() -> Result<()> {
+    on_lab("taken-over", async |lab| {
+        let (namespace, operator) = lab.with_pod_port(&[]).await?;
+        lab.policy_module("pod-port", json!({"config": pods_config(&[]), "onDelete": "Unmap"})).await?;
+        lab.pods(&namespace, 2).await?;
+        let before = ids(&lab.all_ready(&namespace, 2).await?);
+        lab.policy_module("faults", json!({"config": faults_config(None, ""), "replaces": "pod-port"}))
+            .await?;
+        lab.load("faults", "faults").await?;
+        lab.loaded("faults").await?;
+        let by_faults = |m: &CloudMapping| {
+            m.status.as_ref().and_then(|s| s.module.as_ref()).is_some_and(|module| module.name == "faults")
+        };
+        until("it maps the Pods", async || {
+            let all = lab.all_ready(&namespace, 2).await?;
+            ensure!(all.iter().all(by_faults));
+            Ok(())
+        })
+        .await?;
+        ensure!(operator.stop(STOP).await?.success());
+        lab.lose_module("faults").await?;
+        lab.module_api().delete("pod-port", &DeleteParams::default()).await?;
+        let operator = lab.operator(&["--resync-seconds", "2"]).await?;
+        until("the one that ends is gone", async || {
+            ensure!(lab.module_api().get_opt("pod-port").await?.is_none());
+            Ok(())
+        })
+        .await?;
+        let seen = operator.metrics().await?;
+        operator.resyncs(&seen, 2).await?;
+        let all = lab.mapping_api(&namespace).list(&Default::default()).await?.items;
+        ensure!(ids(&all) == before && lab.ports().await?.len() == 2, "{all:?}");
+        let said = all.iter().filter_map(|m| condition(m, "Mapped")).filter(|c| c.reason == "ModuleMissing");
+        ensure!(said.count() == 2, "both say what is missing");
+        Ok(())
+    })
+    .await
+}

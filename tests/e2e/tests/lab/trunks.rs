@@ -164,20 +164,12 @@ async fn killed_at_every_write_of_a_subport_the_end_is_the_same() -> Result<()> 
             ensure!(lab.ports().await?.len() == 1, "one port");
             Ok(())
         };
-        let (kills, operator) = lab.killed_at_each_write(made).await?;
-        ensure!(kills >= 2, "killed {kills} times: at the port, and at the trunk");
-        operator.kill().await?;
-
-        lab.delete_pods(&namespace).await?;
         let gone = async || {
-            let (left, ports) = (on(&lab.trunk().await?), lab.ports().await?);
-            ensure!(left.is_empty() && ports.is_empty(), "left: {left:?}, {ports:?}");
-            ensure!(lab.mapping_api(&namespace).list(&ListParams::default()).await?.items.is_empty());
+            let left = on(&lab.trunk().await?);
+            ensure!(left.is_empty(), "left: {left:?}");
             Ok(())
         };
-        let (kills, _operator) = lab.killed_at_each_write(gone).await?;
-        ensure!(kills >= 2, "killed {kills} times at the end");
-        Ok(())
+        lab.killed_all_along(&namespace, made, gone).await
     })
     .await
 }

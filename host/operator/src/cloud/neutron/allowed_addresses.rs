@@ -1,8 +1,8 @@
 //! Addresses of Pods that the port of their node may send from: for nodes that are virtual machines, whose Pods' interfaces lie on the
 //! node's own. A part of a port that is somebody else's, added and removed by value.
 //!
-//! It has no mark of its own: whose it is, the mark of the Pod's port says; other pairs of the node's port are never touched. The
-//! addresses are in its id, so that they are found when the Pod's port is gone.
+//! Nothing in the cloud says whose a pair is: the record does, which has all of it in the id, and is written before it is made
+//! ([`Kind::is_told_by_record`]). Pairs that no record names are never touched.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -13,32 +13,29 @@ use isthmus_model::observed::Observed;
 use isthmus_model::retry::RetryClass;
 use isthmus_openstack::Neutron;
 use isthmus_openstack::neutron::{AllowedAddressPair, Port, PortUpdate};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use super::port::{BESIDE_NODE, Ports};
-use super::standard::Standard;
-use super::turns::{Answered, Changes, Turns};
-use super::{Scope, has};
+use super::Scope;
+use super::turns::{Answered, Became, Changes, Turns};
 use crate::cloud::attachment::{self, parts};
 use crate::cloud::{CloudError, Create, Driver, Result, Update, typed};
 use crate::queue::Parking;
 
 /// How often a port is read anew that somebody else changed under way.
 const TRIES: usize = 4;
+/// Neutron's fault where somebody did (412).
+const CHANGED: &str = "RevisionNumberConstraintFailed";
 /// Neutron's fault for more pairs than a port may have (`max_allowed_address_pair`).
 const EXHAUSTED: &str = "AllowedAddressPairExhausted";
-/// What is read of the ports beside a Pod's: there may be thousands.
-const READ: [(&str, &str); 5] = [
-    ("fields", "mac_address"),
-    ("fields", "network_id"),
-    ("fields", "device_owner"),
-    ("fields", "allowed_address_pairs"),
-    ("fields", "revision_number"),
-];
+/// So many ports are asked for at once: their ids are in the URL, and servers take 4 KiB of it.
+const PIECE: usize = 50;
 
 pub(super) struct Addresses {
-    scope: Scope,
+    neutron: Neutron,
     parents: Turns<Pairs>,
+    /// The networks of nodes' ports, which never change.
+    networks: Mutex<HashMap<String, String>>,
 }
 
 /// What it is, references as ids.
@@ -47,132 +44,148 @@ pub(super) struct Addresses {
 struct Fields {
     parent: String,
     port: String,
-    /// Whether the Pod sends with a MAC address of its own.
+    /// Whether the Pod sends with the MAC address of its port, else with its node's.
     #[serde(default)]
     mac: bool,
 }
 
-/// A Pod's port beside the port of its node.
+/// What a Pod sends from.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Beside {
-    port: String,
-    mac: bool,
-    /// Its addresses; none: they are still to be read.
+struct Sender {
+    /// `None`: the node's.
+    mac: Option<String>,
     addresses: Vec<String>,
 }
 
-/// What became of one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Became {
-    /// The node's port may send from these.
-    Allowed(Vec<String>),
-    /// It can't: its network is another one.
-    Elsewhere,
+impl Sender {
+    fn of(port: &Port, mac: bool) -> Self {
+        let all: BTreeSet<&str> = port.fixed_ips.iter().map(|ip| ip.ip_address.as_str()).collect();
+        let addresses = all.into_iter().map(str::to_owned).collect();
+        Self { mac: mac.then(|| port.mac_address.to_lowercase()), addresses }
+    }
+
+    /// Whether a pair of this port is one of its.
+    fn has(&self, parent: &Port, pair: &AllowedAddressPair) -> bool {
+        let mac = self.mac.as_deref().unwrap_or(&parent.mac_address);
+        let same = pair.mac_address.as_deref().unwrap_or(&parent.mac_address).eq_ignore_ascii_case(mac);
+        same && self.addresses.contains(&pair.ip_address)
+    }
+
+    /// Its addresses that the port may not send from yet. Where nothing is filtered it may send from all.
+    fn missing<'a>(&'a self, parent: &'a Port) -> impl Iterator<Item = &'a String> {
+        let filters = parent.port_security_enabled != Some(false);
+        let pairs = || parent.allowed_address_pairs.iter();
+        let is_there = move |ip: &str| pairs().any(|pair| pair.ip_address == ip && self.has(parent, pair));
+        self.addresses.iter().filter(move |ip| filters && !is_there(ip))
+    }
+
+    /// Adds what is missing.
+    fn put_on(&self, parent: &mut Port) {
+        let pair = |ip: &String| AllowedAddressPair {
+            ip_address: ip.clone(),
+            mac_address: Some(self.mac.clone().unwrap_or_else(|| parent.mac_address.clone())),
+        };
+        let missing: Vec<_> = self.missing(parent).map(pair).collect();
+        parent.allowed_address_pairs.extend(missing);
+    }
 }
 
-/// The parts of an id: the node's port, the Pod's, its addresses.
-fn told(id: &str) -> (&str, &str, Vec<String>) {
+/// All that there is to know of one: the port of the node, the Pod's, and what the Pod sends from.
+fn id(parent: &str, port: &str, sender: &Sender) -> String {
+    let (mac, addresses) = (sender.mac.as_deref().unwrap_or_default(), sender.addresses.join(","));
+    attachment::id(parent, &attachment::id(port, &attachment::id(mac, &addresses)))
+}
+
+/// As [`id`] wrote it.
+fn told(id: &str) -> (&str, &str, Sender) {
     let (parent, rest) = parts(id);
-    let (port, addresses) = parts(rest);
-    (parent, port, addresses.split(',').filter(|ip| !ip.is_empty()).map(str::to_owned).collect())
+    let (port, rest) = parts(rest);
+    let (mac, addresses) = parts(rest);
+    let mac = (!mac.is_empty()).then(|| mac.to_owned());
+    let addresses = addresses.split(',').filter(|ip| !ip.is_empty()).map(str::to_owned).collect();
+    (parent, port, Sender { mac, addresses })
 }
 
-fn observed(fields: &Fields, addresses: &[String], mark: Option<Mark>) -> Observed {
-    let part = attachment::id(&fields.port, &addresses.join(","));
-    Observed { mark, ..attachment::observed(Kind::AllowedAddresses, (&fields.parent, &part), fields) }
+fn observed(id: &str, mark: Option<Mark>) -> Observed {
+    let (parent, port, sender) = told(id);
+    let fields = Fields { parent: parent.into(), port: port.into(), mac: sender.mac.is_some() };
+    let (whole, part) = parts(id);
+    Observed { mark, ..attachment::observed(Kind::AllowedAddresses, (whole, part), &fields) }
 }
 
-fn addresses_of(port: &Port) -> Vec<String> {
-    let all: BTreeSet<&str> = port.fixed_ips.iter().map(|ip| ip.ip_address.as_str()).collect();
-    all.into_iter().map(str::to_owned).collect()
-}
-
-/// Whether a port may send from all of these, with a MAC address of their own or with its own; `None`: not from all, or not alike.
-fn allows(parent: &Port, addresses: &[String]) -> Option<bool> {
-    let with_own = |pair: &AllowedAddressPair| {
-        pair.mac_address.as_ref().is_none_or(|mac| mac.eq_ignore_ascii_case(&parent.mac_address))
+/// Those of these that are there, whole: what lacks one address is made again.
+fn there(ids: &[&str], parents: &[Port]) -> Vec<Observed> {
+    let parents: HashMap<&str, &Port> = parents.iter().map(|port| (port.id.as_str(), port)).collect();
+    let is_there = |id: &&&str| {
+        let (parent, _, sender) = told(id);
+        parents.get(parent).is_some_and(|parent| sender.missing(parent).next().is_none())
     };
-    let pair_of = |ip: &String| parent.allowed_address_pairs.iter().find(|pair| pair.ip_address == *ip);
-    let own: Option<BTreeSet<bool>> = addresses.iter().map(|ip| pair_of(ip).map(with_own)).collect();
-    match own?.into_iter().collect::<Vec<_>>().as_slice() {
-        [own] => Some(!own),
-        _ => None,
-    }
-}
-
-/// What of the ports is ours: whole only, so that what lacks one address is made again.
-fn ours(parents: &[Port], pods: &[(Port, Mark)]) -> Vec<Observed> {
-    let by_address: HashMap<(&str, &str), usize> = pods
-        .iter()
-        .enumerate()
-        .flat_map(|(at, (port, _))| {
-            port.fixed_ips.iter().map(move |ip| ((port.network_id.as_str(), ip.ip_address.as_str()), at))
-        })
-        .collect();
-    let mut found = Vec::new();
-    for parent in parents.iter().filter(|parent| parent.device_owner != BESIDE_NODE) {
-        let pairs = parent.allowed_address_pairs.iter();
-        let on: BTreeSet<usize> = pairs
-            .filter_map(|pair| by_address.get(&(&*parent.network_id, &*pair.ip_address)).copied())
-            .collect();
-        for (port, mark) in on.into_iter().filter_map(|at| pods.get(at)) {
-            let addresses = addresses_of(port);
-            let Some(mac) = allows(parent, &addresses) else { continue };
-            let fields = Fields { parent: parent.id.clone(), port: port.id.clone(), mac };
-            found.push(observed(&fields, &addresses, Some(mark.clone())));
-        }
-    }
-    found
+    ids.iter().filter(is_there).map(|id| observed(id, None)).collect()
 }
 
 impl Addresses {
     pub(super) fn new(scope: &Scope, parking: &Parking) -> Self {
-        let pairs = Pairs { neutron: scope.neutron.clone() };
-        Self { scope: scope.clone(), parents: Turns::new(pairs, parking.clone()) }
+        let neutron = scope.neutron.clone();
+        let parents = Turns::new(Pairs { neutron: neutron.clone() }, parking.clone());
+        Self { neutron, parents, networks: Mutex::default() }
+    }
+
+    async fn network_of(&self, parent: &str) -> Result<String> {
+        if let Some(known) = self.networks.lock().get(parent) {
+            return Ok(known.clone());
+        }
+        let found: Port = self.neutron.get(parent).await?;
+        self.networks.lock().insert(parent.to_owned(), found.network_id.clone());
+        Ok(found.network_id)
     }
 }
 
 impl Driver for Addresses {
-    fn list<'a>(&'a self, tag: &'a str) -> BoxFuture<'a, Result<Vec<Observed>>> {
+    /// Nothing tells whose a pair is: see [`Driver::recorded`].
+    fn list<'a>(&'a self, _tag: &'a str) -> BoxFuture<'a, Result<Vec<Observed>>> {
+        async { Ok(Vec::new()) }.boxed()
+    }
+
+    fn recorded<'a>(&'a self, ids: &'a [&'a str]) -> BoxFuture<'a, Result<Vec<Observed>>> {
         async move {
-            let beside = self.scope.query(&[("device_owner", BESIDE_NODE)]);
-            let pods: Vec<Port> = self.scope.neutron.list(&beside).await?;
-            let marked = |port: Port| {
-                let observed = Some(Ports::observed(port.clone())).filter(|port| has(port, tag))?;
-                Some((port, observed.mark?))
-            };
-            let pods: Vec<(Port, Mark)> = pods.into_iter().filter_map(marked).collect();
-            let networks: BTreeSet<&str> = pods.iter().map(|(port, _)| port.network_id.as_str()).collect();
-            if networks.is_empty() {
-                return Ok(Vec::new());
+            let parents: BTreeSet<&str> = ids.iter().map(|id| told(id).0).collect();
+            let parents: Vec<(&str, &str)> = parents.into_iter().map(|id| ("id", id)).collect();
+            let mut found: Vec<Port> = Vec::new();
+            for piece in parents.chunks(PIECE) {
+                found.extend(self.neutron.list::<Port>(piece).await?);
             }
-            let networks = networks.into_iter().map(|id| ("network_id", id));
-            let query: Vec<(&str, &str)> = networks.chain(READ).collect();
-            let parents: Vec<Port> = self.scope.neutron.list(&self.scope.query(&query)).await?;
-            Ok(ours(&parents, &pods))
+            Ok(there(ids, &found))
+        }
+        .boxed()
+    }
+
+    fn ahead<'a>(&'a self, create: &'a Create<'a>) -> BoxFuture<'a, Result<Option<String>>> {
+        async move {
+            let Fields { parent, port, mac } = typed(create.entry, create.fields.clone())?;
+            let (found, network): (Port, String) = (self.neutron.get(&port).await?, self.network_of(&parent).await?);
+            if found.network_id != network {
+                return Err(CloudError::Field {
+                    kind: Kind::Port,
+                    name: create.entry.name.clone(),
+                    message: format!(
+                        "port {port} is not on the network of port {parent}, its node's, beside which it is to be"
+                    ),
+                });
+            }
+            Ok(Some(id(&parent, &port, &Sender::of(&found, mac))))
         }
         .boxed()
     }
 
     fn create<'a>(&'a self, create: Create<'a>) -> BoxFuture<'a, Result<Observed>> {
         async move {
-            let fields: Fields = typed(create.entry, create.fields.clone())?;
-            let beside = Beside { port: fields.port.clone(), mac: fields.mac, addresses: Vec::new() };
-            let refused = |message: String| CloudError::Field {
-                kind: Kind::Port,
-                name: create.entry.name.clone(),
-                message,
+            let id = match &create.ahead {
+                Some(id) => id.clone(),
+                None => self.ahead(&create).await?.unwrap_or_default(),
             };
-            match self.parents.put(&fields.parent, beside).await.map_err(|e| full(e, &fields.parent))? {
-                Some(Became::Allowed(addresses)) => Ok(observed(&fields, &addresses, Some(create.mark))),
-                Some(Became::Elsewhere) => Err(refused(format!(
-                    "port {} is not on the network of port {}, its node's, beside which it is to be",
-                    fields.port, fields.parent
-                ))),
-                None => Err(CloudError::GivenUp {
-                    what: format!("what port {} may send from: port {} is gone", fields.parent, fields.port),
-                }),
-            }
+            let (parent, _, sender) = told(&id);
+            self.parents.put(parent, sender).await.map_err(|error| full(error, parent))?;
+            Ok(observed(&id, Some(create.mark)))
         }
         .boxed()
     }
@@ -184,22 +197,16 @@ impl Driver for Addresses {
 
     fn refresh<'a>(&'a self, old: &'a Observed) -> BoxFuture<'a, Result<Option<Observed>>> {
         async move {
-            let (parent, port, addresses) = told(&old.id);
-            let found: Port = match self.scope.neutron.get(parent).await {
-                Err(error) if error.class == RetryClass::NotFound => return Ok(None),
-                answer => answer?,
-            };
-            let fields = |mac| Fields { parent: parent.into(), port: port.into(), mac };
-            let mac = allows(&found, &addresses);
-            Ok(mac.map(|mac| observed(&fields(mac), &addresses, old.mark.clone())))
+            let found = self.recorded(&[&old.id]).await?.pop();
+            Ok(found.map(|found| Observed { mark: old.mark.clone(), ..found }))
         }
         .boxed()
     }
 
     fn delete<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
         async move {
-            let (parent, port, addresses) = told(id);
-            self.parents.take(parent, Beside { port: port.into(), mac: false, addresses }).await
+            let (parent, _, sender) = told(id);
+            self.parents.take(parent, sender).await
         }
         .boxed()
     }
@@ -227,34 +234,29 @@ struct Pairs {
 
 impl Changes for Pairs {
     const WHOLE: &'static str = "the addresses of port";
-    type Part = Beside;
-    type Put = Became;
+    type Part = Sender;
+    type Put = ();
 
     fn put<'a>(
         &'a self,
         parent: &'a str,
-        pods: &'a BTreeSet<Beside>,
-    ) -> BoxFuture<'a, Answered<BTreeMap<Beside, Became>>> {
+        senders: &'a BTreeSet<Sender>,
+    ) -> BoxFuture<'a, Answered<Became<Self>>> {
         async move {
-            let ids = pods.iter().map(|pod| ("id", pod.port.as_str()));
-            let ports: Vec<Port> = self.neutron.list(&ids.collect::<Vec<_>>()).await?;
-            let ports: HashMap<&str, &Port> = ports.iter().map(|port| (port.id.as_str(), port)).collect();
-            let mut became = BTreeMap::new();
-            self.change(parent, |found| {
-                became = put_on(found, pods, &ports);
-            })
-            .await?;
-            Ok(became)
+            self.change(parent, |found| senders.iter().for_each(|sender| sender.put_on(found))).await?;
+            Ok(senders.iter().map(|sender| (sender.clone(), ())).collect::<BTreeMap<_, _>>())
         }
         .boxed()
     }
 
-    fn take<'a>(&'a self, parent: &'a str, pods: &'a BTreeSet<Beside>) -> BoxFuture<'a, Answered<()>> {
+    fn take<'a>(&'a self, parent: &'a str, senders: &'a BTreeSet<Sender>) -> BoxFuture<'a, Answered<()>> {
         async move {
-            let gone: BTreeSet<&str> =
-                pods.iter().flat_map(|pod| pod.addresses.iter().map(String::as_str)).collect();
-            let keep = |pair: &AllowedAddressPair| !gone.contains(pair.ip_address.as_str());
-            match self.change(parent, |found| found.allowed_address_pairs.retain(keep)).await {
+            let taken = self.change(parent, |found| {
+                let mut left = std::mem::take(&mut found.allowed_address_pairs);
+                left.retain(|pair| !senders.iter().any(|sender| sender.has(found, pair)));
+                found.allowed_address_pairs = left;
+            });
+            match taken.await {
                 Err(error) if error.class == RetryClass::NotFound => Ok(()),
                 answer => answer,
             }
@@ -265,7 +267,7 @@ impl Changes for Pairs {
 
 impl Pairs {
     /// Changes the pairs of a port, unless somebody else does so meanwhile: then what they made of it is changed.
-    async fn change(&self, parent: &str, mut changed: impl FnMut(&mut Port)) -> Answered<()> {
+    async fn change(&self, parent: &str, changed: impl Fn(&mut Port)) -> Answered<()> {
         let mut tries = 0;
         loop {
             let found: Port = self.neutron.get(parent).await?;
@@ -278,39 +280,11 @@ impl Pairs {
             let pairs = Some(wanted.allowed_address_pairs);
             let body = PortUpdate { allowed_address_pairs: pairs, ..PortUpdate::default() };
             match self.neutron.update::<Port>(parent, &body, found.revision_number).await {
-                Err(error) if error.class == RetryClass::Conflict && tries < TRIES => {}
+                Err(error) if error.fault() == Some(CHANGED) && tries < TRIES => {}
                 answer => return answer.map(drop),
             }
         }
     }
-}
-
-/// Adds what is missing to the pairs of a node's port.
-fn put_on(
-    parent: &mut Port,
-    pods: &BTreeSet<Beside>,
-    ports: &HashMap<&str, &Port>,
-) -> BTreeMap<Beside, Became> {
-    let mut became = BTreeMap::new();
-    for pod in pods {
-        let Some(port) = ports.get(pod.port.as_str()) else { continue };
-        if port.network_id != parent.network_id {
-            became.insert(pod.clone(), Became::Elsewhere);
-            continue;
-        }
-        let addresses = addresses_of(port);
-        if allows(parent, &addresses) != Some(pod.mac) {
-            let mac_address = if pod.mac { port.mac_address.clone() } else { parent.mac_address.clone() };
-            parent.allowed_address_pairs.retain(|pair| !addresses.contains(&pair.ip_address));
-            let pair = |ip: &String| AllowedAddressPair {
-                ip_address: ip.clone(),
-                mac_address: Some(mac_address.clone()),
-            };
-            parent.allowed_address_pairs.extend(addresses.iter().map(pair));
-        }
-        became.insert(pod.clone(), Became::Allowed(addresses));
-    }
-    became
 }
 
 #[cfg(test)]
@@ -319,60 +293,87 @@ mod tests {
 
     use super::*;
 
+    const NODE: &str = "02:00:00:00:00:99";
+
     fn port(id: &str, mac: &str, addresses: &[&str]) -> Port {
         let ip = |ip: &&str| FixedIp { ip_address: (*ip).into(), ..FixedIp::default() };
         Port {
             id: id.into(),
-            network_id: "n".into(),
             mac_address: mac.into(),
             fixed_ips: addresses.iter().map(ip).collect(),
             ..Port::default()
         }
     }
 
-    fn pair(ip: &str, mac: &str) -> AllowedAddressPair {
-        AllowedAddressPair { ip_address: ip.into(), mac_address: Some(mac.into()) }
+    fn node(pairs: &[(&str, &str)]) -> Port {
+        let pair = |(ip, mac): &(&str, &str)| AllowedAddressPair {
+            ip_address: (*ip).into(),
+            mac_address: Some((*mac).into()),
+        };
+        Port { allowed_address_pairs: pairs.iter().map(pair).collect(), ..port("node", NODE, &["10.0.0.2"]) }
     }
 
-    fn put(parent: &mut Port, pod: &Port, mac: bool) -> Option<Became> {
-        let beside = Beside { port: pod.id.clone(), mac, addresses: Vec::new() };
-        let ports = HashMap::from([(pod.id.as_str(), pod)]);
-        put_on(parent, &BTreeSet::from([beside]), &ports).into_values().next()
+    fn pod(mac: &str) -> Port {
+        port("pod", mac, &["10.0.0.5", "fd00::5"])
+    }
+
+    fn is_there(parent: &Port, sender: &Sender) -> bool {
+        let id = id("node", "pod", sender);
+        !there(&[&id], std::slice::from_ref(parent)).is_empty()
     }
 
     #[test]
-    fn what_is_put_on_is_seen_as_it_was_meant() {
-        let mark = Mark { cluster: "c".into(), subject: "s".into(), name: "port".into() };
-        let pod = port("pod", "02:00:00:00:00:01", &["10.0.0.5", "fd00::5"]);
+    fn what_is_put_on_is_there_until_one_address_goes() {
         for mac in [true, false] {
-            let mut parent = port("node", "02:00:00:00:00:99", &["10.0.0.2"]);
-            parent.allowed_address_pairs = vec![pair("10.0.0.77", "02:00:00:00:00:77")];
-            let both = vec!["10.0.0.5".to_owned(), "fd00::5".to_owned()];
-            assert_eq!(put(&mut parent, &pod, mac), Some(Became::Allowed(both.clone())));
+            let sender = Sender::of(&pod("02:00:00:00:00:0A"), mac);
+            let mut parent = node(&[("10.0.0.77", "02:00:00:00:00:77")]);
+            assert!(!is_there(&parent, &sender));
+            sender.put_on(&mut parent);
             assert_eq!(parent.allowed_address_pairs.len(), 3, "what was there stays");
+            assert!(is_there(&parent, &sender));
             let once = parent.clone();
-            put(&mut parent, &pod, mac);
+            sender.put_on(&mut parent);
             assert_eq!(parent, once, "what is there is not put there again");
-
-            let found = ours(&[parent.clone(), pod.clone()], &[(pod.clone(), mark.clone())]);
-            let [found] = found.as_slice() else { panic!("{found:?}") };
-            assert_eq!(told(&found.id), ("node", "pod", both));
-            assert_eq!(found.fields["mac"], mac);
-
-            // One address that somebody took off: it is made again, whole.
             parent.allowed_address_pairs.retain(|pair| pair.ip_address != "fd00::5");
-            assert_eq!(ours(&[parent.clone()], &[(pod.clone(), mark.clone())]).len(), 0);
-            put(&mut parent, &pod, mac);
-            assert_eq!(ours(&[parent], &[(pod.clone(), mark.clone())]).len(), 1);
+            assert!(!is_there(&parent, &sender));
         }
     }
 
-    /// Nothing that it sends would come through.
+    /// A Pod that comes after another at the same address sends with another MAC address; and the other's pair is not its.
     #[test]
-    fn a_port_of_another_network_is_refused() {
-        let mut parent = port("node", "02:00:00:00:00:99", &["10.0.0.2"]);
-        let pod = Port { network_id: "other".into(), ..port("pod", "02:00:00:00:00:01", &["10.0.0.5"]) };
-        assert_eq!(put(&mut parent, &pod, true), Some(Became::Elsewhere));
-        assert_eq!(parent.allowed_address_pairs, []);
+    fn a_pair_is_told_by_its_mac_address_too() {
+        let (old, new) = (pod("02:00:00:00:00:01"), pod("02:00:00:00:00:02"));
+        let (old, new) = (Sender::of(&old, true), Sender::of(&new, true));
+        let mut parent = node(&[]);
+        old.put_on(&mut parent);
+        assert!(!is_there(&parent, &new));
+        new.put_on(&mut parent);
+        assert!(is_there(&parent, &new) && parent.allowed_address_pairs.len() == 4);
+        let of_new = parent.allowed_address_pairs.iter().filter(|pair| new.has(&parent, pair)).count();
+        assert_eq!(of_new, 2);
+        // One of the node's own MAC address is neither's.
+        let alone = Sender::of(&pod("02:00:00:00:00:01"), false);
+        assert!(!is_there(&parent, &alone));
+    }
+
+    #[test]
+    fn an_id_has_all_of_it() {
+        for mac in [true, false] {
+            let sender = Sender::of(&pod("02:00:00:00:00:0a"), mac);
+            let id = id("node", "pod", &sender);
+            assert_eq!(told(&id), ("node", "pod", sender));
+            let found = observed(&id, None);
+            assert_eq!((&*found.id, &found.fields["mac"]), (&*id, &serde_json::json!(mac)));
+            assert_eq!((&found.fields["parent"], &found.fields["port"]), (&"node".into(), &"pod".into()));
+        }
+    }
+
+    /// Neutron refuses pairs there, and lets everything through.
+    #[test]
+    fn a_node_that_is_not_filtered_needs_nothing() {
+        let sender = Sender::of(&pod("02:00:00:00:00:01"), true);
+        let mut parent = Port { port_security_enabled: Some(false), ..node(&[]) };
+        sender.put_on(&mut parent);
+        assert!(parent.allowed_address_pairs.is_empty() && is_there(&parent, &sender));
     }
 }

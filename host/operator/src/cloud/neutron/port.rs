@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use isthmus_model::kinds::Kind;
-use isthmus_model::nested::Binding;
 use isthmus_model::observed::{Observed, State};
 use isthmus_openstack::neutron::{
     AllowedAddressPair, FixedIpRequest, Network, Port, PortCreate, PortUpdate, SecurityGroup,
@@ -16,8 +15,6 @@ use crate::cloud::{Create, Result, Update, cleared, set, typed};
 
 /// Owner of our ports. Not `compute:`: Neutron's default policy forbids a member to delete ports that begin with it.
 const DEVICE_OWNER: &str = "isthmus:pod";
-/// Owner of those whose addresses the port of a node may send from: by it they are found without a look at all others.
-pub(super) const BESIDE_NODE: &str = "isthmus:nested-pod";
 /// Owner that Neutron gives the port of a trunk.
 const ON_TRUNK: &str = "trunk:subport";
 
@@ -49,9 +46,6 @@ struct Fields {
     #[serde(skip_serializing)]
     #[expect(dead_code, reason = "taken in, as all that an entry may have is")]
     node: Option<String>,
-    /// How; its owner says that.
-    #[serde(skip_serializing)]
-    nested: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     vnic_type: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -85,25 +79,13 @@ fn pairs(wanted: Vec<AddressPair>) -> Vec<AllowedAddressPair> {
     wanted.into_iter().map(pair).collect()
 }
 
-/// The owner that a port is made with.
-fn owner(nested: Option<&str>) -> &'static str {
-    match nested.and_then(Binding::named).map(Binding::kind) {
-        Some(Kind::AllowedAddresses) => BESIDE_NODE,
-        _ => DEVICE_OWNER,
-    }
-}
-
 impl Standard for Ports {
     type Resource = Port;
     const GONE: &'static [&'static str] = &["PortNotFound"];
     const TAGS: Tags = Tags::AtCreation;
     /// On a trunk a port has another owner; one that was taken off has none.
-    const AMONG: &'static [(&'static str, &'static str)] = &[
-        ("device_owner", DEVICE_OWNER),
-        ("device_owner", BESIDE_NODE),
-        ("device_owner", ON_TRUNK),
-        ("device_owner", ""),
-    ];
+    const AMONG: &'static [(&'static str, &'static str)] =
+        &[("device_owner", DEVICE_OWNER), ("device_owner", ON_TRUNK), ("device_owner", "")];
 
     /// Those on a node, and those that are on none, or on a trunk: a port with a device can't be put there.
     fn of_subject(subject: &str) -> Vec<Option<(&'static str, &str)>> {
@@ -129,7 +111,6 @@ impl Standard for Ports {
             qos_policy: port.qos_policy_id,
             host: text(port.binding_host_id),
             node: None,
-            nested: None,
             vnic_type: text(port.binding_vnic_type),
             dns_name: text(port.dns_name),
         };
@@ -160,7 +141,7 @@ impl Standard for Ports {
             binding_host_id: fields.host,
             binding_vnic_type: fields.vnic_type,
             dns_name: fields.dns_name,
-            device_owner: Some(owner(fields.nested.as_deref()).into()),
+            device_owner: Some(DEVICE_OWNER.into()),
             ..PortCreate::default()
         })
     }

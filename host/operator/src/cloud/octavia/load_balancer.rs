@@ -170,16 +170,18 @@ impl LoadBalancers {
         Ok(None)
     }
 
-    /// What is below a load balancer without a mark of its cluster: nobody would make it again.
+    /// What of a load balancer, or below it, is without a mark of its cluster: nobody would make it again.
     async fn stranger(&self, found: &LoadBalancer) -> Result<Option<String>> {
-        let Some(mark) = Mark::from_tags(found.tags.iter().map(String::as_str)) else { return Ok(None) };
+        let Some(mark) = Mark::from_tags(found.tags.iter().map(String::as_str)) else {
+            return Ok(Some("by its tags it".into()));
+        };
         let tag = Mark::cluster_tag(&mark.cluster);
         let listeners: Vec<Listener> = self.0.list(&tag).await?;
         let pools: Vec<Pool> = self.0.list(&tag).await?;
         let policies: Vec<L7Policy> = self.0.list(&tag).await?;
         let below = listeners.iter().filter(|listener| found.listeners.contains(&listener.id));
         let theirs = |kind: &str, all: &[String], ours: HashSet<&str>| {
-            all.iter().find(|id| !ours.contains(id.as_str())).map(|id| format!("{kind} {id}"))
+            all.iter().find(|id| !ours.contains(id.as_str())).map(|id| format!("{kind} {id} below it"))
         };
         let on_ours: Vec<String> = below.flat_map(|listener| listener.l7policies.clone()).collect();
         Ok(theirs("listener", &found.listeners, listeners.iter().map(|l| l.id.as_str()).collect())

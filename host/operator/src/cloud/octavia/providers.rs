@@ -39,9 +39,16 @@ fn known(name: &str) -> Option<Able> {
 /// option that it can't, another object may do without, and nothing is to be learnt for all (`ProviderUnsupportedOptionError`).
 const NOT_AT_ALL: &str = "does not support a requested action";
 
-/// What providers lack that are not known by name: each said so once (501), and is not asked again.
+/// What providers lack that are not known by name: each said so once (501), and is not asked again while this process runs.
 #[derive(Clone, Debug, Default)]
-pub(in crate::cloud) struct Lacking(Arc<Mutex<BTreeMap<String, Lacks>>>);
+pub(in crate::cloud) struct Lacking(Arc<Mutex<Learnt>>);
+
+#[derive(Debug, Default)]
+struct Learnt {
+    by_provider: BTreeMap<String, Lacks>,
+    /// Nobody was told yet.
+    is_new: bool,
+}
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Lacks {
@@ -52,25 +59,36 @@ struct Lacks {
 impl Lacking {
     /// A provider has no listeners of this protocol, if that is what it says.
     pub(super) fn protocol(&self, provider: &str, said: &str, protocol: &str) {
-        if known(provider).is_some() || !(said.contains(NOT_AT_ALL) || said.contains(protocol)) {
-            return;
-        }
-        tracing::warn!(provider, protocol, "the load-balancer provider has no listeners of this protocol");
-        self.0.lock().entry(provider.to_owned()).or_default().protocols.insert(protocol.to_owned());
+        self.learn(provider, said, |lacks| lacks.protocols.extend([protocol.to_owned()]));
     }
 
     /// A provider has no L7 policies, if that is what it says.
     pub(super) fn l7(&self, provider: &str, said: &str) {
+        self.learn(provider, said, |lacks| lacks.l7 = true);
+    }
+
+    fn learn(&self, provider: &str, said: &str, note: impl FnOnce(&mut Lacks)) {
         if known(provider).is_some() || !said.contains(NOT_AT_ALL) {
             return;
         }
-        tracing::warn!(provider, "the load-balancer provider has no L7 policies");
-        self.0.lock().entry(provider.to_owned()).or_default().l7 = true;
+        let mut learnt = self.0.lock();
+        let lacks = learnt.by_provider.entry(provider.to_owned()).or_default();
+        let before = lacks.clone();
+        note(lacks);
+        if *lacks != before {
+            tracing::warn!(provider, ?lacks, "the load-balancer provider said that it can't do this");
+            learnt.is_new = true;
+        }
+    }
+
+    /// Whether anything was learnt since this was asked last.
+    pub(in crate::cloud) fn is_new(&self) -> bool {
+        std::mem::take(&mut self.0.lock().is_new)
     }
 
     /// What a provider can do, without what it lacks. Who has no HTTP has no L7 policies either: they are of HTTP.
     pub(super) fn without(&self, mut provider: Provider) -> Provider {
-        if let Some(lacks) = self.0.lock().get(&provider.name) {
+        if let Some(lacks) = self.0.lock().by_provider.get(&provider.name) {
             provider.protocols.retain(|protocol| !lacks.protocols.contains(protocol));
             provider.l7 &= !lacks.l7 && !lacks.protocols.contains("HTTP");
         }
@@ -88,14 +106,18 @@ mod tests {
         assert_eq!(lacking.without(capabilities("other")), capabilities("other"));
         let (action, option) = (
             "Provider 'x' does not support a requested action: it has none",
-            "Provider 'x' does not support a requested option: no HTTP, no UDP",
+            "Provider 'x' does not support a requested option: no UDP",
         );
+        // Another listener of the protocol may do without the option.
         lacking.protocol("other", option, "UDP");
+        assert!(lacking.without(capabilities("other")) == capabilities("other") && !lacking.is_new());
+        lacking.protocol("other", action, "UDP");
+        assert!(lacking.is_new() && !lacking.is_new());
+        lacking.protocol("other", action, "UDP");
+        assert!(!lacking.is_new(), "it is told once");
         let now = lacking.without(capabilities("other"));
         assert!(now.l7 && now.protocols.len() == ALL_PROTOCOLS.len() - 1);
-        lacking.protocol("other", option, "SCTP");
-        assert_eq!(lacking.without(capabilities("other")), now, "it speaks of another one");
-        lacking.protocol("other", option, "HTTP");
+        lacking.protocol("other", action, "HTTP");
         assert!(!lacking.without(capabilities("other")).l7);
         lacking.l7("third", option);
         assert!(lacking.without(capabilities("third")).l7, "another policy may do without the option");

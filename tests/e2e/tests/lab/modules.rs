@@ -399,6 +399,8 @@ async fn who_has_taken_over_keeps_what_it_made() -> Result<()> {
         .await?;
         ensure!(operator.stop(STOP).await?.success());
         lab.lose_module("faults").await?;
+        // Else its source would make it anew.
+        lab.lose_module("pod-port").await?;
         lab.module_api().delete("pod-port", &DeleteParams::default()).await?;
         let operator = lab.operator(&["--resync-seconds", "2"]).await?;
         until("the one that ends is gone", async || {

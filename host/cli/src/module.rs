@@ -10,7 +10,7 @@ use isthmus_model::manifest::{Manifest, Projection};
 use isthmus_model::text::is_dns_label;
 use isthmus_operator::modules::keep::packed;
 use isthmus_operator::modules::source;
-use isthmus_policy::{Engine, EngineOptions, Module, unpack};
+use isthmus_policy::{Engine, EngineOptions, Module, short_digest, unpack};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
@@ -134,7 +134,7 @@ pub(crate) async fn load(kube: &Kube, args: &LoadArgs, output: Output) -> anyhow
 
 fn told(loaded: &Loaded<'_>) -> String {
     let Loaded { name, version, sha256, namespace, config_maps, removed } = loaded;
-    let (digest, count) = (sha256.get(..12).unwrap_or_default(), config_maps.len());
+    let (digest, count) = (short_digest(sha256), config_maps.len());
     let plural = if count == 1 { "" } else { "s" };
     let mut text = format!(
         "{name}: version {version} ({digest}) is in {count} ConfigMap{plural} of namespace {namespace}\n"

@@ -3,6 +3,7 @@
 use anyhow::ensure;
 use isthmus_kubernetes::Client;
 use isthmus_kubernetes::crd::CloudMapping;
+use isthmus_policy::short_digest;
 use kube::ResourceExt;
 use serde::Serialize;
 
@@ -56,7 +57,7 @@ pub(crate) async fn run(kube: &Kube, args: &TreeArgs, output: Output) -> anyhow:
 fn tree(mapping: &CloudMapping) -> Tree {
     let status = mapping.status.clone().unwrap_or_default();
     let version = |m: &isthmus_kubernetes::crd::ModuleVersion| {
-        format!("{} {} ({})", m.name, m.version, m.digest.get(..12).unwrap_or(&m.digest))
+        format!("{} {} ({})", m.name, m.version, short_digest(&m.digest))
     };
     let resource = |r: &isthmus_kubernetes::crd::ResourceStatus| Resource {
         name: r.name.clone(),

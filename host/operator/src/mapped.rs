@@ -11,7 +11,7 @@ use isthmus_model::hash;
 use isthmus_model::object::Subject;
 use isthmus_model::outcome::Outcome;
 use isthmus_model::snapshot::ReadSet;
-use isthmus_policy::{CallError, Mapped, Stop};
+use isthmus_policy::{CallError, Mapped, Stop, short_digest};
 
 use crate::metrics::Call;
 use crate::modules::{Lane, Serving};
@@ -19,6 +19,9 @@ use crate::records::Known;
 use crate::report::outcome_of;
 use crate::session::Session;
 use crate::status::Versions;
+
+/// Reason of the condition `Mapped`: the version that serves failed for the subject, and the one before was called.
+pub(crate) const LAST_GOOD: &str = "LastGoodVersion";
 
 /// What a subject's modules say.
 #[derive(Clone, Debug)]
@@ -169,7 +172,8 @@ impl Session {
                 None => "ok",
             };
             let operation = stats.operation.name();
-            let call = Call { module: stats.stage.to_string(), operation, result: result.into() };
+            let (module, digest) = (stats.stage.to_string(), short_digest(&stats.digest).into());
+            let call = Call { module, digest, operation, result: result.into() };
             self.metrics.calls.get_or_create(&call).inc();
         }
     }
@@ -184,7 +188,7 @@ impl Session {
                 let condition = match mapped.fell_back.first() {
                     Some(fell) => Condition::yes(
                         MAPPED,
-                        "LastGoodVersion",
+                        LAST_GOOD,
                         format!(
                             "mapped by the last good version of {}; its current one: {}: {}",
                             fell.stage,

@@ -27,6 +27,8 @@ pub struct Stage {
 pub struct Call {
     /// Name of the PolicyModule.
     pub module: String,
+    /// Which of its versions: what `kubectl get policymodules` shows of the digest.
+    pub digest: String,
     /// `map`, `refine` or `report`.
     pub operation: &'static str,
     /// `ok`, `outcome`, or the reason of a failure.

@@ -12,7 +12,7 @@ use isthmus_model::object::Subject;
 use isthmus_model::observed::Observed;
 use isthmus_model::outcome::Outcome;
 use isthmus_model::retry::RetryClass;
-use isthmus_policy::{Operation, Property, Realized, RealizedState, SubjectReport};
+use isthmus_policy::{Operation, Property, Realized, RealizedState, SubjectReport, short_digest};
 use serde_json::Value;
 
 use crate::certificates::Problem;
@@ -68,12 +68,14 @@ impl Session {
         };
         self.deps.lock().add(subject, &reported.reads);
         self.look_for_changes(subject, &reported.reads, &view);
-        let module = serving.pipeline.mapper().name.to_string();
+        let mapper = serving.pipeline.mapper();
+        let (module, digest) = (mapper.name.to_string(), short_digest(mapper.module.digest()).into());
         let result = match &reported.result {
             Ok(_) => "reported".into(),
             Err(error) => error.reason().into(),
         };
-        self.metrics.calls.get_or_create(&Call { module, operation: Operation::Report.name(), result }).inc();
+        let operation = Operation::Report.name();
+        self.metrics.calls.get_or_create(&Call { module, digest, operation, result }).inc();
         match reported.result {
             Ok(report) => {
                 if self.say(subject, stored, report).await? {

@@ -177,6 +177,18 @@ impl CallError {
         }
     }
 
+    /// Every [`CallError::reason`] that there is.
+    pub const REASONS: [&str; 8] = [
+        "ModuleTrapped",
+        "ModuleDeadlineExceeded",
+        "ModuleMemoryExceeded",
+        "ModuleTableTooLarge",
+        "ModuleOutputTooLarge",
+        "ModuleFuelExhausted",
+        "ModuleReadsTooMany",
+        "ContractViolation",
+    ];
+
     /// A contract error of a text that may hold some of the module's: on one line, and not longer than people read.
     pub(crate) fn contract(text: &str) -> Self {
         Self::Contract(one_line(text, ERROR_TEXT).0)

@@ -15,6 +15,11 @@ use crate::limits::Limits;
 use crate::manifest;
 use crate::state::State;
 
+/// Of a digest in hex, as many digits as tell versions apart for people and metrics: its first 12.
+pub fn short_digest(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
+}
+
 /// A world of the contract: what a module exports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum World {

@@ -26,8 +26,8 @@ pub(super) struct StoredLease {
 /// What to do now.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Somebody else holds it, and it has not expired.
-    Wait { holder: String },
+    /// Somebody else holds it, in this version, until then.
+    Wait { holder: String, version: String, expires: Instant },
     /// Take or renew it: write this over that version (`None`: create it). Whoever writes first wins.
     Write { lease: Lease, version: Option<String> },
 }
@@ -63,9 +63,10 @@ impl Elector {
         };
         let first_seen = self.first_seen(&stored.version, now);
         let StoredLease { lease, version } = stored;
+        let expires = first_seen + lease.duration;
         match lease.holder {
-            Some(holder) if holder != self.identity && now < first_seen + lease.duration => {
-                Step::Wait { holder }
+            Some(holder) if holder != self.identity && now < expires => {
+                Step::Wait { holder, version, expires }
             }
             Some(holder) if holder == self.identity => {
                 Step::Write { lease: self.mine(lease.transitions), version: Some(version) }
@@ -122,7 +123,8 @@ mod tests {
     fn a_lease_expires_by_when_we_saw_it_change() {
         let (mut me, now) = (Elector::new("me", DURATION), Instant::now());
         let almost = DURATION - Duration::from_millis(1);
-        assert_eq!(me.decide(stored(Some("you"), "1"), now), Step::Wait { holder: "you".into() });
+        let wait = Step::Wait { holder: "you".into(), version: "1".into(), expires: now + DURATION };
+        assert_eq!(me.decide(stored(Some("you"), "1"), now), wait);
         assert!(writes(&me.decide(stored(Some("you"), "1"), now + almost)).is_none());
         // Renewed: the count begins anew.
         assert!(writes(&me.decide(stored(Some("you"), "2"), now + DURATION)).is_none());

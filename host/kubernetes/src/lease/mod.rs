@@ -12,6 +12,7 @@
 mod elector;
 mod store;
 
+use std::future::pending;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -118,6 +119,12 @@ impl Candidate {
     }
 }
 
+/// When to look again: then, or as soon as the lease is no longer the version that was seen.
+struct Next {
+    at: Instant,
+    seen: Option<String>,
+}
+
 #[derive(Debug)]
 struct Runner<S> {
     store: S,
@@ -135,43 +142,68 @@ impl<S: LeaseStore> Runner<S> {
     async fn run(mut self, stop: impl Future<Output = ()>) {
         tokio::pin!(stop);
         loop {
-            let retry = tokio::select! {
+            let Next { at, seen } = tokio::select! {
                 () = &mut stop => break,
-                retry = self.round() => retry,
+                next = self.round() => next,
             };
-            // No longer than to the end of our time: it is said at that moment, not at the next try.
-            let next = self.until().map_or(retry, |until| retry.min(until));
             tokio::select! {
                 () = &mut stop => break,
-                () = sleep_until(next) => self.step_down_if_late(),
+                () = sleep_until(at) => self.step_down_if_late(),
+                () = self.changed(seen.as_deref()) => {}
             }
         }
         self.release().await;
     }
 
     /// One attempt; when to make the next.
-    async fn round(&mut self) -> Instant {
+    async fn round(&mut self) -> Next {
         let begun = Instant::now();
         // An attempt of a leader ends with its time, however long the API server takes.
         let limit = self.until().unwrap_or(begun + self.timing.renew_deadline);
-        match timeout_at(limit, self.attempt(begun)).await {
-            Ok(Ok(leadership)) => self.publish(leadership),
-            Ok(Err(error)) => warn!(%error, "lease: attempt failed"),
-            Err(_) => warn!("lease: attempt did not end in time"),
-        }
+        let waits = match timeout_at(limit, self.attempt(begun)).await {
+            Ok(Ok((leadership, waits))) => {
+                self.publish(leadership);
+                waits
+            }
+            Ok(Err(error)) => {
+                warn!(%error, "lease: attempt failed");
+                None
+            }
+            Err(_) => {
+                warn!("lease: attempt did not end in time");
+                None
+            }
+        };
         self.step_down_if_late();
-        Instant::now() + self.timing.retry
+        let retry = Instant::now() + self.timing.retry;
+        match waits {
+            Some(Next { at, seen }) => Next { at: at.min(retry), seen },
+            // No longer than to the end of our time: it is said at that moment, not at the next try.
+            None => Next { at: self.until().map_or(retry, |until| retry.min(until)), seen: None },
+        }
     }
 
-    async fn attempt(&mut self, begun: Instant) -> Result<Leadership, Error> {
+    /// Who leads after it; where that is somebody else, until when that is certain.
+    async fn attempt(&mut self, begun: Instant) -> Result<(Leadership, Option<Next>), Error> {
         let stored = self.store.read().await?;
         match self.elector.decide(stored, Instant::now()) {
-            Step::Wait { holder } => Ok(Leadership::Follower { holder: Some(holder) }),
+            Step::Wait { holder, version, expires } => {
+                let waits = Next { at: expires, seen: Some(version) };
+                Ok((Leadership::Follower { holder: Some(holder) }, Some(waits)))
+            }
             Step::Write { lease, version } => {
                 self.store.write(&lease, version.as_deref()).await?;
                 // Others count from when they see this write, which is after we began.
-                Ok(Leadership::Leader { until: begun + self.timing.renew_deadline })
+                Ok((Leadership::Leader { until: begun + self.timing.renew_deadline }, None))
             }
+        }
+    }
+
+    /// Ends once the lease is another version than the one seen; never where none was.
+    async fn changed(&self, seen: Option<&str>) {
+        match seen {
+            Some(version) => self.store.changed(version).await,
+            None => pending().await,
         }
     }
 

@@ -1,12 +1,16 @@
 //! Where the lease is stored.
 
+use std::future::pending;
+use std::pin::pin;
 use std::time::Duration;
 
+use futures::StreamExt;
 use isthmus_model::retry::RetryClass;
 use k8s_openapi::api::coordination::v1::{Lease as KubeLease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{PostParams, WatchEvent, WatchParams};
+use tracing::debug;
 
 use super::elector::{Lease, StoredLease};
 use crate::client::Client;
@@ -23,6 +27,8 @@ pub(super) trait LeaseStore {
         lease: &Lease,
         version: Option<&str>,
     ) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Ends once what is stored is another version than this. It may never say so: who waits also looks from time to time.
+    fn changed(&self, version: &str) -> impl Future<Output = ()> + Send;
 }
 
 /// A Lease of the API server.
@@ -88,6 +94,26 @@ impl LeaseStore for ServerLease {
             None => self.client.write("create", "leases", &what, self.leases.create(&parameters, &new)).await,
         }
         .map(drop)
+    }
+
+    async fn changed(&self, version: &str) {
+        let one = WatchParams::default().fields(&format!("metadata.name={}", self.name));
+        match self.leases.watch(&one, version).await {
+            Ok(events) => {
+                let mut events = pin!(events);
+                while let Some(Ok(event)) = events.next().await {
+                    if matches!(
+                        event,
+                        WatchEvent::Added(_) | WatchEvent::Modified(_) | WatchEvent::Deleted(_)
+                    ) {
+                        return;
+                    }
+                }
+            }
+            // An operator whose role was made for a version before may read leases and not watch them.
+            Err(error) => debug!(lease = self.name, %error, "lease: not watched"),
+        }
+        pending().await
     }
 }
 

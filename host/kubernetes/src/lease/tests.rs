@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use isthmus_model::retry::RetryClass;
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{advance, pause, timeout};
 
 use super::elector::{Lease, StoredLease};
@@ -16,6 +16,8 @@ struct Shared {
     lease: Option<(Lease, u64)>,
     /// Who is cut off from the lease.
     cut: Vec<&'static str>,
+    /// Told of each write.
+    written: Arc<Notify>,
 }
 
 #[derive(Clone)]
@@ -51,7 +53,20 @@ impl LeaseStore for MemoryLease {
             return Err(Error::new(RetryClass::Conflict, ErrorKind::Conflict, "lease", "changed"));
         }
         shared.lease = Some((lease.clone(), current.unwrap_or_default() + 1));
+        shared.written.notify_waiters();
         Ok(())
+    }
+
+    async fn changed(&self, version: &str) {
+        let written = self.shared.lock().written.clone();
+        loop {
+            let next = written.notified();
+            let stored = self.shared.lock().lease.as_ref().map(|(_, version)| version.to_string());
+            if self.reach().is_ok() && stored.as_deref() != Some(version) {
+                return;
+            }
+            next.await;
+        }
     }
 }
 
@@ -114,8 +129,33 @@ async fn a_graceful_stop_hands_over_at_once() {
     a.task.await.unwrap();
     let given_back = Instant::now();
     until_leads(&mut b).await;
-    // Its next try, not the end of the lease.
-    assert!(given_back.elapsed() < Timing::default().retry * 2, "{:?}", given_back.elapsed());
+    assert!(given_back.elapsed() < Timing::default().retry, "{:?}", given_back.elapsed());
+}
+
+/// Its time is counted from the last renewal: that is seen when it is made, not at the next look.
+#[tokio::test]
+async fn it_is_taken_over_within_its_time_and_no_earlier() {
+    pause();
+    for cut_after in [1, 700, 1999] {
+        let shared = Arc::new(Mutex::new(Shared::default()));
+        let mut a = start(&shared, "a");
+        until_leads(&mut a).await;
+        // It looks every two seconds from then on, and the other renews at other moments.
+        sleep_until(Instant::now() + Duration::from_millis(900)).await;
+        let mut b = start(&shared, "b");
+        b.leadership.wait_for(|l| *l == Leadership::Follower { holder: Some("a".into()) }).await.unwrap();
+        a.leadership.changed().await.unwrap();
+        let renewed = Instant::now();
+        sleep_until(renewed + Duration::from_millis(cut_after)).await;
+        shared.lock().cut.push("a");
+        until_leads(&mut b).await;
+        let took = renewed.elapsed();
+        let lease = Timing::default().duration;
+        assert!(
+            (lease..lease + Duration::from_millis(10)).contains(&took),
+            "{took:?} after the last renewal"
+        );
+    }
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use isthmus_kubernetes::names::ANNOTATION_APPROVE;
 use isthmus_model::manifest::Projection;
 use isthmus_model::object::Gvk;
 use isthmus_model::plan::Summary;
-use isthmus_policy::{Fallback, Module};
+use isthmus_policy::{Fallback, Module, short_digest};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, ResourceExt};
 use sha2::{Digest, Sha256};
@@ -301,7 +301,7 @@ impl Manager {
         }
         self.session.metrics.swaps.inc();
         kinds.iter().for_each(|kind| self.session.enqueue_kind(kind));
-        let digest = version.module.digest().get(..12).unwrap_or_default().to_owned();
+        let digest = short_digest(version.module.digest()).to_owned();
         let semver = &version.module.manifest().version;
         tracing::info!(module = %version.name, version = %semver, %digest, "version swapped in");
         self.tell(module, Severity::Normal, "Loaded", format!("version {semver} ({digest}) serves"));

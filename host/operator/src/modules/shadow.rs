@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use isthmus_kubernetes::store::{StoreSnapshot, Stored};
+use isthmus_model::condition::MAPPED;
 use isthmus_model::desired::DesiredList;
 use isthmus_model::object::{Gvk, Subject};
 use isthmus_model::outcome::Outcome;
 use isthmus_model::plan::Summary;
-use isthmus_policy::{Mapped, Stop};
+use isthmus_policy::{CallError, Mapped, Stop};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Lane, Pipelines, Serving, own_kind};
+use crate::mapped::LAST_GOOD;
 use crate::refs;
 use crate::session::{Session, subject_of};
 
@@ -60,9 +62,6 @@ impl Judgement {
     }
 }
 
-/// What the old and the new pipeline make of one subject.
-type Both = (Option<Mapped>, Mapped);
-
 /// Old and new version of what maps a kind, and the cluster as both are to see it.
 #[derive(Clone)]
 struct Trial {
@@ -72,9 +71,45 @@ struct Trial {
 }
 
 impl Trial {
-    fn run(&self, stored: &Stored) -> Both {
-        let before = self.old.as_ref().map(|old| old.pipeline.map(&stored.text, self.view.clone()));
-        (before, self.new.pipeline.map(&stored.text, self.view.clone()))
+    /// What the new version makes of these.
+    async fn after(&self, subjects: Vec<Arc<Stored>>) -> Vec<Mapped> {
+        let (new, view) = (self.new.clone(), self.view.clone());
+        // off the threads that everything else runs on
+        let calls = tokio::task::spawn_blocking(move || {
+            subjects.iter().map(|stored| new.pipeline.map(&stored.text, view.clone())).collect()
+        });
+        calls.await.unwrap_or_default()
+    }
+
+    /// What the version that serves makes of one. It is not asked where its answer decides nothing: it may be what is slow.
+    async fn before(&self, stored: &Stored) -> Option<Mapped> {
+        let (old, view, text) = (self.old.clone()?, self.view.clone(), stored.text.clone());
+        tokio::task::spawn_blocking(move || old.pipeline.map(&text, view)).await.ok()
+    }
+}
+
+/// What the version that serves has to do with what the new one makes of a subject.
+enum Before {
+    /// It fails for it, as its CloudMapping says.
+    Failed,
+    /// This is what it makes of it, if there is one.
+    Made(Option<Mapped>),
+}
+
+impl Before {
+    /// Whether it fails too.
+    fn fails(&self) -> bool {
+        match self {
+            Self::Failed => true,
+            Self::Made(made) => made.as_ref().is_some_and(|m| !m.fell_back.is_empty() || failed(m).is_some()),
+        }
+    }
+
+    fn list(self) -> Option<DesiredList> {
+        match self {
+            Self::Failed | Self::Made(None) => None,
+            Self::Made(Some(made)) => list(made),
+        }
     }
 }
 
@@ -140,15 +175,14 @@ impl Session {
         trial: Trial,
         subjects: Vec<Arc<Stored>>,
     ) -> crate::cloud::Result<Judgement> {
-        let (told, mut judgement) = (subjects.clone(), Judgement::default());
-        // off the threads that everything else runs on
-        let calls = tokio::task::spawn_blocking(move || {
-            subjects.iter().map(|stored| trial.run(stored)).collect::<Vec<_>>()
-        });
-        let mut ran = calls.await.unwrap_or_default().into_iter();
-        for stored in told {
+        let mut judgement = Judgement::default();
+        let mut made = trial.after(subjects.clone()).await.into_iter();
+        for stored in subjects {
             judgement.done += 1;
-            self.compare(&stored, ran.next(), &mut judgement).await?;
+            match made.next() {
+                Some(after) => self.compare(&trial, &stored, after, &mut judgement).await?,
+                None => judgement.fail(&stored, "the call ended abnormally"),
+            }
             if judgement.failures >= ENOUGH_FAILURES {
                 break;
             }
@@ -158,34 +192,33 @@ impl Session {
 
     async fn compare(
         &self,
+        trial: &Trial,
         stored: &Stored,
-        ran: Option<Both>,
+        after: Mapped,
         judgement: &mut Judgement,
     ) -> crate::cloud::Result<()> {
-        let Some((before, after)) = ran else {
-            judgement.fail(stored, "the call ended abnormally");
-            return Ok(());
-        };
-        let failed_before =
-            before.as_ref().is_some_and(|b| b.fell_back.iter().len() > 0 || failed(b).is_some());
-        let why = after.fell_back.first().map(|f| f.error.to_string()).or_else(|| failed(&after));
-        if let Some(why) = why {
-            if !failed_before {
+        let subject = subject_of(stored);
+        if let Some(why) = after.fell_back.first().map(|f| f.error.to_string()).or_else(|| failed(&after)) {
+            if !self.before(trial, &subject, stored).await.fails() {
                 judgement.fail(stored, &why);
             }
             return Ok(());
         }
-        let refused = invalid(&after);
-        let (old, new) = (before.and_then(list), list(after));
-        if let (Some(why), Some(_)) = (refused, &old) {
-            judgement.fail(stored, &why);
+        if let Some(why) = invalid(&after) {
+            if self.before(trial, &subject, stored).await.list().is_some() {
+                judgement.fail(stored, &why);
+            }
             return Ok(());
         }
-        let Some(new) = new.filter(|new| old.as_ref() != Some(new)) else { return Ok(()) };
-        let subject = subject_of(stored);
+        let Some(new) = list(after) else { return Ok(()) };
         let (then, missing) = self.would_change(&subject, &new).await?;
+        if then == Summary::default() && missing.is_none() {
+            return Ok(());
+        }
         // What is to be done, or missing, anyway is not this version's doing.
+        let old = self.before(trial, &subject, stored).await.list();
         let (anyway, missing_anyway) = match &old {
+            Some(old) if *old == new => return Ok(()),
             Some(old) => self.would_change(&subject, old).await?,
             None => (Summary::default(), missing.clone()),
         };
@@ -199,6 +232,17 @@ impl Session {
             replaced: then.replaced.saturating_sub(anyway.replaced),
         };
         Ok(())
+    }
+
+    async fn before(&self, trial: &Trial, subject: &Subject, stored: &Stored) -> Before {
+        let known = self.records.lock().get(subject);
+        let said = known.as_ref().and_then(|k| k.status.conditions.iter().find(|c| c.type_ == MAPPED));
+        match said {
+            Some(said) if said.reason == LAST_GOOD || CallError::REASONS.contains(&&*said.reason) => {
+                Before::Failed
+            }
+            _ => Before::Made(trial.before(stored).await),
+        }
     }
 
     /// What a list changes, and what it refers to in vain.

@@ -6,6 +6,7 @@ use isthmus_kubernetes::names::FIELD_MANAGER;
 use isthmus_model::condition::Condition;
 use isthmus_model::manifest::Projection;
 use isthmus_model::plan::Summary;
+use isthmus_policy::short_digest;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
@@ -55,7 +56,7 @@ pub(super) fn status(module: &PolicyModule, told: &Told<'_>) -> PolicyModuleStat
     let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
     PolicyModuleStatus {
         observed_generation: generation,
-        short_digest: digest.as_deref().and_then(|d| d.get(..12)).map(Into::into),
+        short_digest: digest.as_deref().map(short_digest).map(Into::into),
         version: manifest.map(|m| m.version.clone()),
         contract: Some(isthmus_policy::CONTRACT_VERSION.into()),
         maps: manifest.and_then(|m| kinds(&m.maps)).or(before.maps),

@@ -24,6 +24,7 @@ mod routes;
 mod served;
 mod services;
 mod sources;
+mod swaps;
 mod tls;
 mod traffic;
 mod trunks;

@@ -224,52 +224,6 @@ async fn a_swap_that_replaces_is_held_until_approved() -> Result<()> {
     .await
 }
 
-#[tokio::test]
-async fn a_swap_under_load_fails_no_reconcile() -> Result<()> {
-    on_lab("load", async |lab| {
-        let (namespace, operator) = lab.with_pod_port(&[]).await?;
-        let mut pods = Vec::new();
-        for swap in 0..4 {
-            for at in 0..8 {
-                pods.push(lab.pod(&namespace, &format!("s{swap}-{at}"), json!({})).await?);
-            }
-            let tag = format!("swap={swap}");
-            lab.policy_module("pod-port", json!({"config": pods_config(&[&tag])})).await?;
-        }
-        lab.loaded("pod-port").await?;
-        lab.all_ready(&namespace, pods.len()).await?;
-        until("every port has the tag of the last version and of no other", async || {
-            let ports = lab.ports().await?;
-            let tags = |p: &isthmus_openstack::neutron::Port| -> Vec<String> {
-                p.tags.iter().filter(|t| t.starts_with("swap=")).cloned().collect()
-            };
-            let last = ports.iter().filter(|p| tags(p) == ["swap=3"]).count();
-            ensure!(ports.len() == pods.len() && last == pods.len(), "{last} of {} ports", ports.len());
-            Ok(())
-        })
-        .await?;
-        let numbers = operator.quiet().await?;
-        // A Neutron that takes longer than a request may is no fault of the swap: each such request may fail one reconcile.
-        let late = numbers.unanswered("network");
-        let all = numbers.sum("isthmus_reconciles_total", &[]);
-        let good = numbers.reconciles("done") + numbers.reconciles("waiting");
-        let lost = numbers.reconciles("CloudAnswerLost") + numbers.reconciles("CloudUnavailable");
-        ensure!(
-            all == good + lost && lost <= late,
-            "{all} reconciles: {good} good, {lost} without an answer of the cloud ({late} requests had none)"
-        );
-        let calls = numbers.sum("isthmus_module_calls_total", &[]);
-        ensure!(calls == numbers.sum("isthmus_module_calls_total", &[("result", "ok")]), "{calls} calls");
-        let (creates, pods) = (numbers.calls("POST", "ports"), pods.len() as u64);
-        ensure!(
-            (pods..=pods + late).contains(&creates),
-            "{creates} creates for {pods} Pods, {late} requests without an answer"
-        );
-        Ok(())
-    })
-    .await
-}
-
 /// Its module is there first, and has to wait for nothing: once the kind can be watched, its objects are mapped.
 #[tokio::test]
 async fn a_kind_whose_definition_comes_later_is_mapped_once_it_is_there() -> Result<()> {

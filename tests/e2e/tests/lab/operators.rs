@@ -55,8 +55,8 @@ async fn two_operators_one_writes_and_the_other_takes_over_after_a_crash() -> Re
         })
         .await?;
         let took = killed.elapsed();
-        // The lease's time from its last renewal, and the two seconds between two looks at it.
-        ensure!(took < Duration::from_secs(23), "take-over after {took:?}");
+        // The lease's time from its last renewal, which was before; and a second for requests and this test's looks.
+        ensure!(took < Duration::from_secs(21), "take-over after {took:?}");
         second.leads().await?;
         lab.all_ready(&namespace, 15).await?;
         lab.one_port_each(&namespace).await.map(drop)

@@ -31,6 +31,8 @@ struct Config {
 enum Fault {
     /// Never comes back.
     Loop,
+    /// Takes seconds, then gives the right list.
+    Slow,
     /// Takes memory without end.
     Memory,
     /// Panics with a message.
@@ -113,6 +115,8 @@ fn fail(fault: Fault, mut list: Vec<Desired>) -> Result<Vec<Desired>, Outcome> {
         Fault::Loop => loop {
             std::hint::black_box(&list);
         },
+        // No clock in here: as many steps as take a core some seconds.
+        Fault::Slow => (0..2_000_000_000u32).for_each(|step| _ = std::hint::black_box(step)),
         Fault::Memory => loop {
             std::mem::forget(std::hint::black_box(vec![1u8; 1 << 20]));
         },

@@ -73,7 +73,13 @@ fn record(all: &[(&str, Kind, &str)]) -> Record {
 }
 
 fn planned<const N: usize>(desired: Vec<Entry>, record: &Record, cloud: [(String, Observed); N]) -> Plan {
-    let names = [("subnet", "sub"), ("network", "public"), ("floating_ip", "u1"), ("floating_ip", "u2")];
+    let names = [
+        ("subnet", "sub"),
+        ("network", "public"),
+        ("floating_ip", "u1"),
+        ("floating_ip", "u2"),
+        ("floating_ip", "f"),
+    ];
     let target =
         |(field, id): (&str, &str)| ((field.to_owned(), Reference::Existing(id.into())), Target::of(id));
     let external: External = names.into_iter().map(target).collect();
@@ -175,6 +181,17 @@ fn what_no_record_names_is_not_ours() {
     stranger.1.mark = None;
     let plan = planned(vec![lb()], &record(&[LB]), [balancer("l", "p"), stranger]);
     assert!(plan.is_empty(), "{plan:?}");
+}
+
+/// Who asks for the address that a Service has keeps it, and it is theirs from then on.
+#[test]
+fn ones_own_floating_ip_that_is_asked_for_by_its_address_is_not_released() {
+    let asked_for = |address| {
+        let cloud = [balancer("l", "p"), floating(json!({"port": "p"}))];
+        acts(&planned(vec![lb(), lent(address)], &record(&[LB, OWN]), cloud))
+    };
+    assert_eq!(asked_for("f"), [r#"floating: Retain { id: "f" }"#, "lent: create"]);
+    assert_eq!(asked_for("u1"), ["floating: delete f", "lent: create"]);
 }
 
 #[test]

@@ -178,6 +178,12 @@ fn waits_where_it_must() {
     let gone = world.plan_with(&DesiredList::default(), &external, &held, &none);
     assert!(gone.operations.is_empty());
     assert_eq!(gone.blocked[0].on, Wait::InUse);
+
+    // Its entry is no more, and the pod runs on: an address is not given away under it. A swap is judged by it all the same.
+    let attached = world.plan_with(&DesiredList::default(), &external, &none, &pinned);
+    assert!(attached.operations.is_empty(), "{attached:?}");
+    assert_eq!(attached.blocked[0].on, Wait::Attached);
+    assert_eq!((attached.summary().deleted, attached.summary().replaced), (1, 0));
 }
 
 #[test]

@@ -54,7 +54,8 @@ impl Session {
         // Octavia takes no delete of what is below a load balancer in ERROR.
         self.look_again(subject, |found| found.state == State::Failed).await?;
         let (desired, record) = (DesiredList::default(), known.record());
-        let steps = self.plan(subject, &desired, &record, &Resolved::default(), Some(&known));
+        // Whether a running pod is on it was asked before, where it is to be asked.
+        let steps = self.plan(subject, &desired, &record, &Resolved::default(), None);
         let applied = apply(self, subject, &desired, &steps, record, External::default()).await;
         self.wake_owners_of_failed(&applied);
         if applied.cut_short() {
@@ -137,16 +138,18 @@ impl Session {
         known: &Known,
         snapshot: &StoreSnapshot,
     ) -> Option<Duration> {
-        if !is_attached(&known.status) {
+        if !self.is_on_a_node(known, snapshot) || known.status.resources.iter().all(|r| r.id.is_none()) {
             return None;
         }
-        let node_gone = known
-            .status
-            .node
-            .as_deref()
-            .is_some_and(|node| self.synced(&node_kind()) && !self.has_node(node, snapshot));
         let waited = self.gone_since(&subject.uid).elapsed();
-        self.agent_wait.checked_sub(waited).filter(|left| !node_gone && !left.is_zero())
+        self.agent_wait.checked_sub(waited).filter(|left| !left.is_zero())
+    }
+
+    /// Whether the agent of a node that there is says that the VIFs are attached.
+    pub(crate) fn is_on_a_node(&self, known: &Known, snapshot: &StoreSnapshot) -> bool {
+        let node = known.status.node.as_deref();
+        let is_gone = |node: &str| self.synced(&node_kind()) && !self.has_node(node, snapshot);
+        is_attached(&known.status) && !node.is_some_and(is_gone)
     }
 
     /// Mappings that one referred to and does no longer may have waited for that.

@@ -23,6 +23,9 @@ use crate::status::Versions;
 /// Reason of the condition `Mapped`: the version that serves failed for the subject, and the one before was called.
 pub(crate) const LAST_GOOD: &str = "LastGoodVersion";
 
+/// Reason of the condition `Mapped`: nothing serves that maps the subject.
+pub(crate) const MODULE_MISSING: &str = "ModuleMissing";
+
 /// What a subject's modules say.
 #[derive(Clone, Debug)]
 pub struct Mapping {
@@ -92,7 +95,7 @@ impl Session {
             // What another one made of a kind that it took over is its own, also while it serves no version.
             Some(Lane::Unmapping(module)) if maker.is_some_and(|maker| maker != module) => {
                 let why = format!("PolicyModule {} serves no version", maker.unwrap_or_default());
-                let condition = Condition::no(MAPPED, "ModuleMissing", why);
+                let condition = Condition::no(MAPPED, MODULE_MISSING, why);
                 return Mapping::frozen(condition, !known, Versions::default());
             }
             Some(Lane::Unmapping(module)) => {
@@ -101,7 +104,7 @@ impl Session {
             }
             Some(Lane::Missing(why)) => {
                 return Mapping::frozen(
-                    Condition::no(MAPPED, "ModuleMissing", why),
+                    Condition::no(MAPPED, MODULE_MISSING, why),
                     !known,
                     Versions::default(),
                 );
@@ -109,7 +112,7 @@ impl Session {
             None => {
                 let why = format!("no module maps {}: what was made stays as it is", subject.key.kind);
                 return Mapping::frozen(
-                    Condition::no(MAPPED, "ModuleMissing", why),
+                    Condition::no(MAPPED, MODULE_MISSING, why),
                     !known,
                     Versions::default(),
                 );

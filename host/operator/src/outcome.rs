@@ -84,6 +84,11 @@ fn blocked_condition(name: &str, on: &Wait, resolved: &Resolved) -> Condition {
         Wait::InUse => {
             ("InUse", "another mapping refers to it: it is deleted when that no longer does".into())
         }
+        Wait::Attached => (
+            "WaitingForAgent",
+            "it is to go, and the node's agent has not let go of it yet: it is deleted when the agent has"
+                .into(),
+        ),
         Wait::ReplacePending => (
             "ReplacePending",
             "it has to be replaced, and is in use: it is replaced when the pod goes".into(),

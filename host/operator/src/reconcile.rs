@@ -24,12 +24,12 @@ use crate::apply::{Applied, apply};
 use crate::backoff::jittered;
 use crate::cloud::CloudError;
 use crate::error::ReconcileError;
-use crate::mapped::{Mapping, Verdict};
+use crate::mapped::{MODULE_MISSING, Mapping, Verdict};
 use crate::metrics::{Ended, Stage};
 use crate::records::Known;
 use crate::refs::{self, Resolved};
 use crate::report::awaits_members;
-use crate::session::{Presence, Session};
+use crate::session::{Presence, Session, namespace_kind};
 
 /// What is left to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -139,17 +139,35 @@ impl Session {
                 self.stage(subject, 0);
                 match known {
                     // Its namespace is being deleted, and waits for it: a Namespace's own mapping, above all.
-                    Some(known) if known.deleting && list.entries().is_empty() => {
+                    Some(known)
+                        if known.deleting
+                            && list.entries().is_empty()
+                            && !self.is_on_a_node(&known, snapshot) =>
+                    {
                         self.take_down(subject, known, &mapping).await
                     }
                     known => self.realize(subject, known, list, &mapping).await,
                 }
             }
             Verdict::Nothing => match known {
-                Some(known) => self.take_down(subject, known, &mapping).await,
+                Some(known) => {
+                    // First: nobody shall use an address that may be somebody else's next.
+                    self.say(subject, stored, None).await?;
+                    self.take_down(subject, known, &mapping).await
+                }
                 None => Ok(Next::Done),
             },
-            Verdict::Frozen(ref condition) => self.freeze(subject, known, condition, &mapping).await,
+            Verdict::Frozen(ref condition) => match known {
+                // Nothing more comes into it, and it waits for this CloudMapping alone: else it would never go.
+                Some(known)
+                    if known.deleting
+                        && *subject.key.kind == namespace_kind()
+                        && condition.reason == MODULE_MISSING =>
+                {
+                    self.take_down(subject, known, &Mapping::gone()).await
+                }
+                known => self.freeze(subject, known, condition, &mapping).await,
+            },
         }?;
         self.report(subject, stored, &mapping, snapshot.clone()).await?;
         Ok(next)
@@ -294,7 +312,9 @@ impl Session {
     ) -> Plan {
         let observed = self.inventory.lock().of(&subject.uid);
         let held = self.records.lock().held(subject, |user| self.may_own(user));
-        let pinned = known.map(|known| in_use(&known.status, &observed)).unwrap_or_default();
+        let snapshot = self.snapshot();
+        let attached = known.filter(|known| self.is_on_a_node(known, &snapshot));
+        let pinned = attached.map(|known| in_use(&known.status, &observed)).unwrap_or_default();
         plan(&Input {
             cluster: &self.cluster,
             subject: &subject.uid,
@@ -402,19 +422,20 @@ impl Session {
         }
     }
 
-    /// Mappings that refer to this one, or wait for something of it, are looked at again when what it recorded changed.
+    /// Mappings that refer to this one, or wait for something of it, are looked at again when what it recorded changed. After a
+    /// write that failed it is recorded here already, and nobody was told.
     fn wake_users(&self, subject: &Subject, before: &Known) {
+        self.may_join(subject);
         let (users, now): (BTreeSet<Subject>, _) = {
             let records = self.records.lock();
             let Some(now) = records.get(subject) else { return };
-            if now.status.resources == before.status.resources {
+            if now.status.resources == before.status.resources && !before.unwritten {
                 return;
             }
             let resources = now.status.resources.iter();
             (resources.flat_map(|r| records.users(&subject.key, &r.name)).collect(), now)
         };
         self.wake_referred(&before.status, &now.status);
-        self.may_join(subject);
         users.into_iter().for_each(|user| self.queue.now(Arc::new(user)));
         let waiters = self.waiters.lock().remove(&subject.key);
         waiters.into_iter().flatten().for_each(|waiter| self.queue.now(waiter));
@@ -429,9 +450,6 @@ impl Session {
 
 /// Ids of what a running Pod is on: its ports, and what they have of their node's (the VLAN id that it sends with, or its addresses).
 fn in_use(status: &CloudMappingStatus, observed: &BTreeMap<String, Observed>) -> BTreeSet<String> {
-    if !is_attached(status) {
-        return BTreeSet::new();
-    }
     let ports: BTreeSet<&str> = status.vifs.iter().map(|vif| vif.port_id.as_str()).collect();
     let of = |o: &&Observed| {
         o.fields.get("port").and_then(|port| port.as_str()).is_some_and(|p| ports.contains(p))

@@ -92,7 +92,7 @@ impl Session {
     }
 
     /// Answers whether the subject says it. It is looked at again where it changed since: somebody may have taken away what it said.
-    async fn say(
+    pub(crate) async fn say(
         &self,
         subject: &Arc<Subject>,
         stored: &Stored,

@@ -45,16 +45,22 @@ impl Session {
     /// Keeps the sets that a list names from now on, and no others for this subject.
     pub(crate) fn use_sets(&self, subject: &Arc<Subject>, desired: &DesiredList) {
         let keys: BTreeSet<SetKey> = named(subject, desired).into_values().collect();
-        let mut sets = self.sets.lock();
-        let new = sets.set(subject, keys);
-        let kinds: BTreeSet<Gvk> = new.iter().map(|key| key.selection.kind.clone()).collect();
-        let snapshot = self.snapshot();
-        for kind in kinds {
-            for stored in snapshot.iter(&kind) {
-                let member = self.member(stored, &snapshot);
-                sets.put(&kind, &stored.uid, Some(member.candidate()));
+        // A change of an object may be seen here first: then it is this that tells the other sets' users.
+        let mut users: BTreeSet<Arc<Subject>> = BTreeSet::new();
+        {
+            let mut sets = self.sets.lock();
+            let new = sets.set(subject, keys);
+            let kinds: BTreeSet<Gvk> = new.iter().map(|key| key.selection.kind.clone()).collect();
+            let snapshot = self.snapshot();
+            for kind in kinds {
+                for stored in snapshot.iter(&kind) {
+                    let member = self.member(stored, &snapshot);
+                    users.extend(sets.put(&kind, &stored.uid, Some(member.candidate())));
+                }
             }
         }
+        users.remove(subject);
+        users.into_iter().for_each(|user| self.queue.now(user));
     }
 
     /// The addresses of the sets that a list names.

@@ -18,6 +18,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::cloud::{CloudError, Existing, Lookup, Result};
+use crate::reconcile::is_attached;
 
 /// What a status is made from.
 pub struct Facts<'a> {
@@ -80,10 +81,13 @@ pub async fn applied(
     versions: Versions,
     existing: &Existing,
 ) -> Result<CloudMappingStatus> {
-    let vifs = vifs(facts, desired, existing).await?;
+    let mut vifs = vifs(facts, desired, existing).await?;
+    vifs.extend(facts.still_attached(&vifs));
     let plain = |address: &String| address.split('/').next().unwrap_or_default().to_owned();
     let ips: Vec<String> = vifs.iter().flat_map(|v| &v.addresses).map(plain).collect();
-    let node = desired.entries().iter().find_map(node_of).map(str::to_owned);
+    // The agent of the node that it was on says when it let go: the API server lets it by this.
+    let node =
+        desired.entries().iter().find_map(node_of).map(str::to_owned).or_else(|| facts.before.node.clone());
     let rest = with_conditions(facts);
     let swapped = versions
         .module
@@ -104,6 +108,14 @@ pub async fn applied(
 }
 
 impl Facts<'_> {
+    /// VIFs that are desired no more, of ports that a pod is on still and that stay until then.
+    fn still_attached(&self, desired: &[VifStatus]) -> Vec<VifStatus> {
+        let is_recorded = |id: &str| self.record.values().any(|r| r.id.as_deref() == Some(id));
+        let is_new = |vif: &&VifStatus| desired.iter().all(|other| other.port_id != vif.port_id);
+        let before = self.before.vifs.iter().filter(|_| is_attached(self.before));
+        before.filter(is_new).filter(|vif| is_recorded(&vif.port_id)).cloned().collect()
+    }
+
     /// A VIF that is reached through its node's port, with the VLAN id that its port has on the trunk, once it is there.
     fn nested(&self, vif: VifStatus, binding: Binding) -> VifStatus {
         let is_it = |o: &&Observed| {

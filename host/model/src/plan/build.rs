@@ -399,14 +399,18 @@ impl<'a> Builder<'a> {
             let duplicate = self.is_duplicate(name, found);
             let users = self.users_of(&found.id);
             let held = input.held.contains(&found.id) && !replaced;
-            if held || self.is_kept(&found.id) || users.iter().any(|user| kept.contains(user)) {
+            let attached = input.pinned.contains(&found.id);
+            let kept_by_user = users.iter().any(|user| kept.contains(user));
+            if held || attached || self.is_kept(&found.id) || kept_by_user {
                 kept.insert(&found.id);
-                self.plan.blocked.push(Blocked { name: name.into(), kind: found.kind, on: Wait::InUse });
+                let on = if attached { Wait::Attached } else { Wait::InUse };
+                self.plan.blocked.push(Blocked { name: name.into(), kind: found.kind, on });
                 continue;
             }
             let users = self.let_go(found, &users, &at_of);
             let waits = after.into_iter().chain(users.keys().copied()).collect();
-            let retain = !replaced && !duplicate && input.record.get(name).is_some_and(|r| r.retain);
+            let retain = input.record.get(name).is_some_and(|r| r.retain) || self.is_the_users(&found.id);
+            let retain = retain && !replaced && !duplicate;
             let act = match retain {
                 true => Act::Retain { id: found.id.clone() },
                 false => Act::Delete { id: found.id.clone(), replaced },
@@ -416,6 +420,15 @@ impl<'a> Builder<'a> {
             self.before(found, at);
             at_of.insert(&found.id, at);
         }
+    }
+
+    /// Whether the list names it as one that is there anyway. What is `existing` is not ours to delete: it was made by us, and is
+    /// its user's from now on (a floating IP that a Service asks for by the address that it has).
+    fn is_the_users(&self, id: &str) -> bool {
+        self.input.desired.entries().iter().flat_map(Entry::references).any(|(field, reference)| {
+            matches!(reference, Reference::Existing(_))
+                && self.targets.get(field, reference).is_some_and(|target| target.id == id)
+        })
     }
 
     /// The operations by which users of a resource let go of it, and of each whether one rests on it until then: the cloud refuses

@@ -49,7 +49,7 @@ pub struct Input<'a> {
     pub external: &'a External,
     /// Ids of what other mappings refer to: not deleted while they do.
     pub held: &'a BTreeSet<String>,
-    /// Ids that must not be replaced now (a port whose VIF is attached).
+    /// Ids of what a running pod is on (a port whose VIF is attached): neither replaced nor deleted now.
     pub pinned: &'a BTreeSet<String>,
 }
 
@@ -148,6 +148,8 @@ pub enum Wait {
     InUse,
     /// To be replaced, but it is in use by a running pod.
     ReplacePending,
+    /// To be deleted, but a pod is on it still.
+    Attached,
 }
 
 /// How much a plan changes: what a swap is judged by.
@@ -186,7 +188,9 @@ impl Plan {
         }
         summary.changed = changed.len();
         summary.added -= summary.replaced.min(summary.added);
-        summary.replaced += self.blocked.iter().filter(|b| b.on == Wait::ReplacePending).count();
+        let waiting = |on: Wait| self.blocked.iter().filter(|b| b.on == on).count();
+        summary.replaced += waiting(Wait::ReplacePending);
+        summary.deleted += waiting(Wait::Attached);
         summary
     }
 }

@@ -59,9 +59,9 @@ proptest! {
         for (id, act) in touched(&plan) {
             let is_held = held.contains(id);
             match act {
-                Act::Delete { replaced, .. } => {
+                Act::Delete { .. } => {
                     prop_assert!(!is_held, "{id} is held: {plan:?}");
-                    prop_assert!(!replaced || !pinned.contains(id), "{id} is pinned: {plan:?}");
+                    prop_assert!(!pinned.contains(id), "{id} is pinned: {plan:?}");
                 }
                 Act::Retain { .. } => prop_assert!(!is_held, "{id} is held: {plan:?}"),
                 _ => {}

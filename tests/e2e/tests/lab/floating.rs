@@ -169,6 +169,27 @@ async fn a_service_has_a_floating_ip_of_its_own() -> Result<()> {
     .await
 }
 
+/// Who asks for the address that the Service has already keeps it, and it is theirs from then on: it outlives the Service.
+#[tokio::test]
+async fn ones_own_address_that_is_asked_for_is_kept() -> Result<()> {
+    on_lab("floating-pinned", async |lab| {
+        let (namespace, _operator) = begun(lab, "noop").await?;
+        let own = own_leads(lab, &namespace).await?;
+        ask(lab, &namespace, &own.floating_ip_address).await?;
+        until_within(SLOW, "the same floating IP leads to the VIP, and is not ours", async || {
+            let ip = leading(lab, &namespace).await?;
+            ensure!(ip.id == own.id && !is_ours(&ip), "{ip:?}");
+            Ok(())
+        })
+        .await?;
+        gone(lab, &namespace).await?;
+        let left = lab.floating_ips().await?;
+        ensure!(left.len() == 1 && left[0].id == own.id && left[0].port_id.is_none(), "{left:?}");
+        Ok(())
+    })
+    .await
+}
+
 /// The provider `ovn` makes the VIP's port anew with each load balancer: the floating IP follows.
 #[tokio::test]
 async fn by_ovn_the_floating_ip_follows_the_vip() -> Result<()> {

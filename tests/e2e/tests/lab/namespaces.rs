@@ -90,6 +90,30 @@ async fn a_namespace_becomes_a_network_and_goes_with_all_of_it() -> Result<()> {
     .await
 }
 
+/// Its module is gone, and what it made is kept until nobody needs it: a namespace that is deleted does not wait for ever.
+#[tokio::test]
+async fn a_namespace_goes_without_its_module() -> Result<()> {
+    on_lab("namespaces-alone", async |lab| {
+        load(lab, json!({})).await?;
+        let _operator = lab.operator(&["--resync-seconds", "2"]).await?;
+        let namespace = lab.namespace().await?;
+        mapped(lab, &namespace).await?;
+        lab.remove_module("namespace-network").await?;
+        until("it is frozen", async || {
+            let all = lab.mapping_api(&namespace).list(&ListParams::default()).await?;
+            let said = all.iter().find_map(|m| condition(m, "Mapped")).context("no condition Mapped")?;
+            ensure!(said.reason == "ModuleMissing", "{said:?}");
+            Ok(())
+        })
+        .await?;
+        ensure!(lab.made().await?.len() == OF_A_NAMESPACE, "what is mapped stays");
+        delete(lab, &namespace).await?;
+        is_gone(lab, &namespace).await?;
+        lab.nothing_made_is_left().await
+    })
+    .await
+}
+
 /// What one namespace came to.
 struct Own {
     network: Network,

@@ -300,6 +300,43 @@ async fn pods_on_the_hosts_network_and_finished_pods_have_no_port() -> Result<()
     .await
 }
 
+/// Its sandbox may stand for a while: the address serves nobody else before the agent says that it let go, which it may write of a
+/// Pod that has no port any more.
+#[tokio::test]
+async fn a_finished_pods_port_stays_until_the_agent_lets_go() -> Result<()> {
+    on_lab("finished", async |lab| {
+        let (namespace, operator) = lab.with_pod_port(&["--resync-seconds", "1"]).await?;
+        let job = lab.pod(&namespace, "job", json!({})).await?;
+        lab.set_condition(&lab.pod_ready(&job).await?, "Attached", "True").await?;
+        operator.resyncs(&operator.metrics().await?, 1).await?;
+        let ended = Patch::Merge(json!({"status": {"phase": "Succeeded"}}));
+        lab.pod_api(&namespace).patch_status("job", &PatchParams::default(), &ended).await?;
+        until("the port waits for the agent", async || {
+            let mapping = lab.mapping(&job).await?;
+            let realized = condition(&mapping, "Realized").context("no condition Realized")?;
+            ensure!(realized.reason == "WaitingForAgent", "{realized:?}");
+            let status = mapping.status.context("a status")?;
+            ensure!(status.vifs.len() == 1 && status.node.as_deref() == Some(node()), "{status:?}");
+            Ok(())
+        })
+        .await?;
+        operator.resyncs(&operator.metrics().await?, 2).await?;
+        ensure!(lab.ports().await?.len() == 1, "the port stays");
+
+        lab.set_condition(&lab.mapping(&job).await?, "Attached", "False").await?;
+        until("the port is gone, and the node may still write", async || {
+            let (ports, status) = (lab.ports().await?, lab.mapping(&job).await?.status.context("a status")?);
+            let by_node = status.vifs.is_empty() && status.node.as_deref() == Some(node());
+            ensure!(ports.is_empty() && by_node, "{} ports, {status:?}", ports.len());
+            Ok(())
+        })
+        .await?;
+        lab.delete_pods(&namespace).await?;
+        lab.nothing_left(&namespace).await
+    })
+    .await
+}
+
 /// A refiner changes what the mapper said: here by a label of the namespace, followed when it changes.
 #[tokio::test]
 async fn the_refiner_tag_by_team_tags_ports_with_their_namespaces_team() -> Result<()> {

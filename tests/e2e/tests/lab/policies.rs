@@ -25,10 +25,16 @@ fn policies(lab: &Lab, namespace: &str) -> Api<NetworkPolicy> {
 
 /// Web's Pods are reached by clients at TCP 8080, and by nobody else.
 async fn policy(lab: &Lab, namespace: &str) -> Result<()> {
+    policy_at(lab, namespace, &[8080]).await
+}
+
+/// As [`policy`], at these ports.
+async fn policy_at(lab: &Lab, namespace: &str, ports: &[u16]) -> Result<()> {
+    let ports: Vec<_> = ports.iter().map(|port| json!({"protocol": "TCP", "port": port})).collect();
     let only = |app: &str| json!({"matchLabels": {"app": app}});
     let object = json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "web"},
         "spec": {"podSelector": only("web"), "ingress": [
-            {"from": [{"podSelector": only("client")}], "ports": [{"protocol": "TCP", "port": 8080}]}]}});
+            {"from": [{"podSelector": only("client")}], "ports": ports}]}});
     policies(lab, namespace).patch("web", &PatchParams::apply("e2e"), &Patch::Apply(object)).await?;
     Ok(())
 }
@@ -217,14 +223,14 @@ async fn neutron_is_down_while_a_policy_comes() -> Result<()> {
 #[tokio::test]
 async fn a_policy_waits_for_a_quota_of_rules() -> Result<()> {
     on_lab("policy-quota", async |lab| {
-        let Begun { namespace, operator: _operator, open, .. } = begun(lab).await?;
+        let Begun { namespace, operator: _operator, open, shared } = begun(lab).await?;
         let quotas = lab.admin.quotas(&lab.project().await?).await?;
         let used = quotas.get("security_group_rule").context("a quota of rules")?.used;
         // A fresh group has two of its own: there is room for them, and for no other.
         let limit = used + 2;
         lab.quota(Some(("security_group_rule", limit))).await?;
-        policy(lab, &namespace).await?;
-        let numbers = format!("security_group_rule quota {limit}, used {limit}");
+        policy_at(lab, &namespace, &[8080, 8443, 9090]).await?;
+        let numbers = format!("security_group_rule quota {limit}, used {used}");
         until("the policy says how many rules there may be", async || {
             let all = lab.mapping_api(&namespace).list(&ListParams::default()).await?.items;
             let own =
@@ -234,9 +240,20 @@ async fn a_policy_waits_for_a_quota_of_rules() -> Result<()> {
             Ok(())
         })
         .await?;
+        let groups = lab.made().await?.groups;
+        let lets_out =
+            groups.iter().filter(|g| g.security_group_rules.iter().any(|r| r.direction == "egress"));
+        let before = open.len();
+        ensure!(
+            groups.len() > shared && lets_out.count() <= before,
+            "what can't be ruled lets all out: {groups:?}"
+        );
         lab.quota(None).await?;
         // A full quota is tried again after a minute at most.
-        let there = async || is_there(lab, &namespace, &open, &["p-1"]).await;
+        let there = async || {
+            is_mapped(lab, &namespace).await?;
+            peers_are(lab, &namespace, &["p-1"]).await
+        };
         until_within(2 * LIMIT, "the policy is there", there).await
     })
     .await

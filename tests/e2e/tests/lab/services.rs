@@ -33,6 +33,34 @@ async fn typed(lab: &Lab, namespace: &str, kind: &str) -> Result<()> {
     Ok(())
 }
 
+/// Who takes the module away with what it made is told no address any more: somebody else may have it next.
+#[tokio::test]
+async fn a_service_that_is_unmapped_says_no_address() -> Result<()> {
+    on_lab("services-unmapped", async |lab| {
+        lab.load_services("noop").await?;
+        let module = json!({"spec": {"onDelete": "Unmap"}});
+        let name = "service-loadbalancer";
+        lab.module_api().patch(name, &PatchParams::default(), &Patch::Merge(module)).await?;
+        let namespace = lab.namespace().await?;
+        let _operator = lab.operator(&[]).await?;
+        service(lab, &namespace, 1, &addresses(1)).await?;
+        typed(lab, &namespace, "LoadBalancer").await?;
+        let said = async || -> Result<usize> {
+            let status = lab.service_api(&namespace).get("web").await?.status.unwrap_or_default();
+            Ok(status.load_balancer.and_then(|lb| lb.ingress).unwrap_or_default().len())
+        };
+        until_within(SLOW, "the Service says its address", async || {
+            ensure!(said().await? == 1, "it does not");
+            Ok(())
+        })
+        .await?;
+        lab.remove_module(name).await?;
+        ensure!(said().await? == 0, "it says an address still");
+        is_nobodys(lab, &namespace).await
+    })
+    .await
+}
+
 /// There is no load balancer, and none is to be.
 async fn is_nobodys(lab: &Lab, namespace: &str) -> Result<()> {
     until_within(SLOW, "nothing is mapped", async || {

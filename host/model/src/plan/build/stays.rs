@@ -16,9 +16,7 @@ impl<'a> Builder<'a> {
     pub(super) fn bind(&mut self, has: &BTreeSet<&'a str>) {
         let input = self.input;
         let ours: Vec<&Observed> = input.observed.values().filter(|o| self.ours(o)).collect();
-        let must_stay = |o: &&&Observed| {
-            input.held.contains(&o.id) || input.pinned.contains(&o.id) && has.contains(o.id.as_str())
-        };
+        let must_stay = |o: &&&Observed| self.is_needed(&o.id);
         let mut open: Vec<&Observed> = ours.iter().filter(must_stay).copied().collect();
         let mut bound = BTreeSet::new();
         while let Some(found) = open.pop() {
@@ -54,7 +52,12 @@ impl<'a> Builder<'a> {
         let is_let_go =
             self.input.record.get(name).is_some_and(|r| r.retain) && !self.is_duplicate(name, found);
         let in_project = self.in_project(found, self.input.desired.get(name));
-        self.ours(found) && in_project && !is_let_go && !self.input.held.contains(id)
+        self.ours(found) && in_project && !is_let_go && !self.is_needed(id)
+    }
+
+    /// Whether another mapping refers to it, or a running pod is on it.
+    fn is_needed(&self, id: &str) -> bool {
+        self.input.held.contains(id) || self.input.pinned.contains(id)
     }
 
     /// Whether one refers to the other, by the record or by what is observed.

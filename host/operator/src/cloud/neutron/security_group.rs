@@ -117,6 +117,12 @@ impl Rule {
         self
     }
 
+    fn lets_all_out(&self) -> bool {
+        self.direction == "egress"
+            && self.protocol.is_none()
+            && matches!((&self.ports, &self.remote), (Ports::Any(_), Remote::Any(_)))
+    }
+
     fn body(self, group: &str, project: Option<String>) -> SecurityGroupRuleCreate {
         let (port_range_min, port_range_max) = match self.ports {
             Ports::Any(_) => (None, None),
@@ -186,7 +192,8 @@ impl Standard for SecurityGroups {
     }
 }
 
-/// Makes the rules of a group those that are wanted: what is let through now and then is let through all the time.
+/// Makes the rules of a group those that are wanted: what is let through now and then is let through all the time. Those that
+/// Neutron gives every new group let everything out, and go first: a group whose own rules can't be made lets nothing through.
 async fn set_rules(neutron: &Neutron, update: &Update<'_>, wanted: Vec<Rule>) -> Result<SecurityGroup> {
     let id = &update.observed.id;
     let gone = |error| gone(error, SecurityGroups::GONE);
@@ -197,6 +204,11 @@ async fn set_rules(neutron: &Neutron, update: &Update<'_>, wanted: Vec<Rule>) ->
         match missing.remove(&Rule::from(rule.clone())) {
             true => kept.push(rule),
             false => surplus.push(rule),
+        }
+    }
+    if kept.is_empty() {
+        for rule in surplus.extract_if(.., |rule| Rule::from(rule.clone()).lets_all_out()) {
+            neutron.delete::<SecurityGroupRule>(&rule.id).await?;
         }
     }
     if !missing.is_empty() {

@@ -21,6 +21,7 @@ use serde_json::json;
 use tokio::process::Command;
 
 use crate::operator::Operator;
+use crate::parts::part_of_lab;
 use crate::wait::LIMIT;
 
 /// Where the operator runs and modules are loaded from.
@@ -29,8 +30,6 @@ pub const OPERATOR_NAMESPACE: &str = "isthmus-system";
 pub const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy");
 /// Label of the namespaces that tests make.
 const OURS: &str = "isthmus.dev/e2e";
-/// Where etcd serves its JSON gateway.
-const ETCD: &str = "http://127.0.0.1:2379";
 /// What clients of the lab talk to, and the part that serves it.
 const SERVERS: [(&str, &str); 4] = [
     ("apiserver", "10.200.0.1:6443"),
@@ -70,7 +69,7 @@ pub async fn on_lab(name: &str, test: impl AsyncFnOnce(&Lab) -> Result<()>) -> R
 }
 
 /// What tells this lab from others of the machine; nothing for the first one. `tests/lab/lib.sh` says what is called after it.
-fn suffix() -> String {
+pub(crate) fn suffix() -> String {
     std::env::var("ISTHMUS_LAB_NAME").unwrap_or_default()
 }
 
@@ -81,14 +80,6 @@ pub fn node() -> &'static str {
         name => format!("{name}-node1"),
     });
     &NODE
-}
-
-/// Where the database listens.
-fn database() -> String {
-    match &*suffix() {
-        "" => "/run/isthmus-lab/openstack/mariadb.sock".into(),
-        name => format!("/run/isthmus-lab-{name}/openstack/mariadb.sock"),
-    }
 }
 
 /// A variable that `cargo xtask test` sets.
@@ -282,42 +273,6 @@ impl Lab {
         run(Command::new("kubectl").args(arguments)).await
     }
 
-    /// Kills a part of the lab.
-    ///
-    /// # Errors
-    /// It can't be.
-    pub async fn kill_part(&self, part: &str) -> Result<()> {
-        part_of_lab("stop", part, &["--kill"]).await
-    }
-
-    /// Starts a part of the lab, and waits until it answers.
-    ///
-    /// # Errors
-    /// It does not.
-    pub async fn start_part(&self, part: &str) -> Result<()> {
-        part_of_lab("start", part, &[]).await
-    }
-
-    /// Takes from etcd all history before now: a watch can't be resumed from what was.
-    ///
-    /// # Errors
-    /// etcd's.
-    pub async fn compact_etcd(&self) -> Result<()> {
-        let system = Api::<Namespace>::all(self.kube.clone()).list(&ListParams::default()).await?;
-        let revision = system.metadata.resource_version.context("a list has a version")?;
-        let body = json!({"revision": revision, "physical": true}).to_string();
-        let url = format!("{ETCD}/v3/kv/compaction");
-        run(Command::new("curl").args(["-sfm", "10", "-X", "POST", "-d", &body, &url])).await.map(drop)
-    }
-
-    /// Changes Octavia's database: what only a fault of its own does.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn octavia_sql(&self, statement: &str) -> Result<()> {
-        run(Command::new("mysql").args(["-S", &database(), "octavia", "-e", statement])).await.map(drop)
-    }
-
     /// A folder for what a test needs in files.
     pub(crate) fn folder(&self) -> PathBuf {
         self.log.with_extension("files")
@@ -356,11 +311,6 @@ pub(crate) fn private(path: &Path, text: &str) -> Result<PathBuf> {
     file.set_permissions(Permissions::from_mode(0o600))?;
     file.write_all(text.as_bytes())?;
     Ok(path.to_owned())
-}
-
-async fn part_of_lab(verb: &str, part: &str, flags: &[&str]) -> Result<()> {
-    let program = variable("ISTHMUS_XTASK")?;
-    run(Command::new(program).args(["lab", verb, part]).args(flags)).await.map(drop)
 }
 
 pub(crate) async fn run(command: &mut Command) -> Result<String> {

@@ -19,6 +19,7 @@ mod metrics;
 mod modules;
 mod networks;
 mod operator;
+mod parts;
 mod pods;
 mod services;
 mod tls;

@@ -408,6 +408,33 @@ async fn with_a_token_that_is_no_longer_valid_work_goes_on() -> Result<()> {
     .await
 }
 
+/// Keystone gives tokens for seconds: each is renewed before its end, and no request is refused for it.
+#[tokio::test]
+async fn a_token_is_renewed_before_it_expires() -> Result<()> {
+    on_lab("short-tokens", async |lab| {
+        lab.with_tokens_of(15, async || {
+            let (namespace, operator) = lab.with_pod_port(&["--resync-seconds", "1"]).await?;
+            let asked = |numbers: &Sample, code: &str| {
+                let labels = [("service", "identity"), ("resource", "tokens"), ("code", code)];
+                numbers.sum("isthmus_openstack_requests_total", &labels)
+            };
+            until("it signed in four times", async || {
+                let times = asked(&operator.metrics().await?, "201");
+                ensure!(times >= 4, "{times} times");
+                Ok(())
+            })
+            .await?;
+            lab.pod_ready(&lab.pod(&namespace, "p", json!({})).await?).await?;
+            let refused =
+                operator.metrics().await?.sum("isthmus_openstack_requests_total", &[("code", "401")]);
+            ensure!(refused == 0, "{refused} requests with a token that had expired");
+            Ok(())
+        })
+        .await
+    })
+    .await
+}
+
 async fn revoke(lab: &Lab, user: &str) -> Result<()> {
     let session = lab.admin.session();
     let mut list = Request::new(IDENTITY, "users", Method::GET, "/users".into());

@@ -1,7 +1,11 @@
 //! CloudMappings in the hands of others: deleted, lost, stripped, copied, made up.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
-use isthmus_e2e::{Lab, faults_config, on_lab, pods_config, port_id, ready, recorded, until};
+use isthmus_e2e::{
+    LIMIT, Lab, faults_config, on_lab, pods_config, port_id, ready, recorded, until, until_within,
+};
 use isthmus_kubernetes::crd::CloudMapping;
 use isthmus_kubernetes::names::{FINALIZER, LABEL_NODE};
 use isthmus_openstack::neutron::{SecurityGroup, SecurityGroupCreate};
@@ -9,6 +13,9 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
+
+/// Far more than an operator that stops needs.
+const STOP: Duration = Duration::from_secs(15);
 
 #[tokio::test]
 async fn a_cloud_mapping_deleted_by_hand_is_written_again_and_the_cloud_is_not_touched() -> Result<()> {
@@ -63,6 +70,46 @@ async fn lost_cloud_mappings_are_written_again_and_nothing_is_deleted() -> Resul
         let writes = operator.metrics().await?.cloud_writes();
         ensure!(writes == 0 && lab.ports().await? == ports, "{writes} writes to the cloud");
         Ok(())
+    })
+    .await
+}
+
+/// A real one, of a time before all Pods: who starts then deletes nothing that it can't tell whose it is, and who runs on sees what
+/// comes, although its watches are ahead of what there is.
+#[tokio::test]
+async fn an_etcd_restored_to_a_time_before_takes_no_port() -> Result<()> {
+    on_lab("etcd-restored", async |lab| {
+        let (namespace, operator) = lab.with_pod_port(&[]).await?;
+        lab.loaded("pod-port").await?;
+        operator.stop(STOP).await?;
+        let then = lab.back_up_etcd().await?;
+        let operator = lab.operator(&[]).await?;
+        lab.pods(&namespace, 5).await?;
+        lab.all_ready(&namespace, 5).await?;
+        let ports = lab.ports().await?;
+        operator.kill().await?;
+
+        lab.restore_etcd(&then).await?;
+        let pods = lab.pod_api(&namespace).list(&ListParams::default()).await?.items.len();
+        ensure!(pods == 0, "{pods} Pods: it is not of then");
+        let operator = lab.operator(&["--resync-seconds", "1"]).await?;
+        operator.resyncs(&operator.metrics().await?, 3).await?;
+        let writes = operator.metrics().await?.cloud_writes();
+        ensure!(writes == 0 && lab.ports().await? == ports, "{writes} writes to the cloud");
+
+        // It has seen more than there is after another restore.
+        for at in 0..5 {
+            lab.pod(&namespace, &format!("late-{at}"), json!({})).await?;
+        }
+        lab.all_ready(&namespace, 5).await?;
+        lab.restore_etcd(&then).await?;
+        let pod = lab.pod(&namespace, "after", json!({})).await?;
+        until_within(2 * LIMIT, "it sees what comes", async || {
+            let mapping = lab.mapping(&pod).await?;
+            ensure!(ready(&mapping), "{:?}", mapping.status);
+            Ok(())
+        })
+        .await
     })
     .await
 }

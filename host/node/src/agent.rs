@@ -118,6 +118,11 @@ impl<S: VifSource> Agent<S> {
         let deadline = Instant::now() + within;
         let started = Instant::now();
         let (verb, what) = told(&request.ask);
+        // A runtime tries with another container each time.
+        let pod = match &request.ask {
+            Ask::Add(add) => format!("{}/{}", add.pod.namespace, add.pod.name),
+            _ => String::new(),
+        };
         let answer = match self.serve(request, deadline).await {
             Ok(Some(result)) => Answer::Added(Box::new(result)),
             Ok(None) => Answer::Done,
@@ -134,11 +139,11 @@ impl<S: VifSource> Agent<S> {
                 0
             }
         };
-        self.count(verb, &what, code, took);
+        self.count(verb, pod, code, took);
         answer
     }
 
-    fn count(&self, verb: &'static str, what: &dyn std::fmt::Display, code: u32, took: Duration) {
+    fn count(&self, verb: &'static str, pod: String, code: u32, took: Duration) {
         self.metrics.calls.get_or_create(&Call { verb, code }).inc();
         let ours = [Code::Io, Code::Other].map(u32::from);
         match (verb, code) {
@@ -149,7 +154,7 @@ impl<S: VifSource> Agent<S> {
             }
             ("ADD", code) if ours.contains(&code) => {
                 self.metrics.add_faults.inc();
-                self.faulty.lock().insert(what.to_string());
+                self.faulty.lock().insert(pod);
             }
             ("DEL", _) => self.metrics.del.observe(took.as_secs_f64()),
             _ => {}

@@ -2,17 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use isthmus_cni::Error;
 use isthmus_cni::protocol::PodReference;
 use isthmus_kubernetes::Client;
 use isthmus_kubernetes::crd::CloudMapping;
-use isthmus_kubernetes::names::ANNOTATION_MIRROR;
+use isthmus_kubernetes::names::{ANNOTATION_MIRROR, LABEL_NODE};
 use isthmus_kubernetes::watch::{self as watches, Event};
 use isthmus_model::condition::ATTACHED;
+use kube::Api;
+use kube::api::ListParams;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::source::{PodVifs, VifSource};
 use crate::vif::Vif;
@@ -46,7 +50,12 @@ struct State {
     mappings: BTreeMap<(String, String), Known>,
     /// Why they cannot be listed; `None`: they were.
     unavailable: Option<String>,
+    /// Why the API server did not answer when it was asked last. A watch that is interrupted says nothing for as long as that lasts.
+    unreachable: Option<String>,
 }
+
+/// So long a watch may be silent before the API server is asked whether it is there.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// The CloudMappings of one node. Clones share them.
 #[derive(Clone)]
@@ -62,19 +71,40 @@ impl Mappings {
             State { unavailable: Some("CloudMappings were not listed yet".into()), ..State::default() };
         let mappings = Self { state: Arc::new(Mutex::new(state)), changes: Arc::new(watch::channel(0).0) };
         let events = watches::mappings(client, Some(node));
-        let watching = tokio::spawn(mappings.clone().follow(events));
+        let (client, one) = (client.clone(), ListParams::default().labels(&format!("{LABEL_NODE}={node}")));
+        let one = one.limit(1).match_any();
+        let is_there = move || {
+            let (client, one) = (client.clone(), one.clone());
+            async move {
+                let all = Api::<CloudMapping>::all(client.kube());
+                let asked = client.read("ask whether the API server is there", all.list_metadata(&one)).await;
+                asked.map(drop).map_err(|error| error.to_string())
+            }
+        };
+        let watching = tokio::spawn(mappings.clone().follow(events, is_there));
         (mappings, watching)
     }
 
-    async fn follow(self, mut events: mpsc::Receiver<Event<CloudMapping>>) {
-        while let Some(event) = events.recv().await {
-            self.take(event);
+    async fn follow<F>(self, mut events: mpsc::Receiver<Event<CloudMapping>>, is_there: impl Fn() -> F)
+    where
+        F: Future<Output = Result<(), String>> + Send,
+    {
+        loop {
+            match timeout(SILENCE, events.recv()).await {
+                Ok(Some(event)) => self.take(event),
+                Ok(None) => return,
+                Err(_silent) => {
+                    let answer = is_there().await;
+                    self.state.lock().unreachable = answer.err();
+                }
+            }
         }
     }
 
     fn take(&self, event: Event<CloudMapping>) {
         {
             let mut state = self.state.lock();
+            state.unreachable = None;
             match event {
                 Event::Applied(mapping) => {
                     if let Some(known) = Known::of(&mapping) {
@@ -165,8 +195,7 @@ impl VifSource for Mappings {
     }
 
     fn why(&self, pod: &PodReference) -> String {
-        let state = self.state.lock().unavailable.clone();
-        match (self.of_pod(pod), state) {
+        match (self.of_pod(pod), self.usable().err()) {
             (_, Some(why)) => format!("the API server does not tell: {why}"),
             (Some(known), None) => {
                 format!("CloudMapping {}/{} has no VIF: {}", known.namespace, known.name, known.waiting)
@@ -179,14 +208,13 @@ impl VifSource for Mappings {
     }
 
     fn usable(&self) -> Result<(), String> {
-        self.state.lock().unavailable.clone().map_or(Ok(()), Err)
+        let state = self.state.lock();
+        state.unavailable.clone().or_else(|| state.unreachable.clone()).map_or(Ok(()), Err)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use isthmus_cni::Code;
     use isthmus_kubernetes::watch::Named;
     use serde_json::{Value, json};
@@ -324,5 +352,38 @@ mod tests {
             assert_eq!(error.code, Code::InvalidConfig, "{error}");
             assert!(error.msg.contains(field), "{error}");
         }
+    }
+
+    /// A watch that can't be resumed says nothing: nothing new can be told meanwhile, and /ready and STATUS say so.
+    #[tokio::test(start_paused = true)]
+    async fn an_api_server_that_is_away_is_noticed_and_its_return_too() {
+        let (mappings, answers) = (none(), Arc::new(Mutex::new(true)));
+        let (sender, events) = mpsc::channel(1);
+        let asked = answers.clone();
+        let is_there = move || {
+            let there = *asked.lock();
+            async move { if there { Ok(()) } else { Err("refused".to_owned()) } }
+        };
+        tokio::spawn(mappings.clone().follow(events, is_there));
+        sender.send(Event::Synced).await.unwrap();
+        let says = async |well: bool| {
+            let turned = async {
+                while mappings.usable().is_ok() != well {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(15), turned).await.expect("in time");
+        };
+        says(true).await;
+        *answers.lock() = false;
+        says(false).await;
+        let why = mappings.why(&pod(Some("u")));
+        assert!(why.starts_with("the API server does not tell") && why.contains("refused"), "{why}");
+        *answers.lock() = true;
+        says(true).await;
+        *answers.lock() = false;
+        says(false).await;
+        sender.send(mapping("u", json!({}))).await.unwrap();
+        says(true).await;
     }
 }

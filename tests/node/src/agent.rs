@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, anyhow};
@@ -30,6 +30,7 @@ pub struct Stage {
 
 /// An agent that runs. It stops when this is dropped.
 pub struct Running {
+    agent: Arc<Agent<Told>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<()>>>,
 }
@@ -126,7 +127,7 @@ impl Stage {
             runtime.block_on(async {
                 let listener = server::listen(&socket)?;
                 let agent = Agent::start(source, &options).await?;
-                started.send(())?;
+                started.send(agent.clone())?;
                 server::serve(agent, listener, async {
                     // A sender that is gone says so as well.
                     let _ = stopped.await;
@@ -135,15 +136,23 @@ impl Stage {
                 Ok(())
             })
         });
-        if ready.recv().is_err() {
+        let Ok(agent) = ready.recv() else {
             let ended = thread.join().map_err(|_| anyhow!("the agent panicked"))?;
             return Err(ended.err().context("the agent ended without an error")?);
-        }
-        Ok(Running { stop: Some(stop), thread: Some(thread) })
+        };
+        Ok(Running { agent, stop: Some(stop), thread: Some(thread) })
     }
 }
 
 impl Running {
+    /// What /alive says.
+    ///
+    /// # Errors
+    /// Why it should be started anew.
+    pub fn alive(&self) -> Result<(), String> {
+        self.agent.alive()
+    }
+
     /// Stops it.
     ///
     /// # Errors

@@ -305,6 +305,27 @@ fn what_cannot_be_bound_says_why_and_leaves_nothing() -> Result<()> {
     Ok(())
 }
 
+/// A runtime tries with a new container each time: that is one Pod still, and a new start mends none of it. Of many it may.
+#[test]
+fn one_bad_pod_is_no_reason_to_start_anew() -> Result<()> {
+    let (stage, netns, _) = stage()?;
+    let agent = stage.start()?;
+    std::fs::remove_dir_all(stage.state())?;
+    let add = |pod: &str, container: &str| -> Result<()> {
+        stage.told.tell(pod, vec![vif(5)]);
+        Call::new(&stage.socket(), pod, container, &netns.path()).fails("ADD", 5).map(drop)
+    };
+    for at in 0..12 {
+        add("web", &format!("c-{at}"))?;
+    }
+    agent.alive().map_err(anyhow::Error::msg)?;
+    add("next", "n")?;
+    add("third", "t")?;
+    let why = agent.alive().unwrap_err();
+    assert!(why.contains("ADDs of 3 Pods in a row"), "{why}");
+    Ok(())
+}
+
 #[test]
 fn check_finds_what_was_changed() -> Result<()> {
     let changes = [

@@ -52,6 +52,30 @@ clouds:
 ";
 
 #[test]
+fn what_providers_can_do_may_be_said() {
+    let said =
+        |list: &str| load(&[("clouds.yaml", &format!("{PLAIN}    load_balancer_providers: {list}\n"))], &[]);
+    let config = said("[{name: my-own, l7: false, protocols: [TCP, UDP]}, {name: ovn}]").unwrap();
+    let [own, ovn] = config.providers.as_slice() else { panic!("{:?}", config.providers) };
+    assert_eq!((own.name.as_str(), own.l7, own.algorithms.as_ref()), ("my-own", Some(false), None));
+    assert_eq!(own.protocols.as_deref(), Some(&["TCP".to_owned(), "UDP".to_owned()][..]));
+    assert_eq!((ovn.name.as_str(), ovn.l7), ("ovn", None));
+    let wrong = [
+        ("{ovn: {l7: true}}", "is no list of providers"),
+        ("[{l7: true}]", "missing field `name`"),
+        ("[{name: a, l8: true}]", "unknown field `l8`"),
+        ("[{name: a, protocols: [HTPP]}]", "provider \"a\" has \"HTPP\", which is none of HTTP"),
+    ];
+    for (list, why) in wrong {
+        let error = said(list).unwrap_err().to_string();
+        assert!(
+            error.starts_with("cloud \"one\": load_balancer_providers: ") && error.contains(why),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn a_plain_cloud() {
     let config = load(&[("clouds.yaml", PLAIN)], &[]).unwrap();
     assert_eq!((config.name.as_str(), config.region.as_deref()), ("one", Some("North")));

@@ -8,6 +8,7 @@
 
 mod files;
 mod identity;
+mod providers;
 mod sources;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use crate::catalog::Interface;
 use crate::tls::TlsConfig;
 
 pub use identity::{AuthConfig, AuthMethod, Domain, Project, Scope, User};
+pub use providers::{ALGORITHMS, PROTOCOLS, ProviderAbilities};
 pub use sources::Sources;
 
 /// Everything needed to open a [`crate::Session`].
@@ -41,6 +43,8 @@ pub struct CloudConfig {
     pub request_timeout: Duration,
     /// Longest time to connect; default 3 s.
     pub connect_timeout: Duration,
+    /// What is said of load-balancer providers (`load_balancer_providers`).
+    pub providers: Vec<ProviderAbilities>,
 }
 
 /// What differs for one service (`network_endpoint_override`, `network_interface`, `network_region_name`).
@@ -145,6 +149,7 @@ impl CloudConfig {
             tls: TlsConfig::default(),
             request_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(3),
+            providers: Vec::new(),
         }
     }
 
@@ -218,6 +223,7 @@ impl CloudConfig {
                 .ok_or_else(|| bad(&config.name, "api_timeout", "is no positive number of seconds"))?;
         }
         config.services = service_options(&config.name, settings)?;
+        config.providers = providers::read(&config.name, settings)?;
         Ok(config)
     }
 

@@ -71,7 +71,9 @@ pub(super) fn drivers(
 pub(super) async fn providers(octavia: &Octavia, lacking: &Lacking) -> Result<Vec<Provider>> {
     let mut names: Vec<String> = octavia.providers().await?.into_iter().map(|p| p.name).collect();
     names.sort();
-    Ok(names.iter().map(|name| lacking.without(providers::capabilities(name))).collect())
+    let said = &octavia.session().config().providers;
+    let able = |name: &String| providers::corrected(providers::capabilities(name), said);
+    Ok(names.iter().map(|name| lacking.without(able(name))).collect())
 }
 
 /// What the drivers share.

@@ -4,12 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use isthmus_model::snapshot::Provider;
+use isthmus_openstack::config::{
+    ALGORITHMS as ALL_ALGORITHMS, PROTOCOLS as ALL_PROTOCOLS, ProviderAbilities,
+};
 use parking_lot::Mutex;
-
-/// Protocols of listeners that Octavia knows (`openstack loadbalancer listener create --protocol`).
-const ALL_PROTOCOLS: [&str; 7] = ["HTTP", "HTTPS", "PROMETHEUS", "SCTP", "TCP", "TERMINATED_HTTPS", "UDP"];
-/// Algorithms of pools that Octavia knows.
-const ALL_ALGORITHMS: [&str; 4] = ["LEAST_CONNECTIONS", "ROUND_ROBIN", "SOURCE_IP", "SOURCE_IP_PORT"];
 
 /// What a provider of this name can do. One that is not known is taken to be able to do everything: a service that refuses says
 /// so itself.
@@ -18,6 +16,17 @@ pub(super) fn capabilities(name: &str) -> Provider {
     let (protocols, algorithms, l7) = known.unwrap_or((&ALL_PROTOCOLS, &ALL_ALGORITHMS, true));
     let owned = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
     Provider { name: name.into(), protocols: owned(protocols), algorithms: owned(algorithms), l7 }
+}
+
+/// As the cloud's configuration says, which knows better than a table by name: what a provider can do changes with its version.
+pub(super) fn corrected(provider: Provider, said: &[ProviderAbilities]) -> Provider {
+    let Some(said) = said.iter().find(|said| said.name == provider.name) else { return provider };
+    Provider {
+        protocols: said.protocols.clone().unwrap_or(provider.protocols),
+        algorithms: said.algorithms.clone().unwrap_or(provider.algorithms),
+        l7: said.l7.unwrap_or(provider.l7),
+        name: provider.name,
+    }
 }
 
 /// Protocols, algorithms, and whether there are L7 policies.
@@ -127,6 +136,19 @@ mod tests {
         lacking.l7("amphora", action);
         lacking.protocol("amphora", action, "UDP");
         assert_eq!(lacking.without(capabilities("amphora")), capabilities("amphora"));
+    }
+
+    #[test]
+    fn what_the_configuration_says_of_a_provider_holds() {
+        let said = [ProviderAbilities {
+            name: "ovn".into(),
+            protocols: Some(vec!["TCP".into()]),
+            l7: Some(true),
+            ..ProviderAbilities::default()
+        }];
+        let ovn = corrected(capabilities("ovn"), &said);
+        assert!(ovn.l7 && ovn.protocols == ["TCP"] && ovn.algorithms == capabilities("ovn").algorithms);
+        assert_eq!(corrected(capabilities("amphora"), &said), capabilities("amphora"));
     }
 
     #[test]

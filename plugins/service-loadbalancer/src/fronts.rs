@@ -74,12 +74,12 @@ impl Front {
         }
     }
 
-    /// What a floating IP points to.
+    /// What a floating IP points to. A port that is not ours is one only once a load balancer has it as its VIP: an annotation may
+    /// name any port of the project, a Pod's too, and Octavia refuses one that is in use.
     pub(crate) fn target(&self) -> FloatingTarget {
         match &self.place {
             Place::Port { .. } => FloatingTarget::Port(local(&self.vip_entry())),
-            Place::Existing(port) => FloatingTarget::Port(existing(port)),
-            Place::Subnet { .. } => FloatingTarget::Vip(local(&self.balancer_entry())),
+            Place::Existing(_) | Place::Subnet { .. } => FloatingTarget::Vip(local(&self.balancer_entry())),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! that *none* of its policies isolates is said by two groups that all Pods share (the mapping of the module's own PolicyModule).
 //!
 //! Peers are named sets in address groups: rules do not grow with Pods, and a Pod that comes or goes calls no module. This crate
-//! must not know an address of a Pod.
+//! must not know an address of a Pod. Those of Services it knows: an egress rule opens them where they lead to its peers.
 
 mod cidr;
 mod config;
@@ -17,6 +17,7 @@ mod policy;
 mod ports;
 mod refining;
 mod selector;
+mod services;
 mod shared;
 
 pub use config::Config;

@@ -72,7 +72,9 @@ pub(crate) fn carried(
     groups.extend(theirs(&config.keep_groups));
     if !isolated_for_ingress {
         groups.extend(open(&config.ingress_open_groups, INGRESS, INGRESS_OPEN));
-    } else if has_allowance(config) {
+    }
+    // Beside what lets everything in it has nothing to say.
+    if has_allowance(config) && !groups.contains(&own(INGRESS_OPEN)) {
         groups.push(own(ALLOWED));
     }
     if !isolated_for_egress {

@@ -114,6 +114,10 @@ fn what_is_always_allowed_is_what_the_config_says() {
     assert_eq!(shared(config), [""; 0]);
     assert_eq!(carried_in(&cluster, "shop/a", config), ["web/policy"]);
     assert_eq!(carried_in(&cluster, "shop/b", config), ["out/policy", "tenant"]);
+
+    // What is always allowed is so too where something else than everything may come in.
+    let config = r#"{"ingressOpenGroups": ["tenant"], "allowFrom": ["10.9.0.0/24"]}"#;
+    assert_eq!(carried_in(&cluster, "shop/b", config), ["out/policy", "tenant", "shared/always-allowed"]);
 }
 
 /// Without its Namespace's group a Pod was a stranger to neighbours that let in who carries it; and a policy for egress alone opened
@@ -127,10 +131,11 @@ fn a_pod_of_an_isolated_namespace_stays_of_it_and_isolated() {
     let shared = "shared/always-allowed";
     let allowing = r#"{"allowFrom": ["10.9.0.0/24"]}"#;
     let named = r#"{"ingressOpenGroups": ["in"], "egressOpenGroups": []}"#;
-    let table: [(&str, &str, &[&str]); 5] = [
+    let table: [(&str, &str, &[&str]); 6] = [
         ("Ingress", "{}", &["web/policy", members, egress]),
         ("Egress", "{}", &["web/policy", members, ingress]),
         ("Ingress, Egress", "{}", &["web/policy", members]),
+        ("Egress", allowing, &["web/policy", members, ingress, shared]),
         ("Ingress", allowing, &["web/policy", members, shared, egress]),
         ("Egress", named, &["web/policy", members, "in"]),
     ];

@@ -64,7 +64,6 @@ impl Mapper for NamespaceNetwork {
         }
         for entry in &mut list {
             entry.tags.clone_from(&config.tags);
-            entry.project = wishes.project.map(Into::into);
         }
         Ok(list)
     }

@@ -18,6 +18,7 @@ fn annotations() -> impl Strategy<Value = BTreeMap<String, String>> {
         "isthmus.dev/router",
         "isthmus.dev/security-groups",
         "isthmus.dev/isolation",
+        "isthmus.dev/project",
     ]);
     let value = prop_oneof![
         prop::sample::select(vec!["", "a", "a,b", "true", "open", "isolated", " , "]).prop_map(str::to_owned),

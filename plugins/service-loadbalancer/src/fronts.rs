@@ -16,7 +16,7 @@ use crate::mapping::Role;
 use crate::objects::{Family, Service};
 
 /// The front for who comes from outside, where it is not that of the cluster IP.
-const PUBLIC: &str = "public";
+pub(crate) const PUBLIC: &str = "public";
 
 /// A VIP with a load balancer behind it.
 #[derive(Debug)]
@@ -188,7 +188,7 @@ fn placed(
 }
 
 /// The families of a Service, its first one first.
-fn families(service: &Service<'_>) -> Vec<Family> {
+pub(crate) fn families(service: &Service<'_>) -> Vec<Family> {
     let family = |name: &str| if name == "IPv6" { Family::V6 } else { Family::V4 };
     let mut all: Vec<Family> = Vec::new();
     for family in service.spec.ip_families.iter().map(|name| family(name)) {

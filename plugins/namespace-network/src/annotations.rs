@@ -33,7 +33,6 @@ pub(crate) struct Wishes<'a> {
     /// Whether groups that are there are named, or none at all is wanted.
     pub(crate) own_groups: bool,
     pub(crate) isolation: Option<Isolation>,
-    pub(crate) project: Option<&'a str>,
 }
 
 impl<'a> Wishes<'a> {
@@ -58,8 +57,13 @@ impl<'a> Wishes<'a> {
                 Some("isolated") => Some(Isolation::Isolated),
                 Some(other) => return Err(refused(ISOLATION, &format!("open or isolated, not {other:?}"))),
             },
-            project: set(PROJECT).or_else(|| set(KURYR_PROJECT)),
         };
+        // The host would refuse the list as a breach of the contract, which tells nobody what to change.
+        if let Some(name) = [PROJECT, KURYR_PROJECT].into_iter().find(|name| set(name).is_some()) {
+            let why = "networks are made in the operator's own project, and in no other: take the annotation away (a network of another \
+                       project that is shared with it can be named in isthmus.dev/network)";
+            return Err(refused(name, why));
+        }
         wishes.check()?;
         Ok(wishes)
     }
@@ -77,7 +81,7 @@ impl<'a> Wishes<'a> {
         if self.make_subnets && !self.subnets.is_empty() {
             return Err(refused(MAKE_SUBNETS, &format!("either subnets are made, or {SUBNETS} names them")));
         }
-        let names = [(NETWORK, self.network), (ROUTER, self.router), (PROJECT, self.project)];
+        let names = [(NETWORK, self.network), (ROUTER, self.router)];
         let subnets = self.subnets.iter().map(|subnet| (SUBNETS, Some(*subnet)));
         let long = |name: Option<&str>| name.is_some_and(|name| name.len() > 255);
         match names.into_iter().chain(subnets).find(|(_, name)| long(*name)) {

@@ -1,4 +1,7 @@
-//! The security group of a Namespace's Pods.
+//! The security groups of a Namespace's Pods.
+//!
+//! There are three, so that NetworkPolicies of a Pod can take the place of what comes in, or of what goes out, and of nothing else
+//! (`networkpolicy-securitygroup` does so by their names): who stops carrying `members` is a stranger to his neighbours.
 
 use isthmus_sdk::prelude::*;
 use isthmus_sdk::records::networking::Remote;
@@ -6,30 +9,34 @@ use isthmus_sdk::records::values::IpVersion;
 
 use crate::config::{Allowance, Isolation, version_of};
 
-/// The entry's name: a rule names the group that it is of.
-pub(crate) const GROUP: &str = "group";
+/// Who carries it is of the Namespace: rules name it. It has none of its own.
+const MEMBERS: &str = "members";
+/// What may come in.
+const INGRESS: &str = "ingress";
+/// What may go out.
+const EGRESS: &str = "egress";
 
 const VERSIONS: [IpVersion; 2] = [IpVersion::V4, IpVersion::V6];
 
-/// The group. What goes out is open in both modes: it is the other end's group that says what comes in. Rules are of both IP
+/// The groups. What goes out is open in both modes: it is the other end's group that says what comes in. Rules are of both IP
 /// versions whatever the subnets are, so that a second one opens no gap.
-pub(crate) fn group(isolation: Isolation, allow: &[Allowance]) -> SecurityGroup {
-    let mut group = SecurityGroup::new();
-    group.rules.extend(VERSIONS.map(SecurityRule::egress));
+pub(crate) fn groups(isolation: Isolation, allow: &[Allowance]) -> [Desired; 3] {
+    let (mut ingress, mut egress) = (SecurityGroup::new(), SecurityGroup::new());
+    egress.rules.extend(VERSIONS.map(SecurityRule::egress));
     match isolation {
-        Isolation::Open => group.rules.extend(VERSIONS.map(SecurityRule::ingress)),
+        Isolation::Open => ingress.rules.extend(VERSIONS.map(SecurityRule::ingress)),
         Isolation::Isolated => {
-            let own = |version| SecurityRule::ingress(version).remote(Remote::Group(local(GROUP)));
-            group.rules.extend(VERSIONS.map(own));
+            let own = |version| SecurityRule::ingress(version).remote(Remote::Group(local(MEMBERS)));
+            ingress.rules.extend(VERSIONS.map(own));
             for rule in allow.iter().flat_map(allowed) {
                 // Neutron refuses a rule that is there.
-                if !group.rules.contains(&rule) {
-                    group.rules.push(rule);
+                if !ingress.rules.contains(&rule) {
+                    ingress.rules.push(rule);
                 }
             }
         }
     }
-    group
+    [SecurityGroup::new().named(MEMBERS), ingress.named(INGRESS), egress.named(EGRESS)]
 }
 
 fn allowed(allowance: &Allowance) -> Vec<SecurityRule> {

@@ -1,8 +1,9 @@
 //! Built-in mapping: every Namespace gets a Neutron network, a subnet of each IP version, a router interface of each subnet, and
-//! a security group.
+//! security groups.
 //!
 //! What of these is there already (annotations of the Namespace) is used and not made. Entries are `network`, `subnet-v4`,
-//! `subnet-v6`, `router-v4`, `router-v6` and `group`: other mappings (`pod-port`, `service-loadbalancer`) refer to them by these names.
+//! `subnet-v6`, `router-v4`, `router-v6`, and the groups `members`, `ingress` and `egress`: other mappings (`pod-port`,
+//! `service-loadbalancer`, `networkpolicy-securitygroup`) refer to them by these names.
 //!
 //! `docs/services.md` has the table of annotations.
 //!

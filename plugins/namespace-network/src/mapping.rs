@@ -6,9 +6,9 @@ use isthmus_sdk::records::values::IpVersion;
 
 use crate::annotations::{NAMES, Wishes};
 use crate::config::{Config, Create};
-use crate::group::{GROUP, group};
+use crate::group::groups;
 
-/// Entries that other mappings refer to, beside [`GROUP`].
+/// Entries that other mappings refer to, beside those of [`groups`].
 const NETWORK: &str = "network";
 
 fn subnet_entry(version: IpVersion) -> &'static str {
@@ -25,14 +25,14 @@ fn router_entry(version: IpVersion) -> &'static str {
     }
 }
 
-/// Namespace to network, subnets, router interfaces and security group.
+/// Namespace to network, subnets, router interfaces and security groups.
 pub struct NamespaceNetwork;
 
 impl Module for NamespaceNetwork {
     type Config = Config;
 
     fn manifest() -> Manifest {
-        let description = "A network, subnets and a security group for every Namespace";
+        let description = "A network, subnets and security groups for every Namespace";
         let annotations = NAMES.map(|name| format!("metadata.annotations[\"{name}\"]"));
         Manifest::new("namespace-network", env!("CARGO_PKG_VERSION"), description)
             .maps(Kind::core("Namespace"), annotations.iter().map(String::as_str))
@@ -60,11 +60,10 @@ impl Mapper for NamespaceNetwork {
         let mut list = network(&wishes, &config)?;
         list.extend(attachments(&wishes, &config));
         if !wishes.own_groups {
-            list.push(group(wishes.isolation.unwrap_or(config.isolation), &config.allow).named(GROUP));
+            list.extend(groups(wishes.isolation.unwrap_or(config.isolation), &config.allow));
         }
         for entry in &mut list {
             entry.tags.clone_from(&config.tags);
-            entry.project = wishes.project.map(Into::into);
         }
         Ok(list)
     }

@@ -18,6 +18,7 @@ fn annotations() -> impl Strategy<Value = BTreeMap<String, String>> {
         "isthmus.dev/router",
         "isthmus.dev/security-groups",
         "isthmus.dev/isolation",
+        "isthmus.dev/project",
     ]);
     let value = prop_oneof![
         prop::sample::select(vec!["", "a", "a,b", "true", "open", "isolated", " , "]).prop_map(str::to_owned),
@@ -55,7 +56,9 @@ proptest! {
         let has = |name: &str| list.iter().any(|entry| entry.name == name);
         let named = annotations.get("isthmus.dev/network").is_some_and(|name| !name.trim().is_empty());
         prop_assert_eq!(has("network"), !named);
-        prop_assert_eq!(has("group"), !annotations.contains_key("isthmus.dev/security-groups"));
+        for group in ["members", "ingress", "egress"] {
+            prop_assert_eq!(has(group), !annotations.contains_key("isthmus.dev/security-groups"));
+        }
         if !named {
             prop_assert_eq!(has("subnet-v4"), config.get("ipv4").is_some());
             prop_assert_eq!(has("subnet-v6"), config.get("ipv6").is_some());

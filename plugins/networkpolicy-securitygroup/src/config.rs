@@ -21,8 +21,8 @@ pub struct Config {
     /// Ids or names of groups that a Pod with policies carries beside theirs.
     #[serde(default)]
     pub(crate) keep_groups: Vec<String>,
-    /// Ids or names of what a Pod with policies carries where none of them isolates it for ingress. None: a group that lets
-    /// everything in.
+    /// Ids or names of what a Pod with policies carries where none of them isolates it for ingress. None: its
+    /// Namespace's, else a group that lets everything in.
     pub(crate) ingress_open_groups: Option<Vec<String>>,
     /// The same for egress.
     pub(crate) egress_open_groups: Option<Vec<String>>,

@@ -9,6 +9,7 @@ use isthmus_sdk::records::values::{IpVersion, NamedPort};
 use crate::peers::{AddressGroups, all_pods, lacking};
 use crate::policy::{Number, Peers, Pods, Policy, Port, Protocol, Rule};
 use crate::ports::{self, Name, Numbers};
+use crate::services::{self, Addresses, At};
 
 /// The group that every selected Pod carries.
 pub(crate) const POLICY: &str = "policy";
@@ -59,6 +60,7 @@ pub(crate) fn entries(
     for rule in policy.egress.iter().flatten() {
         let numbers = numbers_of_peers(rule, namespace)?;
         groups.egress(rule, &numbers);
+        groups.services(rule, &services::addresses(rule, namespace)?);
     }
     Ok(groups.list())
 }
@@ -139,12 +141,35 @@ impl Groups {
         }
     }
 
+    /// Through Services that lead to the peers. What a rule opens to everybody is open at a Service's address too.
+    fn services(&mut self, rule: &Rule, found: &Addresses) {
+        for (at, addresses) in found {
+            let ports = at.map(|(protocol, port)| (protocol, Some((port, port))));
+            if matches!(rule.peers, Peers::Everybody) && is_among(rule, at) {
+                continue;
+            }
+            let remotes = self.addresses.services(&services::purpose(rule, at), &rule.peers, addresses);
+            add(&mut self.policy, Direction::Egress, ports, &remotes);
+        }
+    }
+
     fn list(self) -> Vec<Desired> {
         let mut list = vec![self.policy.named(POLICY)];
         list.extend(self.named.into_iter().map(|(name, group)| group.named(&name)));
         list.extend(self.addresses.entries());
         list
     }
+}
+
+/// Whether the ports of a rule, as numbers, hold this one.
+fn is_among(rule: &Rule, at: &At) -> bool {
+    let holds = |port: &Port| match (&port.number, at) {
+        (_, Some((protocol, _))) if port.protocol != *protocol => false,
+        (Number::Any, Some(_)) => true,
+        (Number::Range(first, last), Some((_, number))) => (first..=last).contains(&number),
+        (Number::Named(_), _) | (_, None) => false,
+    };
+    rule.ports.iter().flatten().any(holds)
 }
 
 fn range(number: &Number) -> Option<(u16, u16)> {

@@ -6,6 +6,7 @@ use isthmus_sdk::prelude::*;
 use crate::config::Config;
 use crate::objects::NetworkPolicy;
 use crate::policy::{Pods, Policy, selected};
+use crate::services::{SERVICE_FIELDS, service_kind};
 use crate::{groups, refining, shared};
 
 /// NetworkPolicy to groups; PolicyModule to the groups that are shared; the ports of Pods to who carries them.
@@ -42,6 +43,7 @@ impl Module for NetworkPolicySecurityGroup {
             .reads(network_policy_kind(), POLICY_FIELDS)
             .reads(Kind::core("Pod"), POD_FIELDS)
             .reads(Kind::core("Namespace"), [])
+            .reads(service_kind(), SERVICE_FIELDS)
             .config_schema(include_str!("../config.schema.json"))
     }
 }

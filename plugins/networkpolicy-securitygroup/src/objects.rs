@@ -110,3 +110,56 @@ pub(crate) struct ContainerPort<'a> {
     pub(crate) protocol: Option<Text<'a>>,
     pub(crate) container_port: u16,
 }
+
+/// A Service: whom its addresses lead to.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Service<'a> {
+    #[serde(borrow)]
+    pub(crate) metadata: ObjectMeta<'a>,
+    #[serde(default)]
+    pub(crate) spec: ServiceSpec<'a>,
+    #[serde(default)]
+    pub(crate) status: ServiceStatus<'a>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ServiceSpec<'a> {
+    #[serde(borrow, rename = "type")]
+    pub(crate) kind: Option<Text<'a>>,
+    #[serde(rename = "clusterIP")]
+    pub(crate) cluster_ip: Option<Text<'a>>,
+    #[serde(default, rename = "clusterIPs")]
+    pub(crate) cluster_ips: Vec<Text<'a>>,
+    pub(crate) selector: Option<Map<'a>>,
+    #[serde(default)]
+    pub(crate) ports: Vec<ServicePort<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ServicePort<'a> {
+    #[serde(borrow)]
+    pub(crate) protocol: Option<Text<'a>>,
+    pub(crate) port: u16,
+    pub(crate) target_port: Option<NumberOrName<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ServiceStatus<'a> {
+    #[serde(borrow, default)]
+    pub(crate) load_balancer: LoadBalancerStatus<'a>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct LoadBalancerStatus<'a> {
+    #[serde(borrow, default)]
+    pub(crate) ingress: Vec<LoadBalancerIngress<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct LoadBalancerIngress<'a> {
+    #[serde(borrow)]
+    pub(crate) ip: Option<Text<'a>>,
+}

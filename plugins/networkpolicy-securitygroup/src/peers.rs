@@ -1,6 +1,6 @@
 //! The other end of rules: address groups, and what needs none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 use isthmus_sdk::prelude::*;
@@ -19,8 +19,8 @@ pub(crate) fn lacking(extensions: &[String]) -> Vec<&'static str> {
     EXTENSIONS.into_iter().filter(|alias| !extensions.iter().any(|found| found == alias)).collect()
 }
 
-/// The address groups of one policy. Each is named after what it holds: it never changes, so that no rule ever allows, even for
-/// the time between two writes, what another rule was meant to.
+/// The address groups of one policy. Each is named after what it is for, its peers: so that no rule ever allows, even for the time
+/// between two writes, what another rule was meant to.
 pub(crate) struct AddressGroups {
     available: bool,
     made: BTreeMap<String, AddressGroup>,
@@ -84,11 +84,37 @@ impl AddressGroups {
         remotes
     }
 
+    /// What rules have as their other end to speak of addresses of Services. Their group is named after what they are opened for, so
+    /// that a Service that comes or goes is one write to it.
+    pub(crate) fn services(
+        &mut self,
+        purpose: &str,
+        peers: &Peers,
+        blocks: &BTreeSet<IpNet>,
+    ) -> Vec<(IpVersion, Remote)> {
+        let versions =
+            VERSIONS.into_iter().filter(|version| blocks.iter().any(|b| version_of(b) == *version));
+        if !self.available {
+            return blocks.iter().map(|block| (version_of(block), Remote::Cidr(block.to_string()))).collect();
+        }
+        let peers: String = match peers {
+            Peers::Everybody => "everybody\n".into(),
+            Peers::These { pods, .. } => pods.iter().map(|pods| line(&selection(pods).into())).collect(),
+        };
+        let addresses = blocks.iter().map(|block| AddressSet::Literal(block.to_string())).collect();
+        let name = format!("services-{:016x}", fnv(&format!("{peers}{purpose}")));
+        let name = self.add(name, AddressGroup { addresses });
+        versions.map(|version| (version, Remote::Addresses(local(&name)))).collect()
+    }
+
     /// The name of the group that holds this.
     fn group(&mut self, addresses: Vec<AddressSet>) -> String {
         let group = AddressGroup { addresses };
         let text: String = group.addresses.iter().map(line).collect();
-        let name = format!("peers-{:016x}", fnv(&text));
+        self.add(format!("peers-{:016x}", fnv(&text)), group)
+    }
+
+    fn add(&mut self, name: String, group: AddressGroup) -> String {
         // Two texts of one hash: whoever makes such a policy hurts nobody, and gets what it says.
         let names = std::iter::once(name.clone()).chain((2..).map(|n| format!("{name}-{n}")));
         let free = |name: &String| self.made.get(name).is_none_or(|made| *made == group);

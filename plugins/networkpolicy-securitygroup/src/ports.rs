@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use isthmus_sdk::objects::Head;
 use isthmus_sdk::prelude::*;
 
 use crate::objects;
@@ -47,19 +48,29 @@ pub(crate) fn of_pods(pods: &Pods, own: &str, names: &BTreeSet<Name>) -> Result<
     if names.is_empty() {
         return Ok(numbers);
     }
+    for text in list(&Kind::core("Pod"), pods, own, &pods.selector.to_string())? {
+        of_pod(&parse_subject(&text)?, names, &mut numbers);
+    }
+    Ok(numbers)
+}
+
+/// The objects of a kind that this selector chooses, in the namespaces of these Pods as seen from a namespace.
+pub(crate) fn list(kind: &Kind, pods: &Pods, own: &str, selector: &str) -> Result<Vec<String>, Outcome> {
     let namespaces = match &pods.namespaces {
         Some(selector) if !selector.selects_all() => Some(namespaces(&selector.to_string())?),
         _ => None,
     };
     let place = pods.namespaces.is_none().then_some(own);
-    for text in snapshot::list(&Kind::core("Pod"), place, &pods.selector.to_string()) {
-        let pod: objects::Pod<'_> = parse_subject(&text)?;
-        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-        if namespaces.as_ref().is_none_or(|chosen| chosen.contains(namespace)) {
-            of_pod(&pod, names, &mut numbers);
+    let all = snapshot::list(kind, place, selector);
+    let Some(namespaces) = namespaces else { return Ok(all) };
+    let mut chosen = Vec::new();
+    for text in all {
+        let head: Head<'_> = parse_subject(&text)?;
+        if namespaces.contains(head.metadata.namespace.as_deref().unwrap_or_default()) {
+            chosen.push(text);
         }
     }
-    Ok(numbers)
+    Ok(chosen)
 }
 
 fn namespaces(selector: &str) -> Result<BTreeSet<String>, Outcome> {

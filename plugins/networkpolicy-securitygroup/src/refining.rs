@@ -11,8 +11,8 @@ use crate::policy::{Policy, selected};
 use crate::ports::{self, Numbers};
 use crate::shared;
 
-/// Gives every port of the Pod the groups of its policies, in the place of those that it has. A Pod that no policy selects stays
-/// as it is.
+/// Gives every port of the Pod the groups of its policies, in the place of those that it has (but see [`shared::carried`]). A Pod that
+/// no policy selects stays as it is.
 pub(crate) fn refine(
     subject: &str,
     config: &Config,
@@ -24,7 +24,7 @@ pub(crate) fn refine(
     if pod.spec.host_network || !desired.iter().any(is_port) {
         return Ok(desired);
     }
-    let Some(groups) = groups_of(&pod, config)? else {
+    let Some(policies) = policies_of(&pod)? else {
         return Ok(desired);
     };
     for entry in &mut desired {
@@ -44,13 +44,24 @@ pub(crate) fn refine(
                 entry.name
             ));
         }
-        port.security_groups = Some(groups.clone());
+        let base = port.security_groups.take().unwrap_or_default();
+        let Policies { groups, for_ingress, for_egress } = &policies;
+        let others = shared::carried(*for_ingress, *for_egress, &base, config);
+        port.security_groups = Some(groups.iter().cloned().chain(others).collect());
     }
     Ok(desired)
 }
 
+/// The policies of a Pod.
+struct Policies {
+    groups: Vec<Reference>,
+    /// Whether any isolates it in this direction.
+    for_ingress: bool,
+    for_egress: bool,
+}
+
 /// `None`: no policy selects the Pod.
-fn groups_of(pod: &objects::Pod<'_>, config: &Config) -> Result<Option<Vec<Reference>>, Outcome> {
+fn policies_of(pod: &objects::Pod<'_>) -> Result<Option<Policies>, Outcome> {
     let namespace =
         pod.metadata.namespace.as_deref().or_invalid("a Pod has a namespace", "metadata.namespace")?;
     let (mut groups, mut for_ingress, mut for_egress) = (Vec::new(), false, false);
@@ -79,11 +90,7 @@ fn groups_of(pod: &objects::Pod<'_>, config: &Config) -> Result<Option<Vec<Refer
             groups.extend(numbers.iter().map(|number| mapped(key(), &named_group(port, *number))));
         }
     }
-    if groups.is_empty() {
-        return Ok(None);
-    }
-    groups.extend(shared::carried(for_ingress, for_egress, config));
-    Ok(Some(groups))
+    Ok((!groups.is_empty()).then_some(Policies { groups, for_ingress, for_egress }))
 }
 
 /// A Pod waits for a policy that can't be told to hold: it gets no port without it, and one that has a port keeps its groups.

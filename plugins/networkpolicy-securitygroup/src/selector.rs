@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use isthmus_sdk::objects::Map;
+use isthmus_sdk::objects::{Map, Text};
 use isthmus_sdk::prelude::*;
 
 use crate::objects::{Expression, LabelSelector};
@@ -62,16 +62,32 @@ impl Selector {
     pub(crate) fn matches(&self, labels: &Map<'_>) -> bool {
         self.0.iter().all(|Requirement { key, test }| {
             let value = labels.get(key.as_str());
-            let is_one_of = |values: &[String]| value.is_some_and(|v| values.iter().any(|own| **own == **v));
             match test {
-                Test::In(values) => is_one_of(values),
+                Test::In(values) => is_one_of(value, values),
                 // As in Kubernetes: an object without the key is selected.
-                Test::NotIn(values) => !is_one_of(values),
+                Test::NotIn(values) => !is_one_of(value, values),
                 Test::Exists => value.is_some(),
                 Test::Absent => value.is_none(),
             }
         })
     }
+
+    /// Whether every object that has these labels is selected, whatever else it has.
+    pub(crate) fn follows_from(&self, labels: &Map<'_>) -> bool {
+        self.0.iter().all(|Requirement { key, test }| {
+            let value = labels.get(key.as_str());
+            match test {
+                Test::In(values) => is_one_of(value, values),
+                Test::NotIn(values) => value.is_some() && !is_one_of(value, values),
+                Test::Exists => value.is_some(),
+                Test::Absent => false,
+            }
+        })
+    }
+}
+
+fn is_one_of(value: Option<&Text<'_>>, values: &[String]) -> bool {
+    value.is_some_and(|value| values.iter().any(|own| **own == **value))
 }
 
 fn requirement(found: &Expression<'_>, field: &str) -> Result<Requirement, Outcome> {

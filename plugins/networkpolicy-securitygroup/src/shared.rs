@@ -15,6 +15,11 @@ const EGRESS_OPEN: &str = "egress-open";
 /// Lets in what the config always allows.
 const ALLOWED: &str = "always-allowed";
 
+/// Entries of `namespace-network`: without rules, of who is of the Namespace; and of one direction each.
+const MEMBERS: &str = "members";
+const INGRESS: &str = "ingress";
+const EGRESS: &str = "egress";
+
 const VERSIONS: [IpVersion; 2] = [IpVersion::V4, IpVersion::V6];
 
 /// The groups, for the one PolicyModule of this name.
@@ -40,28 +45,47 @@ pub(crate) fn map(name: &str, config: &Config) -> Result<Vec<Desired>, Outcome> 
     Ok(list)
 }
 
-/// What a Pod carries that policies isolate in these directions, beside the groups of its policies.
+/// What a port carries beside the groups of its Pod's policies, which isolate it in these directions; `base`: what it would carry
+/// without them.
+///
+/// Of the groups that `namespace-network` makes, known by their names, it keeps that of who is of the Namespace, and in a direction
+/// that no policy isolates, that of this direction: a policy for egress must not open the Pod to other tenants.
 pub(crate) fn carried(
     isolated_for_ingress: bool,
     isolated_for_egress: bool,
+    base: &[Reference],
     config: &Config,
 ) -> Vec<Reference> {
     let kind = Kind::new("isthmus.dev", "v1alpha1", "PolicyModule");
     let key = ObjectKey { kind, namespace: None, name: config.policy_module.clone() };
-    let own = |name: &str| vec![mapped(key.clone(), name)];
-    let open = |configured: &Option<Vec<String>>, name: &str| {
-        configured.as_deref().map_or_else(|| own(name), theirs)
+    let own = |name: &str| mapped(key.clone(), name);
+    let of_namespace =
+        |name: &str| base.iter().filter(|group| is_of_namespace(group, name)).cloned().collect();
+    let open = |configured: &Option<Vec<String>>, direction: &str, otherwise: &str| match configured {
+        Some(names) => theirs(names),
+        None => {
+            let kept: Vec<Reference> = of_namespace(direction);
+            if kept.is_empty() { vec![own(otherwise)] } else { kept }
+        }
     };
-    let mut groups = theirs(&config.keep_groups);
+    let mut groups: Vec<Reference> = of_namespace(MEMBERS);
+    groups.extend(theirs(&config.keep_groups));
     if !isolated_for_ingress {
-        groups.extend(open(&config.ingress_open_groups, INGRESS_OPEN));
-    } else if has_allowance(config) {
-        groups.extend(own(ALLOWED));
+        groups.extend(open(&config.ingress_open_groups, INGRESS, INGRESS_OPEN));
+    }
+    // Beside what lets everything in it has nothing to say.
+    if has_allowance(config) && !groups.contains(&own(INGRESS_OPEN)) {
+        groups.push(own(ALLOWED));
     }
     if !isolated_for_egress {
-        groups.extend(open(&config.egress_open_groups, EGRESS_OPEN));
+        groups.extend(open(&config.egress_open_groups, EGRESS, EGRESS_OPEN));
     }
     groups
+}
+
+/// Whether it is this entry of a Namespace's mapping.
+fn is_of_namespace(group: &Reference, name: &str) -> bool {
+    matches!(group, Reference::Mapped(found) if found.subject.kind == Kind::core("Namespace") && found.name == name)
 }
 
 fn theirs(names: &[String]) -> Vec<Reference> {

@@ -55,7 +55,8 @@ fn an_empty_rule_allows_everything_wherever_it_is() {
     assert!(found.contains(&"policy: in v4 any all".to_owned()), "{found:?}");
 }
 
-/// A peer without labels opened egress to every Service of the cluster, and a Service was opened by the port of its Pods.
+/// A peer without labels opened egress to every Service of the cluster, and a Service was opened by the port of its Pods. (What of
+/// Services is opened: `services.rs`.)
 #[test]
 fn egress_is_to_the_peers_and_to_nothing_else() {
     let found = lines(&map_among(TO_DB, &[pod("shop/a", "", ""), pod("shop/b", "app: db", "")]).unwrap());

@@ -4,8 +4,8 @@
 mod common;
 
 use common::{
-    NAME, OPEN, assert_waits, assert_wrong, carried, carried_in, cloud, cluster, lines, module_kind, pod,
-    policy, refine_in, serving,
+    NAME, OPEN, assert_waits, assert_wrong, carried, carried_in, cloud, cluster, groups, lines, module_kind,
+    pod, policy, refine_in, serving,
 };
 use isthmus_sdk::log::Level;
 use isthmus_sdk::prelude::*;
@@ -114,6 +114,45 @@ fn what_is_always_allowed_is_what_the_config_says() {
     assert_eq!(shared(config), [""; 0]);
     assert_eq!(carried_in(&cluster, "shop/a", config), ["web/policy"]);
     assert_eq!(carried_in(&cluster, "shop/b", config), ["out/policy", "tenant"]);
+
+    // What is always allowed is so too where something else than everything may come in.
+    let config = r#"{"ingressOpenGroups": ["tenant"], "allowFrom": ["10.9.0.0/24"]}"#;
+    assert_eq!(carried_in(&cluster, "shop/b", config), ["out/policy", "tenant", "shared/always-allowed"]);
+}
+
+/// Without its Namespace's group a Pod was a stranger to neighbours that let in who carries it; and a policy for egress alone opened
+/// an isolated Namespace's Pod to all tenants.
+#[test]
+fn a_pod_of_an_isolated_namespace_stays_of_it_and_isolated() {
+    let of_namespace = |name: &str| {
+        mapped(ObjectKey { kind: Kind::core("Namespace"), namespace: None, name: "shop".into() }, name)
+    };
+    let (members, ingress, egress) = ("shop/members", "shop/ingress", "shop/egress");
+    let shared = "shared/always-allowed";
+    let allowing = r#"{"allowFrom": ["10.9.0.0/24"]}"#;
+    let named = r#"{"ingressOpenGroups": ["in"], "egressOpenGroups": []}"#;
+    let table: [(&str, &str, &[&str]); 6] = [
+        ("Ingress", "{}", &["web/policy", members, egress]),
+        ("Egress", "{}", &["web/policy", members, ingress]),
+        ("Ingress, Egress", "{}", &["web/policy", members]),
+        ("Egress", allowing, &["web/policy", members, ingress, shared]),
+        ("Ingress", allowing, &["web/policy", members, shared, egress]),
+        ("Egress", named, &["web/policy", members, "in"]),
+    ];
+    for (types, config, expected) in table {
+        let objects =
+            [pod("shop/a", "app: web", ""), policy("shop/web", &format!("{WEB}, policyTypes: [{types}]"))];
+        let mut port = Port::new(existing("pods"));
+        port.security_groups = Some(["members", "ingress", "egress"].map(of_namespace).to_vec());
+        let list = vec![port.security_group(existing("site")).named("port")];
+        let list = cluster(&objects).refine::<NetworkPolicySecurityGroup>(
+            &Kind::core("Pod"),
+            "shop/a",
+            config,
+            list,
+        );
+        assert_eq!(groups(&list.unwrap()[0]), expected, "{types} {config}");
+    }
 }
 
 #[test]

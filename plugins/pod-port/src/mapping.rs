@@ -11,6 +11,8 @@ const NETWORK: &str = "isthmus.dev/network";
 const SUBNETS: &str = "isthmus.dev/subnets";
 const MAKE_SUBNETS: &str = "isthmus.dev/make-subnets";
 const SECURITY_GROUPS: &str = "isthmus.dev/security-groups";
+/// Those that `namespace-network` makes.
+const GROUPS: [&str; 3] = ["members", "ingress", "egress"];
 
 /// Pod to port and VIF.
 pub struct PodPort;
@@ -166,7 +168,11 @@ fn groups(
     match by_config {
         // The namespace's own, whatever network it is on.
         Some(Place::OfNamespace(_)) => Some(
-            [of_namespace(&namespace.name, "group")].into_iter().chain(named.into_iter().flatten()).collect(),
+            GROUPS
+                .map(|entry| of_namespace(&namespace.name, entry))
+                .into_iter()
+                .chain(named.into_iter().flatten())
+                .collect(),
         ),
         _ => named.map(Iterator::collect),
     }

@@ -74,32 +74,21 @@ fn a_pod_is_on_the_network_of_its_namespace() {
         entries.iter().map(|entry| of_namespace(namespace, entry)).collect::<Vec<_>>()
     };
     let named = |names: &[&str]| names.iter().map(|name| existing(name)).collect::<Vec<_>>();
+    const GROUPS: [&str; 3] = ["members", "ingress", "egress"];
     // Pod, config, network, subnets of its addresses, groups
     let table = [
-        (
-            "shop/web",
-            v4,
-            own("shop", &["network"]),
-            own("shop", &["subnet-v4"]),
-            Some(own("shop", &["group"])),
-        ),
+        ("shop/web", v4, own("shop", &["network"]), own("shop", &["subnet-v4"]), Some(own("shop", &GROUPS))),
         (
             "shop/web",
             both,
             own("shop", &["network"]),
             own("shop", &["subnet-v4", "subnet-v6"]),
-            Some([own("shop", &["group"]), named(&["site"])].concat()),
+            Some([own("shop", &GROUPS), named(&["site"])].concat()),
         ),
         ("shop/web", except, named(&["pods"]), named(&["pods-v4"]), None),
         // what the namespace names is used in its place
         ("lab/probe", v4, named(&["lab-net"]), vec![], Some(named(&["web", "db"]))),
-        (
-            "joined/one",
-            v4,
-            named(&["theirs"]),
-            own("joined", &["subnet-v4"]),
-            Some(own("joined", &["group"])),
-        ),
+        ("joined/one", v4, named(&["theirs"]), own("joined", &["subnet-v4"]), Some(own("joined", &GROUPS))),
     ];
     for (pod, config, network, subnets, groups) in table {
         let port = port(pod, config);

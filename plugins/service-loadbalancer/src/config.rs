@@ -130,6 +130,14 @@ impl Config {
         Ok(())
     }
 
+    /// The IP family of a subnet that the config names.
+    pub(crate) fn family_of(&self, subnet: &str) -> Option<Family> {
+        let of_vips =
+            [Family::V4, Family::V6].into_iter().find(|family| self.subnet(*family) == Some(subnet));
+        let of_members = || self.members.subnets.iter().find(|member| member.subnet == subnet);
+        of_vips.or_else(|| of_members().map(|member| member.cidr.family()))
+    }
+
     /// The subnet of VIPs of this family.
     pub(crate) fn subnet(&self, family: Family) -> Option<&str> {
         match family {

@@ -92,7 +92,8 @@ fn usable(conditions: &EndpointConditions) -> Option<Use> {
 /// Where members are reached.
 pub(crate) struct Reach<'a> {
     config: &'a Config,
-    wished: Option<&'a str>,
+    /// With its family, where that is known: members of the other one are not there.
+    wished: Option<(&'a str, Option<Family>)>,
     others: Others,
 }
 
@@ -113,11 +114,13 @@ impl<'a> Reach<'a> {
         config: &'a Config,
     ) -> Result<Self, Outcome> {
         let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
-        let others = match config.members.of_namespace(namespace) && wishes.member_subnet.is_none() {
+        let wished = wishes.member_subnet.map(|subnet| (subnet, config.family_of(subnet)));
+        let of_all = matches!(wished, Some((_, None)));
+        let others = match config.members.of_namespace(namespace) && !of_all {
             true => of_namespace(namespace)?,
             false => Others::Vip,
         };
-        Ok(Self { config, wished: wishes.member_subnet, others })
+        Ok(Self { config, wished, others })
     }
 
     /// A member at this place.
@@ -129,7 +132,9 @@ impl<'a> Reach<'a> {
 
     fn subnet(&self, address: IpAddr) -> Option<Reference> {
         let known = self.config.members.subnets.iter().find(|subnet| subnet.cidr.holds(address));
-        match (self.wished, known, &self.others) {
+        let fits = |family: Option<Family>| family.is_none_or(|family| family == Family::of(address));
+        let wished = self.wished.filter(|(_, family)| fits(*family)).map(|(subnet, _)| subnet);
+        match (wished, known, &self.others) {
             (Some(wished), ..) => Some(existing(wished)),
             (None, Some(known), _) => Some(existing(&known.subnet)),
             (None, None, Others::Vip) => None,

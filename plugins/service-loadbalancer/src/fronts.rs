@@ -16,7 +16,7 @@ use crate::mapping::Role;
 use crate::objects::{Family, Service};
 
 /// The front for who comes from outside, where it is not that of the cluster IP.
-const PUBLIC: &str = "public";
+pub(crate) const PUBLIC: &str = "public";
 
 /// A VIP with a load balancer behind it.
 #[derive(Debug)]
@@ -74,12 +74,12 @@ impl Front {
         }
     }
 
-    /// What a floating IP points to.
+    /// What a floating IP points to. A port that is not ours is one only once a load balancer has it as its VIP: an annotation may
+    /// name any port of the project, a Pod's too, and Octavia refuses one that is in use.
     pub(crate) fn target(&self) -> FloatingTarget {
         match &self.place {
             Place::Port { .. } => FloatingTarget::Port(local(&self.vip_entry())),
-            Place::Existing(port) => FloatingTarget::Port(existing(port)),
-            Place::Subnet { .. } => FloatingTarget::Vip(local(&self.balancer_entry())),
+            Place::Existing(_) | Place::Subnet { .. } => FloatingTarget::Vip(local(&self.balancer_entry())),
         }
     }
 }
@@ -188,7 +188,7 @@ fn placed(
 }
 
 /// The families of a Service, its first one first.
-fn families(service: &Service<'_>) -> Vec<Family> {
+pub(crate) fn families(service: &Service<'_>) -> Vec<Family> {
     let family = |name: &str| if name == "IPv6" { Family::V6 } else { Family::V4 };
     let mut all: Vec<Family> = Vec::new();
     for family in service.spec.ip_families.iter().map(|name| family(name)) {

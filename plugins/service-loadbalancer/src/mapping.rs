@@ -138,6 +138,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) wishes: Wishes<'a>,
     pub(crate) provider: Chosen,
     pub(crate) fronts: Vec<Front>,
+    /// Whether it is known of which family the subnet of members is that the Service wishes.
+    pub(crate) knows_member_subnet: bool,
     pub(crate) list: Vec<Desired>,
 }
 
@@ -173,7 +175,9 @@ impl<'a> Plan<'a> {
         if role == Role::Exposed {
             list.extend(floating(service, &wishes, config, &fronts)?);
         }
-        Ok(Self { role, wishes, provider, fronts, list })
+        let knows_member_subnet =
+            wishes.member_subnet.is_some_and(|subnet| config.family_of(subnet).is_some());
+        Ok(Self { role, wishes, provider, fronts, knows_member_subnet, list })
     }
 
     /// Whether anybody may come to this front.

@@ -1,6 +1,6 @@
 //! What of a Service is not as it says, though it is served.
 
-use crate::fronts::Place;
+use crate::fronts::{PUBLIC, Place, families};
 use crate::mapping::{Plan, Role};
 use crate::objects::Service;
 
@@ -63,5 +63,24 @@ pub(crate) fn unhonoured(service: &Service<'_>, plan: &Plan<'_>) -> Vec<String> 
     ];
     let partly = table.into_iter().filter(|(applies, _)| *applies).map(|(_, text)| text.to_owned());
     let names = wishes.without_effect.iter().map(|name| format!("annotation {name} has no effect here"));
-    partly.chain(names).collect()
+    partly.chain(names).chain(of_one_family(service, plan)).collect()
+}
+
+/// What is of one IP family, of a Service that has two.
+fn of_one_family(service: &Service<'_>, plan: &Plan<'_>) -> impl Iterator<Item = String> {
+    let two = families(service).len() > 1;
+    let public = plan.fronts.iter().any(|front| front.name == PUBLIC);
+    let table = [
+        (
+            public,
+            "a VIP of its own for who comes from outside (isthmus.dev/lb-network, lb-subnet, lb-port, or an internal \
+             loadBalancerIP) is of one IP family: there is none of the other one",
+        ),
+        (
+            plan.wishes.member_subnet.is_some() && !plan.knows_member_subnet,
+            "isthmus.dev/lb-member-subnet is of one IP family, and members of both are said to be there: members.subnets of the \
+             module's config tells which it is",
+        ),
+    ];
+    table.into_iter().filter(move |(applies, _)| two && *applies).map(|(_, text)| text.to_owned())
 }

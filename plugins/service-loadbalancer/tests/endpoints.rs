@@ -137,3 +137,31 @@ fn members_are_reached_on_the_subnet_that_they_are_in() {
         assert_eq!(found, [pod, on_node], "{members} {of_namespace:?} {of_service}");
     }
 }
+
+/// Members of IPv6 were said to be on the subnet of IPv4 that a Service wishes.
+#[test]
+fn a_subnet_that_is_known_is_for_members_of_its_family() {
+    let given = given("clusterIP: 10.96.0.9, clusterIPs: [10.96.0.9, 'fd00::9'], ipFamilies: [IPv4, IPv6]")
+        .slice("{addresses: [10.0.0.1]}", "{port: 80}")
+        .slice("{addresses: ['fd01::1']}", "{port: 80}");
+    let subnets = |wished: &str, config: &str| {
+        let annotation = format!("isthmus.dev/lb-member-subnet: {wished}");
+        let list = given.clone().annotated(&annotation).list(config);
+        ["pool-v4-tcp-80", "pool-v6-tcp-80"].map(|name| pool(&list, name).members[0].subnet.clone())
+    };
+    let there = |name: &str| Some(existing(name));
+    let config = r#"{"network": "services", "subnets": {"ipv4": "s4", "ipv6": "s6"},
+        "members": {"subnets": [{"cidr": "10.0.0.0/8", "subnet": "pods"}, {"cidr": "fd01::/16", "subnet": "pods6"}]}}"#;
+    assert_eq!(subnets("s4", config), [there("s4"), there("pods6")]);
+    assert_eq!(subnets("s6", config), [there("pods"), there("s6")]);
+    assert_eq!(subnets("pods6", config), [there("pods"), there("pods6")]);
+    assert_eq!(
+        subnets("other", config),
+        [there("other"), there("other")],
+        "of which family it is, nobody says"
+    );
+    let of_namespace =
+        r#"{"network": "services", "subnets": {"ipv4": "s4"}, "members": {"fromNamespace": true}}"#;
+    let key = ObjectKey { kind: Kind::core("Namespace"), namespace: None, name: "shop".into() };
+    assert_eq!(subnets("s4", of_namespace), [there("s4"), Some(mapped(key, "subnet-v6"))]);
+}

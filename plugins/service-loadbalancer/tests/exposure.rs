@@ -122,7 +122,7 @@ fn a_place_of_its_own_is_a_second_load_balancer() {
 
     let on_port = of("loadbalancer.openstack.org/port-id: p");
     assert_eq!(balancer(&on_port, "lb-public").vip, Vip::Port(existing("p")));
-    assert_eq!(target(&on_port), FloatingTarget::Port(existing("p")));
+    assert_eq!(target(&on_port), FloatingTarget::Vip(local("lb-public")));
     assert!(!names(&on_port).contains(&"vip-public"), "it is somebody else's");
 
     let on_subnet = of("loadbalancer.openstack.org/subnet-id: d4");
@@ -131,6 +131,24 @@ fn a_place_of_its_own_is_a_second_load_balancer() {
 
     // Only for who comes from outside: of a Service that is not, the annotation says nothing.
     assert_eq!(given("").annotated("isthmus.dev/lb-network: dmz").list(FLOATING), inside);
+}
+
+/// The names of Pods' ports are known to all: a floating IP on whatever port the annotation names would lead clients from outside to a
+/// Pod of somebody else's, past its Service.
+#[test]
+fn nothing_leads_to_a_port_that_is_there_before_a_load_balancer_has_it() {
+    let port = "isthmus.dev/lb-port: somebodys-pod";
+    for spec in ["type: LoadBalancer", "type: LoadBalancer, loadBalancerIP: 203.0.113.9"] {
+        for config in [FLOATING, OUTSIDE] {
+            let list = given(spec).annotated(port).list(config);
+            let target = list.iter().find_map(|entry| match &entry.resource {
+                Resource::FloatingIp(found) => Some(&found.target),
+                Resource::FloatingIpAssociation(found) => Some(&found.target),
+                _ => None,
+            });
+            assert_eq!(target, Some(&FloatingTarget::Vip(local("lb-public"))), "{spec}");
+        }
+    }
 }
 
 #[test]

@@ -211,3 +211,33 @@ fn what_is_only_partly_honoured_is_named() {
         condition(&status(&closed, FLOATING, nothing), "PartlyHonoured").unwrap().2.contains("one IP family")
     );
 }
+
+/// A Service of two families was served in one of them from outside, and said nothing of it.
+#[test]
+fn what_is_of_one_family_is_named_where_there_are_two() {
+    let two = "type: LoadBalancer, clusterIP: 10.96.0.9, clusterIPs: [10.96.0.9, 'fd00::9'], ipFamilies: [IPv4, IPv6]";
+    let internal = "isthmus.dev/lb-internal: 'true'";
+    let asked = format!("{two}, loadBalancerIP: 10.9.9.9");
+    let (vip, members) = (Some("there is none of the other one"), Some("members of both"));
+    let table = [
+        (two, "isthmus.dev/lb-network: dmz", vip),
+        (two, "isthmus.dev/lb-network: dmz, isthmus.dev/lb-subnet: d4", vip),
+        (two, "isthmus.dev/lb-port: p", vip),
+        (&asked, internal, vip),
+        (two, internal, None),
+        (two, "", None),
+        ("type: LoadBalancer", "isthmus.dev/lb-network: dmz", None),
+        (two, "isthmus.dev/lb-member-subnet: m", members),
+        (two, "isthmus.dev/lb-member-subnet: s4", None),
+        ("type: LoadBalancer", "isthmus.dev/lb-member-subnet: m", None),
+    ];
+    for (spec, annotations, part) in table {
+        let status = status(&given(spec).annotated(annotations), FLOATING, nothing);
+        let found = condition(&status, "PartlyHonoured").map(|(.., message)| message);
+        match (found, part) {
+            (None, None) => {}
+            (Some(found), Some(part)) => assert!(found.contains(part), "{spec} {annotations}: {found}"),
+            other => panic!("{spec} {annotations}: {other:?}"),
+        }
+    }
+}

@@ -90,19 +90,22 @@ pub(crate) fn refine_in(cluster: &Cluster, pod: &str, config: &str) -> Result<Ve
 /// The groups that both ports of a Pod carry, as `POLICY/ENTRY`, `shared/ENTRY` or the name of an existing one.
 pub(crate) fn carried_in(cluster: &Cluster, pod: &str, config: &str) -> Vec<String> {
     let list = refine_in(cluster, pod, config).unwrap();
-    let ports = list.iter().filter_map(|entry| match &entry.resource {
-        Resource::Port(port) => Some(port.security_groups.as_ref().unwrap()),
-        _ => None,
-    });
-    let ports: Vec<_> = ports.collect();
+    let is_port = |entry: &&Desired| matches!(entry.resource, Resource::Port(_));
+    let ports: Vec<_> = list.iter().filter(is_port).map(groups).collect();
     assert!(ports.len() == 2 && ports[0] == ports[1], "every port carries the same: {ports:?}");
+    ports[0].clone()
+}
+
+/// The groups of a port: of mappings as `NAME/ENTRY`, of the module's own as `shared/ENTRY`.
+pub(crate) fn groups(port: &Desired) -> Vec<String> {
+    let Resource::Port(port) = &port.resource else { panic!("{port:?}") };
     let name = |reference: &Reference| match reference {
         Reference::Existing(name) => name.clone(),
         Reference::Mapped(found) if found.subject.kind == module_kind() => format!("shared/{}", found.name),
         Reference::Mapped(found) => format!("{}/{}", found.subject.name, found.name),
         Reference::Local(name) => panic!("{name}"),
     };
-    ports[0].iter().map(name).collect()
+    port.security_groups.as_ref().unwrap().iter().map(name).collect()
 }
 
 pub(crate) fn carried(objects: &[String], pod: &str) -> Vec<String> {

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod neutron;
+mod services;
 
 use std::cell::Cell;
 
@@ -33,7 +34,7 @@ struct Counts {
 }
 
 fn judge(world: &World, packets: &[Packet], counts: &Counts) -> Result<(), TestCaseError> {
-    let neutron = Neutron::of(world);
+    let neutron = Neutron::of(world, &[]);
     for packet in packets {
         let expected = text::allowed(world, packet);
         let found = neutron.passes(packet);

@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 
 use isthmus_judge::cluster::{End, Packet, World};
 use isthmus_judge::text::is_in;
@@ -33,13 +34,15 @@ fn policy_kind() -> Kind {
 }
 
 impl<'a> Neutron<'a> {
-    pub(crate) fn of(world: &'a World) -> Self {
+    /// With these objects beside those of the world.
+    pub(crate) fn of(world: &'a World, others: &[Value]) -> Self {
         let mut cluster = Cluster::default().with_cloud(Cloud {
             network_extensions: vec!["address-group".into(), "security-groups-remote-address-group".into()],
             load_balancer_providers: vec![],
             has_key_manager: false,
         });
-        world.documents().into_iter().for_each(|document| cluster.add(document).unwrap());
+        let documents = world.documents().into_iter().chain(others.iter().cloned());
+        documents.for_each(|document| cluster.add(document).unwrap());
         let config = json!({"allowFrom": world.allow_from}).to_string();
 
         let module = Kind::new("isthmus.dev", "v1alpha1", "PolicyModule");
@@ -80,6 +83,41 @@ impl<'a> Neutron<'a> {
         }
         source.is_none_or(|pod| self.lets(pod, Direction::Egress, packet, packet.to))
             && destination.is_none_or(|pod| self.lets(pod, Direction::Ingress, packet, packet.from))
+    }
+
+    /// Whether a Pod may send to this address because it is a Service's: by a set of such addresses.
+    pub(crate) fn lets_to_service(
+        &self,
+        pod: usize,
+        address: IpAddr,
+        protocol: &'static str,
+        port: u16,
+    ) -> bool {
+        let v6 = address.is_ipv6();
+        let packet = Packet { from: End::Pod(pod), to: End::Outside(0), v6, protocol, port };
+        let of_services = |subject: &str, rule: &SecurityRule| match &rule.remote {
+            Remote::Addresses(Reference::Local(name)) if name.starts_with("services-") => {
+                let found = &self.resources[&(subject.to_owned(), name.clone())];
+                let Resource::AddressGroup(group) = found else { panic!("{found:?}") };
+                group
+                    .addresses
+                    .iter()
+                    .any(|set| matches!(set, AddressSet::Literal(cidr) if is_in(address, cidr)))
+            }
+            _ => false,
+        };
+        self.carried[pod].iter().any(|reference| {
+            let Reference::Mapped(found) = reference else { return false };
+            let subject = subject(found);
+            let resource = &self.resources[&(subject.clone(), found.name.clone())];
+            let Resource::SecurityGroup(group) = resource else { panic!("{resource:?}") };
+            group.rules.iter().any(|rule| {
+                rule.direction == Direction::Egress
+                    && (rule.ip_version == IpVersion::V6) == v6
+                    && of_protocol(rule, &packet)
+                    && of_services(&subject, rule)
+            })
+        })
     }
 
     /// Whether a rule of any group of the port lets it.

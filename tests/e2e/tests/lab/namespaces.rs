@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 
 /// Pods of a namespace.
 const PODS: usize = 3;
-/// What a namespace with IPv4 comes to: network, subnet, interface, group.
-const OF_A_NAMESPACE: usize = 4;
+/// What a namespace with IPv4 comes to: network, subnet, interface, three groups.
+const OF_A_NAMESPACE: usize = 6;
 
 /// `namespace-network` for the test's namespaces alone, and `pod-port` on what it makes.
 async fn load(lab: &Lab, config: Value) -> Result<()> {
@@ -63,13 +63,13 @@ async fn is_gone(lab: &Lab, namespace: &str) -> Result<()> {
     .await
 }
 
-/// What the rules of a group let in and out, for comparison.
-fn allowed(group: &SecurityGroup) -> BTreeSet<(&str, &str, Option<&str>)> {
-    let rules = group.security_group_rules.iter();
+/// What the rules of groups let in and out, for comparison.
+fn allowed<'a>(groups: &[&'a SecurityGroup]) -> BTreeSet<(&'a str, &'a str, Option<&'a str>)> {
+    let rules = groups.iter().flat_map(|group| &group.security_group_rules);
     rules.map(|r| (r.direction.as_str(), r.ethertype.as_str(), r.remote_group_id.as_deref())).collect()
 }
 
-/// A namespace's network, subnet, router interface and group are made and used by its Pods, nothing is written without a
+/// A namespace's network, subnet, router interface and groups are made and used by its Pods, nothing is written without a
 /// difference, and with the namespace all of it goes, in the right order.
 #[tokio::test]
 async fn a_namespace_becomes_a_network_and_goes_with_all_of_it() -> Result<()> {
@@ -119,37 +119,50 @@ struct Own {
     network: Network,
     subnet: Subnet,
     interface: Port,
-    group: SecurityGroup,
+    /// Without rules.
+    members: SecurityGroup,
+    ingress: SecurityGroup,
+    egress: SecurityGroup,
 }
 
 async fn own(lab: &Lab) -> Result<Own> {
     let mut made = lab.made().await?;
     ensure!(made.len() == OF_A_NAMESPACE, "{made:?}");
     let missing = "one of each kind";
+    let mut group = |direction: Option<&str>| {
+        let is_it = |group: &SecurityGroup| {
+            let mut rules = group.security_group_rules.iter();
+            rules.next().map(|rule| rule.direction.as_str()) == direction
+        };
+        let at = made.groups.iter().position(is_it).context(missing)?;
+        anyhow::Ok(made.groups.swap_remove(at))
+    };
     Ok(Own {
+        members: group(None)?,
+        ingress: group(Some("ingress"))?,
+        egress: group(Some("egress"))?,
         network: made.networks.pop().context(missing)?,
         subnet: made.subnets.pop().context(missing)?,
         interface: made.interfaces.pop().context(missing)?,
-        group: made.groups.pop().context(missing)?,
     })
 }
 
-/// Network, subnet, interface and group are there, as the module asked for them.
+/// Network, subnet, interface and groups are there, as the module asked for them.
 async fn as_asked(lab: &Lab) -> Result<()> {
-    let Own { network, subnet, interface, group } = own(lab).await?;
+    let Own { network, subnet, interface, members, ingress, egress } = own(lab).await?;
     ensure!(subnet.network_id == network.id && subnet.cidr.starts_with("10.180."), "{subnet:?}");
     ensure!(network.tags.len() == 3, "the mark is in the tags too: {:?}", network.tags);
     let address = interface.fixed_ips.first().map(|ip| ip.ip_address.clone());
     ensure!(address == subnet.gateway_ip, "{interface:?}");
     ensure!(interface.device_id == lab.router().await?.id, "{interface:?}");
-    let own = Some(group.id.as_str());
+    let own = Some(members.id.as_str());
     let expected = BTreeSet::from([
         ("egress", "IPv4", None),
         ("egress", "IPv6", None),
         ("ingress", "IPv4", own),
         ("ingress", "IPv6", own),
     ]);
-    ensure!(allowed(&group) == expected, "{group:?}");
+    ensure!(allowed(&[&ingress, &egress]) == expected, "{ingress:?} {egress:?}");
     Ok(())
 }
 
@@ -159,7 +172,9 @@ async fn on_its_network(lab: &Lab, namespace: &str) -> Result<()> {
         ensure!(ports.len() == PODS, "{} ports", ports.len());
         for port in &ports {
             ensure!(port.network_id == own.network.id, "{port:?}");
-            ensure!(port.security_groups == [own.group.id.clone()], "{port:?}");
+            let groups: BTreeSet<&String> = port.security_groups.iter().collect();
+            let all = [&own.members, &own.ingress, &own.egress].map(|group| &group.id);
+            ensure!(groups == BTreeSet::from(all), "{port:?}");
         }
         let all = lab.mapping_api(namespace).list(&ListParams::default()).await?;
         ensure!(all.items.iter().all(ready), "not all are ready");
@@ -176,7 +191,7 @@ async fn what_somebody_changes_is_put_right() -> Result<()> {
         let _operator = lab.operator(&["--resync-seconds", "2"]).await?;
         let namespace = lab.namespace().await?;
         mapped(lab, &namespace).await?;
-        let Own { group, interface, .. } = own(lab).await?;
+        let Own { ingress: group, interface, .. } = own(lab).await?;
         let rule = group.security_group_rules.first().context("the group has rules")?;
         lab.admin.delete::<SecurityGroupRule>(&rule.id).await?;
         let theirs = SecurityGroupRuleCreate {
@@ -191,7 +206,7 @@ async fn what_somebody_changes_is_put_right() -> Result<()> {
             as_asked(lab).await?;
             let now = own(lab).await?;
             ensure!(now.interface.id != interface.id, "the interface is still that which was deleted");
-            ensure!(now.group.id == group.id, "the group is another one");
+            ensure!(now.ingress.id == group.id, "the group is another one");
             Ok(())
         })
         .await

@@ -63,6 +63,24 @@ async fn policy(lab: &Lab, namespace: &str, blocks: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// A client that may send to who is of `web` alone may send to their Service, once it is known to lead to them: OVN asks the
+/// client's rules before it chooses an endpoint.
+async fn held_to_web(lab: &Lab, namespace: &str, targets: &[Target]) -> Result<()> {
+    let only = |app: &str| json!({"matchLabels": {"app": app}});
+    let object = json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "client"},
+        "spec": {"podSelector": only("client"), "policyTypes": ["Egress"],
+                 "egress": [{"to": [{"podSelector": only("web")}], "ports": [{"protocol": "TCP", "port": SERVED}]}]}});
+    let api: Api<NetworkPolicy> = Api::namespaced(lab.kube.clone(), namespace);
+    api.create(&PostParams::default(), &serde_json::from_value(object)?).await?;
+    let everything = [true; 3];
+    answers("a Service without a selector is closed", targets, &[false, false, true], &everything).await?;
+    let service = json!({"spec": {"selector": {"app": "web"}}});
+    lab.service_api(namespace).patch("web", &PatchParams::default(), &Patch::Merge(service)).await?;
+    answers("the Service of the peers is open", targets, &[true, false, true], &everything).await?;
+    api.delete("client", &DeleteParams::default()).await?;
+    answers("without the policy all is", targets, &everything, &everything).await
+}
+
 fn at(protocol: &'static str, address: &str, port: u16) -> Result<Target> {
     Ok(Target { protocol, address: address.parse()?, port })
 }
@@ -101,6 +119,7 @@ async fn by_ovn_a_service_answers_and_policies_know_who_asks() -> Result<()> {
         let vip = lab.web_address(&namespace).await?;
         let targets = [at("TCP", &vip, 80)?, at("UDP", &vip, 53)?, at("TCP", first, SERVED)?];
         answers("all are answered", &targets, &[true; 3], &[true; 3]).await?;
+        held_to_web(lab, &namespace, &targets).await?;
 
         policy(lab, &namespace, &[]).await?;
         let client = [true, false, true];

@@ -27,3 +27,4 @@ mod sources;
 mod tls;
 mod traffic;
 mod trunks;
+mod uninstall;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 /// Isthmus maps Kubernetes objects to OpenStack networking through WebAssembly modules.
 #[derive(Debug, Parser)]
@@ -91,6 +91,9 @@ pub(crate) enum Command {
     Plan(PlanArgs),
 
     /// Show what an object became: its module, and its cloud resources with ids and states.
+    ///
+    /// With --retained it shows what the cloud has that is no object's any more: resources that lost our mark, because their module
+    /// said `on-removal: retain`.
     Tree(TreeArgs),
 
     /// Show why an object is mapped as it is: what was read, what changed last, and what it waits for.
@@ -107,6 +110,17 @@ pub(crate) enum Command {
     /// Run it with the operator's own kubeconfig and OpenStack settings: it looks at what these may do. The exit code is 1 where a
     /// check failed.
     Doctor(DoctorArgs),
+
+    /// Take down everything that the operator made, so that nothing of ours holds up the end of namespaces and definitions.
+    ///
+    /// Without --yes it only shows what that is. It needs that no operator runs, OpenStack settings as the operator's, and a kubeconfig
+    /// that may write CloudMappings (a cluster administrator's). All that modules asked for is deleted from the cloud, in the order
+    /// that the operator keeps, then CloudMappings and PolicyModules. What a module said to retain stays (`isthmus tree --retained`).
+    /// What fails is told with what to do, and holds up nothing else; the command can be run again at any time. The exit code is 1
+    /// where it is refused, or something is left.
+    ///
+    /// Definitions, rights, Deployment and DaemonSet stay: `kubectl delete -f deploy/` removes them.
+    Uninstall(UninstallArgs),
 
     /// Run a Kubernetes API, an OpenStack and the operator with its modules in this one process, to try things out.
     ///
@@ -360,6 +374,30 @@ pub(crate) struct DoctorArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct UninstallArgs {
+    /// Do it.
+    #[arg(long)]
+    pub(crate) yes: bool,
+
+    /// Leave everything in the cloud as it is, and remove CloudMappings and PolicyModules alone: what there is in the cloud is nobody's
+    /// then, and is listed. It needs no access to OpenStack.
+    #[arg(long)]
+    pub(crate) keep: bool,
+
+    /// Take their network from Pods that run.
+    #[arg(long, conflicts_with = "keep")]
+    pub(crate) force: bool,
+
+    /// Give up when nothing more went for so many seconds.
+    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(30..=86_400))]
+    pub(crate) wait_seconds: u64,
+
+    /// Name of the cloud in clouds.yaml; default: OS_CLOUD, or the OS_* variables.
+    #[arg(long)]
+    pub(crate) os_cloud: Option<String>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct DevArgs {
     /// Begin with modules, networks and nothing else; default: with a small shop of Pods, Services and Routes, and an office.
     #[arg(long)]
@@ -393,9 +431,20 @@ pub(crate) struct CompletionArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what").required(true))]
 pub(crate) struct TreeArgs {
     /// The object, as `pod/web-0`, `netpol/web` or `route.route.openshift.io/web`: as kubectl names it.
-    pub(crate) object: String,
+    #[arg(group = "what")]
+    pub(crate) object: Option<String>,
+
+    /// List what this cluster let go of in the project of the operator's credential: what it was made for, and the id by which a module
+    /// can take it up again.
+    #[arg(long, group = "what")]
+    pub(crate) retained: bool,
+
+    /// Name of the cloud in clouds.yaml, for --retained; default: OS_CLOUD, or the OS_* variables.
+    #[arg(long, requires = "retained")]
+    pub(crate) os_cloud: Option<String>,
 
     /// Its namespace, where objects of its kind have one.
     #[arg(long, short, default_value = "default")]

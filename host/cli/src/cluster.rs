@@ -122,8 +122,13 @@ impl Cluster {
 
 /// What the cloud can do, as modules are told it.
 pub(crate) async fn facts(os_cloud: Option<&str>) -> anyhow::Result<CloudFacts> {
+    Ok(facts_of(&cloud_session(os_cloud)?).await?)
+}
+
+/// The cloud, as OpenStack is configured here.
+pub(crate) fn cloud_session(os_cloud: Option<&str>) -> anyhow::Result<Session> {
     let config = CloudConfig::load(&Sources::from_process(), os_cloud)?;
-    Ok(facts_of(&Session::new(config, Metrics::default())?).await?)
+    Ok(Session::new(config, Metrics::default())?)
 }
 
 /// Pipelines of these versions.

@@ -8,6 +8,7 @@ mod cluster;
 mod crds;
 mod dev;
 mod doctor;
+mod leader;
 mod logs;
 mod module;
 mod node;
@@ -18,6 +19,7 @@ mod plan;
 mod render;
 mod scaffold;
 mod tree;
+mod uninstall;
 mod why;
 mod why_denied;
 
@@ -61,6 +63,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Why(args) => why::run(&cli.kube, &args, cli.output).await,
         Command::WhyDenied(args) => why_denied::run(&cli.kube, &args, cli.output).await,
         Command::Doctor(args) => doctor::run(&cli.kube, &args, cli.output).await,
+        Command::Uninstall(args) => uninstall::run(&cli.kube, &args, cli.output).await,
         Command::Dev(args) => dev::run(&cli.kube, &args, cli.output).await,
         Command::Completion(args) => completion(&args),
     }

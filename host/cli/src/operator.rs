@@ -40,19 +40,22 @@ pub(crate) async fn run(kube: &Kube, args: OperatorArgs) -> anyhow::Result<()> {
 /// The renew deadline is half of the lease, so that a request that began just before it ends before the lease does
 /// (invariant 4): requests to the cloud may take less than the other half.
 pub(crate) fn timing(seconds: u64, cloud: &mut CloudConfig) -> anyhow::Result<Timing> {
+    let most = (Duration::from_secs(seconds) / 2).saturating_sub(Duration::from_secs(1));
+    ensure!(most >= Duration::from_secs(1), "--lease-seconds {seconds} is too short: at least 10 are needed");
+    cloud.request_timeout = cloud.request_timeout.min(most);
+    lease(seconds)
+}
+
+/// The periods of a lease, for who asks nothing of the cloud.
+pub(crate) fn lease(seconds: u64) -> anyhow::Result<Timing> {
     let duration = Duration::from_secs(seconds);
     let deadline = duration / 2;
-    let most = deadline.saturating_sub(Duration::from_secs(1));
-    ensure!(most >= Duration::from_secs(1), "--lease-seconds {seconds} is too short: at least 10 are needed");
-    if cloud.request_timeout > most {
-        cloud.request_timeout = most;
-    }
     let retry = (deadline / 5).min(Duration::from_secs(2));
     Timing::new(duration, deadline, retry).context("--lease-seconds")
 }
 
 /// Host name and a random part: two processes of one identity would both lead.
-fn identity() -> anyhow::Result<String> {
+pub(crate) fn identity() -> anyhow::Result<String> {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").context("reading the host name")?;
     let random =
         std::fs::read_to_string("/proc/sys/kernel/random/uuid").context("reading a random number")?;

@@ -1,5 +1,7 @@
 //! `isthmus tree`: from an object to its cloud resources.
 
+mod retained;
+
 use anyhow::ensure;
 use isthmus_kubernetes::Client;
 use isthmus_kubernetes::crd::CloudMapping;
@@ -43,8 +45,11 @@ struct Condition {
 }
 
 pub(crate) async fn run(kube: &Kube, args: &TreeArgs, output: Output) -> anyhow::Result<()> {
+    let Some(object) = &args.object else {
+        return retained::run(kube, args.os_cloud.as_deref(), output).await;
+    };
     let client = Client::connect(kube.kubeconfig.as_deref()).await?;
-    let object = Object::find(&client, &args.object, &args.namespace).await?;
+    let object = Object::find(&client, object, &args.namespace).await?;
     let mappings = object.mappings(&client, &kube.operator_namespace).await?;
     ensure!(
         !mappings.is_empty(),

@@ -33,6 +33,7 @@ pub mod outcome;
 pub mod plan;
 pub mod projection;
 pub mod record;
+pub mod retained;
 pub mod retry;
 mod rules;
 pub mod security_rule;

@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 use crate::address::is_automatic;
 use crate::kinds::Kind;
 use crate::mark::Mark;
+use crate::retained::Retained;
 
 /// One resource as the cloud has it, with the fields named and shaped as in the contract, references as ids.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,9 @@ pub struct Observed {
     pub id: String,
     /// Whose it is, if it carries a whole mark.
     pub mark: Option<Mark>,
+    /// Of which cluster it was, where it was let go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retained: Option<Retained>,
     /// Owner project.
     pub project: Option<String>,
     /// Its fields.
@@ -81,6 +85,7 @@ impl Observed {
             kind,
             id: id.into(),
             mark: None,
+            retained: None,
             project: None,
             fields: BTreeMap::new(),
             tags: BTreeSet::new(),

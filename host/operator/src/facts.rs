@@ -2,14 +2,10 @@
 //! changes.
 
 use isthmus_model::snapshot::CloudFacts;
-use isthmus_openstack::catalog::{KEY_MANAGER, LOAD_BALANCER};
-use isthmus_openstack::{Barbican, Neutron, Octavia};
 
 use crate::apply::Applied;
 use crate::cloud::Cloud;
 use crate::error::ReconcileError;
-use crate::metrics::Metrics;
-use crate::queue::Parking;
 use crate::session::Session;
 
 /// What a cloud can do, for who is no operator (`isthmus plan`, `isthmus why`).
@@ -17,13 +13,7 @@ use crate::session::Session;
 /// # Errors
 /// The cloud's.
 pub async fn facts_of(session: &isthmus_openstack::Session) -> crate::cloud::Result<CloudFacts> {
-    let token = session.token().await?;
-    let has = |service| token.catalog.endpoint(service, session.config()).is_ok();
-    let octavia = has(LOAD_BALANCER).then(|| Octavia::new(session.clone()));
-    let barbican = has(KEY_MANAGER).then(|| Barbican::new(session.clone()));
-    let neutron = Neutron::new(session.clone());
-    let (parking, turns) = (Parking::default(), Metrics::default().turns);
-    let cloud = Cloud::new(neutron, octavia, barbican, token.project_id.clone(), &parking, turns);
+    let cloud = Cloud::to_look_at(session).await?;
     Ok(CloudFacts {
         network_extensions: cloud.extensions().await?,
         load_balancer_providers: cloud.providers().await?,

@@ -22,6 +22,11 @@ impl Readiness {
         *self.0.lock() = Some(why.into());
     }
 
+    /// Why it is not; empty: it is.
+    pub(crate) fn why(&self) -> String {
+        self.0.lock().clone().unwrap_or_default()
+    }
+
     /// Ready: it works, or stands by.
     pub fn yes(&self) {
         *self.0.lock() = None;

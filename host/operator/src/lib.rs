@@ -15,6 +15,7 @@
 //! | [`cloud`], [`inventory`], [`records`] | drivers; what the cloud has; what the CloudMappings say |
 //! | [`modules`] | loading, judging and swapping modules |
 //! | [`resync`] | drift and orphans |
+//! | [`uninstall`] | the end of all of it |
 //! | [`http`], [`metrics`] | what is shown of it |
 #![warn(missing_docs)]
 
@@ -47,6 +48,7 @@ pub mod session;
 mod sets;
 mod settle;
 pub mod status;
+pub mod uninstall;
 
 pub use facts::facts_of;
-pub use run::{AGENT_WAIT, Options, run};
+pub use run::{AGENT_WAIT, LEASE, Options, run};

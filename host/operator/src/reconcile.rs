@@ -57,7 +57,7 @@ pub async fn reconcile(session: &Arc<Session>, subject: Arc<Subject>) -> Option<
         return None;
     }
     let _running = session.metrics.reconcile_begins();
-    let (next, reason) = match session.once(&subject).await {
+    let (next, failed) = match session.once(&subject).await {
         Ok(next) => (next, None),
         Err(ReconcileError::NotLeading) => return None,
         Err(error) => {
@@ -68,7 +68,7 @@ pub async fn reconcile(session: &Arc<Session>, subject: Arc<Subject>) -> Option<
                 }
                 _ => tracing::warn!(subject = %subject.key, uid = %subject.uid, %error, "reconcile failed"),
             }
-            (Next::Retry(error.class()), Some(error.reason()))
+            (Next::Retry(error.class()), Some(error))
         }
     };
     let ended =
@@ -83,8 +83,8 @@ pub async fn reconcile(session: &Arc<Session>, subject: Arc<Subject>) -> Option<
             Some(delay)
         }
         Next::Retry(class) => {
-            ended(reason.unwrap_or(class.reason()));
-            let attempt = session.failed(&subject.uid);
+            ended(failed.as_ref().map_or(class.reason(), ReconcileError::reason));
+            let attempt = session.failed(&subject.uid, failed.map(|error| error.told()));
             class.delay(attempt).map(|delay| jittered(delay, &subject.uid, attempt))
         }
     }

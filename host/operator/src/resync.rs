@@ -26,7 +26,7 @@ pub struct ResyncOptions {
 /// The first one comes this soon at the latest, and one after an answer was lost: a create of ours, or of the leader before us
 /// that was under way when it died, may come through after it was looked for. A service may take longer over a request than its
 /// client waits for it.
-const FIRST: Duration = Duration::from_secs(20);
+pub(crate) const FIRST: Duration = Duration::from_secs(20);
 /// So many come so soon: what is looked for may come even later.
 const EARLY: u32 = 2;
 

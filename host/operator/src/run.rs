@@ -15,14 +15,14 @@ use isthmus_kubernetes::mapping::Mappings;
 use isthmus_kubernetes::named::NamedObjects;
 use isthmus_kubernetes::report::Reports;
 use isthmus_kubernetes::store::Store;
-use isthmus_kubernetes::watch::{self, Watches};
+use isthmus_kubernetes::watch::{self, WatchEvent, Watches};
 use isthmus_model::deps::DependencyIndex;
-use isthmus_openstack::catalog::{KEY_MANAGER, LOAD_BALANCER};
-use isthmus_openstack::{Barbican, CloudConfig, Gate, Neutron, Octavia, Session as CloudSession};
+use isthmus_model::object::{ObjectKey, Subject};
+use isthmus_openstack::{CloudConfig, Gate, Session as CloudSession};
 use isthmus_policy::{Engine, EngineOptions};
 use parking_lot::{Mutex, RwLock};
 use prometheus_client::registry::Registry;
-use tokio::sync::watch as signal;
+use tokio::sync::{mpsc, watch as signal};
 use tokio::task::JoinSet;
 
 use crate::certificates::Sources;
@@ -43,6 +43,9 @@ const AFTER_A_BUG: Duration = Duration::from_secs(5);
 
 /// [`Options::agent_wait`] where nobody says otherwise (design, section 6).
 pub const AGENT_WAIT: Duration = Duration::from_secs(300);
+
+/// Name of the lease, in the operator's namespace.
+pub const LEASE: &str = "isthmus";
 
 /// What an operator is started with.
 #[derive(Clone, Debug)]
@@ -75,25 +78,15 @@ pub async fn run(
     cloud: CloudConfig,
     stop: signal::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    let engine = EngineOptions { cache_dir: options.cache_dir.clone(), ..EngineOptions::default() };
-    let engine = Engine::new(engine).context("starting the Wasm engine")?;
-    let (metrics, readiness, mut registry) =
-        (Arc::new(Metrics::default()), Readiness::default(), Registry::default());
-    metrics.register(&mut registry, client.writes());
-    let cloud_metrics = isthmus_openstack::Metrics::default();
-    cloud_metrics.register(&mut registry);
-    let cloud = CloudSession::new(cloud, cloud_metrics).context("OpenStack configuration")?;
+    let mut registry = Registry::default();
+    let (operator, candidate) = Operator::stand(options, client, cloud, &mut registry)?;
     let mut serving = JoinSet::new();
-    if let Some(address) = options.http {
-        serving.spawn(http::serve(address, registry, readiness.clone()));
+    if let Some(address) = operator.options.http {
+        serving.spawn(http::serve(address, registry, operator.readiness.clone()));
     }
-    readiness.yes();
-    let candidate =
-        Candidate::new(client.clone(), &options.namespace, "isthmus", &options.identity, options.timing);
-    let leadership = candidate.leadership();
+    operator.readiness.yes();
     let (resign, resigned) = signal::channel(false);
     let election = tokio::spawn(candidate.run(until(resigned)));
-    let operator = Operator { options, client, cloud, engine, metrics, readiness, leadership };
     tokio::select! {
         () = operator.terms(stop) => {}
         Some(ended) = serving.join_next() => ended.context("serving /healthz")?.context("serving /healthz")?,
@@ -103,23 +96,48 @@ pub async fn run(
     Ok(())
 }
 
-async fn until(mut said: signal::Receiver<bool>) {
+/// Until it is said.
+pub(crate) async fn until(mut said: signal::Receiver<bool>) {
     // An error is that the sender is gone, which ends the election as well.
     let _ = said.wait_for(|said| *said).await;
 }
 
+/// An operator, whether it leads or not.
 #[derive(Clone)]
-struct Operator {
-    options: Options,
+pub(crate) struct Operator {
+    pub(crate) options: Options,
     client: Client,
     cloud: CloudSession,
     engine: Engine,
     metrics: Arc<Metrics>,
-    readiness: Readiness,
-    leadership: signal::Receiver<Leadership>,
+    pub(crate) readiness: Readiness,
+    pub(crate) leadership: signal::Receiver<Leadership>,
 }
 
 impl Operator {
+    /// An operator, and its part in the election, which has yet to be run.
+    ///
+    /// # Errors
+    /// What makes it impossible to begin.
+    pub(crate) fn stand(
+        options: Options,
+        client: Client,
+        cloud: CloudConfig,
+        registry: &mut Registry,
+    ) -> anyhow::Result<(Self, Candidate)> {
+        let engine = EngineOptions { cache_dir: options.cache_dir.clone(), ..EngineOptions::default() };
+        let engine = Engine::new(engine).context("starting the Wasm engine")?;
+        let (metrics, readiness) = (Arc::new(Metrics::default()), Readiness::default());
+        metrics.register(registry, client.writes());
+        let cloud_metrics = isthmus_openstack::Metrics::default();
+        cloud_metrics.register(registry);
+        let cloud = CloudSession::new(cloud, cloud_metrics).context("OpenStack configuration")?;
+        let candidate =
+            Candidate::new(client.clone(), &options.namespace, LEASE, &options.identity, options.timing);
+        let leadership = candidate.leadership();
+        Ok((Self { options, client, cloud, engine, metrics, readiness, leadership }, candidate))
+    }
+
     /// One session for each term of leadership.
     async fn terms(&self, stop: signal::Receiver<bool>) {
         let mut leadership = self.leadership.clone();
@@ -163,12 +181,16 @@ impl Operator {
         }
     }
 
+    /// Writes of which none is sent while another one may lead. The election's own do not go through this gate.
+    pub(crate) fn gated(&self) -> Self {
+        let leadership = self.leadership.clone();
+        let client = self.client.gated(move || leadership.borrow().leads());
+        Self { client, ..self.clone() }
+    }
+
     /// What is done while leading. It owns all that it uses, so that it can outlive this call for what is in flight.
     fn session(&self, stop: signal::Receiver<bool>) -> impl Future<Output = ()> + Send + use<> {
-        let leadership = self.leadership.clone();
-        // The election's own writes do not go through this gate.
-        let client = self.client.gated(move || leadership.borrow().leads());
-        let term = Self { client, ..self.clone() };
+        let term = self.gated();
         async move {
             let ended = stop.clone();
             tokio::select! {
@@ -180,7 +202,8 @@ impl Operator {
     }
 }
 
-async fn lost(mut leadership: signal::Receiver<Leadership>) {
+/// Until it leads no longer.
+pub(crate) async fn lost(mut leadership: signal::Receiver<Leadership>) {
     loop {
         let until = match &*leadership.borrow_and_update() {
             Leadership::Leader { until } => *until,
@@ -193,32 +216,37 @@ async fn lost(mut leadership: signal::Receiver<Leadership>) {
     }
 }
 
+/// What is known of cluster and cloud before any module is.
+pub(crate) struct Learnt {
+    pub(crate) session: Arc<Session>,
+    pub(crate) requests: Requests<Arc<Subject>>,
+    pub(crate) parking: Parking,
+    pub(crate) tasks: JoinSet<()>,
+    objects: mpsc::Receiver<WatchEvent>,
+    touched: mpsc::UnboundedReceiver<ObjectKey>,
+}
+
 /// A session that is ready to work.
 struct Begun {
     session: Arc<Session>,
     manager: Manager,
-    requests: Requests<Arc<isthmus_model::object::Subject>>,
+    requests: Requests<Arc<Subject>>,
     parking: Parking,
     tasks: JoinSet<()>,
 }
 
 impl Operator {
-    /// Everything that must be known before the first write: the cluster's id, what is ours in the cloud, all CloudMappings,
-    /// all modules.
-    async fn begin(&self, stop: signal::Receiver<bool>) -> Begun {
+    /// Everything that must be known before the first delete: the cluster's id, what is ours in the cloud, all CloudMappings.
+    /// `drains`: as of the session.
+    pub(crate) async fn learn(&self, stop: signal::Receiver<bool>, drains: bool) -> Learnt {
         let cluster = self.persist("reading the cluster's id", || self.client.cluster_id()).await;
         let token = self.persist("signing in to OpenStack", || self.cloud.token()).await;
         // Requests wait for their turn: whether we still may is asked when it comes.
         let leadership = self.leadership.clone();
         let gate = Gate::new(move || leadership.borrow().leads() && !*stop.borrow());
         let gated = self.cloud.gated(gate);
-        let balances = token.catalog.endpoint(LOAD_BALANCER, self.cloud.config()).is_ok();
-        let octavia = balances.then(|| Octavia::new(gated.clone()));
-        let keeps = token.catalog.endpoint(KEY_MANAGER, self.cloud.config()).is_ok();
-        let barbican = keeps.then(|| Barbican::new(gated.clone()));
-        let (project, parking) = (token.project_id.clone(), Parking::default());
-        let cloud =
-            Cloud::new(Neutron::new(gated), octavia, barbican, project, &parking, self.metrics.turns.clone());
+        let parking = Parking::default();
+        let cloud = Cloud::of(&gated, &token, &parking, self.metrics.turns.clone());
         let (queue, requests) = queue::queue();
         let store = Arc::new(RwLock::new(Store::new()));
         let (named, touched) = NamedObjects::start(self.client.clone());
@@ -248,6 +276,7 @@ impl Operator {
             answer_lost: tokio::sync::Notify::new(),
             under_way: Mutex::default(),
             progress: Mutex::default(),
+            drains,
         });
         self.persist("asking the cloud what it can do", || session.refresh_facts()).await;
         self.persist("listing what is ours in the cloud", || session.list_ours()).await;
@@ -259,6 +288,13 @@ impl Operator {
         let _ = synced.await;
         self.persist("listing what is ours in the cloud once more", || session.confirm_missing()).await;
         session.note_under_way();
+        Learnt { session, requests, parking, tasks, objects, touched }
+    }
+
+    /// Everything that must be known before anything is mapped: all modules, too.
+    async fn begin(&self, stop: signal::Receiver<bool>) -> Begun {
+        let Learnt { session, requests, parking, mut tasks, objects, touched } =
+            self.learn(stop, false).await;
         tasks.spawn(feed::objects(session.clone(), objects));
         tasks.spawn(feed::named(session.clone(), touched));
         self.readiness.not("loading modules");

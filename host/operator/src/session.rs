@@ -81,6 +81,8 @@ pub struct Session {
     pub under_way: Mutex<BTreeSet<Arc<str>>>,
     /// Progress of subjects that are not done.
     pub progress: Mutex<HashMap<Arc<str>, Progress>>,
+    /// Everything is taken down ([`crate::uninstall`]): whatever there is, no object counts, and nothing is mapped.
+    pub drains: bool,
 }
 
 /// How far a subject is.
@@ -98,6 +100,8 @@ pub struct Progress {
     pub polls: u32,
     /// Hash of what the subject says by us.
     pub said: Option<Box<str>>,
+    /// What the last failure was.
+    pub why: Option<Box<str>>,
 }
 
 /// Whether a subject's object is there.
@@ -194,6 +198,7 @@ impl Session {
     /// Whether the subject's object is there. That it is not is believed only of a kind that is listed.
     pub fn presence(&self, subject: &Subject, snapshot: &StoreSnapshot) -> Presence {
         match snapshot.subject(&subject.key) {
+            _ if self.drains => Presence::Gone,
             Some(stored) if stored.uid == subject.uid => Presence::Live(stored),
             _ if self.synced(&subject.key.kind) => Presence::Gone,
             _ => Presence::Unknown,
@@ -203,7 +208,7 @@ impl Session {
     /// Whether a subject may be one that we mapped: its kind is served, was served, or can be listed. A CloudMapping of any other
     /// kind is one that somebody made up.
     pub fn may_own(&self, subject: &Subject) -> bool {
-        self.pipelines.load().lane(&subject.key).is_some() || self.synced(&subject.key.kind)
+        self.drains || self.pipelines.load().lane(&subject.key).is_some() || self.synced(&subject.key.kind)
     }
 
     /// Whether a namespace is being deleted.
@@ -217,11 +222,12 @@ impl Session {
         snapshot.subject(&ObjectKey::new(node_kind(), None, node)).is_some()
     }
 
-    /// Notes a failure; answers how many there were in a row.
-    pub fn failed(&self, uid: &Arc<str>) -> u32 {
+    /// Notes a failure, and why where that is known here; answers how many there were in a row.
+    pub fn failed(&self, uid: &Arc<str>, why: Option<String>) -> u32 {
         let mut progress = self.progress.lock();
         let progress = progress.entry(uid.clone()).or_default();
         progress.attempts += 1;
+        progress.why = why.map(Into::into);
         progress.attempts
     }
 
@@ -258,7 +264,7 @@ impl Session {
         let Some(progress) = all.get_mut(uid) else { return };
         *progress = match ready {
             true => Progress { said: progress.said.take(), ..Progress::default() },
-            false => Progress { attempts: 0, ..std::mem::take(progress) },
+            false => Progress { attempts: 0, why: None, ..std::mem::take(progress) },
         };
         if ready && progress.said.is_none() {
             all.remove(uid);

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use http::Method;
 use isthmus_model::mark::Mark;
+use isthmus_model::retained::Retained;
 use isthmus_openstack::Neutron;
 use isthmus_openstack::catalog::NETWORK;
 use isthmus_openstack::neutron::{
@@ -133,6 +134,15 @@ impl Lab {
         .await
     }
 
+    /// Those that a module retained: they are nobody's any more.
+    async fn retained_address_groups(&self) -> Result<Vec<AddressGroup>> {
+        let all: Vec<AddressGroup> = self.demo.list(&[]).await?;
+        let is_retained = |group: &AddressGroup| {
+            Retained::of(&group.description, &[]).is_some_and(|was| was.cluster == self.cluster)
+        };
+        Ok(all.into_iter().filter(is_retained).collect())
+    }
+
     /// Everything that [`Lab::made`] finds, and what the test made by hand. Ports of Pods are gone by now.
     pub(crate) async fn clear_networks(&self) -> Result<()> {
         let made = self.made().await?;
@@ -156,7 +166,7 @@ impl Lab {
         for group in &made.groups {
             self.admin.delete::<SecurityGroup>(&group.id).await?;
         }
-        for group in &made.address_groups {
+        for group in made.address_groups.iter().chain(&self.retained_address_groups().await?) {
             self.admin.delete::<AddressGroup>(&group.id).await?;
         }
         for router in self.demo.list::<Router>(&[("name", OURS)]).await? {

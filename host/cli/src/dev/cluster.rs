@@ -3,18 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use isthmus_kubernetes::Client;
 use isthmus_kubernetes::crd::{CloudMapping, PolicyModule, crds};
-use kube::api::{DynamicObject, ListParams, Patch, PatchParams};
-use kube::core::GroupVersionKind;
-use kube::discovery::{Scope, pinned_kind};
+use kube::api::ListParams;
 use kube::{Api, ResourceExt};
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::apply::{apply, apply_all};
 use crate::module;
 
-const FIELD_MANAGER: &str = "isthmus-dev";
 /// The modules that come with Isthmus.
 const MODULES: [&str; 5] = [
     "pod-port",
@@ -77,33 +75,6 @@ async fn not_ready(client: &Client, expected: usize) -> anyhow::Result<Option<St
     };
     let done = all.iter().filter(|m| ready(m)).count();
     Ok((done < expected || done < all.len()).then(|| format!("{done} of {expected} CloudMappings are ready")))
-}
-
-async fn apply_all(client: &Client, documents: &str) -> anyhow::Result<()> {
-    let objects: Vec<Value> = serde_saphyr::from_multiple(documents).context("an embedded manifest")?;
-    for object in objects {
-        apply(client, object).await?;
-    }
-    Ok(())
-}
-
-/// Server-side apply of an object of any kind.
-async fn apply(client: &Client, object: Value) -> anyhow::Result<()> {
-    let object: DynamicObject = serde_json::from_value(object).context("an object")?;
-    let kind = object.types.clone().context("an object without a kind")?;
-    let kind = GroupVersionKind::try_from(&kind).context("the kind of an object")?;
-    let what = format!("apply {} {}", kind.kind, object.name_any());
-    let connection = client.kube();
-    let (resource, capabilities) = client.read(&what, pinned_kind(&connection, &kind)).await?;
-    let api: Api<DynamicObject> = match (capabilities.scope, object.namespace()) {
-        (Scope::Namespaced, Some(namespace)) => Api::namespaced_with(client.kube(), &namespace, &resource),
-        (Scope::Namespaced, None) => bail!("{what}: it has no namespace"),
-        (Scope::Cluster, _) => Api::all_with(client.kube(), &resource),
-    };
-    let parameters = PatchParams::apply(FIELD_MANAGER).force();
-    let name = object.name_any();
-    client.write("apply", "example", &what, api.patch(&name, &parameters, &Patch::Apply(&object))).await?;
-    Ok(())
 }
 
 /// Where the modules are: beside the executable, or where a package puts them.

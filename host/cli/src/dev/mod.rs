@@ -1,6 +1,7 @@
 //! `isthmus dev`: a Kubernetes API, an OpenStack and the operator in one process, over real HTTP. Nothing is needed for it, and
 //! nothing of it is kept.
 
+mod apply;
 mod cloud;
 mod cluster;
 mod folder;

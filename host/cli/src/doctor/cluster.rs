@@ -7,16 +7,15 @@ use isthmus_kubernetes::Client;
 use isthmus_kubernetes::crd::{CloudMapping, PolicyModule, crds};
 use isthmus_operator::modules::Version;
 use isthmus_policy::Module;
-use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
 use super::{Check, rights, used};
 use crate::args::Kube;
 use crate::cluster::Cluster;
+use crate::leader::{Leader, leader};
 
 const APPLY: &str = "isthmus crds | kubectl apply --server-side -f -";
 const RIGHTS: &str = "deploy/rbac.yaml has the rights that the operator needs";
@@ -134,23 +133,14 @@ async fn namespace(client: &Client, name: &str) -> Check {
 
 async fn operator(client: &Client, namespace: &str) -> Check {
     const NAME: &str = "operator";
-    let api: Api<Lease> = Api::namespaced(client.kube(), namespace);
     let start = "start one: isthmus operator";
-    match client.read("read the lease", api.get_opt("isthmus")).await {
-        Ok(Some(lease)) => {
-            let spec = lease.spec.unwrap_or_default();
-            let holder = spec.holder_identity.filter(|holder| !holder.is_empty());
-            let seconds = i64::from(spec.lease_duration_seconds.unwrap_or(15));
-            let age = spec.renew_time.map(|at| Timestamp::now().as_second() - at.0.as_second());
-            match (holder, age) {
-                (Some(holder), Some(age)) if age <= seconds => Check::ok(NAME, format!("{holder} leads")),
-                (Some(holder), Some(age)) => {
-                    Check::failed(NAME, format!("{holder} led, and said so last {age} s ago"), start)
-                }
-                _ => Check::failed(NAME, "none leads", start),
-            }
+    match leader(client, namespace).await {
+        Ok(Leader::Leads(holder)) => Check::ok(NAME, format!("{holder} leads")),
+        Ok(Leader::Led { holder, age, .. }) => {
+            Check::failed(NAME, format!("{holder} led, and said so last {age} s ago"), start)
         }
-        Ok(None) => Check::failed(NAME, "none has run yet", start),
+        Ok(Leader::None) => Check::failed(NAME, "none leads", start),
+        Ok(Leader::Never) => Check::failed(NAME, "none has run yet", start),
         Err(error) => Check::failed(NAME, error.to_string(), "may you read leases?"),
     }
 }

@@ -7,14 +7,15 @@ use isthmus_kubernetes::crd::{CloudMapping, CloudMappingStatus};
 use isthmus_kubernetes::{Client, ErrorKind};
 use isthmus_model::mark::Mark;
 use isthmus_model::retry::RetryClass;
+use isthmus_openstack::Neutron;
 use isthmus_openstack::neutron::{AddressGroup, Port, SecurityGroup};
-use isthmus_openstack::{CloudConfig, Metrics, Neutron, Session, Sources};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
 use super::firewall::Firewall;
 use crate::args::Kube;
+use crate::cluster::cloud_session;
 
 /// A Pod, as a connection's end.
 pub(super) struct End {
@@ -35,8 +36,7 @@ pub(super) struct Lookup {
 impl Lookup {
     pub(super) async fn connect(kube: &Kube, os_cloud: Option<&str>) -> anyhow::Result<Self> {
         let client = Client::connect(kube.kubeconfig.as_deref()).await?;
-        let config = CloudConfig::load(&Sources::from_process(), os_cloud)?;
-        let neutron = Neutron::new(Session::new(config, Metrics::default())?);
+        let neutron = Neutron::new(cloud_session(os_cloud)?);
         let all: Api<CloudMapping> = Api::all(client.kube());
         let mappings = client.read("list CloudMappings", all.list(&ListParams::default())).await?.items;
         Ok(Self { client, neutron, mappings, notes: Vec::new() })

@@ -7,6 +7,7 @@ use isthmus_model::mark::Mark;
 use isthmus_model::object::Subject;
 use isthmus_model::observed::Observed;
 use isthmus_model::plan::Operation;
+use isthmus_model::retained::Retained;
 use tokio::sync::Mutex;
 
 use crate::cloud::{Create, Fields, Update};
@@ -95,8 +96,7 @@ impl Step<'_> {
                 Ok(Done::Gone(id))
             }
             Self::Retain(operation, observed) => {
-                // No collector touches what carries this.
-                let retained = format!("isthmus:retained={}", session.cluster);
+                let retained = Retained::new(&session.cluster, &subject.key, &operation.name);
                 cloud.driver(operation.kind)?.retain(&observed, &retained).await?;
                 Ok(Done::Gone(observed.id))
             }

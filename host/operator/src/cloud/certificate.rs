@@ -11,6 +11,7 @@ use futures::future::{BoxFuture, FutureExt};
 use isthmus_model::kinds::Kind;
 use isthmus_model::mark::Mark;
 use isthmus_model::observed::{Observed, State};
+use isthmus_model::retained::Retained;
 use isthmus_model::retry::RetryClass;
 use isthmus_openstack::Barbican;
 use isthmus_openstack::barbican::{Bundle, Secret, SecretCreate};
@@ -117,6 +118,7 @@ fn observed(secret: Secret) -> Option<Observed> {
         kind: Kind::Certificate,
         id: secret.secret_ref,
         mark: Some(mark),
+        retained: None,
         // Barbican lists those of the token's project, and does not say so.
         project: None,
         fields: Fields::from([(CONTENT.to_owned(), digest.into())]),
@@ -194,7 +196,7 @@ impl Driver for Certificates {
     }
 
     /// A list that says so is refused ([`Kind::can_be_remarked`]).
-    fn retain<'a>(&'a self, observed: &'a Observed, _tag: &'a str) -> BoxFuture<'a, Result<()>> {
+    fn retain<'a>(&'a self, observed: &'a Observed, _retained: &'a Retained) -> BoxFuture<'a, Result<()>> {
         let name = observed.mark.as_ref().map(|mark| mark.name.clone()).unwrap_or_default();
         let message = "the mark of a secret is its name, and can't be taken off".into();
         async move { Err(CloudError::Field { kind: Kind::Certificate, name, message }) }.boxed()

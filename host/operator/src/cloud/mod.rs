@@ -17,9 +17,12 @@ use isthmus_model::desired::Entry;
 use isthmus_model::kinds::Kind;
 use isthmus_model::mark::Mark;
 use isthmus_model::observed::Observed;
+use isthmus_model::retained::Retained;
 use isthmus_model::snapshot::Provider;
+use isthmus_openstack::auth::Token;
+use isthmus_openstack::catalog::{KEY_MANAGER, LOAD_BALANCER};
 use isthmus_openstack::neutron::Quotas;
-use isthmus_openstack::{Barbican, Neutron, Octavia};
+use isthmus_openstack::{Barbican, Neutron, Octavia, Session};
 use prometheus_client::metrics::histogram::Histogram;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -30,6 +33,7 @@ pub use certificate::{Contents, Held};
 pub use error::CloudError;
 pub use existing::{Existing, Lookup};
 
+use crate::metrics::Metrics;
 use crate::queue::Parking;
 
 /// What [`CloudError`] is the error of.
@@ -126,8 +130,8 @@ pub trait Driver: Send + Sync {
     fn refresh<'a>(&'a self, observed: &'a Observed) -> BoxFuture<'a, Result<Option<Observed>>> {
         async { Ok(Some(observed.clone())) }.boxed()
     }
-    /// Lets one go: it loses our mark, and gets this tag in its place.
-    fn retain<'a>(&'a self, observed: &'a Observed, tag: &'a str) -> BoxFuture<'a, Result<()>>;
+    /// Lets one go: it loses our mark, and gets this in its place.
+    fn retain<'a>(&'a self, observed: &'a Observed, retained: &'a Retained) -> BoxFuture<'a, Result<()>>;
 }
 
 /// The drivers and what they share.
@@ -167,9 +171,27 @@ impl std::fmt::Debug for Cloud {
 }
 
 impl Cloud {
+    /// Everything that the services of this token can do. `turns`: as of [`Self::new`].
+    pub fn of(session: &Session, token: &Token, parking: &Parking, turns: Histogram) -> Self {
+        let has = |service| token.catalog.endpoint(service, session.config()).is_ok();
+        let octavia = has(LOAD_BALANCER).then(|| Octavia::new(session.clone()));
+        let barbican = has(KEY_MANAGER).then(|| Barbican::new(session.clone()));
+        let neutron = Neutron::new(session.clone());
+        Self::new(neutron, octavia, barbican, token.project_id.clone(), parking, turns)
+    }
+
+    /// To look at, for who is no operator.
+    ///
+    /// # Errors
+    /// Keystone's.
+    pub async fn to_look_at(session: &Session) -> Result<Self> {
+        let token = session.token().await?;
+        Ok(Self::of(session, &token, &Parking::default(), Metrics::default().turns))
+    }
+
     /// Drivers for everything that this version makes, in one project. `octavia`, `barbican`: `None` where the cloud has none.
     /// `turns`: seconds that changes wait for their turn on a load balancer.
-    pub fn new(
+    fn new(
         neutron: Neutron,
         octavia: Option<Octavia>,
         barbican: Option<Barbican>,
@@ -231,13 +253,27 @@ impl Cloud {
     /// # Errors
     /// Neutron's: half a list would look like things deleted. Another service's is that of its kinds alone.
     pub async fn list(&self, tag: &str) -> Result<Listed> {
+        let all = self.list_kinds(tag, |_| true).await?;
+        self.listed.lock().extend(self.drivers.keys().filter(|kind| !all.unlisted.contains(kind)));
+        Ok(all)
+    }
+
+    /// Everything that this cluster let go of: it is nobody's of ours.
+    ///
+    /// # Errors
+    /// As [`Self::list`].
+    pub async fn retained(&self, cluster: &str) -> Result<Listed> {
+        let mut all = self.list_kinds(&Retained::cluster_tag(cluster), Kind::can_be_remarked).await?;
+        // A service may understand a tag otherwise than we do.
+        all.resources.retain(|found| found.retained.as_ref().is_some_and(|of| of.cluster == cluster));
+        Ok(all)
+    }
+
+    async fn list_kinds(&self, tag: &str, of: impl Fn(Kind) -> bool) -> Result<Listed> {
         let mut all = Listed::default();
-        for (kind, driver) in &self.drivers {
+        for (kind, driver) in self.drivers.iter().filter(|(kind, _)| of(**kind)) {
             match driver.list(tag).await {
-                Ok(found) => {
-                    all.resources.extend(found);
-                    self.listed.lock().insert(*kind);
-                }
+                Ok(found) => all.resources.extend(found),
                 Err(error) if may_be_absent(*kind) => {
                     tracing::warn!(%kind, %error, "can't be listed: what is known of it stays as it is");
                     all.unlisted.insert(*kind);

@@ -12,16 +12,14 @@ use isthmus_kubernetes::watch::{Event, Phase, module_sources, modules};
 use isthmus_model::object::{Gvk, ObjectKey, Subject};
 use isthmus_policy::{Engine, Fallback, Module};
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{Patch, PatchParams};
-use kube::{Api, ResourceExt};
-use serde_json::json;
+use kube::ResourceExt;
 use tokio::sync::{mpsc, watch as signal};
 use tokio::time::{Instant, timeout_at};
 
 use super::candidate::{Problem, Served};
 use super::keep::Which;
 use super::told::{self, Told};
-use super::{Failed, Lane, Pipelines, Unmapping, Version, keep, own_kind};
+use super::{Failed, Lane, Pipelines, Unmapping, Version, keep, own_kind, remove};
 use crate::records::Known;
 use crate::session::{Session, namespace_kind, node_kind, own_mask};
 
@@ -378,19 +376,8 @@ impl Manager {
     }
 
     async fn finalizers(&mut self, module: &PolicyModule, on: bool) {
-        let api: Api<PolicyModule> = Api::all(self.client.kube());
-        let mut finalizers: Vec<String> =
-            module.finalizers().iter().filter(|f| *f != FINALIZER).cloned().collect();
-        if on {
-            finalizers.push(FINALIZER.into());
-        }
-        let metadata = json!({"finalizers": finalizers, "resourceVersion": module.resource_version()});
-        let patch = Patch::Merge(json!({"metadata": metadata}));
         let name = module.name_any();
-        let what = format!("set the finalizer of PolicyModule {name}");
-        let parameters = PatchParams::default();
-        match self.client.write("patch", "policymodules", &what, api.patch(&name, &parameters, &patch)).await
-        {
+        match remove::set_finalizer(&self.client, module, on).await {
             Ok(patched) if on => drop(self.modules.insert(name, patched)),
             Ok(_) => {}
             Err(error) => {

@@ -4,6 +4,7 @@ mod adopt;
 mod candidate;
 pub mod keep;
 mod manager;
+mod remove;
 mod shadow;
 pub mod source;
 mod told;
@@ -21,6 +22,7 @@ use isthmus_policy::{Fallback, Limits, Module, Pipeline, PipelineError, Stage};
 use kube::ResourceExt;
 
 pub use manager::{Manager, Wake};
+pub(crate) use remove::remove;
 
 /// One version of a PolicyModule: bytes, config and limits.
 #[derive(Clone, Debug)]

@@ -28,3 +28,4 @@ mod swaps;
 mod tls;
 mod traffic;
 mod trunks;
+mod uninstall;

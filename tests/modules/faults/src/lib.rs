@@ -5,6 +5,7 @@
 //! - `only`: the names of the Pods that it goes wrong for begin with this; absent: all.
 
 use isthmus_sdk::prelude::*;
+use isthmus_sdk::records::load_balancing::Vip;
 use serde::Deserialize;
 
 // The source, not the crate: that one exports a module of its own, and a component has one.
@@ -75,6 +76,10 @@ enum Fault {
     NotMapped,
     /// An empty list.
     Empty,
+    /// The right list, and an address group; this and the port stay when the Pod goes.
+    Retain,
+    /// As `retain`, with a load balancer, its listener and a pool that stay too.
+    RetainBalanced,
 }
 
 impl Module for Faults {
@@ -149,6 +154,21 @@ fn fail(fault: Fault, mut list: Vec<Desired>) -> Result<Vec<Desired>, Outcome> {
         Fault::Invalid => return Err(invalid_field("the test asked for it", "spec.nodeName")),
         Fault::NotMapped => return Err(not_mapped("the test asked for it")),
         Fault::Empty => list.clear(),
+        Fault::Retain | Fault::RetainBalanced => {
+            let retained = |entry: Desired| if entry.name == "port" { entry.retained() } else { entry };
+            list = list.into_iter().map(retained).collect();
+            // It has no tags: what becomes of it its description has to say.
+            list.push(AddressGroup::new().address("192.0.2.9").named("peers").retained());
+            if let Fault::RetainBalanced = fault {
+                let vip = Vip::FixedIp(FixedIp::of(existing("pods-v4")));
+                let balancer = LoadBalancer::new(vip).provider("amphora");
+                let listener = Listener::new(local("balancer"), "TCP", 80);
+                let pool = Pool::new(local("balancer"), "TCP", "ROUND_ROBIN");
+                list.push(balancer.named("balancer").retained());
+                list.push(listener.named("listener").retained());
+                list.push(pool.named("pool").retained());
+            }
+        }
     }
     Ok(list)
 }

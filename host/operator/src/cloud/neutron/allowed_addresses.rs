@@ -10,6 +10,7 @@ use futures::future::{BoxFuture, FutureExt};
 use isthmus_model::kinds::Kind;
 use isthmus_model::mark::Mark;
 use isthmus_model::observed::Observed;
+use isthmus_model::retained::Retained;
 use isthmus_model::retry::RetryClass;
 use isthmus_openstack::Neutron;
 use isthmus_openstack::neutron::{AllowedAddressPair, Port, PortUpdate};
@@ -212,7 +213,7 @@ impl Driver for Addresses {
     }
 
     /// No list says so: the entry is the host's.
-    fn retain<'a>(&'a self, observed: &'a Observed, _tag: &'a str) -> BoxFuture<'a, Result<()>> {
+    fn retain<'a>(&'a self, observed: &'a Observed, _retained: &'a Retained) -> BoxFuture<'a, Result<()>> {
         self.delete(&observed.id)
     }
 }

@@ -7,6 +7,7 @@ use futures::future::{BoxFuture, FutureExt};
 use isthmus_model::kinds::Kind;
 use isthmus_model::mark::Mark;
 use isthmus_model::observed::{Observed, State};
+use isthmus_model::retained::Retained;
 use isthmus_model::retry::RetryClass;
 use isthmus_openstack::neutron::{FloatingIp, FloatingIpUpdate, Port};
 use serde::{Deserialize, Serialize};
@@ -173,7 +174,7 @@ impl Driver for Associations {
     }
 
     /// A list that says so is refused ([`Kind::can_be_remarked`]).
-    fn retain<'a>(&'a self, observed: &'a Observed, _tag: &'a str) -> BoxFuture<'a, Result<()>> {
+    fn retain<'a>(&'a self, observed: &'a Observed, _retained: &'a Retained) -> BoxFuture<'a, Result<()>> {
         self.delete(&observed.id)
     }
 }

@@ -14,11 +14,12 @@ macro_rules! observed {
         isthmus_model::observed::Observed {
             kind: $kind,
             mark: isthmus_model::mark::Mark::of(&$resource.description, &tags),
+            retained: isthmus_model::retained::Retained::of(&$resource.description, &tags),
             project: super::text($resource.project_id),
             fields: crate::cloud::untyped($fields),
             tags: isthmus_model::mark::Mark::others(tags.iter().map(String::as_str)),
             display_name: name,
-            description: isthmus_model::mark::Mark::beside(&$resource.description),
+            description: super::beside(&$resource.description),
             revision: $resource.revision_number,
             addresses: Vec::new(),
             cidr: None,
@@ -49,6 +50,7 @@ use isthmus_model::desired::Entry;
 use isthmus_model::kinds::Kind;
 use isthmus_model::mark::Mark;
 use isthmus_model::observed::Observed;
+use isthmus_model::retained::Retained;
 use isthmus_openstack::Neutron;
 
 use super::{CloudError, Driver};
@@ -98,10 +100,14 @@ impl Scope {
 
 /// Whether a resource carries the tags of a query, with commas in between.
 fn has(observed: &Observed, tag: &str) -> bool {
-    observed.mark.as_ref().is_some_and(|mark| {
-        let tags = mark.tags();
-        tag.split(',').all(|wanted| tags.iter().any(|own| own == wanted))
-    })
+    let marked = observed.mark.iter().flat_map(Mark::tags);
+    let tags: Vec<String> = marked.chain(observed.retained.iter().flat_map(Retained::tags)).collect();
+    tag.split(',').all(|wanted| tags.iter().any(|own| own == wanted))
+}
+
+/// What a description says beside whose the resource is, or was.
+fn beside(description: &str) -> String {
+    Retained::beside(&Mark::beside(description)).to_owned()
 }
 
 /// The tags of a resource of ours: its mark and the module's.

@@ -3,6 +3,7 @@
 use futures::future::{BoxFuture, FutureExt};
 use isthmus_model::mark::Mark;
 use isthmus_model::observed::Observed;
+use isthmus_model::retained::Retained;
 use isthmus_model::retry::RetryClass;
 use isthmus_openstack::Neutron;
 use isthmus_openstack::neutron::{Creatable, Updatable};
@@ -224,12 +225,15 @@ impl<K: Standard> Driver for Resources<K> {
         .boxed()
     }
 
-    fn retain<'a>(&'a self, observed: &'a Observed, tag: &'a str) -> BoxFuture<'a, Result<()>> {
+    fn retain<'a>(&'a self, observed: &'a Observed, retained: &'a Retained) -> BoxFuture<'a, Result<()>> {
         async move {
-            let body = K::described(observed.description.clone());
+            let untagged = K::TAGS == Tags::None;
+            let description = &observed.description;
+            let described = if untagged { retained.described(description) } else { description.clone() };
+            let body = K::described(described);
             self.neutron().update::<K::Resource>(&observed.id, &body, None).await?;
-            if K::TAGS != Tags::None {
-                let tags: Vec<String> = observed.tags.iter().cloned().chain([tag.to_owned()]).collect();
+            if !untagged {
+                let tags: Vec<String> = observed.tags.iter().cloned().chain(retained.tags()).collect();
                 self.neutron().set_tags::<K::Resource>(&observed.id, &tags).await?;
             }
             Ok(())

@@ -10,6 +10,7 @@ use futures::future::{BoxFuture, FutureExt};
 use isthmus_model::desired::Entry;
 use isthmus_model::kinds::Kind;
 use isthmus_model::observed::{Observed, State};
+use isthmus_model::retained::Retained;
 use isthmus_model::value::Value;
 use isthmus_openstack::octavia::{L7Policy, L7PolicyCreate, L7PolicyUpdate, L7Rule};
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::below::{Above, Known};
 use super::order::{self, Placed};
 use super::rules::{self, Rule};
-use super::{Below, Common, Lacking, Scope, asked, gone, set, tags};
+use super::{Below, Common, Lacking, Scope, asked, gone, let_go, set, tags};
 use crate::cloud::{Create, Driver, Result, Update, typed, untyped};
 
 pub(super) struct L7Policies {
@@ -402,10 +403,9 @@ impl Driver for L7Policies {
         .boxed()
     }
 
-    fn retain<'a>(&'a self, observed: &'a Observed, tag: &'a str) -> BoxFuture<'a, Result<()>> {
+    fn retain<'a>(&'a self, observed: &'a Observed, retained: &'a Retained) -> BoxFuture<'a, Result<()>> {
         async move {
-            let tags = observed.tags.iter().cloned().chain([tag.to_owned()]).collect();
-            let body = L7PolicyUpdate { tags: Some(tags), ..L7PolicyUpdate::default() };
+            let body = L7PolicyUpdate { tags: Some(let_go(observed, retained)), ..L7PolicyUpdate::default() };
             let (id, owner) = (&observed.id, self.scope.owner::<L7Policy>(&observed.id).await?);
             let change =
                 || async { self.scope.octavia.update::<L7Policy>(id, &body).await.map(drop).map_err(gone) };

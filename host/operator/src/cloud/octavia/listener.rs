@@ -6,10 +6,11 @@ use std::sync::Arc;
 use futures::future::{BoxFuture, FutureExt};
 use isthmus_model::kinds::Kind;
 use isthmus_model::observed::Observed;
+use isthmus_model::retained::Retained;
 use isthmus_openstack::octavia::{Listener, ListenerCreate, ListenerUpdate};
 use serde::{Deserialize, Serialize};
 
-use super::{Below, Common, Lacking, Scope, cleared, gone, set, tags};
+use super::{Below, Common, Lacking, Scope, cleared, gone, let_go, set, tags};
 use crate::cloud::{Create, Driver, Result, Update, typed, untyped};
 
 pub(super) struct Listeners(pub(super) Arc<Scope>);
@@ -250,10 +251,9 @@ impl Driver for Listeners {
         self.0.delete::<Listener>(id).boxed()
     }
 
-    fn retain<'a>(&'a self, observed: &'a Observed, tag: &'a str) -> BoxFuture<'a, Result<()>> {
+    fn retain<'a>(&'a self, observed: &'a Observed, retained: &'a Retained) -> BoxFuture<'a, Result<()>> {
         async move {
-            let tags = observed.tags.iter().cloned().chain([tag.to_owned()]).collect();
-            let body = ListenerUpdate { tags: Some(tags), ..ListenerUpdate::default() };
+            let body = ListenerUpdate { tags: Some(let_go(observed, retained)), ..ListenerUpdate::default() };
             let (id, owner) = (&observed.id, self.0.owner::<Listener>(&observed.id).await?);
             let change =
                 || async { self.0.octavia.update::<Listener>(id, &body).await.map(drop).map_err(gone) };

@@ -10,6 +10,7 @@ use futures::future::{BoxFuture, FutureExt};
 use isthmus_model::kinds::Kind;
 use isthmus_model::mark::Mark;
 use isthmus_model::observed::Observed;
+use isthmus_model::retained::Retained;
 use isthmus_model::retry::RetryClass;
 use isthmus_openstack::barbican::Secret;
 use isthmus_openstack::octavia::{Listener, ListenerUpdate};
@@ -160,7 +161,7 @@ impl Driver for ListenerCertificates {
     }
 
     /// A list that says so is refused ([`Kind::can_be_remarked`]).
-    fn retain<'a>(&'a self, observed: &'a Observed, _tag: &'a str) -> BoxFuture<'a, Result<()>> {
+    fn retain<'a>(&'a self, observed: &'a Observed, _retained: &'a Retained) -> BoxFuture<'a, Result<()>> {
         self.delete(&observed.id)
     }
 }

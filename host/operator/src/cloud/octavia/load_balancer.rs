@@ -9,6 +9,7 @@ use futures::future::{BoxFuture, FutureExt};
 use isthmus_model::kinds::Kind;
 use isthmus_model::mark::Mark;
 use isthmus_model::observed::Observed;
+use isthmus_model::retained::Retained;
 use isthmus_model::retry::RetryClass;
 use isthmus_openstack::octavia::{
     AdditionalVipRequest, L7Policy, Listener, LoadBalancer, LoadBalancerCreate, LoadBalancerUpdate, Pool,
@@ -16,7 +17,7 @@ use isthmus_openstack::octavia::{
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::{Common, Scope, asked, gone, set, tags, tree};
+use super::{Common, Scope, asked, gone, let_go, set, tags, tree};
 use crate::cloud::{CloudError, Create, Driver, Result, Update, typed, untyped};
 
 /// How long a load balancer may take to go before it is said that it does.
@@ -282,10 +283,12 @@ impl Driver for LoadBalancers {
         .boxed()
     }
 
-    fn retain<'a>(&'a self, observed: &'a Observed, tag: &'a str) -> BoxFuture<'a, Result<()>> {
+    fn retain<'a>(&'a self, observed: &'a Observed, retained: &'a Retained) -> BoxFuture<'a, Result<()>> {
         async move {
-            let tags = observed.tags.iter().cloned().chain([tag.to_owned()]).collect();
-            let body = LoadBalancerUpdate { tags: Some(tags), ..LoadBalancerUpdate::default() };
+            let body = LoadBalancerUpdate {
+                tags: Some(let_go(observed, retained)),
+                ..LoadBalancerUpdate::default()
+            };
             let id = &observed.id;
             let change =
                 || async { self.0.octavia.update::<LoadBalancer>(id, &body).await.map(drop).map_err(gone) };

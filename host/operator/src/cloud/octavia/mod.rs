@@ -24,6 +24,7 @@ use isthmus_model::desired::Entry;
 use isthmus_model::kinds::Kind;
 use isthmus_model::mark::Mark;
 use isthmus_model::observed::{Observed, State};
+use isthmus_model::retained::Retained;
 use isthmus_model::retry::RetryClass;
 use isthmus_model::snapshot::Provider;
 use isthmus_model::value::Value;
@@ -258,6 +259,7 @@ impl Common {
         Observed {
             kind,
             mark: Mark::from_tags(tags()),
+            retained: Retained::of("", &self.tags),
             project: (!self.project_id.is_empty()).then(|| self.project_id.clone()),
             fields,
             tags: Mark::others(tags()),
@@ -286,6 +288,11 @@ fn tags(mark: &Mark, entry: &Entry) -> Vec<String> {
         _ => None,
     });
     mark.tags().into_iter().chain(entry.tags.iter().cloned()).chain(asked).collect()
+}
+
+/// The tags of one that is let go.
+fn let_go(observed: &Observed, retained: &Retained) -> Vec<String> {
+    observed.tags.iter().cloned().chain(retained.tags()).collect()
 }
 
 /// What was asked for, by its tag.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures::future::{BoxFuture, FutureExt};
 use isthmus_model::kinds::Kind;
 use isthmus_model::observed::{Observed, State};
+use isthmus_model::retained::Retained;
 use isthmus_openstack::octavia::{
     HealthMonitor, Member, MemberCreate, Pool, PoolCreate, PoolUpdate, SessionPersistence,
 };
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::below::{Above, Known};
 use super::monitor::{self, Monitor};
-use super::{Below, Common, Scope, cleared, gone, set, tags};
+use super::{Below, Common, Scope, cleared, gone, let_go, set, tags};
 use crate::cloud::{CloudError, Create, Driver, Result, Update, typed, untyped};
 
 pub(super) struct Pools {
@@ -348,10 +349,9 @@ impl Driver for Pools {
         .boxed()
     }
 
-    fn retain<'a>(&'a self, observed: &'a Observed, tag: &'a str) -> BoxFuture<'a, Result<()>> {
+    fn retain<'a>(&'a self, observed: &'a Observed, retained: &'a Retained) -> BoxFuture<'a, Result<()>> {
         async move {
-            let tags = observed.tags.iter().cloned().chain([tag.to_owned()]).collect();
-            let body = PoolUpdate { tags: Some(tags), ..PoolUpdate::default() };
+            let body = PoolUpdate { tags: Some(let_go(observed, retained)), ..PoolUpdate::default() };
             let (id, owner) = (&observed.id, self.scope.owner::<Pool>(&observed.id).await?);
             let change =
                 || async { self.scope.octavia.update::<Pool>(id, &body).await.map(drop).map_err(gone) };

@@ -1,0 +1,185 @@
+//! The world of `isthmus dev` with an operator that a test starts and stops: a Kubernetes API and an OpenStack in the test's process, the
+//! operator and the commands in their own.
+
+#[path = "../../src/dev/apply.rs"]
+mod apply;
+#[path = "../../src/dev/cloud.rs"]
+mod cloud;
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use isthmus_kubernetes::Client;
+use isthmus_kubernetes::crd::{CloudMapping, PolicyModule, crds};
+use isthmus_openstack::{Metrics, Neutron, Session};
+use isthmus_world::World;
+use isthmus_world::kubernetes::{ApiServer, Options};
+use kube::Api;
+use kube::api::{ListParams, Patch, PatchParams};
+use serde_json::{Value, json};
+use tokio::process::{Child, Command};
+
+/// Longest wait for anything: most takes a second or two.
+const LIMIT: Duration = Duration::from_secs(60);
+
+pub(crate) struct Stage {
+    folder: tempfile::TempDir,
+    _api: ApiServer,
+    _world: World,
+    pub(crate) client: Client,
+    /// The cloud as the operator sees it.
+    pub(crate) neutron: Neutron,
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn module(name: &str) -> String {
+    let ours = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/modules");
+    let folder = std::env::var_os("ISTHMUS_MODULES").map_or_else(ours, PathBuf::from);
+    folder.join(format!("{name}.wasm")).display().to_string()
+}
+
+impl Stage {
+    /// With the definitions, and nothing else.
+    pub(crate) async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let api = ApiServer::start(Options::default()).await.unwrap();
+        let world = cloud::start().await.unwrap();
+        let kubeconfig = folder.path().join("kubeconfig");
+        std::fs::write(&kubeconfig, api.kubeconfig()).unwrap();
+        std::fs::write(folder.path().join("clouds.yaml"), cloud::clouds_yaml(&world)).unwrap();
+        let client = Client::connect(Some(&kubeconfig)).await.unwrap();
+        let session = Session::new(cloud::config(&world).unwrap(), Metrics::default()).unwrap();
+        let neutron = Neutron::new(session);
+        let stage = Self { folder, _api: api, _world: world, client, neutron };
+        for definition in crds() {
+            stage.apply(serde_json::to_value(definition).unwrap()).await;
+        }
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "isthmus-system"}});
+        stage.apply(namespace).await;
+        stage
+    }
+
+    /// As `isthmus dev` begins: its modules, its example.
+    pub(crate) async fn populate(&self) {
+        let texts = [
+            include_str!("../../../../plugins/route-l7policy/deploy/crd.yaml"),
+            include_str!("../../src/dev/modules.yaml"),
+            include_str!("../../src/dev/example.yaml"),
+        ];
+        for text in texts {
+            apply::apply_all(&self.client, text).await.unwrap();
+        }
+        for name in [
+            "pod-port",
+            "namespace-network",
+            "route-l7policy",
+            "service-loadbalancer",
+            "networkpolicy-securitygroup",
+        ] {
+            self.prints(&["module", "load", &module(name)]).await;
+        }
+    }
+
+    pub(crate) async fn apply(&self, object: Value) {
+        apply::apply(&self.client, object).await.unwrap();
+    }
+
+    /// A PolicyModule of this config, from the file of its name.
+    pub(crate) async fn load(&self, name: &str, config: Value) {
+        let spec = json!({"source": {"configMaps": [{"name": name}]}, "config": config});
+        let object = json!({"apiVersion": "isthmus.dev/v1alpha1", "kind": "PolicyModule",
+                            "metadata": {"name": name}, "spec": spec});
+        self.apply(object).await;
+        self.prints(&["module", "load", &module(name), "--name", name]).await;
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_isthmus"));
+        command.args(arguments).kill_on_drop(true).env("ISTHMUS_LOG", "warn").env("OS_CLOUD", "isthmus");
+        command.env("KUBECONFIG", self.folder.path().join("kubeconfig"));
+        command.env("OS_CLIENT_CONFIG_FILE", self.folder.path().join("clouds.yaml"));
+        command
+    }
+
+    async fn output(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().await.unwrap()
+    }
+
+    /// What a command prints that ends well.
+    pub(crate) async fn prints(&self, arguments: &[&str]) -> String {
+        let output = self.output(arguments).await;
+        let said = text(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {}\n{said}", text(&output.stdout));
+        text(&output.stdout)
+    }
+
+    /// What a command prints, and says of it, that fails.
+    pub(crate) async fn fails(&self, arguments: &[&str]) -> (String, String) {
+        let output = self.output(arguments).await;
+        assert!(!output.status.success(), "{arguments:?} is fine? {}", text(&output.stdout));
+        (text(&output.stdout), text(&output.stderr))
+    }
+
+    /// Starts an operator.
+    pub(crate) fn operator(&self, flags: &[&str]) -> Child {
+        let base = ["operator", "--http", "127.0.0.1:0", "--lease-seconds", "10"];
+        self.command(&[&base[..], flags].concat()).spawn().unwrap()
+    }
+
+    /// Ends an operator: it gives its lease back.
+    pub(crate) async fn stop(&self, mut operator: Child) {
+        let id = operator.id().unwrap().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
+        assert!(operator.wait().await.unwrap().success());
+    }
+
+    pub(crate) async fn mappings(&self) -> Vec<CloudMapping> {
+        let api: Api<CloudMapping> = Api::all(self.client.kube());
+        api.list(&ListParams::default()).await.unwrap().items
+    }
+
+    pub(crate) async fn modules(&self) -> usize {
+        let api: Api<PolicyModule> = Api::all(self.client.kube());
+        api.list(&ListParams::default()).await.unwrap().items.len()
+    }
+
+    /// Waits until something is so.
+    pub(crate) async fn until(&self, what: &str, is_so: impl AsyncFn() -> bool) {
+        let begun = Instant::now();
+        while !is_so().await {
+            assert!(begun.elapsed() < LIMIT, "not in time: {what}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until there are so many CloudMappings, all ready.
+    pub(crate) async fn ready(&self, count: usize) {
+        let ready = |mapping: &CloudMapping| {
+            let conditions = mapping.status.iter().flat_map(|status| &status.conditions);
+            conditions.filter(|c| c.type_ == "Ready").any(|c| c.status == "True")
+        };
+        self.until("all is mapped", async || {
+            let all = self.mappings().await;
+            all.len() == count && all.iter().all(ready)
+        })
+        .await;
+    }
+
+    /// Says, as the agent of its node does, whether the interfaces of a Pod are plugged in.
+    pub(crate) async fn attach(&self, mapping: &CloudMapping, status: &str) {
+        let mut conditions = json!(mapping.status.as_ref().unwrap().conditions);
+        let all = conditions.as_array_mut().unwrap();
+        all.retain(|condition| condition["type"] != "Attached");
+        all.push(json!({"type": "Attached", "status": status, "reason": "Test", "message": "",
+                        "lastTransitionTime": "2026-01-01T00:00:00Z"}));
+        let (namespace, name) = (mapping.metadata.namespace.clone(), mapping.metadata.name.clone());
+        let api: Api<CloudMapping> = Api::namespaced(self.client.kube(), &namespace.unwrap());
+        let patch = Patch::Merge(json!({"status": {"conditions": conditions}}));
+        api.patch_status(&name.unwrap(), &PatchParams::default(), &patch).await.unwrap();
+    }
+}

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use isthmus_model::mark::Mark;
 use isthmus_model::observed::Target;
 use isthmus_model::retry::RetryClass;
 use isthmus_openstack::neutron::{
@@ -266,7 +267,7 @@ impl Existing {
     async fn ask<S: Asked, R: Known + Resource<In = S>>(&self, service: &S, text: &str) -> Answer {
         if is_uuid(text) {
             return match service.one::<R>(text).await {
-                Ok(found) if self.may_use(&found).await? => Ok(Lookup::Found(Arc::new(found.found()))),
+                Ok(found) if self.may_use(&found).await? => Ok(usable(&found)),
                 // As for one that is not there: a credential may see more than its project may use.
                 Ok(_) => Ok(Lookup::Not(format!(
                     "{} {text} is of another project and not shared with the operator's",
@@ -294,7 +295,7 @@ impl Existing {
             }
         }
         Ok(match named.as_slice() {
-            [one] => Lookup::Found(Arc::new(one.found())),
+            [one] => usable(one),
             [] => Lookup::Not(format!(
                 "there is no {} named {text:?} in the operator's project or shared with it",
                 R::SINGULAR
@@ -357,6 +358,14 @@ trait Known: Resource {
     fn network(&self) -> Option<&str> {
         None
     }
+    /// Why nobody may name it as one that is there anyway.
+    fn taken(&self) -> Option<String> {
+        None
+    }
+}
+
+fn usable<R: Known>(found: &R) -> Lookup {
+    found.taken().map_or_else(|| Lookup::Found(Arc::new(found.found())), Lookup::Not)
 }
 
 fn plain(id: &str) -> Found {
@@ -421,6 +430,12 @@ impl Known for Port {
     }
     fn project(&self) -> &str {
         &self.project_id
+    }
+    /// Names of ports that Isthmus makes can be guessed: one's own load balancer would answer at another one's Pod.
+    fn taken(&self) -> Option<String> {
+        let is_made = Mark::of(&self.description, &self.tags).is_some();
+        is_made
+            .then(|| format!("port {} was made by Isthmus for one object, and is no other's to use", self.id))
     }
 }
 

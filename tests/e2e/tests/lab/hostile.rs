@@ -1,6 +1,6 @@
 //! What users of one namespace can write, against those of another.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use isthmus_e2e::{LIMIT, Lab, Sample, condition, node, on_lab, port_id, ready, until, until_within};
 use isthmus_kubernetes::crd::CloudMapping;
 use isthmus_kubernetes::names::FINALIZER;
@@ -12,6 +12,36 @@ use serde_json::{Value, json};
 
 /// As much as the API server takes of them in one object, with a margin for ours.
 const ANNOTATIONS: usize = 250_000;
+
+/// The name of a Pod's port can be guessed. Who names it for the VIP of a Service gets neither that nor a floating IP that leads
+/// there.
+#[tokio::test]
+async fn a_service_takes_no_port_of_a_pods() -> Result<()> {
+    on_lab("port-of-a-pod", async |lab| {
+        lab.load_services_outside("noop").await?;
+        let (namespace, operator) = lab.with_pod_port(&[]).await?;
+        lab.pod_ready(&lab.pod(&namespace, "victim", json!({})).await?).await?;
+        let before = lab.ports().await?;
+        let [port] = before.as_slice() else { bail!("{before:?}") };
+        lab.web(&namespace, &[("TCP", 80)], &["10.100.9.1".to_owned()]).await?;
+        let wish = json!({"metadata": {"annotations": {"isthmus.dev/lb-port": port.name}}});
+        lab.service_api(&namespace).patch("web", &PatchParams::default(), &Patch::Merge(wish)).await?;
+        until("the Service's mapping says why", async || {
+            let all = lab.mapping_api(&namespace).list(&ListParams::default()).await?.items;
+            let own = all.iter().find(|m| m.spec.subject.kind == "Service").context("no CloudMapping")?;
+            let said = condition(own, "Realized").context("no condition Realized")?;
+            ensure!(said.message.contains("is no other's to use"), "{said:?}");
+            Ok(())
+        })
+        .await?;
+        operator.quiet().await?;
+        let led =
+            lab.floating_ips().await?.into_iter().filter(|ip| ip.port_id.as_ref() == Some(&port.id)).count();
+        ensure!(led == 0 && lab.ports().await? == before, "{led} floating IPs lead to the Pod");
+        Ok(())
+    })
+    .await
+}
 
 /// The namespace's own annotations, each as wrong as it can be.
 async fn annotate(lab: &Lab, namespace: &str) -> Result<()> {

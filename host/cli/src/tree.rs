@@ -1,12 +1,13 @@
 //! `isthmus tree`: from an object to its cloud resources.
 
 use anyhow::ensure;
+use isthmus_cli::global::{Kube, Output};
 use isthmus_kubernetes::Client;
 use isthmus_kubernetes::crd::CloudMapping;
 use kube::ResourceExt;
 use serde::Serialize;
 
-use crate::args::{Kube, Output, TreeArgs};
+use crate::args::TreeArgs;
 use crate::object::Object;
 use crate::output::print;
 

@@ -101,14 +101,14 @@ fn every_metric_is_told() {
 
 #[test]
 fn every_option_of_the_operator_is_told() {
-    let arguments = read("host/cli/src/args.rs");
     let page = read("docs/operator.md");
-    for group in ["struct OperatorArgs {", "struct Kube {"] {
+    for (file, group, field) in
+        [("args", "struct OperatorArgs {", "pub(crate) "), ("global", "struct Kube {", "pub ")]
+    {
+        let arguments = read(&format!("host/cli/src/{file}.rs"));
         let fields = arguments.split_once(group).unwrap().1.split_once("\n}").unwrap().0;
-        let options: Vec<String> = between(fields, "pub(crate) ", ':')
-            .iter()
-            .map(|f| format!("--{}", f.replace('_', "-")))
-            .collect();
+        let options: Vec<String> =
+            between(fields, field, ':').iter().map(|f| format!("--{}", f.replace('_', "-"))).collect();
         assert!(!options.is_empty());
         let missing = missing(&page, options.iter().map(String::as_str));
         assert!(missing.is_empty(), "docs/operator.md lacks {missing:?}");

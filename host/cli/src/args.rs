@@ -3,57 +3,19 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand};
+use isthmus_cli::agent::NodeArgs;
+use isthmus_cli::global::Global;
 
 /// Isthmus maps Kubernetes objects to OpenStack networking through WebAssembly modules.
 #[derive(Debug, Parser)]
 #[command(name = "isthmus", version, max_term_width = 110)]
 pub(crate) struct Cli {
     #[command(flatten)]
-    pub(crate) kube: Kube,
-
-    /// How results are printed; every command that has one prints it so.
-    #[arg(long, short, global = true, help_heading = "Global options", value_enum, default_value_t = Output::Table)]
-    pub(crate) output: Output,
-
-    /// How logs are written, to standard error. What is logged is set by ISTHMUS_LOG (as `info` or `isthmus_operator=debug`).
-    #[arg(long, global = true, help_heading = "Global options", value_enum, default_value_t = LogFormat::Text)]
-    pub(crate) log_format: LogFormat,
+    pub(crate) global: Global,
 
     #[command(subcommand)]
     pub(crate) command: Command,
-}
-
-/// Which cluster.
-#[derive(Debug, Args)]
-pub(crate) struct Kube {
-    /// Kubeconfig; default: KUBECONFIG, ~/.kube/config, or the Pod's service account.
-    #[arg(long, global = true, help_heading = "Global options")]
-    pub(crate) kubeconfig: Option<PathBuf>,
-
-    /// Namespace that the operator runs in, and that modules are loaded from.
-    #[arg(
-        long,
-        global = true,
-        help_heading = "Global options",
-        env = "ISTHMUS_NAMESPACE",
-        default_value = "isthmus-system"
-    )]
-    pub(crate) operator_namespace: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Output {
-    /// For people.
-    Table,
-    Json,
-    Yaml,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    Text,
-    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -172,67 +134,6 @@ pub(crate) struct OperatorArgs {
     /// still runs there then shares its address with the next one.
     #[arg(long, default_value_t = isthmus_operator::AGENT_WAIT.as_secs())]
     pub(crate) agent_wait_seconds: u64,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct NodeArgs {
-    /// Name of this node in Kubernetes.
-    #[arg(long, env = "NODE_NAME")]
-    pub(crate) node: String,
-
-    /// Socket for isthmus-cni. Its folder is made mode 0700.
-    #[arg(long, default_value = isthmus_cni::config::SOCKET)]
-    pub(crate) socket: PathBuf,
-
-    /// Folder with a file for each attachment. It has to outlive the agent.
-    #[arg(long, default_value = "/var/lib/isthmus/attachments")]
-    pub(crate) state_dir: PathBuf,
-
-    /// How interfaces are bound that do not say it themselves: ovs, bridge, vlan, macvlan or ipvlan.
-    #[arg(long, default_value = "ovs")]
-    pub(crate) binding: String,
-
-    /// Socket of Open vSwitch's database, for the binding `ovs`; default: /run/openvswitch/db.sock where that is how interfaces
-    /// are bound, else that binding is not offered.
-    #[arg(long)]
-    pub(crate) ovsdb: Option<PathBuf>,
-
-    /// The bridge of Open vSwitch that OVN programs.
-    #[arg(long, default_value = "br-int")]
-    pub(crate) integration_bridge: String,
-
-    /// A Linux bridge, for the binding `bridge`; default: that binding is not offered.
-    #[arg(long)]
-    pub(crate) bridge: Option<String>,
-
-    /// The node's interface on the cloud's network, beneath what the bindings `vlan`, `macvlan` and `ipvlan` make; default: they are
-    /// not offered.
-    #[arg(long, value_name = "INTERFACE")]
-    pub(crate) nested_parent: Option<String>,
-
-    /// Address for /alive, /ready and /metrics; default: none.
-    #[arg(long)]
-    pub(crate) http: Option<SocketAddr>,
-
-    /// Put isthmus-cni and a network configuration where the container runtime looks, as soon as the agent serves.
-    #[arg(long)]
-    pub(crate) install_cni: bool,
-
-    /// Remove what --install-cni has put there, and end. Pods that run keep their network until they are deleted.
-    #[arg(long, conflicts_with = "install_cni")]
-    pub(crate) uninstall_cni: bool,
-
-    /// The plugin to be installed; default: the file isthmus-cni beside this program.
-    #[arg(long, requires = "install_cni")]
-    pub(crate) cni_plugin: Option<PathBuf>,
-
-    /// Folder of the container runtime's plugins.
-    #[arg(long, default_value = "/opt/cni/bin")]
-    pub(crate) cni_bin_dir: PathBuf,
-
-    /// Folder of the container runtime's network configurations.
-    #[arg(long, default_value = "/etc/cni/net.d")]
-    pub(crate) cni_conf_dir: PathBuf,
 }
 
 #[derive(Debug, Args)]

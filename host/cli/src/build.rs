@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
+use isthmus_cli::global::Output;
 use serde::Deserialize;
 use wit_component::ComponentEncoder;
 
-use crate::args::{BuildArgs, CheckArgs, Output};
+use crate::args::{BuildArgs, CheckArgs};
 use crate::module;
 
 const TARGET: &str = "wasm32-unknown-unknown";

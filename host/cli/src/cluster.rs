@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Context;
+use isthmus_cli::global::Kube;
 use isthmus_kubernetes::Client;
 use isthmus_kubernetes::crd::PolicyModule;
 use isthmus_kubernetes::names::LABEL_POLICY_MODULE;
@@ -20,7 +21,6 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
-use crate::args::Kube;
 use crate::module::engine;
 
 /// The connection, and the engine that its modules run on.

@@ -1,6 +1,8 @@
 //! `isthmus crds`.
 
-use crate::args::{CrdsArgs, Output};
+use isthmus_cli::global::Output;
+
+use crate::args::CrdsArgs;
 use crate::output;
 
 pub(crate) fn run(_: &CrdsArgs, output: Output) -> anyhow::Result<()> {

@@ -7,9 +7,10 @@ mod rights;
 mod used;
 
 use anyhow::ensure;
+use isthmus_cli::global::{Kube, Output};
 use serde::Serialize;
 
-use crate::args::{DoctorArgs, Kube, Output};
+use crate::args::DoctorArgs;
 use crate::output::print;
 
 /// How a check ended.

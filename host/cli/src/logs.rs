@@ -2,6 +2,7 @@
 
 use std::env::VarError;
 use std::io::IsTerminal;
+use std::process::ExitCode;
 
 use anyhow::{Context, bail, ensure};
 use tracing::Subscriber;
@@ -10,7 +11,7 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::args::LogFormat;
+use crate::global::LogFormat;
 
 const VARIABLE: &str = "ISTHMUS_LOG";
 /// The targets of our own crates.
@@ -27,7 +28,7 @@ const OURS: [&str; 6] = [
 ///
 /// # Errors
 /// ISTHMUS_LOG is wrong: who sets it looks for something, and would wait for it in vain.
-pub(crate) fn start(format: LogFormat) -> anyhow::Result<()> {
+pub fn start(format: LogFormat) -> anyhow::Result<()> {
     let filter = match std::env::var(VARIABLE) {
         Ok(text) if !text.trim().is_empty() => filter(&text)?,
         Ok(_) | Err(VarError::NotPresent) => default(),
@@ -35,6 +36,13 @@ pub(crate) fn start(format: LogFormat) -> anyhow::Result<()> {
     };
     subscriber(format, filter, std::io::stderr).init();
     Ok(())
+}
+
+/// Says why a program ends.
+#[allow(clippy::print_stderr, reason = "the one place where a command says why it failed")]
+pub fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("isthmus: {error:#}");
+    ExitCode::FAILURE
 }
 
 fn subscriber<W>(format: LogFormat, filter: EnvFilter, writer: W) -> Box<dyn Subscriber + Send + Sync>

@@ -9,7 +9,6 @@ mod crds;
 mod dev;
 mod doctor;
 mod leader;
-mod logs;
 mod module;
 mod node;
 mod object;
@@ -26,6 +25,8 @@ mod why_denied;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+use isthmus_cli::global::Global;
+use isthmus_cli::logs;
 
 use args::{Cli, Command, CompletionArgs, ModuleCommand};
 
@@ -35,36 +36,40 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Err(error) = logs::start(cli.log_format) {
-        return failed(&error);
+    if matches!(cli.command, Command::Node(_)) {
+        return logs::failed(&node::become_agent());
+    }
+    if let Err(error) = logs::start(cli.global.log_format) {
+        return logs::failed(&error);
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return failed(&anyhow::Error::from(error).context("starting the runtime")),
+        Err(error) => return logs::failed(&anyhow::Error::from(error).context("starting the runtime")),
     };
     match runtime.block_on(run(cli)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(&error),
+        Err(error) => logs::failed(&error),
     }
 }
 
 async fn run(cli: Cli) -> anyhow::Result<()> {
-    match cli.command {
-        Command::Operator(args) => operator::run(&cli.kube, *args).await,
-        Command::Node(args) => node::run(&cli.kube, *args).await,
-        Command::Crds(args) => crds::run(&args, cli.output),
-        Command::Render(args) => render::run(&args, cli.output),
-        Command::Module(ModuleCommand::New(args)) => scaffold::new(&args, cli.output),
-        Command::Module(ModuleCommand::Build(args)) => build::build(&args, cli.output),
-        Command::Module(ModuleCommand::Check(args)) => module::check(&args, cli.output),
-        Command::Module(ModuleCommand::Load(args)) => module::load(&cli.kube, &args, cli.output).await,
-        Command::Plan(args) => plan::run(&cli.kube, &args, cli.output).await,
-        Command::Tree(args) => tree::run(&cli.kube, &args, cli.output).await,
-        Command::Why(args) => why::run(&cli.kube, &args, cli.output).await,
-        Command::WhyDenied(args) => why_denied::run(&cli.kube, &args, cli.output).await,
-        Command::Doctor(args) => doctor::run(&cli.kube, &args, cli.output).await,
-        Command::Uninstall(args) => uninstall::run(&cli.kube, &args, cli.output).await,
-        Command::Dev(args) => dev::run(&cli.kube, &args, cli.output).await,
+    let Cli { global: Global { kube, output, .. }, command } = cli;
+    match command {
+        Command::Operator(args) => operator::run(&kube, *args).await,
+        Command::Node(_) => Err(node::become_agent()),
+        Command::Crds(args) => crds::run(&args, output),
+        Command::Render(args) => render::run(&args, output),
+        Command::Module(ModuleCommand::New(args)) => scaffold::new(&args, output),
+        Command::Module(ModuleCommand::Build(args)) => build::build(&args, output),
+        Command::Module(ModuleCommand::Check(args)) => module::check(&args, output),
+        Command::Module(ModuleCommand::Load(args)) => module::load(&kube, &args, output).await,
+        Command::Plan(args) => plan::run(&kube, &args, output).await,
+        Command::Tree(args) => tree::run(&kube, &args, output).await,
+        Command::Why(args) => why::run(&kube, &args, output).await,
+        Command::WhyDenied(args) => why_denied::run(&kube, &args, output).await,
+        Command::Doctor(args) => doctor::run(&kube, &args, output).await,
+        Command::Uninstall(args) => uninstall::run(&kube, &args, output).await,
+        Command::Dev(args) => dev::run(&kube, &args, output).await,
         Command::Completion(args) => completion(&args),
     }
 }
@@ -73,10 +78,4 @@ fn completion(args: &CompletionArgs) -> anyhow::Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "isthmus", &mut script);
     output::text_out(&String::from_utf8(script)?)
-}
-
-#[allow(clippy::print_stderr, reason = "the one place where a command says why it failed")]
-fn failed(error: &anyhow::Error) -> ExitCode {
-    eprintln!("isthmus: {error:#}");
-    ExitCode::FAILURE
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
+use isthmus_cli::global::{Kube, Output};
 use isthmus_kubernetes::Client;
 use isthmus_kubernetes::names::LABEL_POLICY_MODULE;
 use isthmus_model::manifest::{Manifest, Projection};
@@ -17,7 +18,7 @@ use kube::{Api, ResourceExt};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::args::{CheckArgs, Kube, LoadArgs, Output};
+use crate::args::{CheckArgs, LoadArgs};
 use crate::output::{objects, print};
 
 /// Field manager of what this command writes: what tells its ConfigMaps from those of others.

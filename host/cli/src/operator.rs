@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use isthmus_cli::global::Kube;
+use isthmus_cli::stop::stop;
 use isthmus_kubernetes::Client;
 use isthmus_kubernetes::lease::Timing;
 use isthmus_openstack::{CloudConfig, Sources};
 use isthmus_operator::Options;
 use isthmus_operator::resync::ResyncOptions;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
 
-use crate::args::{Kube, OperatorArgs};
+use crate::args::OperatorArgs;
 
 pub(crate) async fn run(kube: &Kube, args: OperatorArgs) -> anyhow::Result<()> {
     let client = Client::connect(kube.kubeconfig.as_deref()).await?;
@@ -60,26 +60,4 @@ pub(crate) fn identity() -> anyhow::Result<String> {
     let random =
         std::fs::read_to_string("/proc/sys/kernel/random/uuid").context("reading a random number")?;
     Ok(format!("{}_{}", host.trim(), random.trim()))
-}
-
-/// Says so on SIGTERM and SIGINT; a second one ends the process at once.
-pub(crate) fn stop() -> anyhow::Result<watch::Receiver<bool>> {
-    let (sender, receiver) = watch::channel(false);
-    let mut terminate = signal(SignalKind::terminate()).context("handling SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("handling SIGINT")?;
-    tokio::spawn(async move {
-        let mut signalled = async || {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        };
-        signalled().await;
-        tracing::info!("stopping: what is in flight ends first; a second signal ends it at once");
-        sender.send_replace(true);
-        signalled().await;
-        tracing::warn!("stopped at once: what was in flight is found by the next leader");
-        std::process::exit(1);
-    });
-    Ok(receiver)
 }

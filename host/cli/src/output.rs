@@ -3,9 +3,8 @@
 use std::io::Write;
 
 use anyhow::Context;
+use isthmus_cli::global::Output;
 use serde::Serialize;
-
-use crate::args::Output;
 
 /// Prints a value, or for people what `table` makes of it.
 pub(crate) fn print<T: Serialize>(

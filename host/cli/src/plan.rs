@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::{bail, ensure};
+use isthmus_cli::global::{Kube, Output};
 use isthmus_kubernetes::crd::PolicyModule;
 use isthmus_kubernetes::store::{StoreSnapshot, Stored};
 use isthmus_model::desired::DesiredList;
@@ -18,7 +19,7 @@ use kube::ResourceExt;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::args::{Kube, Output, PlanArgs};
+use crate::args::PlanArgs;
 use crate::cluster::{Cluster, pipelines};
 use crate::module::open;
 use crate::output::print;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
+use isthmus_cli::global::Output;
 use isthmus_kubernetes::store::{Store, Stored};
 use isthmus_model::desired::{DesiredList, Entry};
 use isthmus_model::manifest::Projection;
@@ -16,7 +17,7 @@ use isthmus_policy::{Limits, Module, Pipeline, Stage, Stop};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::args::{Output, RenderArgs};
+use crate::args::RenderArgs;
 use crate::module::{engine, open};
 use crate::output::{columns, print};
 

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
+use isthmus_cli::global::Output;
 use isthmus_model::object::Gvk;
 use isthmus_model::text::is_dns_label;
 use serde::Serialize;
 
-use crate::args::{NewArgs, Output};
+use crate::args::NewArgs;
 use crate::output::print;
 
 /// Files of the crate and their templates, in which `@NAME@` and the like stand for what was asked for.

@@ -3,13 +3,14 @@
 mod retained;
 
 use anyhow::ensure;
+use isthmus_cli::global::{Kube, Output};
 use isthmus_kubernetes::Client;
 use isthmus_kubernetes::crd::CloudMapping;
 use isthmus_policy::short_digest;
 use kube::ResourceExt;
 use serde::Serialize;
 
-use crate::args::{Kube, Output, TreeArgs};
+use crate::args::TreeArgs;
 use crate::object::Object;
 use crate::output::print;
 

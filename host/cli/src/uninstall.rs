@@ -16,9 +16,11 @@ use isthmus_operator::resync::ResyncOptions;
 use isthmus_operator::uninstall::{Ended, Left, Limits, Progress, drain, keep};
 use serde::Serialize;
 
-use crate::args::{Kube, Output, UninstallArgs};
-use crate::operator::{identity, lease, stop, timing};
+use crate::args::UninstallArgs;
+use crate::operator::{identity, lease, timing};
 use crate::output::print;
+use isthmus_cli::global::{Kube, Output};
+use isthmus_cli::stop::stop;
 use plan::{Kept, Plan};
 
 /// Of the lease, while this holds it.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use isthmus_cli::global::{Kube, Output};
 use isthmus_kubernetes::crd::CloudMapping;
 use isthmus_kubernetes::store::{StoreSnapshot, Stored};
 use isthmus_model::outcome::Outcome;
@@ -11,7 +12,7 @@ use isthmus_operator::modules::{Lane, Serving};
 use isthmus_policy::{Mapped, Stop};
 use serde::Serialize;
 
-use crate::args::{Kube, Output, WhyArgs};
+use crate::args::WhyArgs;
 use crate::cluster::{Cluster, pipelines};
 use crate::object::Object;
 use crate::output::print;

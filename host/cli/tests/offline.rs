@@ -157,3 +157,28 @@ fn every_shell_gets_a_script_that_completes_commands() {
     }
     assert!(!isthmus(&["completion", "tcsh"]).status.success());
 }
+
+/// The agent is another program, beside this one, with the same arguments.
+#[test]
+fn node_becomes_the_agent() {
+    // where it can be linked to
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let [bin, conf] = ["bin", "conf"].map(|name| folder.path().join(name));
+    std::fs::create_dir(&bin).unwrap();
+    std::fs::write(bin.join("isthmus-cni"), "installed").unwrap();
+    let folders = [bin.to_str().unwrap(), conf.to_str().unwrap()];
+    let uninstall = |more: &[&str]| {
+        let [bin, conf] = folders;
+        let all = ["--node", "n1", "--uninstall-cni", "--cni-bin-dir", bin, "--cni-conf-dir", conf];
+        isthmus(&[&["--log-format", "json", "node"], &all[..], more].concat())
+    };
+    let output = uninstall(&[]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(!bin.join("isthmus-cni").exists());
+    let output = uninstall(&["--no-such-option"]);
+    assert!(text(&output.stderr).contains("Usage: isthmus node"), "{}", text(&output.stderr));
+    let alone = folder.path().join("isthmus");
+    std::fs::hard_link(env!("CARGO_BIN_EXE_isthmus"), &alone).unwrap();
+    let output = Command::new(&alone).args(["node", "--node", "n1"]).output().unwrap();
+    assert!(!output.status.success() && text(&output.stderr).contains("belongs beside this program"));
+}

@@ -1,11 +1,12 @@
 //! Asking the agent.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::thread;
+use std::path::Path;
 use std::time::{Duration, Instant};
+
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use crate::error::{Code, Error};
 use crate::protocol::{Answer, Ask, Request, VERSION, read, write};
@@ -19,26 +20,58 @@ pub fn ask(socket: &Path, ask: Ask, deadline: Instant) -> Result<Answer, Error> 
     let within_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
     let request = Request { version: VERSION, within_ms, ask };
     // A little more than the agent has: what it did not manage it says itself.
-    match within(left + Duration::from_millis(500), socket.to_owned(), request) {
+    match within(left + Duration::from_millis(500), socket, &request) {
         Ok(Answer::Failed(error)) => Err(error),
         Ok(answer) => Ok(answer),
         Err(error) => Err(failed(socket, &error)),
     }
 }
 
-/// On a thread, so that all of it together has one limit: to connect may block as well, where an agent hangs.
-fn within(limit: Duration, socket: PathBuf, request: Request) -> io::Result<Answer> {
-    let (sender, receiver) = mpsc::channel();
-    thread::Builder::new().spawn(move || {
-        let call = || -> io::Result<Answer> {
-            let mut stream = UnixStream::connect(socket)?;
-            write(&mut stream, &request)?;
-            read(&mut stream)
-        };
-        // Where the receiver is gone, it was too late.
-        let _ = sender.send(call());
-    })?;
-    receiver.recv_timeout(limit).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+fn within(limit: Duration, socket: &Path, request: &Request) -> io::Result<Answer> {
+    let mut agent = Bounded::connect(socket, Instant::now() + limit)?;
+    write(&mut agent, request)?;
+    read(&mut agent)
+}
+
+/// A connection all of whose calls together have one limit. No thread keeps it: to start one takes longer than most answers.
+struct Bounded {
+    stream: UnixStream,
+    until: Instant,
+}
+
+impl Bounded {
+    /// To connect waits as well, where an agent hangs and the queue of its socket is full.
+    fn connect(path: &Path, until: Instant) -> io::Result<Self> {
+        let address = SocketAddrUnix::new(path)?;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        set_socket_timeout(&socket, Timeout::Send, Some(left(until)?))?;
+        connect(&socket, &address)?;
+        Ok(Self { stream: socket.into(), until })
+    }
+}
+
+impl Read for Bounded {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.set_read_timeout(Some(left(self.until)?))?;
+        self.stream.read(buffer)
+    }
+}
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.set_write_timeout(Some(left(self.until)?))?;
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+/// What is left of the time; a timeout of zero would be none.
+fn left(until: Instant) -> io::Result<Duration> {
+    let left = until.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
 fn failed(socket: &Path, error: &io::Error) -> Error {

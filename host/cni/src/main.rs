@@ -1,13 +1,15 @@
 //! `isthmus-cni`: started by the container runtime.
 
-use std::io::{Read, Write};
+use std::io::{self, BufRead, Write};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
-use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use isthmus_cni::config::MOST_INPUT;
 use isthmus_cni::run::run;
 use isthmus_cni::{Code, Error};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// A runtime that does not close our standard input would hold us for ever.
 const STDIN_WITHIN: Duration = Duration::from_secs(10);
@@ -19,22 +21,42 @@ fn main() -> ExitCode {
         Err(error) => (error, ExitCode::FAILURE),
     };
     // Where nobody listens, the exit code says it all.
-    match writeln!(std::io::stdout(), "{text}") {
+    match writeln!(io::stdout(), "{text}") {
         Ok(()) => code,
         Err(_) => ExitCode::FAILURE,
     }
 }
 
-/// Standard input, and one byte more than is allowed: enough to refuse it.
+/// Standard input, and no more of it than is enough to refuse it. No thread reads it: to start one takes longer than to read.
 fn stdin() -> Result<Vec<u8>, Error> {
-    let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut input = Vec::new();
-        let read = std::io::stdin().lock().take(MOST_INPUT as u64 + 1).read_to_end(&mut input);
-        sender.send(read.map(|_| input))
-    });
-    match receiver.recv_timeout(STDIN_WITHIN) {
-        Ok(read) => read.map_err(|e| Error::new(Code::Io, "standard input cannot be read", e.to_string())),
-        Err(_) => Err(Error::new(Code::Io, "standard input was not closed in 10 s", "")),
+    let until = Instant::now() + STDIN_WITHIN;
+    let mut stdin = io::stdin().lock();
+    let mut input = Vec::new();
+    while input.len() <= MOST_INPUT {
+        wait(&stdin, until)?;
+        let part = match stdin.fill_buf() {
+            Ok([]) => break,
+            Ok(part) => part,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(Error::new(Code::Io, "standard input cannot be read", e.to_string())),
+        };
+        input.extend(part);
+        let read = part.len();
+        stdin.consume(read);
+    }
+    Ok(input)
+}
+
+/// Waits until there is something to be read, or there will be no more.
+fn wait(stdin: &io::StdinLock<'_>, until: Instant) -> Result<(), Error> {
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
+        match poll(&mut [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)], left) {
+            Ok(0) => return Err(Error::new(Code::Io, "standard input was not closed in 10 s", "")),
+            Ok(_) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(e) => return Err(Error::new(Code::Io, "standard input cannot be read", e.to_string())),
+        }
     }
 }

@@ -207,14 +207,27 @@ impl Attachments {
     /// # Errors
     /// The disk's.
     pub async fn put(&self, attachment: Attachment) -> Result<(), Error> {
+        self.write(&attachment).await?;
+        self.know(attachment);
+        Ok(())
+    }
+
+    /// Writes the file of one that nobody is to know yet: after a crash it is known. It is on the disk when this returns.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub(crate) async fn write(&self, attachment: &Attachment) -> Result<(), Error> {
         let path = self.path(&attachment.attached);
-        let json = serde_json::to_vec_pretty(&attachment)
+        let json = serde_json::to_vec_pretty(attachment)
             .map_err(|e| Error::new(Code::Io, "an attachment cannot be written", e.to_string()))?;
         let folder = Arc::clone(&self.folder);
-        blocking(path.clone(), move || write(&folder, &path, &json)).await?;
+        blocking(path.clone(), move || write(&folder, &path, &json)).await
+    }
+
+    /// Has everybody know one whose file was written.
+    pub(crate) fn know(&self, attachment: Attachment) {
         self.all.lock().insert(attachment.attached.clone(), Arc::new(attachment));
         self.changes.send_modify(|n| *n += 1);
-        Ok(())
     }
 
     /// Forgets one; nothing to do where it is not there.
@@ -364,135 +377,5 @@ pub fn boot() -> Result<String, Error> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn attachment(container: &str) -> Attachment {
-        Attachment {
-            format: PLAIN,
-            attached: Attached { container: container.into(), interface: "eth0".into() },
-            network: "pods".into(),
-            netns: "/run/netns/x".into(),
-            pod: PodReference {
-                namespace: "shop".into(),
-                name: "web".into(),
-                uid: Some(format!("u-{container}")),
-            },
-            boot: boot().unwrap(),
-            links: Vec::new(),
-            result: AddResult::default(),
-            unhook: false,
-            begun: false,
-        }
-    }
-
-    #[tokio::test]
-    async fn what_is_stored_is_read_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let attachments = Attachments::open(folder.path()).unwrap();
-        let mut changes = attachments.changes();
-        for container in ["a", "b"] {
-            attachments.put(attachment(container)).await.unwrap();
-        }
-        attachments.remove(&attachment("a").attached).await.unwrap();
-        attachments.remove(&attachment("a").attached).await.unwrap();
-        assert_eq!(*changes.borrow_and_update(), 3, "what is not there is no change");
-        std::fs::write(folder.path().join("c@eth0.new"), "{\"format\"").unwrap();
-        std::fs::write(folder.path().join("somebody's"), "").unwrap();
-        let again = Attachments::open(folder.path()).unwrap();
-        assert_eq!(again.list(), [Arc::new(attachment("b"))]);
-        assert_eq!(again.pods(), BTreeSet::from(["u-b".to_owned()]));
-        assert!(!folder.path().join("c@eth0.new").exists(), "its ADD was never answered");
-    }
-
-    #[tokio::test]
-    async fn an_add_that_has_not_answered_is_not_forgotten() {
-        let folder = tempfile::tempdir().unwrap();
-        let all = Attachments::open(folder.path()).unwrap();
-        let begun = Attachment { unhook: true, begun: true, ..attachment("b") };
-        for one in [attachment("a"), begun, attachment("c")] {
-            all.put(one).await.unwrap();
-        }
-        let network = attachment("a").network;
-        let names = |valid: &[Attached], network: &str| {
-            let forgotten = all.forgotten(network, valid).into_iter();
-            forgotten.map(|a| a.attached.container.clone()).collect::<Vec<_>>()
-        };
-        assert_eq!(names(&[], &network), ["a", "c"]);
-        assert_eq!(names(&[attachment("a").attached], &network), ["c"]);
-        assert!(names(&[], "another").is_empty());
-    }
-
-    /// An agent that knows none would forget them.
-    #[test]
-    fn nested_links_are_of_a_newer_format_than_others() {
-        let pod = PodReference { namespace: "shop".into(), name: "web".into(), uid: None };
-        let add = isthmus_cni::protocol::Add {
-            attached: attachment("a").attached,
-            netns: "/run/netns/a".into(),
-            network: "pods".into(),
-            pod,
-        };
-        let vif = serde_json::json!({"interface": "eth0", "port_id": "p", "mac": "fa:16:3e:00:00:01", "addresses": [],
-            "gateways": [], "mtu": null, "default_route": true, "routes": [], "binding": null});
-        for (nested, format) in [(false, 2), (true, 3)] {
-            let vif = serde_json::from_value(vif.clone()).unwrap();
-            let link = Link { driver: "d".into(), host: "im".into(), interface: "eth0".into(), nested, vif };
-            let stored = Attachment::new(&add, "u".into(), vec![link], AddResult::default()).unwrap();
-            assert_eq!(stored.format, format);
-        }
-    }
-
-    #[test]
-    fn a_file_of_a_newer_format_stops_the_start() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a@eth0.json");
-        let newer = Attachment { format: 4, ..attachment("a") };
-        std::fs::write(&path, serde_json::to_string(&newer).unwrap()).unwrap();
-        let error = Attachments::open(folder.path()).err().unwrap().to_string();
-        assert!(error.contains("it has format 4") && error.contains("a@eth0.json"), "{error}");
-    }
-
-    #[tokio::test]
-    async fn one_file_that_cannot_be_read_stops_no_other_pod() {
-        let folder = tempfile::tempdir().unwrap();
-        Attachments::open(folder.path()).unwrap().put(attachment("b")).await.unwrap();
-        std::fs::write(folder.path().join("a@eth0.json"), "{").unwrap();
-        let all = Attachments::open(folder.path()).unwrap();
-        assert_eq!(all.list(), [Arc::new(attachment("b"))]);
-        let aside = folder.path().join("a@eth0.unreadable");
-        assert!(aside.exists(), "for people to look at");
-        // Whose link it is nobody knows now: nothing may be swept, at the next start neither.
-        assert!(all.lost() && Attachments::open(folder.path()).unwrap().lost());
-        all.remove(&attachment("a").attached).await.unwrap();
-        assert!(!aside.exists(), "DEL leaves nothing");
-        all.set_lost(false).await.unwrap();
-        assert!(!Attachments::open(folder.path()).unwrap().lost());
-    }
-
-    #[tokio::test]
-    async fn one_that_is_not_known_has_its_file_removed_too() {
-        let folder = tempfile::tempdir().unwrap();
-        let all = Attachments::open(folder.path()).unwrap();
-        let left = folder.path().join("a@eth0.json");
-        std::fs::write(&left, "{").unwrap();
-        all.remove(&attachment("a").attached).await.unwrap();
-        assert!(!left.exists());
-    }
-
-    #[tokio::test]
-    async fn what_another_boot_or_a_del_left_is_not_live() {
-        let folder = tempfile::tempdir().unwrap();
-        let all = Attachments::open(folder.path()).unwrap();
-        let before = Attachment { boot: "before".into(), ..attachment("a") };
-        let deleted = Attachment { unhook: true, ..attachment("b") };
-        let begun = Attachment { unhook: true, begun: true, ..attachment("d") };
-        for one in [&before, &deleted, &begun] {
-            all.put(one.clone()).await.unwrap();
-            assert!(!all.is_live(one));
-        }
-        assert!(all.is_live(&attachment("c")));
-        assert_eq!(all.pods(), BTreeSet::from(["u-b".to_owned()]), "not detached until it is unhooked");
-        assert_eq!(Attachments::open(folder.path()).unwrap().list().len(), 3, "all are stored");
-    }
-}
+#[path = "attachments_tests.rs"]
+mod tests;

@@ -8,15 +8,13 @@ use isthmus_cni::Error;
 use isthmus_cni::protocol::PodReference;
 use isthmus_kubernetes::Client;
 use isthmus_kubernetes::crd::CloudMapping;
-use isthmus_kubernetes::names::{ANNOTATION_MIRROR, LABEL_NODE};
+use isthmus_kubernetes::names::ANNOTATION_MIRROR;
 use isthmus_kubernetes::watch::{self as watches, Event};
 use isthmus_model::condition::ATTACHED;
-use kube::Api;
-use kube::api::ListParams;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::source::{PodVifs, VifSource};
 use crate::vif::Vif;
@@ -51,11 +49,16 @@ struct State {
     /// Why they cannot be listed; `None`: they were.
     unavailable: Option<String>,
     /// Why the API server did not answer when it was asked last. A watch that is interrupted says nothing for as long as that lasts.
-    unreachable: Option<String>,
+    /// Since when, too.
+    unreachable: Option<(Instant, String)>,
 }
 
 /// So long a watch may be silent before the API server is asked whether it is there.
 const SILENCE: Duration = Duration::from_secs(10);
+/// While it is away: its return is seen before kubelets have told it that their nodes are not ready.
+const AWAY: Duration = Duration::from_secs(1);
+/// So long it may be away before the node says that it is not ready: a restart of the API server is no matter of the nodes.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The CloudMappings of one node. Clones share them.
 #[derive(Clone)]
@@ -71,14 +74,15 @@ impl Mappings {
             State { unavailable: Some("CloudMappings were not listed yet".into()), ..State::default() };
         let mappings = Self { state: Arc::new(Mutex::new(state)), changes: Arc::new(watch::channel(0).0) };
         let events = watches::mappings(client, Some(node));
-        let (client, one) = (client.clone(), ListParams::default().labels(&format!("{LABEL_NODE}={node}")));
-        let one = one.limit(1).match_any();
+        let client = client.clone();
+        // Of constant cost, however large the cluster is.
         let is_there = move || {
-            let (client, one) = (client.clone(), one.clone());
+            let client = client.clone();
             async move {
-                let all = Api::<CloudMapping>::all(client.kube());
-                let asked = client.read("ask whether the API server is there", all.list_metadata(&one)).await;
-                asked.map(drop).map_err(|error| error.to_string())
+                let kube = client.kube();
+                let answer =
+                    client.read("ask whether the API server is there", kube.apiserver_version()).await;
+                answer.map(drop).map_err(|error| error.to_string())
             }
         };
         let watching = tokio::spawn(mappings.clone().follow(events, is_there));
@@ -90,12 +94,15 @@ impl Mappings {
         F: Future<Output = Result<(), String>> + Send,
     {
         loop {
-            match timeout(SILENCE, events.recv()).await {
+            let away = self.state.lock().unreachable.is_some();
+            match timeout(if away { AWAY } else { SILENCE }, events.recv()).await {
                 Ok(Some(event)) => self.take(event),
                 Ok(None) => return,
                 Err(_silent) => {
                     let answer = is_there().await;
-                    self.state.lock().unreachable = answer.err();
+                    let mut state = self.state.lock();
+                    let since = state.unreachable.as_ref().map_or_else(Instant::now, |(since, _)| *since);
+                    state.unreachable = answer.err().map(|why| (since, why));
                 }
             }
         }
@@ -195,7 +202,11 @@ impl VifSource for Mappings {
     }
 
     fn why(&self, pod: &PodReference) -> String {
-        match (self.of_pod(pod), self.usable().err()) {
+        let state = {
+            let state = self.state.lock();
+            state.unavailable.clone().or_else(|| Some(state.unreachable.clone()?.1))
+        };
+        match (self.of_pod(pod), state) {
             (_, Some(why)) => format!("the API server does not tell: {why}"),
             (Some(known), None) => {
                 format!("CloudMapping {}/{} has no VIF: {}", known.namespace, known.name, known.waiting)
@@ -209,7 +220,8 @@ impl VifSource for Mappings {
 
     fn usable(&self) -> Result<(), String> {
         let state = self.state.lock();
-        state.unavailable.clone().or_else(|| state.unreachable.clone()).map_or(Ok(()), Err)
+        let away = state.unreachable.as_ref().filter(|(since, _)| since.elapsed() > PATIENCE);
+        state.unavailable.clone().or_else(|| Some(away?.1.clone())).map_or(Ok(()), Err)
     }
 }
 
@@ -372,15 +384,19 @@ mod tests {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             };
-            tokio::time::timeout(Duration::from_secs(15), turned).await.expect("in time");
+            tokio::time::timeout(Duration::from_secs(90), turned).await.expect("in time");
         };
         says(true).await;
         *answers.lock() = false;
+        let away = Instant::now();
         says(false).await;
+        assert!(away.elapsed() > PATIENCE, "a restart of the API server makes no node unready");
         let why = mappings.why(&pod(Some("u")));
         assert!(why.starts_with("the API server does not tell") && why.contains("refused"), "{why}");
         *answers.lock() = true;
+        let back = Instant::now();
         says(true).await;
+        assert!(back.elapsed() < Duration::from_secs(2), "{:?}", back.elapsed());
         *answers.lock() = false;
         says(false).await;
         sender.send(mapping("u", json!({}))).await.unwrap();

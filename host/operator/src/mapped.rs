@@ -20,9 +20,6 @@ use crate::report::outcome_of;
 use crate::session::Session;
 use crate::status::Versions;
 
-/// Reason of the condition `Mapped`: the version that serves failed for the subject, and the one before was called.
-pub(crate) const LAST_GOOD: &str = "LastGoodVersion";
-
 /// Reason of the condition `Mapped`: nothing serves that maps the subject.
 pub(crate) const MODULE_MISSING: &str = "ModuleMissing";
 
@@ -62,6 +59,12 @@ impl Mapping {
     /// Of a subject whose object is gone: nothing is desired, and no module is asked.
     pub fn gone() -> Self {
         Self::nothing(Condition::yes(MAPPED, "SubjectGone", "the object is gone: what was made for it goes"))
+    }
+
+    /// Of a Namespace that is being deleted, without a module that could say what it needs: nothing more comes into it.
+    pub(crate) fn terminating() -> Self {
+        let why = "it is being deleted, and no module serves it: what was made for it goes";
+        Self::nothing(Condition::yes(MAPPED, "NamespaceTerminating", why))
     }
 
     fn nothing(condition: Condition) -> Self {
@@ -191,7 +194,7 @@ impl Session {
                 let condition = match mapped.fell_back.first() {
                     Some(fell) => Condition::yes(
                         MAPPED,
-                        LAST_GOOD,
+                        "LastGoodVersion",
                         format!(
                             "mapped by the last good version of {}; its current one: {}: {}",
                             fell.stage,

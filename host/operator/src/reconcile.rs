@@ -153,6 +153,7 @@ impl Session {
                 Some(known) => {
                     // First: nobody shall use an address that may be somebody else's next.
                     self.say(subject, stored, None).await?;
+                    let known = self.records.lock().get(subject).unwrap_or(known);
                     self.take_down(subject, known, &mapping).await
                 }
                 None => Ok(Next::Done),
@@ -164,7 +165,7 @@ impl Session {
                         && *subject.key.kind == namespace_kind()
                         && condition.reason == MODULE_MISSING =>
                 {
-                    self.take_down(subject, known, &Mapping::gone()).await
+                    self.take_down(subject, known, &Mapping::terminating()).await
                 }
                 known => self.freeze(subject, known, condition, &mapping).await,
             },

@@ -9,6 +9,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use anyhow::Result;
+use isthmus_node::netlink::netns::Netns;
 use isthmus_node::netlink::{GROUP, host_name};
 use isthmus_node_tests::{Call, Namespace, Stage, reach, until, vif};
 use serde_json::{Value, json};
@@ -301,6 +302,7 @@ fn what_cannot_be_bound_says_why_and_leaves_nothing() -> Result<()> {
     }
     until("nothing is left of them", || Ok(fresh.links()? == ["lo"]))?;
     assert_eq!(stage.links()?, [host_name("c1", "eth0")]);
+    assert_eq!(stage.files()?, ["c1@eth0.json"]);
     assert_eq!(netns.links()?.len(), 2, "who was attached before still is");
     Ok(())
 }
@@ -422,4 +424,36 @@ fn a_request_that_is_too_large_or_no_request_is_answered_or_cut() -> Result<()> 
     }
     call.ok("ADD")?;
     Ok(())
+}
+
+/// Entering a Pod's namespace is done by the thread that serves.
+#[test]
+fn the_thread_that_was_in_a_pod_is_back() -> Result<()> {
+    let pod = Namespace::new()?;
+    let own = || std::fs::read_link("/proc/thread-self/ns/net");
+    let before = own()?;
+    let netns = Netns::open(&pod.path())?;
+    let _sockets = netns.connect(true)?;
+    assert_eq!(own()?, before);
+    Ok(())
+}
+
+/// What a crash between the file and the links leaves.
+#[test]
+fn a_file_without_its_links_is_made_good_by_an_add_and_taken_by_a_del() -> Result<()> {
+    let (stage, netns, call) = stage()?;
+    let agent = stage.start()?;
+    let result = call.ok("ADD")?;
+    agent.stop()?;
+    netns.run("ip link del eth0")?;
+    let agent = stage.start()?;
+    let check = call.clone().with("prevResult", result.clone());
+    check.fails("CHECK", 100)?;
+    assert_eq!(call.ok("ADD")?, result, "made again");
+    check.ok("CHECK")?;
+    agent.stop()?;
+    netns.run("ip link del eth0")?;
+    let _agent = stage.start()?;
+    call.ok("DEL")?;
+    stage.gone()
 }

@@ -3,8 +3,9 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 
-use super::{BenchArguments, Row, build, measured};
+use super::{BenchArguments, LONGEST, Row, build, measured};
 use crate::lab::{self, Lab};
+use crate::step::Step;
 use crate::workspace::Workspace;
 
 /// Debian's packages of the reference plugins, and of what makes namespaces.
@@ -15,11 +16,23 @@ pub(super) fn run(workspace: &Workspace, arguments: &BenchArguments, rounds: u32
     let unfit = lab::no_namespaces();
     ensure!(unfit.is_none(), "ADD and DEL cannot be measured here: {}", unfit.unwrap_or_default());
     Lab::install(workspace, &PACKAGES)?;
-    let programs = ["isthmus", "isthmus-cni", "isthmus-bench"];
+    let programs = ["isthmus", "isthmus-node", "isthmus-bench"];
     build(workspace, arguments.profile(), &programs.map(|name| ["--bin", name]).concat())?;
+    plugin(workspace, arguments.profile())?;
     let folder = arguments.folder(workspace);
     let mut driver = Command::new(folder.join("isthmus-bench"));
     driver.arg("cni").arg("--agent").arg(folder.join("isthmus"));
     driver.args(["--rounds", &rounds.to_string()]);
     measured(workspace, "measuring ADD and DEL (~1 min of 200 rounds)", driver)
+}
+
+/// Builds the plugin as nodes get it (deploy/Containerfile): static, as nobody knows their libraries.
+fn plugin(workspace: &Workspace, profile: &str) -> Result<()> {
+    let program = ["--package", "isthmus-cni", "--bin", "isthmus-cni", "--profile", profile];
+    let mut build = workspace.cargo(["rustc", "--locked"]);
+    build.args(program).args(["--", "-C", "target-feature=+crt-static", "-C", "strip=symbols"]);
+    Step { limit: LONGEST, ..Step::new("plugin", "building the plugin, static as in the image") }
+        .run(workspace, build)?
+        .ok("the build of the plugin")
+        .map(drop)
 }

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use isthmus_cli::global::{Kube, Output};
+use isthmus_cli::stop::stop;
 use isthmus_kubernetes::Client;
 use isthmus_operator::Options;
 use isthmus_operator::resync::ResyncOptions;
@@ -21,8 +23,8 @@ use tokio::process::Command;
 use tokio::sync::watch;
 
 use self::folder::Folder;
-use crate::args::{DevArgs, Kube, Output};
-use crate::operator::{stop, timing};
+use crate::args::DevArgs;
+use crate::operator::timing;
 use crate::output::print;
 
 /// CloudMappings of the example: four Pods, the network of one's namespace, a Service, two Routes and the load balancer that these

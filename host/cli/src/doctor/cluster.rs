@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use isthmus_cli::global::Kube;
 use isthmus_kubernetes::Client;
 use isthmus_kubernetes::crd::{CloudMapping, PolicyModule, crds};
 use isthmus_operator::modules::Version;
@@ -13,7 +14,6 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
 use super::{Check, rights, used};
-use crate::args::Kube;
 use crate::cluster::Cluster;
 use crate::leader::{Leader, leader};
 

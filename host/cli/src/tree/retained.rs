@@ -7,9 +7,9 @@ use isthmus_model::observed::Observed;
 use isthmus_operator::cloud::Cloud;
 use serde::Serialize;
 
-use crate::args::{Kube, Output};
 use crate::cluster::cloud_session;
 use crate::output::{columns, print};
+use isthmus_cli::global::{Kube, Output};
 
 const AGAIN: &str = "\
 A module takes one up again by its id in EXISTING, where it refers to something as `existing`: it is used, and never changed or deleted.\n\

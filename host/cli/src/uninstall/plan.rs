@@ -14,9 +14,10 @@ use kube::{Api, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::args::{Kube, UninstallArgs};
+use crate::args::UninstallArgs;
 use crate::cluster::cloud_session;
 use crate::leader::{Leader, leader};
+use isthmus_cli::global::Kube;
 
 /// So many Pods are named.
 const NAMED: usize = 5;
@@ -90,6 +91,7 @@ impl Plan {
         match leader(client, &kube.operator_namespace).await? {
             Leader::Leads(holder) => plan.refused.push(operator_leads(&holder, &kube.operator_namespace)),
             Leader::Led { seconds, .. } => plan.waits = u64::try_from(seconds).unwrap_or_default(),
+            Leader::Never if !plan.is_empty() => plan.refused.push(never_led(&kube.operator_namespace)),
             Leader::None | Leader::Never => {}
         }
         if !args.keep && !args.force {
@@ -188,6 +190,14 @@ fn resources(mapping: &CloudMapping) -> Vec<Kept> {
         Some(Kept { kind: resource.kind, id, made_for: made_for(mapping), entry })
     });
     kept.collect()
+}
+
+/// One that leads somewhere else would make again what goes.
+fn never_led(namespace: &str) -> Refusal {
+    Refusal {
+        found: format!("namespace {namespace} has no lease of an operator"),
+        remedy: "name the namespace that it ran in (`--operator-namespace`); where that is gone, or is being deleted, the guide says how finalizers come off by hand".into(),
+    }
 }
 
 fn operator_leads(holder: &str, namespace: &str) -> Refusal {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, bail};
+use isthmus_cli::global::Kube;
 use isthmus_kubernetes::crd::{CloudMapping, CloudMappingStatus};
 use isthmus_kubernetes::{Client, ErrorKind};
 use isthmus_model::mark::Mark;
@@ -14,7 +15,6 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
 use super::firewall::Firewall;
-use crate::args::Kube;
 use crate::cluster::cloud_session;
 
 /// A Pod, as a connection's end.

@@ -8,9 +8,10 @@ mod lookup;
 mod told;
 
 use anyhow::{bail, ensure};
+use isthmus_cli::global::{Kube, Output};
 use serde::Serialize;
 
-use crate::args::{Kube, Output, WhyDeniedArgs};
+use crate::args::WhyDeniedArgs;
 use crate::output::print;
 use firewall::{Connection, Way};
 use lookup::Lookup;

@@ -102,10 +102,15 @@ impl LeaseStore for ServerLease {
             Ok(events) => {
                 let mut events = pin!(events);
                 while let Some(Ok(event)) = events.next().await {
-                    if matches!(
-                        event,
-                        WatchEvent::Added(_) | WatchEvent::Modified(_) | WatchEvent::Deleted(_)
-                    ) {
+                    let is_news = match event {
+                        // A server may begin with what there is.
+                        WatchEvent::Added(lease) | WatchEvent::Modified(lease) => {
+                            lease.metadata.resource_version.as_deref() != Some(version)
+                        }
+                        WatchEvent::Deleted(_) => true,
+                        WatchEvent::Bookmark(_) | WatchEvent::Error(_) => false,
+                    };
+                    if is_news {
                         return;
                     }
                 }

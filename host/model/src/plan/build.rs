@@ -394,23 +394,26 @@ impl<'a> Builder<'a> {
         let mut at_of: BTreeMap<&str, usize> = BTreeMap::new();
         // What can't go yet keeps what it refers to.
         let mut kept: BTreeSet<&str> = BTreeSet::new();
+        // What a pod is on.
+        let mut on: BTreeSet<&str> = BTreeSet::new();
         for (found, after, replaced) in referrers_first(input, going) {
             let name = self.name_of(found);
             let duplicate = self.is_duplicate(name, found);
             let users = self.users_of(&found.id);
             let held = input.held.contains(&found.id) && !replaced;
-            let attached = input.pinned.contains(&found.id);
+            // With all that it refers to.
+            let attached = input.pinned.contains(&found.id) || users.iter().any(|user| on.contains(user));
             let kept_by_user = users.iter().any(|user| kept.contains(user));
             if held || attached || self.is_kept(&found.id) || kept_by_user {
                 kept.insert(&found.id);
-                let on = if attached { Wait::Attached } else { Wait::InUse };
-                self.plan.blocked.push(Blocked { name: name.into(), kind: found.kind, on });
+                let wait = if attached { Wait::Attached } else { Wait::InUse };
+                on.extend(attached.then_some(found.id.as_str()));
+                self.plan.blocked.push(Blocked { name: name.into(), kind: found.kind, on: wait });
                 continue;
             }
             let users = self.let_go(found, &users, &at_of);
             let waits = after.into_iter().chain(users.keys().copied()).collect();
-            let retain = input.record.get(name).is_some_and(|r| r.retain) || self.is_the_users(&found.id);
-            let retain = retain && !replaced && !duplicate;
+            let retain = self.is_retained(name, found) && !replaced && !duplicate;
             let act = match retain {
                 true => Act::Retain { id: found.id.clone() },
                 false => Act::Delete { id: found.id.clone(), replaced },
@@ -422,9 +425,18 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// Whether it stays in the cloud when it has no entry any more.
+    fn is_retained(&self, name: &str, found: &Observed) -> bool {
+        self.input.record.get(name).is_some_and(|r| r.retain) || self.is_the_users(found)
+    }
+
     /// Whether the list names it as one that is there anyway. What is `existing` is not ours to delete: it was made by us, and is
     /// its user's from now on (a floating IP that a Service asks for by the address that it has).
-    fn is_the_users(&self, id: &str) -> bool {
+    fn is_the_users(&self, found: &Observed) -> bool {
+        let id = found.id.as_str();
+        if !found.kind.can_be_remarked() {
+            return false;
+        }
         self.input.desired.entries().iter().flat_map(Entry::references).any(|(field, reference)| {
             matches!(reference, Reference::Existing(_))
                 && self.targets.get(field, reference).is_some_and(|target| target.id == id)

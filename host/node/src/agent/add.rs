@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use futures::FutureExt;
+use futures::future::join;
 use isthmus_cni::protocol::Add;
 use isthmus_cni::result::AddResult;
 use isthmus_cni::{Code, Error};
@@ -100,7 +101,7 @@ impl<S: VifSource> Agent<S> {
         Ok(())
     }
 
-    /// From links to an attachment that is stored. Nothing on the host tells of a nested link: it is stored that one is made.
+    /// From links to an attachment that is stored.
     async fn make(
         &self,
         add: &Add,
@@ -109,13 +110,66 @@ impl<S: VifSource> Agent<S> {
         uid: String,
         links: Vec<Link>,
     ) -> Result<AddResult, Error> {
-        if !links.iter().any(|link| link.nested) {
-            return self.make_links(add, turn, netns, uid, links).await;
+        if links.iter().any(|link| link.nested) {
+            return self.make_nested(add, turn, netns, uid, links).await;
         }
-        let begun = Attachment::new(add, uid.clone(), links.clone(), AddResult::default())?;
+        let planned = Attachment::new(add, uid, links.clone(), Self::result(netns, &links))?;
+        // The disk takes as long as the kernel. A crash in between leaves what one after both leaves: an attachment that no ADD has
+        // answered for; the next ADD or DEL looks at what there is of its links.
+        let (written, made) =
+            join(self.attachments.write(&planned), self.make_links(turn, netns, links)).await;
+        let (error, links) = match (written, made) {
+            (Ok(()), Ok(links)) => return self.made(planned, netns, links).await,
+            (Err(error), Ok(links)) => (error, links),
+            (Ok(()), Err(mut error)) => {
+                if let Err(more) = self.attachments.remove(&add.attached).await {
+                    error.details = format!("{}; and its file is left: {more}", error.details);
+                }
+                return Err(error);
+            }
+            (Err(_), Err(error)) => return Err(error),
+        };
+        Err(self.undo(netns.path(), &links, error).await)
+    }
+
+    /// Has everybody know an attachment whose file is written.
+    async fn made(&self, planned: Attachment, netns: &Netns, links: Vec<Link>) -> Result<AddResult, Error> {
+        if planned.links != links {
+            // A driver that gave an interface another MAC address than its port's.
+            return self.store(planned, netns, links).await;
+        }
+        let result = planned.result.clone();
+        self.attachments.know(planned);
+        Ok(result)
+    }
+
+    /// Stores what has become of a plan.
+    async fn store(&self, planned: Attachment, netns: &Netns, links: Vec<Link>) -> Result<AddResult, Error> {
+        let result = Self::result(netns, &links);
+        let (made, answered) = (links.clone(), result.clone());
+        let attachment = Attachment { links: made, result: answered, unhook: false, begun: false, ..planned };
+        match self.attachments.put(attachment).await {
+            Ok(()) => Ok(result),
+            Err(error) => Err(self.undo(netns.path(), &links, error).await),
+        }
+    }
+
+    /// Nothing on the host tells of a nested link: before it is made, it is stored that one is.
+    async fn make_nested(
+        &self,
+        add: &Add,
+        turn: &Turn<'_>,
+        netns: &Netns,
+        uid: String,
+        links: Vec<Link>,
+    ) -> Result<AddResult, Error> {
+        let begun = Attachment::new(add, uid, links.clone(), AddResult::default())?;
         let begun = Attachment { unhook: true, begun: true, ..begun };
         self.attachments.put(begun.clone()).await?;
-        let made = self.make_links(add, turn, netns, uid, links).await;
+        let made = match self.make_links(turn, netns, links).await {
+            Ok(links) => self.store(begun.clone(), netns, links).await,
+            Err(error) => Err(error),
+        };
         let Err(mut error) = made else { return made };
         if let Err(more) = self.release(&begun).await {
             error.details = format!("{}; and: {more}", error.details);
@@ -124,14 +178,13 @@ impl<S: VifSource> Agent<S> {
         Err(error)
     }
 
+    /// The links as they came out, when traffic flows; nothing of them where it does not.
     async fn make_links(
         &self,
-        add: &Add,
         turn: &Turn<'_>,
         netns: &Netns,
-        uid: String,
         mut links: Vec<Link>,
-    ) -> Result<AddResult, Error> {
+    ) -> Result<Vec<Link>, Error> {
         let begun = Instant::now();
         self.bind_all(netns, &mut links).await?;
         self.metrics.stage("bind", begun.elapsed());
@@ -139,16 +192,8 @@ impl<S: VifSource> Agent<S> {
         let ready =
             turn.wait(self.all_ready(&links), || self.not_ready(&links)).await.and_then(|ready| ready);
         self.metrics.stage("ready", begun.elapsed());
-        let result = Self::result(netns, &links);
-        let stored = match ready {
-            Ok(()) => match Attachment::new(add, uid, links.clone(), result.clone()) {
-                Ok(attachment) => self.attachments.put(attachment).await,
-                Err(error) => Err(error),
-            },
-            Err(error) => Err(error),
-        };
-        match stored {
-            Ok(()) => Ok(result),
+        match ready {
+            Ok(()) => Ok(links),
             Err(error) => Err(self.undo(netns.path(), &links, error).await),
         }
     }

@@ -39,7 +39,7 @@ impl<S: VifSource> Agent<S> {
     /// Binds all, or none. Their MAC addresses are then those that the interfaces have: ipvlan has none of its own.
     pub(super) async fn bind_all(&self, netns: &Netns, links: &mut [Link]) -> Result<(), Error> {
         let ipv6 = links.iter().flat_map(|l| &l.vif.addresses).any(|a| a.addr().is_ipv6());
-        let inside = netns.connect(ipv6).await?;
+        let inside = netns.connect(ipv6)?;
         let pod = Pod { netns, inside: &inside };
         let mut bound = Ok(());
         let mut made = 0;
@@ -49,7 +49,7 @@ impl<S: VifSource> Agent<S> {
                 Ok(checksum) => {
                     made = until_here;
                     let keep = checksum == TxChecksum::Keep;
-                    let configured = inside::configure(&inside, &link.interface, &link.vif, keep).await;
+                    let configured = inside::configure(&inside, &link.interface, &link.vif, keep);
                     configured.map(|mac| link.vif.mac = format_mac(&mac))
                 }
                 Err(error) => Err(error),
@@ -95,10 +95,10 @@ impl<S: VifSource> Agent<S> {
     /// Whether everything is as ADD made it.
     pub(super) async fn intact(&self, known: &Attachment) -> Result<(), Error> {
         let netns = Netns::open(&known.netns)?;
-        let inside = netns.connect(false).await?;
+        let inside = netns.connect(false)?;
         for link in &known.links {
             self.drivers.get(Some(&link.driver))?.1.check(link).await?;
-            inside::check(&inside, &link.interface, &link.vif).await?;
+            inside::check(&inside, &link.interface, &link.vif)?;
         }
         Ok(())
     }

@@ -2,9 +2,11 @@
 
 use futures::{StreamExt, TryStreamExt};
 use isthmus_cni::{Code, Error};
+use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkMessage};
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
+use super::direct::Answer;
 use super::netns::Netns;
 use super::{EEXIST, ENODEV, GROUP, GROUP_DEAD, errno, failed};
 
@@ -93,6 +95,16 @@ pub async fn find(handle: &Handle, name: &str) -> Result<Option<LinkFacts>, Erro
     }
 }
 
+/// What an answer to a question for a link by name says.
+pub(super) fn found(answer: Answer, name: &str) -> Result<Option<LinkFacts>, Error> {
+    match answer {
+        Ok(Some(RouteNetlinkMessage::NewLink(message))) => Ok(Some(facts(message))),
+        Ok(_) => Ok(None),
+        Err(e) if errno(&e) == Some(ENODEV) => Ok(None),
+        Err(e) => Err(failed(format!("looking for link {name}"), &e)),
+    }
+}
+
 /// All links.
 ///
 /// # Errors
@@ -131,7 +143,7 @@ pub async fn delete_dead(host: &Handle) -> Result<(), Error> {
     }
 }
 
-fn facts(message: LinkMessage) -> LinkFacts {
+pub(super) fn facts(message: LinkMessage) -> LinkFacts {
     let mut facts = LinkFacts {
         index: message.header.index,
         name: String::new(),

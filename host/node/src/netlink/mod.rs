@@ -1,5 +1,6 @@
 //! The kernel's side: network namespaces, links, addresses and routes, over rtnetlink.
 
+pub(crate) mod direct;
 pub mod inside;
 pub mod links;
 pub mod netns;
@@ -35,6 +36,12 @@ pub(crate) fn failed(what: impl Into<String>, error: &rtnetlink::Error) -> Error
         None => error.to_string(),
     };
     Error::new(Code::Io, what, why)
+}
+
+/// As [`failed`], where the socket itself fails.
+pub(crate) fn unanswered(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
+    let what = what.into();
+    move |error| Error::new(Code::Io, what, format!("netlink: {error}"))
 }
 
 /// Name of the host's end, or alias of an upper link: `im`, 8 characters for the container, 5 for the interface. Known without any state.

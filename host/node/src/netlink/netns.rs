@@ -7,8 +7,10 @@ use std::os::unix::fs::MetadataExt;
 
 use isthmus_cni::{Code, Error};
 use rustix::fs::{Mode, OFlags};
+use rustix::net::{AddressFamily, SocketType, socket};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use tokio::task::JoinHandle;
+
+use super::direct::Direct;
 
 /// `statfs` type of what namespaces live on (`NSFS_MAGIC`).
 const NSFS: i64 = 0x6e73_6673;
@@ -16,6 +18,8 @@ const NSFS: i64 = 0x6e73_6673;
 /// An open network namespace, which therefore stays.
 pub struct Netns {
     file: File,
+    /// The one that the agent is in.
+    own: File,
     path: String,
 }
 
@@ -44,11 +48,11 @@ impl Netns {
             return Err(bad("it is no network namespace"));
         }
         let same = |a: &std::fs::Metadata, b: &std::fs::Metadata| a.dev() == b.dev() && a.ino() == b.ino();
-        let own = std::fs::metadata("/proc/thread-self/ns/net").map_err(unknown)?;
-        if same(&file.metadata().map_err(unknown)?, &own) {
+        let own = File::open("/proc/thread-self/ns/net").map_err(unknown)?;
+        if same(&file.metadata().map_err(unknown)?, &own.metadata().map_err(unknown)?) {
             return Err(bad("it is the host's own network namespace"));
         }
-        Ok(Self { file, path: path.to_owned() })
+        Ok(Self { file, own, path: path.to_owned() })
     }
 
     /// As [`Self::open`], of what may have gone.
@@ -74,51 +78,44 @@ impl Netns {
         self.file.as_fd().as_raw_fd()
     }
 
-    /// Runs something short on a thread that has entered the namespace and ends afterwards: a thread of a pool would take
-    /// the namespace along.
-    async fn enter<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> io::Result<T> + Send + 'static,
-    ) -> Result<T, Error> {
-        let failed = |e: io::Error| {
-            let what = format!("entering network namespace {} failed", self.path);
-            Error::new(Code::InvalidEnvironment, what, e.to_string())
-        };
-        let file = self.file.try_clone().map_err(failed)?;
-        let (sender, receiver) = tokio::sync::oneshot::channel();
-        std::thread::Builder::new()
-            .name("netns".into())
-            .spawn(move || {
-                let entered = move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network));
-                // Where the receiver is gone, nobody wants to know.
-                let _ = sender.send(entered.map_err(io::Error::from).and_then(|()| work()));
-            })
-            .map_err(failed)?;
-        receiver.await.map_err(io::Error::other).and_then(|done| done).map_err(failed)
-    }
-
-    /// A netlink connection, and a socket for ioctls, in the namespace.
+    /// Sockets in the namespace.
     ///
     /// # Errors
     /// It is no network namespace, or the agent may not enter it.
-    pub async fn connect(&self, ipv6: bool) -> Result<Connected, Error> {
-        let runtime = tokio::runtime::Handle::current();
-        let (connection, handle, socket) = self
-            .enter(move || {
-                if ipv6 {
-                    allow_ipv6()?;
-                }
-                let _runtime = runtime.enter();
-                let (connection, handle, _) = rtnetlink::new_connection()?;
-                let socket = rustix::net::socket(
-                    rustix::net::AddressFamily::INET,
-                    rustix::net::SocketType::DGRAM,
-                    None,
-                )?;
-                Ok((connection, handle, socket))
-            })
-            .await?;
-        Ok(Connected { handle, socket, task: tokio::spawn(connection) })
+    pub fn connect(&self, ipv6: bool) -> Result<Connected, Error> {
+        let connected = self.enter(|| {
+            if ipv6 {
+                allow_ipv6()?;
+            }
+            let netlink = Direct::open()?;
+            let socket = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+            Ok(Connected { netlink, socket })
+        });
+        connected.map_err(|e| {
+            let what = format!("entering network namespace {} failed", self.path);
+            Error::new(Code::InvalidEnvironment, what, e.to_string())
+        })
+    }
+
+    /// Does something in the namespace, on the calling thread, which is back when this returns: a thread made for it takes longer to
+    /// start than most calls take.
+    fn enter<T>(&self, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        move_into_link_name_space(self.file.as_fd(), Some(LinkNameSpaceType::Network))?;
+        let _back = Back(&self.own);
+        work()
+    }
+}
+
+/// The way back, also from a panic.
+struct Back<'a>(&'a File);
+
+impl Drop for Back<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = move_into_link_name_space(self.0.as_fd(), Some(LinkNameSpaceType::Network)) {
+            // It had the right a moment ago. The host's links would be looked for, and made, in a Pod.
+            tracing::error!(%error, "a thread cannot leave a Pod's network namespace");
+            std::process::abort();
+        }
     }
 }
 
@@ -132,15 +129,8 @@ fn allow_ipv6() -> io::Result<()> {
     }
 }
 
-/// A connection into a namespace; it ends when this is dropped.
+/// Sockets in a Pod's namespace.
 pub struct Connected {
-    pub(crate) handle: rtnetlink::Handle,
+    pub(crate) netlink: Direct,
     pub(crate) socket: OwnedFd,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Connected {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }

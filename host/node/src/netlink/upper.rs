@@ -5,14 +5,17 @@
 //! link is.
 
 use isthmus_cni::{Code, Error};
+use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{
-    InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoVlan, IpVlanMode, LinkAttribute, MacVlanMode, VlanFlags,
+    InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoVlan, IpVlanMode, LinkAttribute, LinkMessage,
+    MacVlanMode, VlanFlags,
 };
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec};
 
+use super::direct::get_link;
 use super::links::{self, LinkFacts};
 use super::netns::{Connected, Netns};
-use super::{EADDRINUSE, EBUSY, EEXIST, ENODEV, EOPNOTSUPP, GROUP, errno, failed};
+use super::{EADDRINUSE, EBUSY, EEXIST, ENODEV, EOPNOTSUPP, GROUP, errno, failed, unanswered};
 
 /// What it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +77,7 @@ pub struct Upper<'a> {
 /// [`Code::InvalidEnvironment`] where the Pod has an interface of that name; [`Code::TryAgain`] where another link has its VLAN id
 /// or MAC address; the kernel's.
 pub async fn create(host: &Handle, netns: &Netns, inside: &Connected, upper: Upper<'_>) -> Result<(), Error> {
-    remove(&inside.handle, upper.alias).await?;
+    remove(inside, upper.alias)?;
     let (kind, data) = upper.kind.data();
     let mut link = LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(kind)
         .name(upper.alias)
@@ -91,23 +94,27 @@ pub async fn create(host: &Handle, netns: &Netns, inside: &Connected, upper: Upp
         link = link.mtu(mtu);
     }
     host.link().add(link.build()).execute().await.map_err(|e| refused(&upper, netns, &e))?;
-    let named = name(inside, netns, &upper).await;
+    let named = name(inside, netns, &upper);
     let Err(mut error) = named else { return Ok(()) };
-    if let Err(more) = remove(&inside.handle, upper.alias).await {
+    if let Err(more) = remove(inside, upper.alias) {
         error.details = format!("{}; and it is left: {more}", error.details);
     }
     Err(error)
 }
 
 /// From the name by which it was made to its own.
-async fn name(inside: &Connected, netns: &Netns, upper: &Upper<'_>) -> Result<(), Error> {
-    let made = links::find(&inside.handle, upper.alias).await?.ok_or_else(|| {
+fn name(inside: &Connected, netns: &Netns, upper: &Upper<'_>) -> Result<(), Error> {
+    let asked = format!("looking for link {}", upper.alias);
+    let [made] = inside.netlink.ask([get_link(upper.alias)]).map_err(unanswered(asked))?;
+    let made = links::found(made, upper.alias)?.ok_or_else(|| {
         let what = format!("interface {} in {} went while it was made", upper.interface, netns.path());
         Error::new(Code::TryAgain, what, format!("as {} goes", upper.parent.name))
     })?;
     let message =
         LinkUnspec::new_with_index(made.index).name(upper.interface).alias(upper.alias).up().build();
-    inside.handle.link().set(message).execute().await.map_err(|e| match errno(&e) {
+    let set = [RouteNetlinkMessage::SetLink(message)];
+    let [named] = inside.netlink.ask(set).map_err(unanswered(cannot(upper, netns)))?;
+    named.map(drop).map_err(|e| match errno(&e) {
         Some(EEXIST) => Error::new(Code::InvalidEnvironment, cannot(upper, netns), "the name is taken there"),
         _ => refused(upper, netns, &e),
     })
@@ -149,15 +156,23 @@ fn refused(upper: &Upper<'_>, netns: &Netns, error: &rtnetlink::Error) -> Error 
 ///
 /// # Errors
 /// The kernel's.
-pub async fn remove(inside: &Handle, prefix: &str) -> Result<(), Error> {
-    let all = links::list(inside).await?;
+pub fn remove(inside: &Connected, prefix: &str) -> Result<(), Error> {
+    let all = inside.netlink.dump(RouteNetlinkMessage::GetLink(LinkMessage::default()));
     let ours =
-        |l: &&LinkFacts| l.group == GROUP && (l.alias.starts_with(prefix) || l.name.starts_with(prefix));
-    for link in all.iter().filter(ours) {
-        match inside.link().del(link.index).execute().await {
-            Ok(()) => {}
-            Err(e) if errno(&e) == Some(ENODEV) => {}
-            Err(e) => return Err(failed(format!("deleting {} of a Pod", link.name), &e)),
+        |l: &LinkFacts| l.group == GROUP && (l.alias.starts_with(prefix) || l.name.starts_with(prefix));
+    for object in all.map_err(|e| failed("listing links", &e))? {
+        let RouteNetlinkMessage::NewLink(message) = object else { continue };
+        let link = links::facts(message);
+        if !ours(&link) {
+            continue;
+        }
+        let what = format!("deleting {} of a Pod", link.name);
+        let gone = LinkUnspec::new_with_index(link.index).build();
+        let [deleted] =
+            inside.netlink.ask([RouteNetlinkMessage::DelLink(gone)]).map_err(unanswered(&*what))?;
+        match deleted {
+            Err(e) if errno(&e) != Some(ENODEV) => return Err(failed(what, &e)),
+            _ => {}
         }
     }
     Ok(())

@@ -15,7 +15,6 @@ use isthmus_policy::{CallError, Mapped, Stop};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Lane, Pipelines, Serving, own_kind};
-use crate::mapped::LAST_GOOD;
 use crate::refs;
 use crate::session::{Session, subject_of};
 
@@ -238,9 +237,7 @@ impl Session {
         let known = self.records.lock().get(subject);
         let said = known.as_ref().and_then(|k| k.status.conditions.iter().find(|c| c.type_ == MAPPED));
         match said {
-            Some(said) if said.reason == LAST_GOOD || CallError::REASONS.contains(&&*said.reason) => {
-                Before::Failed
-            }
+            Some(said) if CallError::REASONS.contains(&&*said.reason) => Before::Failed,
             _ => Before::Made(trial.before(stored).await),
         }
     }

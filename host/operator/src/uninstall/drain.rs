@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{anyhow, bail};
+use anyhow::{anyhow, bail, ensure};
 use isthmus_kubernetes::Client;
 use isthmus_model::kinds::Kind;
 use isthmus_model::object::Subject;
@@ -70,6 +70,10 @@ impl Operator {
             () = tokio::time::sleep(patience) => bail!("nothing was done: {}", self.readiness.why()),
         };
         let Learnt { session, requests, parking, mut tasks, .. } = learnt;
+        ensure!(
+            session.cloud.is_listed(),
+            "nothing was done: not all of the cloud's services can be listed now; try again"
+        );
         let work = session.clone();
         let working =
             tokio::spawn(queue::run(requests, self.options.parallel, parking, ended, move |subject| {

@@ -85,9 +85,9 @@ pub(crate) fn serve(arguments: &Arguments) -> Result<()> {
 
 async fn add(driver: &Bridge, netns: &str, link: &Link) -> Result<()> {
     let netns = Netns::open(netns)?;
-    let inside = netns.connect(false).await?;
+    let inside = netns.connect(false)?;
     driver.bind(Pod { netns: &netns, inside: &inside }, link).await?;
-    inside::configure(&inside, &link.interface, &link.vif, true).await?;
+    inside::configure(&inside, &link.interface, &link.vif, true)?;
     Ok(())
 }
 

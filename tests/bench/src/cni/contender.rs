@@ -24,6 +24,8 @@ pub(crate) struct Contender {
     netns: Namespace,
     pub(crate) adds: Vec<Cost>,
     pub(crate) dels: Vec<Cost>,
+    /// VERSION.
+    pub(crate) starts: Vec<Cost>,
     /// From the begin of DEL until the node has no link of the Pod, in microseconds.
     pub(crate) gone: Vec<f64>,
 }
@@ -37,7 +39,8 @@ pub(crate) enum Who {
 
 impl Contender {
     fn new(name: &'static str, netns: Namespace, who: Who) -> Self {
-        Self { name, who, netns, adds: Vec::new(), dels: Vec::new(), gone: Vec::new() }
+        let (adds, dels, starts, gone) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { name, who, netns, adds, dels, starts, gone }
     }
 
     /// `isthmus-cni`, which asks the agent.
@@ -84,6 +87,14 @@ impl Contender {
             }
             Who::Bare(bare) => bare.call(verb),
         }
+    }
+
+    /// The plugin from its start to its end, with nothing to ask and nothing to do.
+    pub(crate) fn start(&mut self) -> Result<()> {
+        if let Who::Ours(call) = &self.who {
+            self.starts.push(timed(call, "VERSION")?);
+        }
+        Ok(())
     }
 
     /// Whether all have done the same.

@@ -31,7 +31,7 @@ const PODS: u8 = 100;
 /// ADD and DEL that are measured.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The `isthmus` binary; `isthmus-cni` lies beside this program.
+    /// The `isthmus` binary, or `isthmus-node` itself; `isthmus-cni` lies beside this program.
     #[arg(long)]
     agent: PathBuf,
 
@@ -122,6 +122,7 @@ fn once(node: &Node<'_>, contender: &mut Contender, round: usize) -> Result<()> 
         contender.adds.push(add);
         contender.dels.push(del);
         contender.gone.push(gone);
+        contender.start()?;
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ pub(super) fn calls(contenders: &[Contender], agent: f64) -> Result<()> {
         }
     }
     let [ours, bridge, _, bare] = contenders else { anyhow::bail!("four are compared") };
+    start(ours)?;
     let p50 = |costs: &[Cost]| percentile(costs.iter().map(|c| c.wall), 50);
     let add = p50(&ours.adds)?;
     at_most("ADD p50, of Go bridge's", 1.0 / 5.0, "1/5", add, p50(&bridge.adds)?);
@@ -43,6 +44,16 @@ fn one(verb: &str, contender: &Contender, costs: &[Cost]) -> Result<()> {
     }
     let name = format!("{verb} by {}, p50", contender.name);
     Measure { name: &name, target: "", measured: ms(wall(50)?), met: None, note }.print();
+    Ok(())
+}
+
+/// What of every call is no work at all.
+fn start(ours: &Contender) -> Result<()> {
+    let wall = |n| percentile(ours.starts.iter().map(|c| c.wall), n);
+    let p50 = wall(50)?;
+    let (name, target) = ("start and end of isthmus-cni (VERSION), p50", "< 1.5 ms");
+    let note = format!("p99 {}", ms(wall(99)?));
+    Measure { name, target, measured: ms(p50), met: Some(p50 < 1500.0), note }.print();
     Ok(())
 }
 

@@ -49,8 +49,7 @@ impl<'a> Builder<'a> {
             return self.first.contains_key(id) || self.replaced.iter().any(|(o, _)| o.id == id);
         }
         let name = self.name_of(found);
-        let is_let_go =
-            self.input.record.get(name).is_some_and(|r| r.retain) && !self.is_duplicate(name, found);
+        let is_let_go = self.is_retained(name, found) && !self.is_duplicate(name, found);
         let in_project = self.in_project(found, self.input.desired.get(name));
         self.ours(found) && in_project && !is_let_go && !self.is_needed(id)
     }

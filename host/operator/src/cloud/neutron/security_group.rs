@@ -192,8 +192,8 @@ impl Standard for SecurityGroups {
     }
 }
 
-/// Makes the rules of a group those that are wanted: what is let through now and then is let through all the time. Those that
-/// Neutron gives every new group let everything out, and go first: a group whose own rules can't be made lets nothing through.
+/// Makes the rules of a group those that are wanted: what is let through now and then is let through all the time. A group of which
+/// no rule can be made does not let everything out for that, as Neutron has it of a new one.
 async fn set_rules(neutron: &Neutron, update: &Update<'_>, wanted: Vec<Rule>) -> Result<SecurityGroup> {
     let id = &update.observed.id;
     let gone = |error| gone(error, SecurityGroups::GONE);
@@ -206,15 +206,16 @@ async fn set_rules(neutron: &Neutron, update: &Update<'_>, wanted: Vec<Rule>) ->
             false => surplus.push(rule),
         }
     }
-    if kept.is_empty() {
-        for rule in surplus.extract_if(.., |rule| Rule::from(rule.clone()).lets_all_out()) {
-            neutron.delete::<SecurityGroupRule>(&rule.id).await?;
-        }
-    }
     if !missing.is_empty() {
         let project = text(group.project_id.clone());
         let bodies: Vec<_> = missing.into_iter().map(|rule| rule.body(id, project.clone())).collect();
-        kept.extend(neutron.create_all::<SecurityGroupRule>(&bodies).await.map_err(gone)?);
+        let made = neutron.create_all::<SecurityGroupRule>(&bodies).await;
+        if made.is_err() && kept.is_empty() {
+            for rule in surplus.extract_if(.., |rule| Rule::from(rule.clone()).lets_all_out()) {
+                neutron.delete::<SecurityGroupRule>(&rule.id).await?;
+            }
+        }
+        kept.extend(made.map_err(gone)?);
     }
     for rule in surplus {
         neutron.delete::<SecurityGroupRule>(&rule.id).await?;

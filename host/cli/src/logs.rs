@@ -15,8 +15,9 @@ use crate::global::LogFormat;
 
 const VARIABLE: &str = "ISTHMUS_LOG";
 /// The targets of our own crates.
-const OURS: [&str; 6] = [
+const OURS: [&str; 7] = [
     "isthmus",
+    "isthmus_cli",
     "isthmus_operator",
     "isthmus_node",
     "isthmus_kubernetes",

@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
@@ -45,7 +46,11 @@ impl Bounded {
         let address = SocketAddrUnix::new(path)?;
         let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         set_socket_timeout(&socket, Timeout::Send, Some(left(until)?))?;
-        connect(&socket, &address)?;
+        while let Err(error) = connect(&socket, &address) {
+            if error != Errno::INTR {
+                return Err(error.into());
+            }
+        }
         Ok(Self { stream: socket.into(), until })
     }
 }

@@ -11,6 +11,7 @@ use isthmus_kubernetes::crd::CloudMapping;
 use isthmus_kubernetes::names::ANNOTATION_MIRROR;
 use isthmus_kubernetes::watch::{self as watches, Event};
 use isthmus_model::condition::ATTACHED;
+use isthmus_model::retry::RetryClass;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -82,7 +83,13 @@ impl Mappings {
                 let kube = client.kube();
                 let answer =
                     client.read("ask whether the API server is there", kube.apiserver_version()).await;
-                answer.map(drop).map_err(|error| error.to_string())
+                match answer {
+                    // One that refuses is there.
+                    Err(error) if matches!(error.class, RetryClass::Transient | RetryClass::Unknown) => {
+                        Err(error.to_string())
+                    }
+                    _ => Ok(()),
+                }
             }
         };
         let watching = tokio::spawn(mappings.clone().follow(events, is_there));

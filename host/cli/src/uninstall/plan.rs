@@ -196,7 +196,7 @@ fn resources(mapping: &CloudMapping) -> Vec<Kept> {
 fn never_led(namespace: &str) -> Refusal {
     Refusal {
         found: format!("namespace {namespace} has no lease of an operator"),
-        remedy: "name the namespace that it ran in (`--operator-namespace`); where that is gone, or is being deleted, the guide says how finalizers come off by hand".into(),
+        remedy: "name the namespace that it ran in (`--operator-namespace`); where that was deleted, make it again, start an operator in it and stop that, or see the guide for how finalizers come off by hand".into(),
     }
 }
 

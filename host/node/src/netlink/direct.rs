@@ -2,7 +2,9 @@
 //! be read at once. Several requests go in one send, which is one system call and no turn of the runtime for each.
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rtnetlink::packet_core::{
@@ -16,6 +18,9 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
 /// Most bytes of a datagram of the kernel's (linux/netlink.h: NLMSG_GOODSIZE, and what a dump makes of it).
 const DATAGRAM: usize = 32 << 10;
+/// Most requests of one send: the kernel queues an answer to each, of up to a kilobyte, before the first is read, and the queue has
+/// room for some two hundred (`net.core.rmem_default`).
+const AT_ONCE: usize = 64;
 /// An answer that is not there by then was lost.
 const LOST: Duration = Duration::from_secs(2);
 
@@ -24,14 +29,18 @@ type Message = NetlinkMessage<RouteNetlinkMessage>;
 pub(crate) type Answer = Result<Option<RouteNetlinkMessage>, rtnetlink::Error>;
 
 /// A socket in the network namespace that the thread was in which made it.
-pub(crate) struct Direct(Socket);
+pub(crate) struct Direct {
+    socket: Socket,
+    /// Sequence number of the next request.
+    next: AtomicU32,
+}
 
 impl Direct {
     /// Opens it in the namespace of the calling thread.
     pub(crate) fn open() -> io::Result<Self> {
         let socket = Socket::new(NETLINK_ROUTE)?;
         set_socket_timeout(socket.as_fd(), Timeout::Recv, Some(LOST))?;
-        Ok(Self(socket))
+        Ok(Self { socket, next: AtomicU32::new(1) })
     }
 
     /// Sends requests in one go; their answers, in the same order. One that is refused does not keep the others from being done.
@@ -42,20 +51,32 @@ impl Direct {
 
     /// As [`Self::ask`].
     pub(crate) fn ask_all(&self, requests: Vec<RouteNetlinkMessage>) -> io::Result<Vec<Answer>> {
-        let count = requests.len();
-        if count == 0 {
-            return Ok(Vec::new());
+        let (mut requests, mut answers) = (requests.into_iter(), Vec::new());
+        loop {
+            let some: Vec<_> = requests.by_ref().take(AT_ONCE).collect();
+            if some.is_empty() {
+                return Ok(answers);
+            }
+            self.ask_some(some, &mut answers)?;
         }
-        self.send(requests, |request| match request {
+    }
+
+    fn ask_some(&self, requests: Vec<RouteNetlinkMessage>, answers: &mut Vec<Answer>) -> io::Result<()> {
+        let until = answers.len() + requests.len();
+        let asked = self.send(requests, |request| match request {
             RouteNetlinkMessage::GetLink(_) => NLM_F_REQUEST,
             RouteNetlinkMessage::NewAddress(_) | RouteNetlinkMessage::NewRoute(_) => {
                 NLM_F_REQUEST | NLM_F_ACK | NLM_F_EXCL | NLM_F_CREATE
             }
             _ => NLM_F_REQUEST | NLM_F_ACK,
         })?;
-        let mut answers = Vec::with_capacity(count);
-        while answers.len() < count {
+        while answers.len() < until {
             for message in self.receive()? {
+                let message = message?;
+                // What is left of a request that failed half-way is no answer to this one.
+                if !asked.contains(&message.header.sequence_number) {
+                    continue;
+                }
                 answers.push(match message.payload {
                     NetlinkPayload::InnerMessage(object) => Ok(Some(object)),
                     NetlinkPayload::Error(error) if error.code.is_some() => {
@@ -65,19 +86,30 @@ impl Direct {
                 });
             }
         }
-        Ok(answers)
+        Ok(())
     }
 
-    /// All objects that a request is for.
+    /// All objects that a request is for. One that can't be read is left out: there are more kinds of links than this knows.
     pub(crate) fn dump(
         &self,
         request: RouteNetlinkMessage,
     ) -> Result<Vec<RouteNetlinkMessage>, rtnetlink::Error> {
-        let lost = |_: io::Error| rtnetlink::Error::RequestFailed;
-        self.send(vec![request], |_| NLM_F_REQUEST | NLM_F_DUMP).map_err(lost)?;
+        let lost = |error: io::Error| {
+            tracing::warn!(%error, "netlink does not answer");
+            rtnetlink::Error::RequestFailed
+        };
+        let asked = self.send(vec![request], |_| NLM_F_REQUEST | NLM_F_DUMP).map_err(lost)?;
         let mut all = Vec::new();
         loop {
             for message in self.receive().map_err(lost)? {
+                let message = match message {
+                    Ok(message) if asked.contains(&message.header.sequence_number) => message,
+                    Ok(_) => continue,
+                    Err(error) => {
+                        tracing::debug!(%error, "an object of the kernel's can't be read");
+                        continue;
+                    }
+                };
                 match message.payload {
                     NetlinkPayload::InnerMessage(object) => all.push(object),
                     NetlinkPayload::Done(_) => return Ok(all),
@@ -88,13 +120,16 @@ impl Direct {
         }
     }
 
+    /// Answers the sequence numbers of these requests.
     fn send(
         &self,
         requests: Vec<RouteNetlinkMessage>,
         flags: impl Fn(&RouteNetlinkMessage) -> u16,
-    ) -> io::Result<()> {
+    ) -> io::Result<Range<u32>> {
+        let count = u32::try_from(requests.len()).map_err(io::Error::other)?;
+        let first = self.next.fetch_add(count, Ordering::Relaxed);
         let mut frame = Vec::new();
-        for (request, number) in requests.into_iter().zip(1..) {
+        for (request, number) in requests.into_iter().zip(first..) {
             let flags = flags(&request);
             let mut message = NetlinkMessage::from(request);
             message.header.flags = flags;
@@ -105,19 +140,22 @@ impl Direct {
             frame.resize(begin + message.buffer_len(), 0);
             message.serialize(frame.get_mut(begin..).unwrap_or_default());
         }
-        self.0.send_to(&frame, &SocketAddr::new(0, 0), 0).map(drop)
+        self.socket.send_to(&frame, &SocketAddr::new(0, 0), 0)?;
+        Ok(first..first.saturating_add(count))
     }
 
-    /// The messages of one datagram.
-    fn receive(&self) -> io::Result<Vec<Message>> {
+    /// The messages of one datagram of the kernel's. Who has the right may send to this socket too.
+    fn receive(&self) -> io::Result<Vec<io::Result<Message>>> {
         let mut datagram = Vec::with_capacity(DATAGRAM);
-        self.0.recv(&mut datagram, 0)?;
+        let (_, from) = self.socket.recv_from(&mut datagram, 0)?;
+        if from.port_number() != 0 {
+            return Ok(Vec::new());
+        }
         let (mut rest, mut messages) = (&*datagram, Vec::new());
-        while !rest.is_empty() {
-            let message = Message::deserialize(rest).map_err(io::Error::other)?;
-            let length = usize::try_from(message.header.length).map_err(io::Error::other)?;
+        while let Some(length) = rest.first_chunk::<4>().map(|length| u32::from_ne_bytes(*length)) {
+            messages.push(Message::deserialize(rest).map_err(io::Error::other));
+            let length = usize::try_from(length).map_err(io::Error::other)?;
             rest = rest.get(length.next_multiple_of(4).max(4)..).unwrap_or_default();
-            messages.push(message);
         }
         Ok(messages)
     }
@@ -146,6 +184,22 @@ mod tests {
         assert_eq!(errno(&none.unwrap_err()), Some(ENODEV));
         assert!(matches!(again, Ok(Some(RouteNetlinkMessage::NewLink(_)))), "{again:?}");
         assert!(direct.ask_all(Vec::new()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn more_than_the_queue_has_room_for_are_answered() {
+        let direct = Direct::open().unwrap();
+        let names: Vec<String> = (0..1000).map(|at| format!("nothing-{at}")).collect();
+        let answers = direct.ask_all(names.iter().map(|name| get_link(name)).collect()).unwrap();
+        assert!(answers.len() == 1000 && answers.iter().all(Result::is_err));
+    }
+
+    #[test]
+    fn what_was_left_of_another_request_is_no_answer() {
+        let direct = Direct::open().unwrap();
+        direct.send(vec![get_link("nothing")], |_| NLM_F_REQUEST).unwrap();
+        let [lo] = direct.ask([get_link("lo")]).unwrap();
+        assert!(matches!(lo, Ok(Some(RouteNetlinkMessage::NewLink(_)))), "{lo:?}");
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub struct Found {
     pub gateway: Option<IpAddr>,
     /// MTU in bytes, of a network.
     pub mtu: Option<u32>,
+    /// Whether Isthmus made it, of a port.
+    pub made: bool,
 }
 
 /// How the port of a virtual machine is told.
@@ -97,7 +99,14 @@ impl Existing {
             "security_groups" | "group" | "vip_security_groups" => {
                 self.find::<_, SecurityGroup>(&self.neutron, text).await
             }
-            "port" => self.find::<_, Port>(&self.neutron, text).await,
+            "port" => Ok(match self.find::<_, Port>(&self.neutron, text).await? {
+                // Names of ports that Isthmus makes can be guessed: one's own load balancer would answer at another one's Pod.
+                Lookup::Found(port) if port.made => Lookup::Not(format!(
+                    "port {} was made by Isthmus for one object, and is no other's to use",
+                    port.target.id
+                )),
+                found => found,
+            }),
             "router" => self.find::<_, Router>(&self.neutron, text).await,
             "subnet_pool" => self.find::<_, SubnetPool>(&self.neutron, text).await,
             "addresses" => self.find::<_, AddressGroup>(&self.neutron, text).await,
@@ -267,7 +276,7 @@ impl Existing {
     async fn ask<S: Asked, R: Known + Resource<In = S>>(&self, service: &S, text: &str) -> Answer {
         if is_uuid(text) {
             return match service.one::<R>(text).await {
-                Ok(found) if self.may_use(&found).await? => Ok(usable(&found)),
+                Ok(found) if self.may_use(&found).await? => Ok(Lookup::Found(Arc::new(found.found()))),
                 // As for one that is not there: a credential may see more than its project may use.
                 Ok(_) => Ok(Lookup::Not(format!(
                     "{} {text} is of another project and not shared with the operator's",
@@ -295,7 +304,7 @@ impl Existing {
             }
         }
         Ok(match named.as_slice() {
-            [one] => usable(one),
+            [one] => Lookup::Found(Arc::new(one.found())),
             [] => Lookup::Not(format!(
                 "there is no {} named {text:?} in the operator's project or shared with it",
                 R::SINGULAR
@@ -358,18 +367,10 @@ trait Known: Resource {
     fn network(&self) -> Option<&str> {
         None
     }
-    /// Why nobody may name it as one that is there anyway.
-    fn taken(&self) -> Option<String> {
-        None
-    }
-}
-
-fn usable<R: Known>(found: &R) -> Lookup {
-    found.taken().map_or_else(|| Lookup::Found(Arc::new(found.found())), Lookup::Not)
 }
 
 fn plain(id: &str) -> Found {
-    Found { target: Target::of(id), gateway: None, mtu: None }
+    Found { target: Target::of(id), gateway: None, mtu: None, made: false }
 }
 
 /// Kinds that are referred to by their id alone; in front those that other projects may be let use.
@@ -413,7 +414,7 @@ impl Known for Network {
 impl Known for Subnet {
     fn found(&self) -> Found {
         let target = Target { cidr: Some(self.cidr.clone()), ..Target::of(&self.id) };
-        Found { target, gateway: self.gateway_ip.as_deref().and_then(|g| g.parse().ok()), mtu: None }
+        Found { target, gateway: self.gateway_ip.as_deref().and_then(|g| g.parse().ok()), ..plain(&self.id) }
     }
     fn project(&self) -> &str {
         &self.project_id
@@ -426,16 +427,11 @@ impl Known for Subnet {
 impl Known for Port {
     fn found(&self) -> Found {
         let addresses = self.fixed_ips.iter().filter_map(|ip| ip.ip_address.parse().ok()).collect();
-        Found { target: Target { addresses, ..Target::of(&self.id) }, gateway: None, mtu: None }
+        let made = Mark::of(&self.description, &self.tags).is_some();
+        Found { target: Target { addresses, ..Target::of(&self.id) }, made, ..plain(&self.id) }
     }
     fn project(&self) -> &str {
         &self.project_id
-    }
-    /// Names of ports that Isthmus makes can be guessed: one's own load balancer would answer at another one's Pod.
-    fn taken(&self) -> Option<String> {
-        let is_made = Mark::of(&self.description, &self.tags).is_some();
-        is_made
-            .then(|| format!("port {} was made by Isthmus for one object, and is no other's to use", self.id))
     }
 }
 
@@ -444,7 +440,7 @@ impl Known for FloatingIp {
 
     fn found(&self) -> Found {
         let addresses = self.floating_ip_address.parse().into_iter().collect();
-        Found { target: Target { addresses, ..Target::of(&self.id) }, gateway: None, mtu: None }
+        Found { target: Target { addresses, ..Target::of(&self.id) }, ..plain(&self.id) }
     }
     fn project(&self) -> &str {
         &self.project_id
@@ -455,7 +451,7 @@ impl Known for LoadBalancer {
     fn found(&self) -> Found {
         let addresses = self.vip_address.parse().into_iter().collect();
         let vip_port = Some(self.vip_port_id.clone()).filter(|port| !port.is_empty());
-        Found { target: Target { addresses, vip_port, ..Target::of(&self.id) }, gateway: None, mtu: None }
+        Found { target: Target { addresses, vip_port, ..Target::of(&self.id) }, ..plain(&self.id) }
     }
     fn project(&self) -> &str {
         &self.project_id

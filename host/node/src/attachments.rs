@@ -287,17 +287,21 @@ fn write(folder: &Path, path: &Path, json: &[u8]) -> io::Result<()> {
     let written = (|| {
         let mut file = File::create(&new)?;
         file.write_all(json)?;
-        file.sync_all()?;
-        fs::rename(&new, path)?;
-        File::open(folder)?.sync_all()
+        file.sync_all()
     })();
-    if written.is_err() {
+    if let Err(error) = written {
+        // What an earlier write said of it holds on.
+        let _ = fs::remove_file(&new);
+        return Err(error);
+    }
+    let placed = fs::rename(&new, path).and_then(|()| File::open(folder)?.sync_all());
+    if placed.is_err() {
         // Its ADD fails, so nothing may say later that it was attached. What cannot be removed the next DEL removes.
         for left in [&new, path] {
             let _ = fs::remove_file(left);
         }
     }
-    written
+    placed
 }
 
 /// `None`: it was set aside.

@@ -38,6 +38,20 @@ async fn what_is_stored_is_read_again() {
     assert!(!folder.path().join("c@eth0.new").exists(), "its ADD was never answered");
 }
 
+/// A full disk, when a DEL says that it is to be unhooked still: after a restart that has to be known.
+#[tokio::test]
+async fn a_write_that_fails_leaves_what_was_written_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = Attachments::open(folder.path()).unwrap();
+    all.put(attachment("a")).await.unwrap();
+    std::fs::create_dir(folder.path().join("a@eth0.new")).unwrap();
+    let error = all.put(Attachment { unhook: true, ..attachment("a") }).await.unwrap_err();
+    assert_eq!(error.code, Code::Io, "{error}");
+    std::fs::remove_dir(folder.path().join("a@eth0.new")).unwrap();
+    let again = Attachments::open(folder.path()).unwrap();
+    assert_eq!(again.list(), [Arc::new(attachment("a"))]);
+}
+
 /// A file is written beside the links; until both are there, nobody is told.
 #[tokio::test]
 async fn what_is_only_written_is_known_after_a_crash_alone() {

@@ -86,6 +86,12 @@ impl Call {
         Self { container: container.into(), ..self }
     }
 
+    /// For another interface than `eth0`.
+    #[must_use]
+    pub fn of_interface(self, interface: &str) -> Self {
+        Self { interface: interface.into(), ..self }
+    }
+
     /// All but the call itself.
     ///
     /// # Errors

@@ -312,6 +312,9 @@ fn del_needs_no_state_where_the_runtime_names_the_namespace() -> Result<()> {
             let [call, other] = [nested.call(1, &pods[0]), nested.call(2, &pods[1])];
             call.ok("ADD")?;
             other.ok("ADD")?;
+            // of an ADD that failed: a container's other interfaces are none of its business
+            call.clone().of_interface("net9").ok("DEL")?;
+            eth0(&pods[0])?;
             agent.stop()?;
             std::fs::remove_file(nested.stage.state().join("c1@eth0.json"))?;
             let _agent = nested.stage.start()?;

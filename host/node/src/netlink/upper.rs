@@ -77,7 +77,7 @@ pub struct Upper<'a> {
 /// [`Code::InvalidEnvironment`] where the Pod has an interface of that name; [`Code::TryAgain`] where another link has its VLAN id
 /// or MAC address; the kernel's.
 pub async fn create(host: &Handle, netns: &Netns, inside: &Connected, upper: Upper<'_>) -> Result<(), Error> {
-    remove(inside, upper.alias)?;
+    remove(inside, upper.alias, |_| false)?;
     let (kind, data) = upper.kind.data();
     let mut link = LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(kind)
         .name(upper.alias)
@@ -96,7 +96,7 @@ pub async fn create(host: &Handle, netns: &Netns, inside: &Connected, upper: Upp
     host.link().add(link.build()).execute().await.map_err(|e| refused(&upper, netns, &e))?;
     let named = name(inside, netns, &upper);
     let Err(mut error) = named else { return Ok(()) };
-    if let Err(more) = remove(inside, upper.alias) {
+    if let Err(more) = remove(inside, upper.alias, |_| false) {
         error.details = format!("{}; and it is left: {more}", error.details);
     }
     Err(error)
@@ -151,19 +151,19 @@ fn refused(upper: &Upper<'_>, netns: &Netns, error: &rtnetlink::Error) -> Error 
     Error::new(code, what, why)
 }
 
-/// Deletes the links whose alias, or name, begins so, as far as they are there. Waits for RCU (12 ms and more): whoever
+/// Deletes the links whose alias, or name, begins so, as far as they are there and are of nobody that is known. Waits for RCU (12 ms and more): whoever
 /// is told that a port is free may use its VLAN id.
 ///
 /// # Errors
 /// The kernel's.
-pub fn remove(inside: &Connected, prefix: &str) -> Result<(), Error> {
+pub fn remove(inside: &Connected, prefix: &str, known: impl Fn(&str) -> bool) -> Result<(), Error> {
     let all = inside.netlink.dump(RouteNetlinkMessage::GetLink(LinkMessage::default()));
     let ours =
         |l: &LinkFacts| l.group == GROUP && (l.alias.starts_with(prefix) || l.name.starts_with(prefix));
     for object in all.map_err(|e| failed("listing links", &e))? {
         let RouteNetlinkMessage::NewLink(message) = object else { continue };
         let link = links::facts(message);
-        if !ours(&link) {
+        if !ours(&link) || known(&link.alias) {
             continue;
         }
         let what = format!("deleting {} of a Pod", link.name);

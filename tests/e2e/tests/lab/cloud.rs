@@ -1,24 +1,21 @@
-//! What goes wrong between the operator and the cloud: crashes, a cloud that is away, ports of others, quotas, tokens.
+//! What goes wrong between the operator and the cloud: crashes, a cloud that is away, ports of others, quotas.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use http::Method;
 use isthmus_e2e::{
     Barrier, Lab, OPERATOR_NAMESPACE, Operator, Refused, Sample, condition, on_lab, pods_config, port_id,
     ready, until, until_within,
 };
 use isthmus_model::mark::Mark;
-use isthmus_openstack::catalog::IDENTITY;
 use isthmus_openstack::neutron::Port;
-use isthmus_openstack::session::Request;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, ResourceExt};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Ten kills at random moments while Pods come, three while they go.
 #[tokio::test]
@@ -379,75 +376,6 @@ async fn with_a_quota_of_three_ports_three_of_five_pods_are_mapped() -> Result<(
         lab.nothing_left(&namespace).await
     })
     .await
-}
-
-/// A token that ends before its time: the user is disabled and enabled, which revokes all its tokens.
-#[tokio::test]
-async fn with_a_token_that_is_no_longer_valid_work_goes_on() -> Result<()> {
-    on_lab("token", async |lab| {
-        let (namespace, operator) = lab.with_pod_port(&[]).await?;
-        let before = lab.pod(&namespace, "before", json!({})).await?;
-        lab.pod_ready(&before).await?;
-        revoke(lab, "isthmus").await?;
-        // Neutron believes a token that it has seen for five minutes, unless it is another process.
-        lab.kill_part("neutron").await?;
-        lab.start_part("neutron").await?;
-        let after = lab.pod(&namespace, "after", json!({})).await?;
-        lab.pod_ready(&after).await?;
-        lab.delete_pod(&namespace, "before").await?;
-        until("the first Pod's port is gone", async || {
-            let ports = lab.ports().await?.len();
-            ensure!(ports == 1, "{ports} ports");
-            Ok(())
-        })
-        .await?;
-        let refused = operator.metrics().await?.sum("isthmus_openstack_requests_total", &[("code", "401")]);
-        ensure!(refused >= 1, "the old token was refused");
-        Ok(())
-    })
-    .await
-}
-
-/// Keystone gives tokens for seconds: each is renewed before its end, and no request is refused for it.
-#[tokio::test]
-async fn a_token_is_renewed_before_it_expires() -> Result<()> {
-    on_lab("short-tokens", async |lab| {
-        lab.with_tokens_of(15, async || {
-            let (namespace, operator) = lab.with_pod_port(&["--resync-seconds", "1"]).await?;
-            let asked = |numbers: &Sample, code: &str| {
-                let labels = [("service", "identity"), ("resource", "tokens"), ("code", code)];
-                numbers.sum("isthmus_openstack_requests_total", &labels)
-            };
-            until("it signed in four times", async || {
-                let times = asked(&operator.metrics().await?, "201");
-                ensure!(times >= 4, "{times} times");
-                Ok(())
-            })
-            .await?;
-            lab.pod_ready(&lab.pod(&namespace, "p", json!({})).await?).await?;
-            let refused =
-                operator.metrics().await?.sum("isthmus_openstack_requests_total", &[("code", "401")]);
-            ensure!(refused == 0, "{refused} requests with a token that had expired");
-            Ok(())
-        })
-        .await
-    })
-    .await
-}
-
-async fn revoke(lab: &Lab, user: &str) -> Result<()> {
-    let session = lab.admin.session();
-    let mut list = Request::new(IDENTITY, "users", Method::GET, "/users".into());
-    list.query.push(("name".into(), user.into()));
-    let answer = session.send(&list).await?;
-    let users: Value = answer.json(&list)?;
-    let id = users.pointer("/users/0/id").and_then(Value::as_str).context("the user")?;
-    for enabled in [false, true] {
-        let mut change = Request::new(IDENTITY, "users", Method::PATCH, format!("/users/{id}"));
-        change.body = Some(serde_json::to_vec(&json!({"user": {"enabled": enabled}}))?);
-        session.send(&change).await?;
-    }
-    Ok(())
 }
 
 /// Neither a restart nor the resyncs after it write anything where nothing changed: to the cloud, or to Kubernetes.

@@ -26,6 +26,7 @@ mod services;
 mod sources;
 mod swaps;
 mod tls;
+mod tokens;
 mod traffic;
 mod trunks;
 mod uninstall;

@@ -17,11 +17,8 @@ use crate::metrics::Call;
 use crate::modules::{Lane, Serving};
 use crate::records::Known;
 use crate::report::outcome_of;
-use crate::session::Session;
+use crate::session::{Session, namespace_kind};
 use crate::status::Versions;
-
-/// Reason of the condition `Mapped`: nothing serves that maps the subject.
-pub(crate) const MODULE_MISSING: &str = "ModuleMissing";
 
 /// What a subject's modules say.
 #[derive(Clone, Debug)]
@@ -91,34 +88,29 @@ impl Session {
         known: Option<&Known>,
     ) -> Mapping {
         let maker = known.and_then(|known| Some(known.status.module.as_ref()?.name.as_str()));
+        // A Namespace that is being deleted waits for this CloudMapping alone: else it would never go.
+        let ends = known.is_some_and(|known| known.deleting) && *subject.key.kind == namespace_kind();
         let known = known.is_some();
+        let missing = |why: String| match ends {
+            true => Mapping::terminating(),
+            false => {
+                Mapping::frozen(Condition::no(MAPPED, "ModuleMissing", why), !known, Versions::default())
+            }
+        };
         let pipelines = self.pipelines.load_full();
         let serving = match pipelines.lane(&subject.key) {
             Some(Lane::Serving(serving)) => serving.clone(),
             // What another one made of a kind that it took over is its own, also while it serves no version.
             Some(Lane::Unmapping(module)) if maker.is_some_and(|maker| maker != module) => {
-                let why = format!("PolicyModule {} serves no version", maker.unwrap_or_default());
-                let condition = Condition::no(MAPPED, MODULE_MISSING, why);
-                return Mapping::frozen(condition, !known, Versions::default());
+                return missing(format!("PolicyModule {} serves no version", maker.unwrap_or_default()));
             }
             Some(Lane::Unmapping(module)) => {
                 let why = format!("PolicyModule {module} is being deleted with onDelete: Unmap");
                 return Mapping::nothing(Condition::yes(MAPPED, "Unmapping", why));
             }
-            Some(Lane::Missing(why)) => {
-                return Mapping::frozen(
-                    Condition::no(MAPPED, MODULE_MISSING, why),
-                    !known,
-                    Versions::default(),
-                );
-            }
+            Some(Lane::Missing(why)) => return missing(why.clone()),
             None => {
-                let why = format!("no module maps {}: what was made stays as it is", subject.key.kind);
-                return Mapping::frozen(
-                    Condition::no(MAPPED, MODULE_MISSING, why),
-                    !known,
-                    Versions::default(),
-                );
+                return missing(format!("no module maps {}: what was made stays as it is", subject.key.kind));
             }
         };
         if let Err(why) = self.all_known(&serving.reads) {

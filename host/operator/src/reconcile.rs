@@ -24,12 +24,12 @@ use crate::apply::{Applied, apply};
 use crate::backoff::jittered;
 use crate::cloud::CloudError;
 use crate::error::ReconcileError;
-use crate::mapped::{MODULE_MISSING, Mapping, Verdict};
+use crate::mapped::{Mapping, Verdict};
 use crate::metrics::{Ended, Stage};
 use crate::records::Known;
 use crate::refs::{self, Resolved};
 use crate::report::awaits_members;
-use crate::session::{Presence, Session, namespace_kind};
+use crate::session::{Presence, Session};
 
 /// What is left to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -158,17 +158,7 @@ impl Session {
                 }
                 None => Ok(Next::Done),
             },
-            Verdict::Frozen(ref condition) => match known {
-                // Nothing more comes into it, and it waits for this CloudMapping alone: else it would never go.
-                Some(known)
-                    if known.deleting
-                        && *subject.key.kind == namespace_kind()
-                        && condition.reason == MODULE_MISSING =>
-                {
-                    self.take_down(subject, known, &Mapping::terminating()).await
-                }
-                known => self.freeze(subject, known, condition, &mapping).await,
-            },
+            Verdict::Frozen(ref condition) => self.freeze(subject, known, condition, &mapping).await,
         }?;
         self.report(subject, stored, &mapping, snapshot.clone()).await?;
         Ok(next)
@@ -426,15 +416,18 @@ impl Session {
     /// Mappings that refer to this one, or wait for something of it, are looked at again when what it recorded changed. After a
     /// write that failed it is recorded here already, and nobody was told.
     fn wake_users(&self, subject: &Subject, before: &Known) {
-        self.may_join(subject);
-        let (users, now): (BTreeSet<Subject>, _) = {
+        let Some(now) = self.records.lock().get(subject) else { return };
+        // A set looks at addresses alone.
+        if before.unwritten || now.status.vifs != before.status.vifs {
+            self.may_join(subject);
+        }
+        if !before.unwritten && now.status.resources == before.status.resources {
+            return;
+        }
+        let users: BTreeSet<Subject> = {
             let records = self.records.lock();
-            let Some(now) = records.get(subject) else { return };
-            if now.status.resources == before.status.resources && !before.unwritten {
-                return;
-            }
             let resources = now.status.resources.iter();
-            (resources.flat_map(|r| records.users(&subject.key, &r.name)).collect(), now)
+            resources.flat_map(|r| records.users(&subject.key, &r.name)).collect()
         };
         self.wake_referred(&before.status, &now.status);
         users.into_iter().for_each(|user| self.queue.now(Arc::new(user)));

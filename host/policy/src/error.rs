@@ -177,7 +177,7 @@ impl CallError {
         }
     }
 
-    /// Every [`CallError::reason`] that there is.
+    /// Every [`CallError::reason`] that there is: a test walks them.
     pub const REASONS: [&str; 8] = [
         "ModuleTrapped",
         "ModuleDeadlineExceeded",
@@ -209,4 +209,30 @@ pub enum PipelineError {
         "stage {0} has a fuel limit, but its module was not loaded by an engine that counts fuel (Engine::counting_fuel)"
     )]
     FuelNotCounted(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The one after it, so that a new variant has to be put in.
+    fn next(error: &CallError) -> Option<CallError> {
+        let duration = std::time::Duration::ZERO;
+        match error {
+            CallError::Trap(_) => Some(CallError::Deadline(duration)),
+            CallError::Deadline(_) => Some(CallError::Memory(0)),
+            CallError::Memory(_) => Some(CallError::Table(0)),
+            CallError::Table(_) => Some(CallError::Output(0)),
+            CallError::Output(_) => Some(CallError::Fuel(0)),
+            CallError::Fuel(_) => Some(CallError::Reads { reads: 0, bytes: 0 }),
+            CallError::Reads { .. } => Some(CallError::Contract(String::new())),
+            CallError::Contract(_) => None,
+        }
+    }
+
+    #[test]
+    fn every_reason_is_told() {
+        let all = std::iter::successors(Some(CallError::Trap(String::new())), next);
+        assert_eq!(all.map(|error| error.reason()).collect::<Vec<_>>(), CallError::REASONS);
+    }
 }

@@ -80,6 +80,16 @@ impl Lab {
         mapping.with_context(|| format!("{} has no CloudMapping", pod.name_any()))
     }
 
+    /// The CloudMapping of the only object of a kind in a namespace.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn mapping_of(&self, namespace: &str, kind: &str) -> Result<CloudMapping> {
+        let all = self.mapping_api(namespace).list(&ListParams::default()).await?;
+        let own = all.into_iter().find(|m| m.spec.subject.kind == kind);
+        own.with_context(|| format!("no {kind} of {namespace} has a CloudMapping"))
+    }
+
     /// Waits until a namespace has this many CloudMappings, all Ready.
     ///
     /// # Errors

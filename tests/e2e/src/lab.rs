@@ -10,6 +10,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use anyhow::{Context, Result, ensure};
 use isthmus_kubernetes::crd::crds;
 use isthmus_openstack::{CloudConfig, Metrics, Neutron, Session, Sources};
+use k8s_openapi::api::admissionregistration::v1::{
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -20,6 +23,7 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 use tokio::process::Command;
 
+use crate::cluster::gone;
 use crate::operator::Operator;
 use crate::parts::part_of_lab;
 use crate::wait::LIMIT;
@@ -28,10 +32,13 @@ use crate::wait::LIMIT;
 pub const OPERATOR_NAMESPACE: &str = "isthmus-system";
 /// The manifests that clusters are given.
 pub const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy");
+/// The policy of `deploy/admission.yaml`, which some tests apply.
+const ADMISSION: &str = "isthmus-cloudmappings";
 /// Label of the namespaces that tests make.
 const OURS: &str = "isthmus.dev/e2e";
 /// What clients of the lab talk to, and the part that serves it.
-const SERVERS: [(&str, &str); 4] = [
+const SERVERS: [(&str, &str); 5] = [
+    ("etcd", "127.0.0.1:2379"),
     ("apiserver", "10.200.0.1:6443"),
     ("keystone", "127.0.0.1:5000"),
     ("neutron", "127.0.0.1:9696"),
@@ -150,6 +157,10 @@ impl Lab {
 
     /// Takes away what tests leave: modules, Pods, mappings, namespaces, the lease, ports, quotas. No operator runs now.
     async fn clear(&self) -> Result<()> {
+        // Else nobody but an operator may write what is taken away here.
+        let now = DeleteParams::default();
+        gone(Api::<ValidatingAdmissionPolicyBinding>::all(self.kube.clone()).delete(ADMISSION, &now).await)?;
+        gone(Api::<ValidatingAdmissionPolicy>::all(self.kube.clone()).delete(ADMISSION, &now).await)?;
         self.clear_modules().await?;
         self.clear_widgets().await?;
         let leases: Api<Lease> = Api::namespaced(self.kube.clone(), OPERATOR_NAMESPACE);

@@ -111,14 +111,18 @@ impl Lab {
 
     /// Starts its parts again whatever became of the work.
     async fn without_etcd(&self, work: impl AsyncFnOnce() -> Result<()>) -> Result<()> {
-        for part in ["apiserver", "etcd"] {
-            part_of_lab("stop", part, &[]).await?;
-        }
-        let done = work().await;
-        for part in ["etcd", "apiserver"] {
-            self.start_part(part).await?;
-        }
-        done
+        let done = async {
+            for part in ["apiserver", "etcd"] {
+                part_of_lab("stop", part, &[]).await?;
+            }
+            work().await
+        };
+        let done = done.await;
+        let started = async {
+            self.start_part("etcd").await?;
+            self.start_part("apiserver").await
+        };
+        done.and(started.await)
     }
 
     /// Runs with tokens that Keystone gives for so many seconds, then with those of before.
@@ -132,14 +136,17 @@ impl Lab {
             true => format!("expiration = {seconds}\n"),
             false => format!("{line}\n"),
         });
-        std::fs::write(&path, lines.collect::<String>())?;
-        let ran = match self.restarted_part("keystone").await {
-            Ok(()) => run().await,
-            Err(error) => Err(error),
+        let ran = async {
+            std::fs::write(&path, lines.collect::<String>())?;
+            self.restarted_part("keystone").await?;
+            run().await
         };
-        std::fs::write(&path, whole)?;
-        self.restarted_part("keystone").await?;
-        ran
+        let ran = ran.await;
+        let restored = async {
+            std::fs::write(&path, whole)?;
+            self.restarted_part("keystone").await
+        };
+        ran.and(restored.await)
     }
 
     async fn restarted_part(&self, part: &str) -> Result<()> {

@@ -17,12 +17,12 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::{debug, info, warn};
 
 use crate::client::{Client, REQUEST_TIMEOUT};
 use crate::error::Error;
-use elector::{Elector, Step};
+use elector::{Elector, Step, StoredLease};
 use store::{LeaseStore, ServerLease};
 
 /// Periods of the election.
@@ -141,26 +141,30 @@ impl<S: LeaseStore> Runner<S> {
 
     async fn run(mut self, stop: impl Future<Output = ()>) {
         tokio::pin!(stop);
+        let mut told = None;
         loop {
             let Next { at, seen } = tokio::select! {
                 () = &mut stop => break,
-                next = self.round() => next,
+                next = self.round(told.take()) => next,
             };
-            tokio::select! {
+            told = tokio::select! {
                 () = &mut stop => break,
-                () = sleep_until(at) => self.step_down_if_late(),
-                () = self.changed(seen.as_deref()) => {}
-            }
+                () = sleep_until(at) => {
+                    self.step_down_if_late();
+                    None
+                }
+                told = self.changed(seen.as_deref()) => told,
+            };
         }
         self.release().await;
     }
 
-    /// One attempt; when to make the next.
-    async fn round(&mut self) -> Next {
+    /// One attempt, by what a watch told, if it did; when to make the next.
+    async fn round(&mut self, told: Option<Option<StoredLease>>) -> Next {
         let begun = Instant::now();
         // An attempt of a leader ends with its time, however long the API server takes.
         let limit = self.until().unwrap_or(begun + self.timing.renew_deadline);
-        let waits = match timeout_at(limit, self.attempt(begun)).await {
+        let waits = match timeout_at(limit, self.attempt(begun, told)).await {
             Ok(Ok((leadership, waits))) => {
                 self.publish(leadership);
                 waits
@@ -177,15 +181,23 @@ impl<S: LeaseStore> Runner<S> {
         self.step_down_if_late();
         let retry = Instant::now() + self.timing.retry;
         match waits {
-            Some(Next { at, seen }) => Next { at: at.min(retry), seen },
+            // It is told of changes. A connection that is dead says nothing: so often it looks itself.
+            Some(Next { at, seen }) => Next { at: at.min(begun + self.timing.renew_deadline), seen },
             // No longer than to the end of our time: it is said at that moment, not at the next try.
             None => Next { at: self.until().map_or(retry, |until| retry.min(until)), seen: None },
         }
     }
 
     /// Who leads after it; where that is somebody else, until when that is certain.
-    async fn attempt(&mut self, begun: Instant) -> Result<(Leadership, Option<Next>), Error> {
-        let stored = self.store.read().await?;
+    async fn attempt(
+        &mut self,
+        begun: Instant,
+        told: Option<Option<StoredLease>>,
+    ) -> Result<(Leadership, Option<Next>), Error> {
+        let stored = match told {
+            Some(stored) => stored,
+            None => self.store.read().await?,
+        };
         match self.elector.decide(stored, Instant::now()) {
             Step::Wait { holder, version, expires } => {
                 let waits = Next { at: expires, seen: Some(version) };
@@ -199,11 +211,18 @@ impl<S: LeaseStore> Runner<S> {
         }
     }
 
-    /// Ends once the lease is another version than the one seen; never where none was.
-    async fn changed(&self, seen: Option<&str>) {
-        match seen {
-            Some(version) => self.store.changed(version).await,
-            None => pending().await,
+    /// The lease once it is another version than the one seen; never where none was. Where it can't be watched, it is to be read
+    /// after a while.
+    async fn changed(&self, seen: Option<&str>) -> Option<Option<StoredLease>> {
+        let Some(version) = seen else { return pending().await };
+        match self.store.changed(version).await {
+            Ok(stored) => Some(stored),
+            // An operator whose role was made for a version before may read leases and not watch them.
+            Err(error) => {
+                debug!(%error, "lease: not watched");
+                sleep(self.timing.retry).await;
+                None
+            }
         }
     }
 

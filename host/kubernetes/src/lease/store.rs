@@ -1,6 +1,5 @@
 //! Where the lease is stored.
 
-use std::future::pending;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -10,7 +9,6 @@ use k8s_openapi::api::coordination::v1::{Lease as KubeLease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::Api;
 use kube::api::{PostParams, WatchEvent, WatchParams};
-use tracing::debug;
 
 use super::elector::{Lease, StoredLease};
 use crate::client::Client;
@@ -27,8 +25,9 @@ pub(super) trait LeaseStore {
         lease: &Lease,
         version: Option<&str>,
     ) -> impl Future<Output = Result<(), Error>> + Send;
-    /// Ends once what is stored is another version than this. It may never say so: who waits also looks from time to time.
-    fn changed(&self, version: &str) -> impl Future<Output = ()> + Send;
+    /// What is stored once it is another version than this; `None`: nothing. It may never say so: who waits also looks from time to
+    /// time.
+    fn changed(&self, version: &str) -> impl Future<Output = Result<Option<StoredLease>, Error>> + Send;
 }
 
 /// A Lease of the API server.
@@ -96,29 +95,26 @@ impl LeaseStore for ServerLease {
         .map(drop)
     }
 
-    async fn changed(&self, version: &str) {
+    async fn changed(&self, version: &str) -> Result<Option<StoredLease>, Error> {
+        let what = format!("watch Lease {}", self.name);
         let one = WatchParams::default().fields(&format!("metadata.name={}", self.name));
-        match self.leases.watch(&one, version).await {
-            Ok(events) => {
-                let mut events = pin!(events);
-                while let Some(Ok(event)) = events.next().await {
-                    let is_news = match event {
-                        // A server may begin with what there is.
-                        WatchEvent::Added(lease) | WatchEvent::Modified(lease) => {
-                            lease.metadata.resource_version.as_deref() != Some(version)
-                        }
-                        WatchEvent::Deleted(_) => true,
-                        WatchEvent::Bookmark(_) | WatchEvent::Error(_) => false,
-                    };
-                    if is_news {
-                        return;
+        let mut events = pin!(self.client.read(&what, self.leases.watch(&one, version)).await?);
+        let failed = |why: String| Error::new(RetryClass::Transient, ErrorKind::Other, &what, why);
+        loop {
+            match events.next().await {
+                Some(Ok(WatchEvent::Added(lease) | WatchEvent::Modified(lease))) => {
+                    // A server may begin with what there is.
+                    if lease.metadata.resource_version.as_deref() != Some(version) {
+                        return stored(&what, lease).map(Some);
                     }
                 }
+                Some(Ok(WatchEvent::Deleted(_))) => return Ok(None),
+                Some(Ok(WatchEvent::Bookmark(_))) => {}
+                Some(Ok(WatchEvent::Error(status))) => return Err(failed(status.message)),
+                Some(Err(error)) => return Err(failed(error.to_string())),
+                None => return Err(failed("it ended".into())),
             }
-            // An operator whose role was made for a version before may read leases and not watch them.
-            Err(error) => debug!(lease = self.name, %error, "lease: not watched"),
         }
-        pending().await
     }
 }
 

@@ -57,13 +57,13 @@ impl LeaseStore for MemoryLease {
         Ok(())
     }
 
-    async fn changed(&self, version: &str) {
+    async fn changed(&self, version: &str) -> Result<Option<StoredLease>, Error> {
         let written = self.shared.lock().written.clone();
         loop {
             let next = written.notified();
-            let stored = self.shared.lock().lease.as_ref().map(|(_, version)| version.to_string());
-            if self.reach().is_ok() && stored.as_deref() != Some(version) {
-                return;
+            let now = self.shared.lock().lease.as_ref().map(stored);
+            if self.reach().is_ok() && now.as_ref().map(|now| &*now.version) != Some(version) {
+                return Ok(now);
             }
             next.await;
         }

@@ -34,6 +34,9 @@ struct Builder<'a> {
     plan: Plan,
     /// What references stand for: recorded resources that stay as they are.
     targets: Targets,
+    /// Ids of what the list names as there anyway. What is `existing` is not ours to delete: what of it we made is its user's from now
+    /// on (a floating IP that a Service asks for by the address that it has).
+    lent: BTreeSet<String>,
     /// Whose a resource is that two entries could take for theirs: one by the record, one by the mark.
     claims: BTreeMap<&'a str, &'a str>,
     /// Ids that are spoken for.
@@ -65,10 +68,14 @@ struct Builder<'a> {
 impl<'a> Builder<'a> {
     fn new(input: &'a Input<'a>) -> Self {
         let targets = Targets { local: BTreeMap::new(), external: input.external.clone() };
+        let existing = input.desired.entries().iter().flat_map(Entry::references);
+        let existing = existing.filter(|(_, reference)| matches!(reference, Reference::Existing(_)));
+        let lent = existing.filter_map(|(field, r)| Some(targets.get(field, r)?.id.clone())).collect();
         Self {
             input,
             plan: Plan::default(),
             targets,
+            lent,
             claims: BTreeMap::new(),
             taken: BTreeSet::new(),
             made_by: BTreeMap::new(),
@@ -393,22 +400,20 @@ impl<'a> Builder<'a> {
         }
         let mut at_of: BTreeMap<&str, usize> = BTreeMap::new();
         // What can't go yet keeps what it refers to.
-        let mut kept: BTreeSet<&str> = BTreeSet::new();
-        // What a pod is on.
-        let mut on: BTreeSet<&str> = BTreeSet::new();
+        let mut kept: BTreeMap<&str, Wait> = BTreeMap::new();
         for (found, after, replaced) in referrers_first(input, going) {
             let name = self.name_of(found);
             let duplicate = self.is_duplicate(name, found);
             let users = self.users_of(&found.id);
             let held = input.held.contains(&found.id) && !replaced;
-            // With all that it refers to.
-            let attached = input.pinned.contains(&found.id) || users.iter().any(|user| on.contains(user));
-            let kept_by_user = users.iter().any(|user| kept.contains(user));
+            // What a pod is on stays with all that it refers to.
+            let attached = input.pinned.contains(&found.id)
+                || users.iter().any(|user| kept.get(user) == Some(&Wait::Attached));
+            let kept_by_user = users.iter().any(|user| kept.contains_key(user));
             if held || attached || self.is_kept(&found.id) || kept_by_user {
-                kept.insert(&found.id);
-                let wait = if attached { Wait::Attached } else { Wait::InUse };
-                on.extend(attached.then_some(found.id.as_str()));
-                self.plan.blocked.push(Blocked { name: name.into(), kind: found.kind, on: wait });
+                let on = if attached { Wait::Attached } else { Wait::InUse };
+                kept.insert(&found.id, on.clone());
+                self.plan.blocked.push(Blocked { name: name.into(), kind: found.kind, on });
                 continue;
             }
             let users = self.let_go(found, &users, &at_of);
@@ -427,20 +432,8 @@ impl<'a> Builder<'a> {
 
     /// Whether it stays in the cloud when it has no entry any more.
     fn is_retained(&self, name: &str, found: &Observed) -> bool {
-        self.input.record.get(name).is_some_and(|r| r.retain) || self.is_the_users(found)
-    }
-
-    /// Whether the list names it as one that is there anyway. What is `existing` is not ours to delete: it was made by us, and is
-    /// its user's from now on (a floating IP that a Service asks for by the address that it has).
-    fn is_the_users(&self, found: &Observed) -> bool {
-        let id = found.id.as_str();
-        if !found.kind.can_be_remarked() {
-            return false;
-        }
-        self.input.desired.entries().iter().flat_map(Entry::references).any(|(field, reference)| {
-            matches!(reference, Reference::Existing(_))
-                && self.targets.get(field, reference).is_some_and(|target| target.id == id)
-        })
+        let lent = || found.kind.can_be_remarked() && self.lent.contains(&found.id);
+        self.input.record.get(name).is_some_and(|r| r.retain) || lent()
     }
 
     /// The operations by which users of a resource let go of it, and of each whether one rests on it until then: the cloud refuses

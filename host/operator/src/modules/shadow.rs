@@ -8,13 +8,17 @@ use futures::{StreamExt, stream};
 use isthmus_kubernetes::store::{StoreSnapshot, Stored};
 use isthmus_model::condition::MAPPED;
 use isthmus_model::desired::DesiredList;
+use isthmus_model::hash;
 use isthmus_model::object::{Gvk, Subject};
 use isthmus_model::outcome::Outcome;
 use isthmus_model::plan::Summary;
+use isthmus_model::record::Record;
 use isthmus_policy::{CallError, Mapped, Stop};
+use tokio::task::JoinError;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Lane, Pipelines, Serving, own_kind};
+use crate::records::Known;
 use crate::refs;
 use crate::session::{Session, subject_of};
 
@@ -48,7 +52,7 @@ impl Judgement {
     }
 
     /// Of subjects whose task broke off.
-    fn broken(why: &tokio::task::JoinError) -> Self {
+    fn broken(why: &JoinError) -> Self {
         Self { failures: 1, first: Some(format!("some subjects: {why}")), ..Self::default() }
     }
 
@@ -71,25 +75,32 @@ struct Trial {
 
 impl Trial {
     /// What the new version makes of these.
-    async fn after(&self, subjects: Vec<Arc<Stored>>) -> Vec<Mapped> {
+    async fn after(&self, subjects: Vec<Arc<Stored>>) -> Result<Vec<Mapped>, JoinError> {
         let (new, view) = (self.new.clone(), self.view.clone());
         // off the threads that everything else runs on
-        let calls = tokio::task::spawn_blocking(move || {
+        tokio::task::spawn_blocking(move || {
             subjects.iter().map(|stored| new.pipeline.map(&stored.text, view.clone())).collect()
-        });
-        calls.await.unwrap_or_default()
+        })
+        .await
     }
 
     /// What the version that serves makes of one. It is not asked where its answer decides nothing: it may be what is slow.
-    async fn before(&self, stored: &Stored) -> Option<Mapped> {
-        let (old, view, text) = (self.old.clone()?, self.view.clone(), stored.text.clone());
-        tokio::task::spawn_blocking(move || old.pipeline.map(&text, view)).await.ok()
+    async fn before(&self, stored: &Stored) -> Before {
+        let Some(old) = self.old.clone() else { return Before::Made(None) };
+        let (view, text) = (self.view.clone(), stored.text.clone());
+        match tokio::task::spawn_blocking(move || old.pipeline.map(&text, view)).await {
+            Ok(made) => Before::Made(Some(made)),
+            Err(error) => {
+                tracing::error!(subject = %stored.key, %error, "the call of the version that serves ended abnormally");
+                Before::Failed
+            }
+        }
     }
 }
 
 /// What the version that serves has to do with what the new one makes of a subject.
 enum Before {
-    /// It fails for it, as its CloudMapping says.
+    /// It fails for it, as its CloudMapping says or as was seen.
     Failed,
     /// This is what it makes of it, if there is one.
     Made(Option<Mapped>),
@@ -175,13 +186,13 @@ impl Session {
         subjects: Vec<Arc<Stored>>,
     ) -> crate::cloud::Result<Judgement> {
         let mut judgement = Judgement::default();
-        let mut made = trial.after(subjects.clone()).await.into_iter();
-        for stored in subjects {
+        let made = match trial.after(subjects.clone()).await {
+            Ok(made) => made,
+            Err(ended) => return Ok(Judgement { done: subjects.len(), ..Judgement::broken(&ended) }),
+        };
+        for (stored, after) in subjects.iter().zip(made) {
             judgement.done += 1;
-            match made.next() {
-                Some(after) => self.compare(&trial, &stored, after, &mut judgement).await?,
-                None => judgement.fail(&stored, "the call ended abnormally"),
-            }
+            self.compare(&trial, stored, after, &mut judgement).await?;
             if judgement.failures >= ENOUGH_FAILURES {
                 break;
             }
@@ -196,29 +207,29 @@ impl Session {
         after: Mapped,
         judgement: &mut Judgement,
     ) -> crate::cloud::Result<()> {
-        let subject = subject_of(stored);
+        let live = self.live_now(stored);
         if let Some(why) = after.fell_back.first().map(|f| f.error.to_string()).or_else(|| failed(&after)) {
-            if !self.before(trial, &subject, stored).await.fails() {
+            if !live.before(trial, stored).await.fails() {
                 judgement.fail(stored, &why);
             }
             return Ok(());
         }
         if let Some(why) = invalid(&after) {
-            if self.before(trial, &subject, stored).await.list().is_some() {
+            if live.before(trial, stored).await.list().is_some() {
                 judgement.fail(stored, &why);
             }
             return Ok(());
         }
         let Some(new) = list(after) else { return Ok(()) };
-        let (then, missing) = self.would_change(&subject, &new).await?;
+        let Some((then, missing)) = self.would_change(&live, &new).await? else { return Ok(()) };
         if then == Summary::default() && missing.is_none() {
             return Ok(());
         }
         // What is to be done, or missing, anyway is not this version's doing.
-        let old = self.before(trial, &subject, stored).await.list();
+        let old = live.before(trial, stored).await.list();
         let (anyway, missing_anyway) = match &old {
             Some(old) if *old == new => return Ok(()),
-            Some(old) => self.would_change(&subject, old).await?,
+            Some(old) => self.would_change(&live, old).await?.unwrap_or_default(),
             None => (Summary::default(), missing.clone()),
         };
         if let (Some(why), None) = (missing, missing_anyway) {
@@ -233,28 +244,45 @@ impl Session {
         Ok(())
     }
 
-    async fn before(&self, trial: &Trial, subject: &Subject, stored: &Stored) -> Before {
-        let known = self.records.lock().get(subject);
-        let said = known.as_ref().and_then(|k| k.status.conditions.iter().find(|c| c.type_ == MAPPED));
-        match said {
-            Some(said) if CallError::REASONS.contains(&&*said.reason) => Before::Failed,
-            _ => Before::Made(trial.before(stored).await),
-        }
+    fn live_now(&self, stored: &Stored) -> Live {
+        let subject = subject_of(stored);
+        let known = self.records.lock().get(&subject);
+        let record = known.as_ref().map(Known::record).unwrap_or_default();
+        Live { subject, known, record }
     }
 
-    /// What a list changes, and what it refers to in vain.
+    /// What a list changes, and what it refers to in vain; `None`: it is the one that is recorded.
     async fn would_change(
         &self,
-        subject: &Subject,
+        Live { subject, known, record }: &Live,
         list: &DesiredList,
-    ) -> crate::cloud::Result<(Summary, Option<String>)> {
-        let known = self.records.lock().get(subject);
-        let record = known.as_ref().map(crate::records::Known::record).unwrap_or_default();
+    ) -> crate::cloud::Result<Option<(Summary, Option<String>)>> {
         let sealed = self.sealed_as_made(subject, list);
-        let list = &*self.nested(&sealed, &record, &self.snapshot())?;
+        let list = &*self.nested(&sealed, record, &self.snapshot())?;
+        let recorded = known.as_ref().and_then(|known| known.status.output_hash.as_deref());
+        if recorded.is_some_and(|recorded| *recorded == hash::of(list)) {
+            return Ok(None);
+        }
         let resolved = refs::resolve(self, subject, list).await?;
-        let summary = self.plan(subject, list, &record, &resolved, known.as_ref()).summary();
-        Ok((summary, resolved.missing.into_values().next()))
+        let summary = self.plan(subject, list, record, &resolved, known.as_ref()).summary();
+        Ok(Some((summary, resolved.missing.into_values().next())))
+    }
+}
+
+/// A subject, and what is recorded of it.
+struct Live {
+    subject: Subject,
+    known: Option<Known>,
+    record: Record,
+}
+
+impl Live {
+    async fn before(&self, trial: &Trial, stored: &Stored) -> Before {
+        let said = self.known.iter().flat_map(|known| &known.status.conditions).find(|c| c.type_ == MAPPED);
+        match said {
+            Some(said) if CallError::REASONS.contains(&&*said.reason) => Before::Failed,
+            _ => trial.before(stored).await,
+        }
     }
 }
 

@@ -27,9 +27,8 @@ async fn a_service_takes_no_port_of_a_pods() -> Result<()> {
         let wish = json!({"metadata": {"annotations": {"isthmus.dev/lb-port": port.name}}});
         lab.service_api(&namespace).patch("web", &PatchParams::default(), &Patch::Merge(wish)).await?;
         until("the Service's mapping says why", async || {
-            let all = lab.mapping_api(&namespace).list(&ListParams::default()).await?.items;
-            let own = all.iter().find(|m| m.spec.subject.kind == "Service").context("no CloudMapping")?;
-            let said = condition(own, "Realized").context("no condition Realized")?;
+            let own = lab.mapping_of(&namespace, "Service").await?;
+            let said = condition(&own, "Realized").context("no condition Realized")?;
             ensure!(said.message.contains("is no other's to use"), "{said:?}");
             Ok(())
         })

@@ -1,7 +1,5 @@
 //! CloudMappings in the hands of others: deleted, lost, stripped, copied, made up.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use isthmus_e2e::{
     LIMIT, Lab, faults_config, on_lab, pods_config, port_id, ready, recorded, until, until_within,
@@ -13,9 +11,6 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
-
-/// Far more than an operator that stops needs.
-const STOP: Duration = Duration::from_secs(15);
 
 #[tokio::test]
 async fn a_cloud_mapping_deleted_by_hand_is_written_again_and_the_cloud_is_not_touched() -> Result<()> {
@@ -81,7 +76,7 @@ async fn an_etcd_restored_to_a_time_before_takes_no_port() -> Result<()> {
     on_lab("etcd-restored", async |lab| {
         let (namespace, operator) = lab.with_pod_port(&[]).await?;
         lab.loaded("pod-port").await?;
-        operator.stop(STOP).await?;
+        operator.stop(LIMIT).await?;
         let then = lab.back_up_etcd().await?;
         let operator = lab.operator(&[]).await?;
         lab.pods(&namespace, 5).await?;

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use anyhow::{Context, Result, ensure};
 use isthmus_e2e::{Lab, OPERATOR_NAMESPACE, condition, node, on_lab, ready, until};
 use isthmus_kubernetes::crd::CloudMapping;
+use isthmus_model::mark::Mark;
 use isthmus_openstack::neutron::{
     Network, Port, PortCreate, SecurityGroup, SecurityGroupRule, SecurityGroupRuleCreate, Subnet,
 };
@@ -38,9 +39,7 @@ async fn load(lab: &Lab, config: Value) -> Result<()> {
 /// The CloudMapping of a Namespace, once it is ready.
 async fn mapped(lab: &Lab, namespace: &str) -> Result<CloudMapping> {
     until(&format!("namespace {namespace} has its network"), async || {
-        let all = lab.mapping_api(namespace).list(&ListParams::default()).await?;
-        let own = all.items.into_iter().find(|m| m.spec.subject.kind == "Namespace");
-        let own = own.context("it has no CloudMapping")?;
+        let own = lab.mapping_of(namespace, "Namespace").await?;
         ensure!(ready(&own), "{:?}", own.status.map(|s| s.conditions));
         Ok(own)
     })
@@ -63,9 +62,9 @@ async fn is_gone(lab: &Lab, namespace: &str) -> Result<()> {
     .await
 }
 
-/// What the rules of groups let in and out, for comparison.
-fn allowed<'a>(groups: &[&'a SecurityGroup]) -> BTreeSet<(&'a str, &'a str, Option<&'a str>)> {
-    let rules = groups.iter().flat_map(|group| &group.security_group_rules);
+/// What the rules of a group let in and out, for comparison.
+fn allowed(group: &SecurityGroup) -> BTreeSet<(&str, &str, Option<&str>)> {
+    let rules = group.security_group_rules.iter();
     rules.map(|r| (r.direction.as_str(), r.ethertype.as_str(), r.remote_group_id.as_deref())).collect()
 }
 
@@ -100,8 +99,8 @@ async fn a_namespace_goes_without_its_module() -> Result<()> {
         mapped(lab, &namespace).await?;
         lab.remove_module("namespace-network").await?;
         until("it is frozen", async || {
-            let all = lab.mapping_api(&namespace).list(&ListParams::default()).await?;
-            let said = all.iter().find_map(|m| condition(m, "Mapped")).context("no condition Mapped")?;
+            let own = lab.mapping_of(&namespace, "Namespace").await?;
+            let said = condition(&own, "Mapped").context("no condition Mapped")?;
             ensure!(said.reason == "ModuleMissing", "{said:?}");
             Ok(())
         })
@@ -129,18 +128,17 @@ async fn own(lab: &Lab) -> Result<Own> {
     let mut made = lab.made().await?;
     ensure!(made.len() == OF_A_NAMESPACE, "{made:?}");
     let missing = "one of each kind";
-    let mut group = |direction: Option<&str>| {
+    let mut group = |entry: &str| {
         let is_it = |group: &SecurityGroup| {
-            let mut rules = group.security_group_rules.iter();
-            rules.next().map(|rule| rule.direction.as_str()) == direction
+            Mark::of(&group.description, &group.tags).is_some_and(|mark| mark.name == *entry)
         };
         let at = made.groups.iter().position(is_it).context(missing)?;
         anyhow::Ok(made.groups.swap_remove(at))
     };
     Ok(Own {
-        members: group(None)?,
-        ingress: group(Some("ingress"))?,
-        egress: group(Some("egress"))?,
+        members: group("members")?,
+        ingress: group("ingress")?,
+        egress: group("egress")?,
         network: made.networks.pop().context(missing)?,
         subnet: made.subnets.pop().context(missing)?,
         interface: made.interfaces.pop().context(missing)?,
@@ -156,13 +154,10 @@ async fn as_asked(lab: &Lab) -> Result<()> {
     ensure!(address == subnet.gateway_ip, "{interface:?}");
     ensure!(interface.device_id == lab.router().await?.id, "{interface:?}");
     let own = Some(members.id.as_str());
-    let expected = BTreeSet::from([
-        ("egress", "IPv4", None),
-        ("egress", "IPv6", None),
-        ("ingress", "IPv4", own),
-        ("ingress", "IPv6", own),
-    ]);
-    ensure!(allowed(&[&ingress, &egress]) == expected, "{ingress:?} {egress:?}");
+    let both = |direction, remote| BTreeSet::from([(direction, "IPv4", remote), (direction, "IPv6", remote)]);
+    ensure!(allowed(&members).is_empty(), "{members:?}");
+    ensure!(allowed(&ingress) == both("ingress", own), "{ingress:?}");
+    ensure!(allowed(&egress) == both("egress", None), "{egress:?}");
     Ok(())
 }
 

@@ -41,10 +41,8 @@ async fn policy_at(lab: &Lab, namespace: &str, ports: &[u16]) -> Result<()> {
 
 /// The policy's mapping is ready.
 async fn is_mapped(lab: &Lab, namespace: &str) -> Result<()> {
-    let all = lab.mapping_api(namespace).list(&ListParams::default()).await?.items;
-    let own =
-        all.iter().find(|m| m.spec.subject.kind == "NetworkPolicy").context("it has no CloudMapping")?;
-    ensure!(ready(own), "{:?}", own.status.as_ref().map(|s| &s.conditions));
+    let own = lab.mapping_of(namespace, "NetworkPolicy").await?;
+    ensure!(ready(&own), "{:?}", own.status.as_ref().map(|s| &s.conditions));
     Ok(())
 }
 
@@ -76,9 +74,20 @@ async fn peers_are(lab: &Lab, namespace: &str, pods: &[&str]) -> Result<()> {
 
 /// The policy is mapped, these Pods are its peers, and its group is on the selected Pod's port alone.
 async fn is_there(lab: &Lab, namespace: &str, open: &[String], peers: &[&str]) -> Result<()> {
+    is_there_at(lab, namespace, open, peers, &[8080]).await
+}
+
+/// As [`is_there`], at these ports.
+async fn is_there_at(
+    lab: &Lab,
+    namespace: &str,
+    open: &[String],
+    peers: &[&str],
+    ports: &[u16],
+) -> Result<()> {
     is_mapped(lab, namespace).await?;
     peers_are(lab, namespace, peers).await?;
-    guarded(lab, namespace, open).await
+    guarded(lab, namespace, open, ports).await
 }
 
 /// The Pod's port is as it was, and the policy has no mapping and no groups any more.
@@ -201,10 +210,8 @@ async fn neutron_is_down_while_a_policy_comes() -> Result<()> {
         lab.kill_part("neutron").await?;
         policy(lab, &namespace).await?;
         until("the policy says why it waits", async || {
-            let all = lab.mapping_api(&namespace).list(&ListParams::default()).await?.items;
-            let own =
-                all.iter().find(|m| m.spec.subject.kind == "NetworkPolicy").context("no CloudMapping")?;
-            let said = condition(own, "Realized").context("no condition Realized")?;
+            let own = lab.mapping_of(&namespace, "NetworkPolicy").await?;
+            let said = condition(&own, "Realized").context("no condition Realized")?;
             ensure!(said.status == "False" && said.reason == "CloudUnavailable", "{said:?}");
             Ok(())
         })
@@ -226,10 +233,16 @@ async fn a_policy_waits_for_a_quota_of_rules() -> Result<()> {
         let Begun { namespace, operator: _operator, open, shared } = begun(lab).await?;
         let quotas = lab.admin.quotas(&lab.project().await?).await?;
         let used = quotas.get("security_group_rule").context("a quota of rules")?.used;
+        let lets_out = async || -> Result<usize> {
+            let groups = lab.made().await?.groups.into_iter();
+            Ok(groups.filter(|g| g.security_group_rules.iter().any(|r| r.direction == "egress")).count())
+        };
+        let before = lets_out().await?;
         // A fresh group has two of its own: there is room for them, and for no other.
         let limit = used + 2;
         lab.quota(Some(("security_group_rule", limit))).await?;
-        policy_at(lab, &namespace, &[8080, 8443, 9090]).await?;
+        let ports = [8080, 8443, 9090];
+        policy_at(lab, &namespace, &ports).await?;
         let numbers = format!("security_group_rule quota {limit}, used {used}");
         until("the policy says how many rules there may be", async || {
             let all = lab.mapping_api(&namespace).list(&ListParams::default()).await?.items;
@@ -240,20 +253,11 @@ async fn a_policy_waits_for_a_quota_of_rules() -> Result<()> {
             Ok(())
         })
         .await?;
-        let groups = lab.made().await?.groups;
-        let lets_out =
-            groups.iter().filter(|g| g.security_group_rules.iter().any(|r| r.direction == "egress"));
-        let before = open.len();
-        ensure!(
-            groups.len() > shared && lets_out.count() <= before,
-            "what can't be ruled lets all out: {groups:?}"
-        );
+        ensure!(lab.made().await?.groups.len() > shared, "there is no group to be ruled");
+        ensure!(lets_out().await? == before, "a group that can't be ruled lets all out");
         lab.quota(None).await?;
         // A full quota is tried again after a minute at most.
-        let there = async || {
-            is_mapped(lab, &namespace).await?;
-            peers_are(lab, &namespace, &["p-1"]).await
-        };
+        let there = async || is_there_at(lab, &namespace, &open, &["p-1"], &ports).await;
         until_within(2 * LIMIT, "the policy is there", there).await
     })
     .await
@@ -293,16 +297,17 @@ async fn another_selector_is_followed_and_a_namespace_takes_its_policies_along()
 }
 
 /// The selected Pod's port carries the policy's group in place of the open one, others' ports do not.
-async fn guarded(lab: &Lab, namespace: &str, open: &[String]) -> Result<()> {
+async fn guarded(lab: &Lab, namespace: &str, open: &[String], ports: &[u16]) -> Result<()> {
     let (web, other) = (port_of(lab, namespace, "p-0").await?, port_of(lab, namespace, "p-2").await?);
     let groups = lab.made().await?.groups;
     let carried = groups.iter().filter(|group| web.security_groups.contains(&group.id));
-    let ingress: Vec<_> = carried
+    let ingress: BTreeSet<_> = carried
         .flat_map(|group| &group.security_group_rules)
         .filter(|rule| rule.direction == "ingress")
         .map(|rule| (rule.port_range_min, rule.remote_address_group_id.is_some()))
         .collect();
-    ensure!(!ingress.is_empty() && ingress.iter().all(|r| *r == (Some(8080), true)), "{ingress:?}");
+    let expected: BTreeSet<_> = ports.iter().map(|port| (Some(*port), true)).collect();
+    ensure!(ingress == expected, "{ingress:?}");
     ensure!(open.iter().all(|group| !web.security_groups.contains(group)), "{web:?}");
     ensure!(other.security_groups == open, "{other:?}");
     Ok(())

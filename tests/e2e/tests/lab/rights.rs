@@ -72,7 +72,6 @@ async fn the_operator_needs_no_more_than_its_role_and_nobody_else_writes_mapping
         lab.nothing_left(&namespace).await?;
         let refused = operator.log()?.lines().filter(|l| l.contains("orbidden")).count();
         ensure!(refused == 0, "the operator lacks a right:\n{}", operator.log()?);
-        lab.kubectl(&["delete", "-f", &format!("{DEPLOY}/admission.yaml")]).await?;
         Ok(())
     })
     .await

@@ -109,7 +109,6 @@ async fn uninstall_takes_down_all_that_was_made() -> Result<()> {
         ensure!(lab.module_api().list(&ListParams::default()).await?.items.is_empty());
         let again = lab.isthmus(&["uninstall"]).await?;
         ensure!(again.contains("is left to take down"), "{again}");
-        lab.kubectl(&["delete", "-f", &format!("{DEPLOY}/admission.yaml")]).await?;
         Ok(())
     })
     .await

@@ -209,13 +209,15 @@ async fn set_rules(neutron: &Neutron, update: &Update<'_>, wanted: Vec<Rule>) ->
     if !missing.is_empty() {
         let project = text(group.project_id.clone());
         let bodies: Vec<_> = missing.into_iter().map(|rule| rule.body(id, project.clone())).collect();
-        let made = neutron.create_all::<SecurityGroupRule>(&bodies).await;
-        if made.is_err() && kept.is_empty() {
-            for rule in surplus.extract_if(.., |rule| Rule::from(rule.clone()).lets_all_out()) {
-                neutron.delete::<SecurityGroupRule>(&rule.id).await?;
+        match neutron.create_all::<SecurityGroupRule>(&bodies).await {
+            Ok(made) => kept.extend(made),
+            Err(error) => {
+                if kept.is_empty() {
+                    close(neutron, id, surplus).await;
+                }
+                return Err(gone(error));
             }
         }
-        kept.extend(made.map_err(gone)?);
     }
     for rule in surplus {
         neutron.delete::<SecurityGroupRule>(&rule.id).await?;
@@ -223,6 +225,15 @@ async fn set_rules(neutron: &Neutron, update: &Update<'_>, wanted: Vec<Rule>) ->
     // The service counts a rule as a revision of its group, and does not say which.
     (group.security_group_rules, group.revision_number) = (kept, None);
     Ok(group)
+}
+
+/// Takes the rules off a group that let everything out. What fails is tried again with the rest.
+async fn close(neutron: &Neutron, group: &str, rules: Vec<SecurityGroupRule>) {
+    for rule in rules.into_iter().filter(|rule| Rule::from(rule.clone()).lets_all_out()) {
+        if let Err(error) = neutron.delete::<SecurityGroupRule>(&rule.id).await {
+            tracing::warn!(group, rule = rule.id, %error, "the group lets everything out still");
+        }
+    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::exposure::{OnHttp, insecure};
 use crate::mapping::route_kind;
 use crate::matching::{Age, Match};
 use crate::objects::Route;
+use crate::passthrough;
 
 /// How the message begins of a Route whose host is somebody else's: `report` tells it by this.
 pub(crate) const CLAIMED: &str = "host already claimed";
@@ -56,9 +57,8 @@ fn lost(why: &str) -> Outcome {
     not_mapped(format!("{CLAIMED}: {why}"))
 }
 
-/// What a Route is for, unless no module serves such a one. One that is refused for what it says now may be served as it was (what was
+/// What a Route has of the shared listeners. One that is refused for what it says now may be served as it was (what was
 /// made of it stays), so its place is not free.
 fn claimed(route: &Route<'_>) -> Option<Match> {
-    let passthrough = route.spec.tls.as_ref().is_some_and(|tls| *tls.termination == *"passthrough");
-    if passthrough { None } else { Match::of(&route.spec).ok() }
+    if passthrough::is_wanted(route) { None } else { Match::of(&route.spec).ok() }
 }

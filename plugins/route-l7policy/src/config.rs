@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::matching::is_dns_name;
 use crate::monitor::Monitor;
+use crate::passthrough;
 
 /// Names of the entries of the PolicyModule's mapping: Routes refer to them.
 pub(crate) const LOAD_BALANCER: &str = "lb";
@@ -41,6 +42,8 @@ pub struct Config {
     pub(crate) http_port: u16,
     /// None: there is no HTTPS listener.
     pub(crate) tls: Option<Tls>,
+    /// None: no Route passes TLS on.
+    pub(crate) passthrough_ports: Option<passthrough::Ports>,
     /// Somebody else's load balancer: nothing is made but what Routes need on it.
     pub(crate) existing_load_balancer: Option<ExistingLoadBalancer>,
     /// Id or name of the subnet where endpoints can be reached. None: the VIP's.
@@ -164,6 +167,8 @@ impl Config {
     fn check(&self) -> Result<(), Outcome> {
         self.check_names()?;
         self.monitor.as_ref().map_or(Ok(()), Monitor::check)?;
+        let taken: Vec<u16> = self.tls.iter().map(|tls| tls.port).chain([self.http_port]).collect();
+        self.passthrough_ports.map_or(Ok(()), |ports| ports.check(&taken))?;
         if self.existing_load_balancer.is_some() {
             return self.check_nothing_made();
         }

@@ -53,13 +53,8 @@ pub(crate) fn certificates(route: &Route<'_>, front: &Front) -> Result<Certifica
     let reencrypt = match &*tls.termination {
         "edge" => false,
         "reencrypt" => true,
-        "passthrough" => {
-            let message = "passthrough is not possible: a listener that passes TLS on sees neither host nor path; \
-                           use edge or reencrypt";
-            return Err(invalid_field(message, "spec.tls.termination"));
-        }
         other => {
-            let message = format!("termination {other:?} is none; it is edge or reencrypt");
+            let message = format!("termination {other:?} is none; it is edge, reencrypt or passthrough");
             return Err(invalid_field(message, "spec.tls.termination"));
         }
     };

@@ -12,6 +12,7 @@ mod matching;
 mod members;
 mod monitor;
 mod objects;
+mod passthrough;
 mod report;
 mod shared;
 

@@ -10,10 +10,10 @@ use crate::exposure::{OnHttp, certificates, insecure};
 use crate::matching::{Age, Match};
 use crate::members::members;
 use crate::objects::Route;
-use crate::{report, shared};
+use crate::{passthrough, report, shared};
 
 /// Entries of a Route's mapping.
-const POOL: &str = "pool";
+pub(crate) const POOL: &str = "pool";
 const ON_HTTP: &str = "policy-http";
 const ON_HTTPS: &str = "policy-https";
 
@@ -34,7 +34,8 @@ pub(crate) fn endpoint_slice_kind() -> Kind {
 }
 
 /// All of a Route but its private key: the host reads that one itself.
-const ROUTE_FIELDS: [&str; 14] = [
+const ROUTE_FIELDS: [&str; 15] = [
+    passthrough::FIELD,
     "metadata.creationTimestamp",
     "spec.host",
     "spec.subdomain",
@@ -51,8 +52,9 @@ const ROUTE_FIELDS: [&str; 14] = [
     "spec.tls.externalCertificate.name",
 ];
 
-/// What of other Routes decides who has a host, and what a redirect leaves out.
-const CLAIM_FIELDS: [&str; 6] = [
+/// What of other Routes decides who has a host or a port, and what a redirect leaves out.
+const CLAIM_FIELDS: [&str; 7] = [
+    passthrough::FIELD,
     "metadata.creationTimestamp",
     "spec.host",
     "spec.path",
@@ -115,6 +117,9 @@ impl Mapper for RouteL7Policy {
 fn route(route: &Route<'_>, config: &Config) -> Result<Vec<Desired>, Outcome> {
     let front = config.front()?;
     config.check_provider(&snapshot::cloud_facts())?;
+    if passthrough::is_wanted(route) {
+        return passthrough::map(route, config, &front);
+    }
     let place = Match::of(&route.spec)?;
     let tls = certificates(route, &front)?;
     let on_http = insecure(route.spec.tls.as_ref())?;

@@ -64,6 +64,11 @@ impl Monitor {
         }
     }
 
+    /// That of a pool whose members nobody but clients understands.
+    pub(crate) fn of_connections(&self) -> HealthMonitor {
+        self.new_of("TCP")
+    }
+
     /// That of a pool; `encrypted`: its members speak TLS.
     pub(crate) fn of_pool(&self, encrypted: bool) -> HealthMonitor {
         let kind = match (&self.path, encrypted) {
@@ -71,10 +76,15 @@ impl Monitor {
             (Some(_), false) => "HTTP",
             (None, _) => "TCP",
         };
-        let mut monitor = HealthMonitor::new(kind, self.delay, self.timeout, self.max_retries);
-        monitor.max_retries_down = Some(self.max_retries_down);
+        let mut monitor = self.new_of(kind);
         monitor.url_path.clone_from(&self.path);
         monitor.expected_codes.clone_from(&self.expected_codes);
+        monitor
+    }
+
+    fn new_of(&self, kind: &str) -> HealthMonitor {
+        let mut monitor = HealthMonitor::new(kind, self.delay, self.timeout, self.max_retries);
+        monitor.max_retries_down = Some(self.max_retries_down);
         monitor
     }
 }

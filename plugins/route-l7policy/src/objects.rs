@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use isthmus_sdk::objects::{NumberOrName, Text};
+use isthmus_sdk::objects::{Map, NumberOrName, Text};
 use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,8 @@ pub(crate) struct Metadata<'a> {
     #[serde(borrow, default)]
     pub(crate) namespace: Text<'a>,
     pub(crate) creation_timestamp: Option<Text<'a>>,
+    #[serde(default)]
+    pub(crate) annotations: Map<'a>,
 }
 
 /// A Route.

@@ -6,6 +6,7 @@ use isthmus_sdk::records::types::{Invalid, State};
 use crate::claims::CLAIMED;
 use crate::config::Config;
 use crate::objects::{Condition, Route, RouteIngress, RouteStatus};
+use crate::passthrough;
 
 /// The entry of this router in `status.ingress`.
 pub(crate) fn report(
@@ -38,6 +39,9 @@ fn refused(outcome: &Outcome) -> Condition<'static> {
         // Reasons of OpenShift's routers, where they have one.
         Outcome::NotMapped(reason) if reason.starts_with(CLAIMED) => {
             admitted("False", "HostAlreadyClaimed", format!("spec.host: {reason}"))
+        }
+        Outcome::NotMapped(reason) if reason.starts_with(passthrough::CLAIMED) => {
+            admitted("False", "PortAlreadyClaimed", format!("{}: {reason}", passthrough::FIELD))
         }
         Outcome::NotMapped(reason) => admitted("False", "NotMapped", reason.clone()),
         Outcome::Waiting(reason) => admitted("Unknown", "Waiting", reason.clone()),

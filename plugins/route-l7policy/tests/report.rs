@@ -108,6 +108,12 @@ fn admitted_says_why_not() {
         ),
         (waiting("later"), "Unknown", "Waiting", "later"),
         (not_mapped("never"), "False", "NotMapped", "never"),
+        (
+            not_mapped("port already claimed: by x"),
+            "False",
+            "PortAlreadyClaimed",
+            "passthrough-port\"]: port",
+        ),
         (invalid("all of it"), "False", "ExtendedValidationFailed", "all of it"),
     ];
     for (outcome, status, reason, part) in table {

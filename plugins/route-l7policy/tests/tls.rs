@@ -148,8 +148,7 @@ fn reencrypt_checks_the_endpoints() {
 #[test]
 fn what_cannot_be_had_is_refused() {
     let table = [
-        ("{termination: passthrough}", TLS, "spec.tls.termination", "neither host nor path"),
-        ("{termination: Edge}", TLS, "spec.tls.termination", "edge or reencrypt"),
+        ("{termination: Edge}", TLS, "spec.tls.termination", "edge, reencrypt or passthrough"),
         ("{termination: edge}", PLAIN, "spec.tls", "no HTTPS listener"),
         (
             "{termination: edge, insecureEdgeTerminationPolicy: Drop}",

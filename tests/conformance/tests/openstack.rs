@@ -1,7 +1,7 @@
 //! The model against the real Keystone, Neutron and Octavia of the lab.
 #![allow(clippy::unwrap_used, reason = "a helper of a test may panic")]
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use isthmus_conformance::openstack::compare::{Pair, Stream, sweep};
@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 /// Streams of requests to Neutron, which run at once, and the requests of each.
 const NETWORK: (u64, usize) = (4, 520);
 const LOAD_BALANCER: (u64, usize) = (2, 110);
+/// Those to a load balancer that a provider is at work on.
+const PENDING: (u64, usize) = (1, 60);
 const IDENTITY: usize = 100;
 /// What a run compares at least.
 const LEAST_NETWORK: usize = 2_000;
@@ -35,8 +37,19 @@ type Run = fn(Pair, u64, usize) -> std::pin::Pin<Box<dyn Future<Output = Result<
 /// Runs streams at once, each in networks of its own, and takes away what they made, however they end.
 ///
 /// `CONFORMANCE_SEED=7 CONFORMANCE_REQUESTS=100` runs one alone, `CONFORMANCE_FIRST` others than those from 1 on.
+async fn streams(name: &str, lengths: (u64, usize), least: usize, run: Run) -> Result<()> {
+    streams_to(Options::default(), name, lengths, least, run).await
+}
+
+/// As [`streams`], to models with these options.
 #[expect(clippy::print_stdout, reason = "the report of a run shows it")]
-async fn streams(name: &str, (count, length): (u64, usize), least: usize, run: Run) -> Result<()> {
+async fn streams_to(
+    options: Options,
+    name: &str,
+    (count, length): (u64, usize),
+    least: usize,
+    run: Run,
+) -> Result<()> {
     let _alone = ALONE.lock().await;
     let began = Instant::now();
     let real = Cloud::real().await?;
@@ -47,9 +60,9 @@ async fn streams(name: &str, (count, length): (u64, usize), least: usize, run: R
     let length = number("CONFORMANCE_REQUESTS").map_or(Ok(length), usize::try_from)?;
     let (mut running, mut compared, mut failed) = (tokio::task::JoinSet::new(), 0, Vec::new());
     for seed in first..first + count {
-        let real = real.clone();
+        let (real, options) = (real.clone(), options.clone());
         running.spawn(async move {
-            let world = World::start(Options::default()).await?;
+            let world = World::start(options).await?;
             let pair = Pair::new(real, Cloud::model(&world).await?)?;
             run(pair, seed, length).await.with_context(|| format!("seed {seed}"))
         });
@@ -103,18 +116,46 @@ async fn network(mut pair: Pair, seed: u64, requests: usize) -> Result<usize> {
 async fn octavia() -> Result<()> {
     streams("octavia", LOAD_BALANCER, LEAST_LOAD_BALANCER, |mut pair, seed, requests| {
         Box::pin(async move {
-            let network = json!({"name": "conformance"});
-            let network = made(&mut pair, Who::Operator, "/networks", "network", network).await?;
-            balancer(&mut pair, &network, seed, requests).await?;
+            balancer(&mut pair, seed, requests).await?;
             Ok(pair.compared())
         })
     })
     .await
 }
 
-async fn balancer(pair: &mut Pair, network: &str, seed: u64, requests: usize) -> Result<()> {
+/// A real amphora takes seconds to boot. All that is asked meanwhile changes nothing.
+#[tokio::test]
+async fn octavia_while_a_provider_is_at_work() -> Result<()> {
+    let options = Options { provisioning: Duration::from_secs(3600), ..Options::default() };
+    streams_to(options, "octavia, pending", PENDING, PENDING.1, |mut pair, seed, requests| {
+        Box::pin(async move {
+            let subnet = subnet(&mut pair).await?;
+            let mut stream = made_whole(&mut pair, subnet, "amphora").await?;
+            let mut random = Random::new(seed);
+            for n in 0..requests {
+                let asked = stream.next(&mut random);
+                let answer = pair.note(&asked, &format!("seed {seed}, request {n}")).await?;
+                let changed = asked.method != "GET" && answer.status < 300;
+                ensure!(!changed, "request {n}: {asked:?}: {answer:?}");
+            }
+            pair.report()?;
+            // The model's is for ever: so was the real one's all along.
+            pair.ask(&stream.look()).await?;
+            Ok(pair.compared())
+        })
+    })
+    .await
+}
+
+async fn subnet(pair: &mut Pair) -> Result<String> {
+    let network = json!({"name": "conformance"});
+    let network = made(pair, Who::Operator, "/networks", "network", network).await?;
     let subnet = json!({"network_id": network, "ip_version": 4, "cidr": "10.0.0.0/24"});
-    let subnet = made(pair, Who::Operator, "/subnets", "subnet", subnet).await?;
+    made(pair, Who::Operator, "/subnets", "subnet", subnet).await
+}
+
+async fn balancer(pair: &mut Pair, seed: u64, requests: usize) -> Result<()> {
+    let subnet = subnet(pair).await?;
     for body in [
         json!({"name": "x"}),
         json!({"vip_subnet_id": "11111111-1111-4111-8111-111111111111"}),
@@ -128,8 +169,16 @@ async fn balancer(pair: &mut Pair, network: &str, seed: u64, requests: usize) ->
             pair.ask(&asked).await?;
         }
     }
+    let mut stream = made_whole(pair, subnet, "noop").await?;
+    let ran = requests_of(pair, &mut stream, seed, requests).await;
+    let gone = deleted(pair, &stream).await;
+    ran.and(gone)
+}
+
+/// A load balancer with something of each kind, made in one.
+async fn made_whole(pair: &mut Pair, subnet: String, provider: &str) -> Result<LoadBalancer> {
     let body = json!({"loadbalancer": {
-        "name": "conformance", "vip_subnet_id": subnet, "provider": "noop", "tags": ["a"],
+        "name": "conformance", "vip_subnet_id": subnet, "provider": provider, "tags": ["a"],
         "listeners": [{"name": "web", "protocol": "HTTP", "protocol_port": 88, "default_pool": {"name": "web"}, "l7policies": [
             {"name": "api", "action": "REDIRECT_TO_POOL", "rules": [{"type": "PATH", "compare_type": "STARTS_WITH", "value": "/api"}],
              "redirect_pool": {"name": "api", "protocol": "HTTP", "lb_algorithm": "SOURCE_IP"}}]}],
@@ -137,10 +186,7 @@ async fn balancer(pair: &mut Pair, network: &str, seed: u64, requests: usize) ->
                    "healthmonitor": {"type": "HTTP", "delay": 5, "timeout": 3, "max_retries": 2},
                    "members": [{"address": "10.0.0.7", "protocol_port": 80}]}]}});
     let created = pair.ask(&load_balancer::request("POST", "/loadbalancers".to_owned(), body)).await?;
-    let mut stream = LoadBalancer::new(id(&created.body, "loadbalancer")?, subnet);
-    let ran = requests_of(pair, &mut stream, seed, requests).await;
-    let gone = deleted(pair, &stream).await;
-    ran.and(gone)
+    LoadBalancer::new(&created.body, subnet)
 }
 
 /// As [`Pair::run`], with a wait after each write: what is pending is refused by both, but for different times.
@@ -166,11 +212,18 @@ async fn settled(pair: &mut Pair, stream: &LoadBalancer) -> Result<()> {
     .await
 }
 
+/// With all that is in it, and what is asked of each part afterwards.
 async fn deleted(pair: &mut Pair, stream: &LoadBalancer) -> Result<()> {
     for asked in stream.cleaning() {
-        pair.until(&asked, |answer| answer.status == 204 || answer.status == 404).await?;
+        let answer = pair.ask(&asked).await?;
+        ensure!(answer.status == 204, "{asked:?}: {answer:?}");
     }
-    pair.until(&stream.look(), |answer| answer.status == 404).await
+    pair.until(&stream.look(), |answer| answer.status == 404).await?;
+    for asked in stream.look_at_all() {
+        let answer = pair.ask(&asked).await?;
+        ensure!(answer.status == 404, "{asked:?}: {answer:?}");
+    }
+    Ok(())
 }
 
 #[tokio::test]

@@ -191,7 +191,8 @@ impl Peer {
     /// # Errors
     /// No answer, or another certificate.
     pub async fn ask_tls(&self, address: &str, host: &str, path: &str, trusted: &Path) -> Result<Answer> {
-        let (resolve, url) = (format!("{host}:443:{address}"), format!("https://{host}{path}"));
+        let (name, port) = host.split_once(':').unwrap_or((host, "443"));
+        let (resolve, url) = (format!("{name}:{port}:{address}"), format!("https://{host}{path}"));
         let trusted = trusted.to_str().context("a path of text")?;
         self.curl(&["--resolve", &resolve, "--cacert", trusted, &url]).await
     }

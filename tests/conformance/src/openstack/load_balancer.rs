@@ -1,5 +1,6 @@
 //! Random requests to Octavia, provider `noop`: everything that the API shows, without traffic.
 
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::compare::Stream;
@@ -25,21 +26,52 @@ pub struct LoadBalancer {
 }
 
 impl LoadBalancer {
-    /// `balancer`: `ACTIVE`, and empty.
-    pub fn new(balancer: String, subnet: String) -> Self {
-        let none = Vec::new;
-        Self {
-            balancer,
+    /// `created`: how its creation was answered, with all that was made in one.
+    ///
+    /// # Errors
+    /// It is no load balancer.
+    pub fn new(created: &Value, subnet: String) -> Result<Self> {
+        let tree = created.get("loadbalancer").context("no load balancer")?;
+        let (listeners, pools) = (parts(tree, "listeners"), parts(tree, "pools"));
+        let of = |all: &[&Value], part: &str| -> Vec<(String, String)> {
+            let pairs = |parent: &&Value| {
+                let above = own_id(parent).unwrap_or_default();
+                let ids = parts(parent, part).into_iter().filter_map(own_id);
+                ids.map(|id| (id, above.clone())).collect::<Vec<_>>()
+            };
+            all.iter().flat_map(pairs).collect()
+        };
+        let policies: Vec<&Value> =
+            listeners.iter().flat_map(|listener| parts(listener, "l7policies")).collect();
+        let monitors = pools.iter().filter_map(|pool| own_id(pool.get("healthmonitor")?));
+        let ids = |all: &[&Value]| all.iter().copied().filter_map(own_id).collect();
+        Ok(Self {
+            balancer: own_id(tree).context("no id")?,
             subnet,
-            listeners: none(),
-            pools: none(),
-            monitors: none(),
-            policies: none(),
-            members: Vec::new(),
-            rules: Vec::new(),
+            monitors: monitors.collect(),
+            members: of(&pools, "members"),
+            rules: of(&policies, "rules"),
+            listeners: ids(&listeners),
+            pools: ids(&pools),
+            policies: ids(&policies),
             pending: false,
             names: 0,
-        }
+        })
+    }
+
+    /// Looks at each part of it.
+    pub fn look_at_all(&self) -> impl Iterator<Item = Request> {
+        let plain = [
+            ("listeners", &self.listeners),
+            ("pools", &self.pools),
+            ("healthmonitors", &self.monitors),
+            ("l7policies", &self.policies),
+        ];
+        let plain =
+            plain.into_iter().flat_map(|(kind, ids)| ids.iter().map(move |id| format!("/{kind}/{id}")));
+        let members = self.members.iter().map(|(id, pool)| format!("/pools/{pool}/members/{id}"));
+        let rules = self.rules.iter().map(|(id, policy)| format!("/l7policies/{policy}/rules/{id}"));
+        plain.chain(members).chain(rules).map(|path| request("GET", path, Value::Null))
     }
 
     /// Whether the last write has to be waited for.
@@ -421,6 +453,14 @@ impl Stream for LoadBalancer {
     fn cleaning(&self) -> Vec<Request> {
         vec![request("DELETE", format!("/loadbalancers/{}?cascade=true", self.balancer), Value::Null)]
     }
+}
+
+fn parts<'a>(tree: &'a Value, part: &str) -> Vec<&'a Value> {
+    tree.get(part).and_then(Value::as_array).into_iter().flatten().collect()
+}
+
+fn own_id(object: &Value) -> Option<String> {
+    object.get("id")?.as_str().map(str::to_owned)
 }
 
 fn some(all: &[String], random: &mut Random) -> String {

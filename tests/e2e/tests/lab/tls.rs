@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use isthmus_e2e::{Identity, Lab, Operator, Peer, condition, on_lab, ready, routes_config, until_within};
-use kube::api::{DeleteParams, ListParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 /// A load balancer takes ten seconds, each change one or two.
@@ -17,8 +17,9 @@ async fn load(lab: &Lab, provider: &str, default: &Identity) -> Result<String> {
     let namespace = lab.namespace().await?;
     lab.tls_secret(&namespace, "default", &default.certificate, &default.key).await?;
     let mut config = routes_config(provider);
-    let tls = json!({"secret": {"namespace": namespace, "name": "default"}});
-    config.as_object_mut().context("a config is an object")?.insert("tls".into(), tls);
+    let fields = config.as_object_mut().context("a config is an object")?;
+    fields.insert("tls".into(), json!({"secret": {"namespace": namespace, "name": "default"}}));
+    fields.insert("passthroughPorts".into(), json!({"first": 8443, "last": 8449}));
     lab.load_routes(config).await?;
     Ok(namespace)
 }
@@ -91,6 +92,7 @@ async fn certificates_are_shown_renewed_and_taken_off() -> Result<()> {
         // The default one, two by SNI, and the authority of the re-encrypted one.
         ensure!(lab.kept_secrets().await?.len() == 4 && lab.shown_secrets().await?.1.len() == 2);
 
+        passed_on(lab, &client, &vip, &namespace, &inside).await?;
         renewed(lab, &operator, &client, &vip, &namespace).await?;
         refused(lab, &client, &vip, &namespace).await?;
 
@@ -115,6 +117,33 @@ async fn certificates_are_shown_renewed_and_taken_off() -> Result<()> {
         .await?;
         shown(&client, &vip, "shop.example.com", &default, "web").await?;
         ensure!(!lab.logged("PRIVATE KEY"), "a key is in the log");
+        Ok(())
+    })
+    .await
+}
+
+/// A Route with passthrough: on a port of its own a client is shown what the endpoint shows. It says first that it needs one.
+async fn passed_on(lab: &Lab, client: &Peer, vip: &str, namespace: &str, inside: &Identity) -> Result<()> {
+    let spec = json!({"host": "safe.example.com", "to": to("safe"), "tls": {"termination": "passthrough"}});
+    lab.route(namespace, "through", spec).await?;
+    let says = async |status: &str, reason: &str| {
+        until_within(CHANGE, &format!("it says {status} {reason}"), async || {
+            let found = lab.admitted(namespace, "through").await?;
+            ensure!(found == (status.into(), reason.into()), "{found:?}");
+            Ok(())
+        })
+        .await
+    };
+    says("False", "ExtendedValidationFailed").await?;
+    let port = json!({"metadata": {"annotations": {"isthmus.dev/passthrough-port": "8443"}}});
+    let api = lab.route_api(namespace);
+    api.patch("through", &PatchParams::default(), &Patch::Merge(port)).await?;
+    says("True", "").await?;
+    shown(client, vip, "safe.example.com:8443", inside, "safe").await?;
+    api.delete("through", &DeleteParams::default()).await?;
+    until_within(CHANGE, "nobody listens there", async || {
+        let answer = client.ask_tls(vip, "safe.example.com:8443", "/", &inside.file()).await;
+        ensure!(answer.is_err(), "{answer:?}");
         Ok(())
     })
     .await

@@ -4,6 +4,7 @@ seed.py network KEYSTONE_PORT PASSWORD neutron=PORT       external network `publ
 seed.py leg|no-leg KEYSTONE_PORT PASSWORD neutron=PORT node=NAME   a node's own port there; prints id, MAC and address"""
 import json
 import sys
+import time
 import urllib.error
 import urllib.request
 
@@ -15,17 +16,22 @@ token = None
 
 
 def call(method, url, body=None):
-    """The decoded answer and its headers; an HTTP error ends the script with what the service said."""
+    """The decoded answer and its headers; an HTTP error ends the script with what the service said. A service that has only just
+    started answers 503 where its own call of Keystone took too long: that is asked again."""
     req = urllib.request.Request(url, method=method, data=None if body is None else json.dumps(body).encode(),
                                  headers={'Content-Type': 'application/json'})
     if token:
         req.add_header('X-Auth-Token', token)
-    try:
-        with urllib.request.urlopen(req) as r:
-            raw = r.read()
-            return (json.loads(raw) if raw else None), r.headers
-    except urllib.error.HTTPError as e:
-        sys.exit('%s %s: %s %s' % (method, url, e.code, e.read().decode(errors='replace')))
+    for left in reversed(range(10)):
+        try:
+            with urllib.request.urlopen(req) as r:
+                raw = r.read()
+                return (json.loads(raw) if raw else None), r.headers
+        except urllib.error.HTTPError as e:
+            if e.code == 503 and left:
+                time.sleep(1)
+                continue
+            sys.exit('%s %s: %s %s' % (method, url, e.code, e.read().decode(errors='replace')))
 
 
 def login(user, project):

@@ -50,12 +50,8 @@ impl AddressGroups {
 
     /// The peers that have this port. An address outside of the cluster has no names of ports.
     pub(crate) fn with_port(&mut self, peers: &Peers, port: &NamedPort) -> Vec<(IpVersion, Remote)> {
-        let set = |pods: &Pods| selection(pods).named_port(port.clone()).into();
-        let sets = match peers {
-            Peers::Everybody => vec![set(&all_pods())],
-            Peers::These { pods, .. } => pods.iter().map(set).collect(),
-        };
-        self.these(sets, &[])
+        let sets = peers.pods().iter().map(|pods| selection(pods).named_port(port.clone()).into());
+        self.these(sets.collect(), &[])
     }
 
     fn these(&mut self, pods: Vec<AddressSet>, blocks: &[IpNet]) -> Vec<(IpVersion, Remote)> {
@@ -124,8 +120,43 @@ impl AddressGroups {
     }
 }
 
-pub(crate) fn all_pods() -> Pods {
-    Pods { namespaces: Some(Selector::default()), selector: Selector::default() }
+/// Namespaces that selectors choose, as a policy of one of them sees it: each selector is asked for once.
+pub(crate) struct Namespaces<'a> {
+    own: &'a str,
+    found: BTreeMap<Selector, BTreeSet<String>>,
+}
+
+impl<'a> Namespaces<'a> {
+    /// As the policies of this namespace see it.
+    pub(crate) fn seen_from(own: &'a str) -> Self {
+        Self { own, found: BTreeMap::new() }
+    }
+
+    /// The policy's.
+    pub(crate) fn own(&self) -> &'a str {
+        self.own
+    }
+
+    /// Whether these Pods may be in this namespace.
+    pub(crate) fn hold(&mut self, pods: &Pods, namespace: &str) -> Result<bool, Outcome> {
+        let selector = match &pods.namespaces {
+            None => return Ok(namespace == self.own),
+            Some(selector) if selector.selects_all() => return Ok(true),
+            Some(selector) => selector,
+        };
+        if let Some(found) = self.found.get(selector) {
+            return Ok(found.contains(namespace));
+        }
+        let texts = snapshot::list(&Kind::core("Namespace"), None, &selector.to_string());
+        let name = |text: &String| {
+            let namespace: Namespace<'_> = parse_subject(text)?;
+            Ok(namespace.metadata.name.into())
+        };
+        let found: BTreeSet<String> = texts.iter().map(name).collect::<Result<_, Outcome>>()?;
+        let holds = found.contains(namespace);
+        self.found.insert(selector.clone(), found);
+        Ok(holds)
+    }
 }
 
 fn selection(pods: &Pods) -> Selection {

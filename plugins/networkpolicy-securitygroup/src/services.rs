@@ -17,10 +17,10 @@ use std::rc::Rc;
 
 use ipnet::IpNet;
 use isthmus_sdk::log;
-use isthmus_sdk::objects::{Map, NumberOrName};
+use isthmus_sdk::objects::{Map, NumberOrName, Service, ServicePort};
 use isthmus_sdk::prelude::*;
 
-use crate::objects::{Pod, Service, ServicePort};
+use crate::objects::Pod;
 use crate::peers::Namespaces;
 use crate::policy::{Number, Peers, Port, Protocol, Rule};
 use crate::ports::{self, Name};
@@ -31,8 +31,7 @@ pub(crate) fn service_kind() -> Kind {
 }
 
 /// What is read of a Service. External IPs are not: a user may claim any address by them.
-pub(crate) const SERVICE_FIELDS: [&str; 8] = [
-    "spec.type",
+pub(crate) const SERVICE_FIELDS: [&str; 7] = [
     "spec.clusterIP",
     "spec.clusterIPs",
     "spec.selector",
@@ -95,16 +94,13 @@ impl<'a> Services<'a> {
     }
 }
 
-/// The Service's selector, if it has an address and chooses none but Pods of one of these peers.
+/// The Service's selector, if it chooses none but Pods of one of these peers.
 fn leads_to<'s, 'a>(
     service: &'s Service<'a>,
     peers: &Peers,
     namespaces: &mut Namespaces<'_>,
 ) -> Result<Option<&'s Map<'a>>, Outcome> {
-    let spec = &service.spec;
-    let has_address =
-        spec.kind.as_deref() != Some("ExternalName") && spec.cluster_ip.as_deref() != Some("None");
-    let Some(selector) = spec.selector.as_ref().filter(|selector| has_address && !selector.is_empty()) else {
+    let Some(selector) = service.spec.selector.as_ref().filter(|selector| !selector.is_empty()) else {
         return Ok(None);
     };
     for pods in peers.pods() {
@@ -127,8 +123,7 @@ fn add(
     found: &mut Found<Open>,
 ) -> Result<(), Outcome> {
     let (spec, namespace) = (&service.spec, place(service));
-    let first = spec.cluster_ip.iter().filter(|_| spec.cluster_ips.is_empty());
-    let own: Vec<IpNet> = spec.cluster_ips.iter().chain(first).filter_map(|text| whole(text)).collect();
+    let own: Vec<IpNet> = spec.cluster_ips().filter_map(whole).collect();
     let ingress = service.status.load_balancer.ingress.iter().filter_map(|ingress| ingress.ip.as_deref());
     let outside: Vec<IpNet> = ingress.filter_map(whole).collect();
     if rule.ports.is_none() {

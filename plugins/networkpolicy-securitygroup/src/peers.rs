@@ -10,7 +10,7 @@ use isthmus_sdk::records::values::{AddressSet, IpVersion, NamedPort, Selection};
 use crate::policy::{Peers, Pods};
 use crate::selector::Selector;
 
-const VERSIONS: [IpVersion; 2] = [IpVersion::V4, IpVersion::V6];
+pub(crate) const VERSIONS: [IpVersion; 2] = [IpVersion::V4, IpVersion::V6];
 /// Neutron's extensions for a set of addresses that a rule names.
 const EXTENSIONS: [&str; 2] = ["address-group", "security-groups-remote-address-group"];
 
@@ -167,7 +167,7 @@ fn selection(pods: &Pods) -> Selection {
     }
 }
 
-fn version_of(block: &IpNet) -> IpVersion {
+pub(crate) fn version_of(block: &IpNet) -> IpVersion {
     match block {
         IpNet::V4(_) => IpVersion::V4,
         IpNet::V6(_) => IpVersion::V6,

@@ -1,5 +1,5 @@
 //! What one tenant writes does not keep the policies of another one from being mapped.
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;
 

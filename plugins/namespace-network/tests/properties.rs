@@ -43,6 +43,25 @@ fn config() -> impl Strategy<Value = Value> {
     })
 }
 
+/// An annotation that says something.
+fn set<'a>(annotations: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {
+    annotations.get(&format!("isthmus.dev/{name}")).map(|text| text.trim()).filter(|text| !text.is_empty())
+}
+
+/// What can't be meant, or has no pool to be made of.
+fn is_refused(annotations: &BTreeMap<String, String>, config: &Value) -> bool {
+    let set = |name| set(annotations, name);
+    let (named, makes) = (set("network").is_some(), set("make-subnets"));
+    let subnets = set("subnets").is_some_and(|names| names.split(',').any(|name| !name.trim().is_empty()));
+    let makes_any = !named || makes == Some("true");
+    makes.is_some_and(|text| !["true", "false"].contains(&text))
+        || set("isolation").is_some_and(|text| !["open", "isolated"].contains(&text))
+        || set("project").is_some()
+        || (subnets && makes_any)
+        || (!named && makes == Some("true"))
+        || (makes_any && config.get("ipv4").is_none() && config.get("ipv6").is_none())
+}
+
 proptest! {
     /// Whatever is written there: never a panic, and no list that the host refuses (the harness would panic).
     #[test]
@@ -52,9 +71,11 @@ proptest! {
         let mut cluster = Cluster::default();
         cluster.add(object).unwrap();
         let kind = Kind::core("Namespace");
-        let Ok(list) = cluster.map::<NamespaceNetwork>(&kind, "a", &config.to_string()) else { return Ok(()) };
+        let list = cluster.map::<NamespaceNetwork>(&kind, "a", &config.to_string());
+        prop_assert_eq!(list.is_err(), is_refused(&annotations, &config), "{:?}", list);
+        let Ok(list) = list else { return Ok(()) };
         let has = |name: &str| list.iter().any(|entry| entry.name == name);
-        let named = annotations.get("isthmus.dev/network").is_some_and(|name| !name.trim().is_empty());
+        let named = set(&annotations, "network").is_some();
         prop_assert_eq!(has("network"), !named);
         for group in ["members", "ingress", "egress"] {
             prop_assert_eq!(has(group), !annotations.contains_key("isthmus.dev/security-groups"));

@@ -1,15 +1,17 @@
 //! The mapping of one NetworkPolicy: its security groups and address groups.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use ipnet::IpNet;
 use isthmus_sdk::prelude::*;
 use isthmus_sdk::records::networking::{Direction, Remote};
 use isthmus_sdk::records::values::{IpVersion, NamedPort};
 
-use crate::peers::{AddressGroups, all_pods, lacking};
+use crate::peers::{AddressGroups, Namespaces, lacking};
 use crate::policy::{Number, Peers, Pods, Policy, Port, Protocol, Rule};
 use crate::ports::{self, Name, Numbers};
-use crate::services::{self, Addresses, At};
+use crate::room::{Found, Room};
+use crate::services::{self, At, Open, Services};
 
 /// The group that every selected Pod carries.
 pub(crate) const POLICY: &str = "policy";
@@ -26,7 +28,7 @@ pub(crate) fn obstacle(policy: &Policy, extensions: &[String]) -> Option<String>
         Peers::These { pods, .. } => !pods.is_empty(),
         Peers::Everybody => false,
     };
-    let named = |rule: &Rule| !ports::names(std::slice::from_ref(rule)).is_empty();
+    let named = |rule: &Rule| !names_of(rule).is_empty();
     let names_pods = policy.ingress.iter().flatten().any(of_pods)
         || policy.egress.iter().flatten().any(|rule| of_pods(rule) || named(rule));
     if lacking.is_empty() || !names_pods {
@@ -53,33 +55,47 @@ pub(crate) fn entries(
         policy: SecurityGroup::new(),
         named: BTreeMap::new(),
     };
+    let mut namespaces = Namespaces::seen_from(namespace);
     if let Some(rules) = &policy.ingress {
-        let numbers = ports::of_pods(&selected, namespace, &ports::names(rules))?;
+        let mut numbers = Numbers::new();
+        ports::of_pods(&selected, &ports::names(rules), &mut namespaces, |_, name, number| {
+            numbers.entry(name).or_default().insert(number);
+        })?;
         groups.ingress(rules, &numbers);
     }
-    for rule in policy.egress.iter().flatten() {
-        let numbers = numbers_of_peers(rule, namespace)?;
+    let rules = policy.egress.as_deref().unwrap_or_default();
+    let mut room = Room::new(namespace, rules.iter().map(|rule| names_of(rule).len() + 1).sum());
+    let texts = services::read(rules, namespace);
+    let mut services = Services::new(&texts)?;
+    for rule in rules {
+        let numbers = numbers_of_peers(rule, &mut namespaces, &mut room)?;
         groups.egress(rule, &numbers);
-        groups.services(rule, &services::addresses(rule, namespace)?);
+        groups.services(rule, room.choose(services.addresses(rule, &mut namespaces)?, |(at, _)| *at));
     }
     Ok(groups.list())
 }
 
+fn names_of(rule: &Rule) -> BTreeSet<Name> {
+    ports::names(std::slice::from_ref(rule))
+}
+
 /// What the names of an egress rule's ports stand for at its peers.
-fn numbers_of_peers(rule: &Rule, namespace: &str) -> Result<Numbers, Outcome> {
-    let names = ports::names(std::slice::from_ref(rule));
-    let everybody = [all_pods()];
-    let peers = match &rule.peers {
-        Peers::Everybody => everybody.as_slice(),
-        Peers::These { pods, .. } => pods.as_slice(),
-    };
-    let mut numbers = Numbers::new();
-    for pods in peers {
-        for (name, found) in ports::of_pods(pods, namespace, &names)? {
-            numbers.entry(name).or_default().extend(found);
-        }
+fn numbers_of_peers(
+    rule: &Rule,
+    namespaces: &mut Namespaces<'_>,
+    room: &mut Room<'_>,
+) -> Result<Numbers, Outcome> {
+    let names = names_of(rule);
+    let mut found: BTreeMap<Name, Found<u16>> =
+        names.iter().map(|name| (name.clone(), Found::new())).collect();
+    for pods in rule.peers.pods() {
+        ports::of_pods(pods, &names, namespaces, |namespace, name, number| {
+            if let Some(numbers) = found.get_mut(&name) {
+                numbers.add(namespace, number);
+            }
+        })?;
     }
-    Ok(numbers)
+    Ok(found.into_iter().map(|(name, found)| (name, room.choose(found, |number| *number))).collect())
 }
 
 struct Groups {
@@ -141,14 +157,15 @@ impl Groups {
         }
     }
 
-    /// Through Services that lead to the peers. What a rule opens to everybody is open at a Service's address too.
-    fn services(&mut self, rule: &Rule, found: &Addresses) {
-        for (at, addresses) in found {
+    /// Through Services that lead to the peers.
+    fn services(&mut self, rule: &Rule, open: BTreeSet<Open>) {
+        let mut addresses = BTreeMap::<At, BTreeSet<IpNet>>::new();
+        for (at, address) in open {
+            addresses.entry(at).or_default().insert(address);
+        }
+        for (at, addresses) in addresses {
             let ports = at.map(|(protocol, port)| (protocol, Some((port, port))));
-            if matches!(rule.peers, Peers::Everybody) && is_among(rule, at) {
-                continue;
-            }
-            let remotes = self.addresses.services(&services::purpose(rule, at), &rule.peers, addresses);
+            let remotes = self.addresses.services(&services::purpose(rule, &at), &rule.peers, &addresses);
             add(&mut self.policy, Direction::Egress, ports, &remotes);
         }
     }
@@ -159,17 +176,6 @@ impl Groups {
         list.extend(self.addresses.entries());
         list
     }
-}
-
-/// Whether the ports of a rule, as numbers, hold this one.
-fn is_among(rule: &Rule, at: &At) -> bool {
-    let holds = |port: &Port| match (&port.number, at) {
-        (_, Some((protocol, _))) if port.protocol != *protocol => false,
-        (Number::Any, Some(_)) => true,
-        (Number::Range(first, last), Some((_, number))) => (first..=last).contains(&number),
-        (Number::Named(_), _) | (_, None) => false,
-    };
-    rule.ports.iter().flatten().any(holds)
 }
 
 fn range(number: &Number) -> Option<(u16, u16)> {

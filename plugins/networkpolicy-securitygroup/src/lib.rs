@@ -5,8 +5,9 @@
 //! that *none* of its policies isolates is said by its Namespace's group of that direction, or where there is none, by one of two that
 //! all Pods share (the mapping of the module's own PolicyModule).
 //!
-//! Peers are named sets in address groups: rules do not grow with Pods, and a Pod that comes or goes calls no module. This crate
-//! must not know an address of a Pod. Those of Services it knows: an egress rule opens them where they lead to its peers.
+//! Peers are named sets in address groups: rules do not grow with Pods, and a Pod that comes or goes calls the module only where a
+//! port's number is its Pod's own: a policy, or the target port of a Service before its numbers, has a name. This crate must not know
+//! an address of a Pod. Those of Services it knows: an egress rule opens them where they lead to its peers.
 
 mod cidr;
 mod config;
@@ -17,6 +18,7 @@ mod peers;
 mod policy;
 mod ports;
 mod refining;
+mod room;
 mod selector;
 mod services;
 mod shared;

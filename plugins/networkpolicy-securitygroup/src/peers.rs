@@ -10,7 +10,7 @@ use isthmus_sdk::records::values::{AddressSet, IpVersion, NamedPort, Selection};
 use crate::policy::{Peers, Pods};
 use crate::selector::Selector;
 
-const VERSIONS: [IpVersion; 2] = [IpVersion::V4, IpVersion::V6];
+pub(crate) const VERSIONS: [IpVersion; 2] = [IpVersion::V4, IpVersion::V6];
 /// Neutron's extensions for a set of addresses that a rule names.
 const EXTENSIONS: [&str; 2] = ["address-group", "security-groups-remote-address-group"];
 
@@ -50,12 +50,8 @@ impl AddressGroups {
 
     /// The peers that have this port. An address outside of the cluster has no names of ports.
     pub(crate) fn with_port(&mut self, peers: &Peers, port: &NamedPort) -> Vec<(IpVersion, Remote)> {
-        let set = |pods: &Pods| selection(pods).named_port(port.clone()).into();
-        let sets = match peers {
-            Peers::Everybody => vec![set(&all_pods())],
-            Peers::These { pods, .. } => pods.iter().map(set).collect(),
-        };
-        self.these(sets, &[])
+        let sets = peers.pods().iter().map(|pods| selection(pods).named_port(port.clone()).into());
+        self.these(sets.collect(), &[])
     }
 
     fn these(&mut self, pods: Vec<AddressSet>, blocks: &[IpNet]) -> Vec<(IpVersion, Remote)> {
@@ -124,8 +120,43 @@ impl AddressGroups {
     }
 }
 
-pub(crate) fn all_pods() -> Pods {
-    Pods { namespaces: Some(Selector::default()), selector: Selector::default() }
+/// Namespaces that selectors choose, as a policy of one of them sees it: each selector is asked for once.
+pub(crate) struct Namespaces<'a> {
+    own: &'a str,
+    found: BTreeMap<Selector, BTreeSet<String>>,
+}
+
+impl<'a> Namespaces<'a> {
+    /// As the policies of this namespace see it.
+    pub(crate) fn seen_from(own: &'a str) -> Self {
+        Self { own, found: BTreeMap::new() }
+    }
+
+    /// The policy's.
+    pub(crate) fn own(&self) -> &'a str {
+        self.own
+    }
+
+    /// Whether these Pods may be in this namespace.
+    pub(crate) fn hold(&mut self, pods: &Pods, namespace: &str) -> Result<bool, Outcome> {
+        let selector = match &pods.namespaces {
+            None => return Ok(namespace == self.own),
+            Some(selector) if selector.selects_all() => return Ok(true),
+            Some(selector) => selector,
+        };
+        if let Some(found) = self.found.get(selector) {
+            return Ok(found.contains(namespace));
+        }
+        let texts = snapshot::list(&Kind::core("Namespace"), None, &selector.to_string());
+        let name = |text: &String| {
+            let namespace: Namespace<'_> = parse_subject(text)?;
+            Ok(namespace.metadata.name.into())
+        };
+        let found: BTreeSet<String> = texts.iter().map(name).collect::<Result<_, Outcome>>()?;
+        let holds = found.contains(namespace);
+        self.found.insert(selector.clone(), found);
+        Ok(holds)
+    }
 }
 
 fn selection(pods: &Pods) -> Selection {
@@ -136,7 +167,7 @@ fn selection(pods: &Pods) -> Selection {
     }
 }
 
-fn version_of(block: &IpNet) -> IpVersion {
+pub(crate) fn version_of(block: &IpNet) -> IpVersion {
     match block {
         IpNet::V4(_) => IpVersion::V4,
         IpNet::V6(_) => IpVersion::V6,

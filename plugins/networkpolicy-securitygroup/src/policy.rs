@@ -28,6 +28,19 @@ pub(crate) enum Peers {
     These { pods: Vec<Pods>, blocks: Vec<IpNet> },
 }
 
+/// Everybody, as far as they are Pods.
+static ALL_PODS: [Pods; 1] = [Pods { namespaces: Some(Selector::ALL), selector: Selector::ALL }];
+
+impl Peers {
+    /// Those that are Pods.
+    pub(crate) fn pods(&self) -> &[Pods] {
+        match self {
+            Self::Everybody => &ALL_PODS,
+            Self::These { pods, .. } => pods,
+        }
+    }
+}
+
 /// Pods that selectors choose.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Pods {
@@ -49,6 +62,17 @@ pub(crate) enum Number {
     /// Both ends included.
     Range(u16, u16),
     Named(String),
+}
+
+impl Number {
+    /// Whether it is among them. What a name stands for is not known here.
+    pub(crate) fn holds(&self, number: u16) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Range(first, last) => (*first..=*last).contains(&number),
+            Self::Named(_) => false,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use isthmus_sdk::objects::Head;
 use isthmus_sdk::prelude::*;
 
-use crate::objects;
+use crate::objects::{Container, Pod};
+use crate::peers::Namespaces;
 use crate::policy::{Number, Pods, Protocol, Rule};
 
 /// The name of a port, with its protocol.
@@ -24,60 +24,38 @@ pub(crate) fn names(rules: &[Rule]) -> BTreeSet<Name> {
         .collect()
 }
 
-/// What these names stand for in a Pod: ports of its containers and side-cars. None of a Pod on the node's network, which has no
-/// port of its own.
-pub(crate) fn of_pod(pod: &objects::Pod<'_>, names: &BTreeSet<Name>, numbers: &mut Numbers) {
-    if pod.spec.host_network {
-        return;
-    }
-    let side_cars = pod.spec.init_containers.iter().filter(|c| c.restart_policy.as_deref() == Some("Always"));
-    for port in pod.spec.containers.iter().chain(side_cars).flat_map(|container| &container.ports) {
-        let (Some(name), Some(protocol)) = (&port.name, Protocol::new(port.protocol.as_deref())) else {
-            continue;
-        };
-        let name = (protocol, String::from(name.clone()));
-        if names.contains(&name) {
-            numbers.entry(name).or_default().insert(port.container_port);
-        }
-    }
+/// The names of a Pod's ports, with their numbers: ports of its containers and side-cars. None of a Pod on the node's network, which
+/// has no port of its own.
+pub(crate) fn of_pod(pod: &Pod<'_>) -> impl Iterator<Item = (Name, u16)> {
+    let spec = Some(&pod.spec).filter(|spec| !spec.host_network);
+    let is_side_car = |c: &&Container<'_>| c.restart_policy.as_deref() == Some("Always");
+    let containers = spec
+        .into_iter()
+        .flat_map(move |s| s.containers.iter().chain(s.init_containers.iter().filter(is_side_car)));
+    containers.flat_map(|container| &container.ports).filter_map(|port| {
+        let name = (Protocol::new(port.protocol.as_deref())?, port.name.clone()?.into());
+        Some((name, port.container_port))
+    })
 }
 
-/// What these names stand for in Pods that are selected, as seen from a namespace. Read only where there are names.
-pub(crate) fn of_pods(pods: &Pods, own: &str, names: &BTreeSet<Name>) -> Result<Numbers, Outcome> {
-    let mut numbers = Numbers::new();
+/// What these names stand for in Pods that are selected, with the namespace of each Pod. Read only where there are names.
+pub(crate) fn of_pods(
+    pods: &Pods,
+    names: &BTreeSet<Name>,
+    namespaces: &mut Namespaces<'_>,
+    mut found: impl FnMut(&str, Name, u16),
+) -> Result<(), Outcome> {
     if names.is_empty() {
-        return Ok(numbers);
+        return Ok(());
     }
-    for text in list(&Kind::core("Pod"), pods, own, &pods.selector.to_string())? {
-        of_pod(&parse_subject(&text)?, names, &mut numbers);
-    }
-    Ok(numbers)
-}
-
-/// The objects of a kind that this selector chooses, in the namespaces of these Pods as seen from a namespace.
-pub(crate) fn list(kind: &Kind, pods: &Pods, own: &str, selector: &str) -> Result<Vec<String>, Outcome> {
-    let namespaces = match &pods.namespaces {
-        Some(selector) if !selector.selects_all() => Some(namespaces(&selector.to_string())?),
-        _ => None,
-    };
-    let place = pods.namespaces.is_none().then_some(own);
-    let all = snapshot::list(kind, place, selector);
-    let Some(namespaces) = namespaces else { return Ok(all) };
-    let mut chosen = Vec::new();
-    for text in all {
-        let head: Head<'_> = parse_subject(&text)?;
-        if namespaces.contains(head.metadata.namespace.as_deref().unwrap_or_default()) {
-            chosen.push(text);
+    let place = pods.namespaces.is_none().then_some(namespaces.own());
+    for text in snapshot::list(&Kind::core("Pod"), place, &pods.selector.to_string()) {
+        let pod: Pod<'_> = parse_subject(&text)?;
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        if namespaces.hold(pods, namespace)? {
+            let named = of_pod(&pod).filter(|(name, _)| names.contains(name));
+            named.for_each(|(name, number)| found(namespace, name, number));
         }
     }
-    Ok(chosen)
-}
-
-fn namespaces(selector: &str) -> Result<BTreeSet<String>, Outcome> {
-    let texts = snapshot::list(&Kind::core("Namespace"), None, selector);
-    let name = |text: &String| {
-        let namespace: Namespace<'_> = parse_subject(text)?;
-        Ok(namespace.metadata.name.into())
-    };
-    texts.iter().map(name).collect()
+    Ok(())
 }

@@ -1,5 +1,7 @@
 //! The groups that the ports of a Pod carry.
 
+use std::collections::BTreeSet;
+
 use isthmus_sdk::log;
 use isthmus_sdk::prelude::*;
 
@@ -8,7 +10,7 @@ use crate::groups::{self, POLICY, named_group};
 use crate::mapping::network_policy_kind;
 use crate::objects::{self, NetworkPolicy};
 use crate::policy::{Policy, selected};
-use crate::ports::{self, Numbers};
+use crate::ports;
 use crate::shared;
 
 /// Gives every port of the Pod the groups of its policies, in the place of those that it has (but see [`shared::carried`]). A Pod that
@@ -83,12 +85,9 @@ fn policies_of(pod: &objects::Pod<'_>) -> Result<Option<Policies>, Outcome> {
             name: name.into(),
         };
         groups.push(mapped(key(), POLICY));
-        let mut numbers = Numbers::new();
         let names = ports::names(policy.ingress.as_deref().unwrap_or_default());
-        ports::of_pod(pod, &names, &mut numbers);
-        for (port, numbers) in &numbers {
-            groups.extend(numbers.iter().map(|number| mapped(key(), &named_group(port, *number))));
-        }
+        let numbers: BTreeSet<_> = ports::of_pod(pod).filter(|(name, _)| names.contains(name)).collect();
+        groups.extend(numbers.iter().map(|(name, number)| mapped(key(), &named_group(name, *number))));
     }
     Ok((!groups.is_empty()).then_some(Policies { groups, for_ingress, for_egress }))
 }

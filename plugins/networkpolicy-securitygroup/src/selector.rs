@@ -29,6 +29,9 @@ enum Test {
 }
 
 impl Selector {
+    /// Selects every object.
+    pub(crate) const ALL: Self = Self(Vec::new());
+
     /// The selector at this path of the subject.
     ///
     /// # Errors

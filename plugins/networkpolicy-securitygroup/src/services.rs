@@ -4,28 +4,34 @@
 //! before it does, and a load balancer of its own is an address like any other: what they see is the Service's address and port.
 //!
 //! Whom a Service chooses is told by its selector, not by the Pods that there are: it has to ask for all that a peer's selector asks
-//! for. So no Pod that comes or goes calls the module, and none that joins a Service is reached without being a peer. A Service
-//! without a selector leads to whatever its slices say, which only who writes them knows: it stays closed.
+//! for. So none that joins a Service is reached without being a peer, and Pods are read only where a rule has the numbers of ports and
+//! a Service's target port is a name. A Service without a selector leads to whatever its slices say, which only who writes them
+//! knows: it stays closed.
+//!
+//! Services are other tenants' too. What they say is compared here and never asked of the host, which ends a call that asks too much.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use ipnet::IpNet;
-use isthmus_sdk::objects::{Map, NumberOrName};
+use isthmus_sdk::log;
+use isthmus_sdk::objects::{Map, NumberOrName, Service, ServicePort};
 use isthmus_sdk::prelude::*;
 
-use crate::objects::{Pod, Service, ServicePort};
-use crate::peers::all_pods;
-use crate::policy::{Number, Peers, Pods, Port, Protocol, Rule};
-use crate::ports::{self, Numbers};
+use crate::objects::Pod;
+use crate::peers::Namespaces;
+use crate::policy::{Number, Peers, Port, Protocol, Rule};
+use crate::ports::{self, Name};
+use crate::room::Found;
 
 pub(crate) fn service_kind() -> Kind {
     Kind::core("Service")
 }
 
 /// What is read of a Service. External IPs are not: a user may claim any address by them.
-pub(crate) const SERVICE_FIELDS: [&str; 8] = [
-    "spec.type",
+pub(crate) const SERVICE_FIELDS: [&str; 7] = [
     "spec.clusterIP",
     "spec.clusterIPs",
     "spec.selector",
@@ -37,67 +43,108 @@ pub(crate) const SERVICE_FIELDS: [&str; 8] = [
 
 /// The port at which addresses are open. `None`: all of them, as the rule has no ports and the address is the Service's alone.
 pub(crate) type At = Option<(Protocol, u16)>;
-/// Addresses by the port at which they are open.
-pub(crate) type Addresses = BTreeMap<At, BTreeSet<IpNet>>;
+/// An address, and the port at which it is open.
+pub(crate) type Open = (At, IpNet);
 
-/// The addresses of Services that lead to peers of this egress rule, at ports that it allows.
-pub(crate) fn addresses(rule: &Rule, own: &str) -> Result<Addresses, Outcome> {
-    let everybody = [all_pods()];
-    let peers = match (&rule.peers, &rule.ports) {
-        (Peers::Everybody, None) => return Ok(Addresses::new()),
-        (Peers::Everybody, Some(_)) => everybody.as_slice(),
-        (Peers::These { pods, .. }, _) => pods.as_slice(),
-    };
-    let mut found = Addresses::new();
-    for pods in peers {
-        for text in ports::list(&service_kind(), pods, own, "")? {
-            let service: Service<'_> = parse_subject(&text)?;
-            if let Some(selector) = leads_to(&service, pods) {
-                add(&service, selector, rule, &mut found)?;
+/// The texts of the Services that these egress rules may be about: of one namespace, or of all.
+pub(crate) fn read(rules: &[Rule], own: &str) -> Vec<String> {
+    let asked = rules.iter().filter(|rule| !opens_all(rule)).flat_map(|rule| rule.peers.pods());
+    // The widest: whether of the namespace alone.
+    match asked.map(|pods| pods.namespaces.is_none()).min() {
+        None => Vec::new(),
+        Some(alone) => snapshot::list(&service_kind(), alone.then_some(own), ""),
+    }
+}
+
+/// Whether no address is closed.
+fn opens_all(rule: &Rule) -> bool {
+    matches!(rule.peers, Peers::Everybody) && rule.ports.is_none()
+}
+
+/// The Services that a policy may be about, and what the names of their target ports stand for.
+pub(crate) struct Services<'a> {
+    all: Vec<Service<'a>>,
+    pods: NamedPorts,
+}
+
+impl<'a> Services<'a> {
+    /// Of what [`read`] read.
+    pub(crate) fn new(texts: &'a [String]) -> Result<Self, Outcome> {
+        let all = texts.iter().map(|text| parse_subject(text)).collect::<Result<_, _>>()?;
+        Ok(Self { all, pods: NamedPorts::default() })
+    }
+
+    /// The addresses of Services that lead to peers of this egress rule, at ports that it allows. What it opens to everybody is open
+    /// at a Service's address too.
+    pub(crate) fn addresses(
+        &mut self,
+        rule: &Rule,
+        namespaces: &mut Namespaces<'_>,
+    ) -> Result<Found<Open>, Outcome> {
+        let mut found = Found::new();
+        if opens_all(rule) {
+            return Ok(found);
+        }
+        for service in &self.all {
+            if let Some(selector) = leads_to(service, &rule.peers, namespaces)? {
+                add(service, selector, rule, &mut self.pods, &mut found)?;
             }
         }
+        Ok(found)
     }
-    Ok(found)
 }
 
-/// The Service's selector, if it has an address and chooses none but these Pods in its namespace.
-fn leads_to<'s, 'a>(service: &'s Service<'a>, pods: &Pods) -> Option<&'s Map<'a>> {
-    let spec = &service.spec;
-    let has_address =
-        spec.kind.as_deref() != Some("ExternalName") && spec.cluster_ip.as_deref() != Some("None");
-    let selector = spec.selector.as_ref().filter(|selector| has_address && !selector.is_empty())?;
-    pods.selector.follows_from(selector).then_some(selector)
+/// The Service's selector, if it chooses none but Pods of one of these peers.
+fn leads_to<'s, 'a>(
+    service: &'s Service<'a>,
+    peers: &Peers,
+    namespaces: &mut Namespaces<'_>,
+) -> Result<Option<&'s Map<'a>>, Outcome> {
+    let Some(selector) = service.spec.selector.as_ref().filter(|selector| !selector.is_empty()) else {
+        return Ok(None);
+    };
+    for pods in peers.pods() {
+        if pods.selector.follows_from(selector) && namespaces.hold(pods, place(service))? {
+            return Ok(Some(selector));
+        }
+    }
+    Ok(None)
 }
 
-fn add(service: &Service<'_>, selector: &Map<'_>, rule: &Rule, found: &mut Addresses) -> Result<(), Outcome> {
-    let spec = &service.spec;
-    let first = spec.cluster_ip.iter().filter(|_| spec.cluster_ips.is_empty());
-    let own = spec.cluster_ips.iter().chain(first);
-    let own: Vec<IpNet> = own.filter_map(|text| whole(text)).collect();
+fn place<'s>(service: &'s Service<'_>) -> &'s str {
+    service.metadata.namespace.as_deref().unwrap_or_default()
+}
+
+fn add(
+    service: &Service<'_>,
+    selector: &Map<'_>,
+    rule: &Rule,
+    pods: &mut NamedPorts,
+    found: &mut Found<Open>,
+) -> Result<(), Outcome> {
+    let (spec, namespace) = (&service.spec, place(service));
+    let own: Vec<IpNet> = spec.cluster_ips().filter_map(whole).collect();
     let ingress = service.status.load_balancer.ingress.iter().filter_map(|ingress| ingress.ip.as_deref());
     let outside: Vec<IpNet> = ingress.filter_map(whole).collect();
-    if rule.ports.is_none() && !own.is_empty() {
-        found.entry(None).or_default().extend(&own);
+    if rule.ports.is_none() {
+        own.iter().for_each(|address| found.add(namespace, (None, *address)));
     }
     for port in &spec.ports {
         let Some(protocol) = Protocol::new(port.protocol.as_deref()) else { continue };
         let allowed = match &rule.ports {
             None => true,
             Some(ports) => {
-                let of_protocol: Vec<&Number> = ports
-                    .iter()
-                    .filter(|p| p.protocol == protocol)
-                    .map(|Port { number, .. }| number)
-                    .collect();
-                is_open(&of_protocol, protocol, port, service, selector)?
+                let of_protocol = ports.iter().filter(|port| port.protocol == protocol);
+                let numbers: Vec<&Number> = of_protocol.map(|port| &port.number).collect();
+                let to_all = matches!(rule.peers, Peers::Everybody) && hold(&numbers, port.port);
+                !to_all && is_open(&numbers, protocol, port, |name| pods.of(namespace, selector, name))?
             }
         };
         if allowed {
-            let here = own.iter().filter(|_| rule.ports.is_some()).chain(&outside).copied();
-            found.entry(Some((protocol, port.port))).or_default().extend(here);
+            let here = own.iter().filter(|_| rule.ports.is_some()).chain(&outside);
+            here.for_each(|address| found.add(namespace, (Some((protocol, port.port)), *address)));
         }
     }
-    found.retain(|_, addresses| !addresses.is_empty());
     Ok(())
 }
 
@@ -106,45 +153,101 @@ fn whole(text: &str) -> Option<IpNet> {
     text.parse::<IpAddr>().ok().map(IpNet::from)
 }
 
+fn hold(numbers: &[&Number], number: u16) -> bool {
+    numbers.iter().any(|of| of.holds(number))
+}
+
 /// Whether all that is behind a Service's port is among the ports of a rule that are of its protocol. A name stands for a number of
 /// each Pod's own: then the Pods are read.
 fn is_open(
     allowed: &[&Number],
     protocol: Protocol,
     port: &ServicePort<'_>,
-    service: &Service<'_>,
-    selector: &Map<'_>,
+    in_pods: impl FnOnce(&Name) -> Result<BTreeSet<u16>, Outcome>,
 ) -> Result<bool, Outcome> {
-    let has = |number: u16| {
-        allowed.iter().any(|of| match of {
-            Number::Any => true,
-            Number::Range(first, last) => (*first..=*last).contains(&number),
-            Number::Named(_) => false,
-        })
-    };
-    let named = |name: &str| allowed.iter().any(|of| matches!(of, Number::Named(own) if own == name));
-    let target = match &port.target_port {
-        None => return Ok(has(port.port)),
+    let number = match &port.target_port {
+        Some(NumberOrName::Name(name)) => return name_is_open(allowed, protocol, name, in_pods),
         // Kubernetes' 0 is "not said".
-        Some(NumberOrName::Number(0)) => return Ok(has(port.port)),
-        Some(NumberOrName::Number(number)) => return Ok(u16::try_from(*number).is_ok_and(has)),
-        Some(NumberOrName::Name(name)) => &**name,
+        None | Some(NumberOrName::Number(0)) => Some(port.port),
+        Some(number) => number.number(),
     };
-    if named(target) || allowed.iter().any(|of| matches!(of, Number::Any)) {
+    Ok(number.is_some_and(|number| hold(allowed, number)))
+}
+
+fn name_is_open(
+    allowed: &[&Number],
+    protocol: Protocol,
+    name: &str,
+    in_pods: impl FnOnce(&Name) -> Result<BTreeSet<u16>, Outcome>,
+) -> Result<bool, Outcome> {
+    let is_named = |of: &&Number| match of {
+        Number::Any => true,
+        Number::Named(own) => own == name,
+        Number::Range(..) => false,
+    };
+    if allowed.iter().any(is_named) {
         return Ok(true);
     }
     if allowed.is_empty() {
         return Ok(false);
     }
-    let name = (protocol, target.to_owned());
-    let (names, mut numbers) = (BTreeSet::from([name.clone()]), Numbers::new());
-    let equal = selector.iter().map(|(key, value)| format!("{}={}", &**key, &**value));
-    let equal = equal.collect::<Vec<_>>().join(",");
-    for text in snapshot::list(&Kind::core("Pod"), service.metadata.namespace.as_deref(), &equal) {
-        let pod: Pod<'_> = parse_subject(&text)?;
-        ports::of_pod(&pod, &names, &mut numbers);
+    let numbers = in_pods(&(protocol, name.to_owned()))?;
+    Ok(!numbers.is_empty() && numbers.iter().all(|number| hold(allowed, *number)))
+}
+
+/// Most Pods of a namespace that are looked at for its Services' sake: many of both must not use up the time of a call.
+const LOOKS: usize = 100_000;
+
+/// The Pods that have names of ports, of the namespaces that were asked for: each is read once.
+#[derive(Default)]
+struct NamedPorts(BTreeMap<String, PodsOf>);
+
+/// Those of a namespace.
+struct PodsOf {
+    by_name: BTreeMap<Name, Vec<(Rc<Labels>, u16)>>,
+    /// How many are left; `None` once there were too few.
+    looks: Option<usize>,
+}
+
+type Labels = BTreeMap<String, String>;
+
+impl NamedPorts {
+    /// What this name stands for in the Pods of a namespace that have these labels; nothing where it would take too long.
+    fn of(&mut self, namespace: &str, selector: &Map<'_>, name: &Name) -> Result<BTreeSet<u16>, Outcome> {
+        let pods = match self.0.entry(namespace.into()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(PodsOf::read(namespace)?),
+        };
+        let named = pods.by_name.get(name).map(Vec::as_slice).unwrap_or_default();
+        let Some(left) = pods.looks.and_then(|looks| looks.checked_sub(named.len())) else {
+            if pods.looks.take().is_some() {
+                log::warn(&format!(
+                    "namespace {namespace} has too many Services and Pods with named ports: some of these Services stay closed"
+                ));
+            }
+            return Ok(BTreeSet::new());
+        };
+        pods.looks = Some(left);
+        let is_chosen = |labels: &Labels| {
+            selector.iter().all(|(key, value)| labels.get(&**key).is_some_and(|own| **own == **value))
+        };
+        Ok(named.iter().filter(|(labels, _)| is_chosen(labels)).map(|(_, number)| *number).collect())
     }
-    Ok(numbers.get(&name).is_some_and(|numbers| numbers.iter().copied().all(has)))
+}
+
+impl PodsOf {
+    fn read(namespace: &str) -> Result<Self, Outcome> {
+        let mut by_name = BTreeMap::<Name, Vec<(Rc<Labels>, u16)>>::new();
+        for text in snapshot::list(&Kind::core("Pod"), Some(namespace), "") {
+            let pod: Pod<'_> = parse_subject(&text)?;
+            let labels = pod.metadata.labels.iter().map(|(key, value)| (key.to_string(), value.to_string()));
+            let labels = Rc::new(labels.collect());
+            for (name, number) in ports::of_pod(&pod) {
+                by_name.entry(name).or_default().push((Rc::clone(&labels), number));
+            }
+        }
+        Ok(Self { by_name, looks: Some(LOOKS) })
+    }
 }
 
 /// The text of what makes a rule open addresses at a port: a set of them is named after it.

@@ -1,12 +1,12 @@
 //! The groups that all Pods with policies share: the mapping of the module's own PolicyModule.
 
-use ipnet::IpNet;
 use isthmus_sdk::prelude::*;
 use isthmus_sdk::records::networking::Remote;
-use isthmus_sdk::records::values::IpVersion;
+use isthmus_sdk::records::values::{IpVersion, MappedReference};
 
 use crate::cidr;
 use crate::config::Config;
+use crate::peers::{VERSIONS, version_of};
 
 /// Lets everything in: for Pods that no policy isolates for ingress.
 const INGRESS_OPEN: &str = "ingress-open";
@@ -19,8 +19,6 @@ const ALLOWED: &str = "always-allowed";
 const MEMBERS: &str = "members";
 const INGRESS: &str = "ingress";
 const EGRESS: &str = "egress";
-
-const VERSIONS: [IpVersion; 2] = [IpVersion::V4, IpVersion::V6];
 
 /// The groups, for the one PolicyModule of this name.
 pub(crate) fn map(name: &str, config: &Config) -> Result<Vec<Desired>, Outcome> {
@@ -59,16 +57,11 @@ pub(crate) fn carried(
     let kind = Kind::new("isthmus.dev", "v1alpha1", "PolicyModule");
     let key = ObjectKey { kind, namespace: None, name: config.policy_module.clone() };
     let own = |name: &str| mapped(key.clone(), name);
-    let of_namespace =
-        |name: &str| base.iter().filter(|group| is_of_namespace(group, name)).cloned().collect();
-    let open = |configured: &Option<Vec<String>>, direction: &str, otherwise: &str| match configured {
-        Some(names) => theirs(names),
-        None => {
-            let kept: Vec<Reference> = of_namespace(direction);
-            if kept.is_empty() { vec![own(otherwise)] } else { kept }
-        }
+    let open = |configured: &Option<Vec<String>>, direction: &str, otherwise: &str| {
+        let kept = configured.as_deref().map_or_else(|| of_namespace(base, direction), theirs);
+        if kept.is_empty() && configured.is_none() { vec![own(otherwise)] } else { kept }
     };
-    let mut groups: Vec<Reference> = of_namespace(MEMBERS);
+    let mut groups = of_namespace(base, MEMBERS);
     groups.extend(theirs(&config.keep_groups));
     if !isolated_for_ingress {
         groups.extend(open(&config.ingress_open_groups, INGRESS, INGRESS_OPEN));
@@ -83,9 +76,11 @@ pub(crate) fn carried(
     groups
 }
 
-/// Whether it is this entry of a Namespace's mapping.
-fn is_of_namespace(group: &Reference, name: &str) -> bool {
-    matches!(group, Reference::Mapped(found) if found.subject.kind == Kind::core("Namespace") && found.name == name)
+/// Those that are this entry of a Namespace's mapping.
+fn of_namespace(groups: &[Reference], name: &str) -> Vec<Reference> {
+    let is_it = |found: &MappedReference| found.subject.kind == Kind::core("Namespace") && found.name == name;
+    let groups = groups.iter().filter(|group| matches!(group, Reference::Mapped(found) if is_it(found)));
+    groups.cloned().collect()
 }
 
 fn theirs(names: &[String]) -> Vec<Reference> {
@@ -97,25 +92,20 @@ fn has_allowance(config: &Config) -> bool {
 }
 
 fn allowance(config: &Config) -> SecurityGroup {
-    let mut group = SecurityGroup::new();
-    for block in config.allow_from.iter().filter_map(|text| cidr::parse(text)) {
-        let version = match block {
-            IpNet::V4(_) => IpVersion::V4,
-            IpNet::V6(_) => IpVersion::V6,
-        };
+    let blocks = config.allow_from.iter().filter_map(|text| cidr::parse(text)).map(|block| {
         let whole = block.prefix_len() == 0;
-        let remote = if whole { Remote::Any } else { Remote::Cidr(block.to_string()) };
-        group.rules.push(SecurityRule::ingress(version).remote(remote));
-    }
-    for name in &config.allow_from_groups {
-        let rule = |version| SecurityRule::ingress(version).remote(Remote::Group(existing(name)));
-        group.rules.extend(VERSIONS.map(rule));
-    }
-    let mut once = Vec::new();
-    for rule in group.rules.drain(..) {
-        if !once.contains(&rule) {
-            once.push(rule);
+        (version_of(&block), if whole { Remote::Any } else { Remote::Cidr(block.to_string()) })
+    });
+    let named = config
+        .allow_from_groups
+        .iter()
+        .flat_map(|name| VERSIONS.map(|version| (version, Remote::Group(existing(name)))));
+    let mut group = SecurityGroup::new();
+    for (version, remote) in blocks.chain(named) {
+        let rule = SecurityRule::ingress(version).remote(remote);
+        if !group.rules.contains(&rule) {
+            group.rules.push(rule);
         }
     }
-    SecurityGroup { rules: once, ..group }
+    group
 }

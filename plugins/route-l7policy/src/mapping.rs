@@ -74,7 +74,13 @@ impl Module for RouteL7Policy {
             .reads(route_kind(), CLAIM_FIELDS)
             .reads(
                 service_kind(),
-                ["spec.type", "spec.ipFamilies", "spec.ports[*].name", "spec.ports[*].targetPort"],
+                [
+                    "spec.type",
+                    "spec.ipFamilies",
+                    "spec.ports[*].name",
+                    "spec.ports[*].port",
+                    "spec.ports[*].targetPort",
+                ],
             )
             .reads(
                 endpoint_slice_kind(),

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use isthmus_sdk::objects::{EndpointPort, EndpointSlice, NumberOrName, Text};
+use isthmus_sdk::objects::{EndpointPort, EndpointSlice, NumberOrName, Service, Text};
 use isthmus_sdk::prelude::*;
 
 use crate::config::Config;
 use crate::mapping::{endpoint_slice_kind, service_kind};
 use crate::matching::is_label;
-use crate::objects::{Backend, Route, RouteSpec, Service};
+use crate::objects::{Backend, Route, RouteSpec};
 
 /// Octavia's largest weight.
 const MOST: u64 = 256;

@@ -103,33 +103,6 @@ impl<'de> Deserialize<'de> for Present {
     }
 }
 
-/// A Service.
-#[derive(Debug, Default, Deserialize)]
-pub(crate) struct Service<'a> {
-    #[serde(borrow, default)]
-    pub(crate) spec: ServiceSpec<'a>,
-}
-
-/// `spec` of a Service.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct ServiceSpec<'a> {
-    #[serde(borrow, rename = "type")]
-    pub(crate) kind: Option<Text<'a>>,
-    #[serde(default)]
-    pub(crate) ip_families: Vec<Text<'a>>,
-    #[serde(default)]
-    pub(crate) ports: Vec<ServicePort<'a>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct ServicePort<'a> {
-    #[serde(borrow, default)]
-    pub(crate) name: Text<'a>,
-    pub(crate) target_port: Option<NumberOrName<'a>>,
-}
-
 /// The part of a Route's status that is this module's.
 #[derive(Debug, Serialize)]
 pub(crate) struct RouteStatus<'a> {

@@ -2,7 +2,7 @@
 //!
 //! A module is given what the host would give it: objects reduced to the fields of its manifest, and no kind that it does not
 //! name there. Its list is held against the rules that the host has for lists: names, references, circles, what a refiner may
-//! not change, and that sets are of kinds which the manifest names.
+//! not change, and that sets are of kinds which the manifest names. It may read as much as the host lets it by default.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -240,10 +240,32 @@ struct Seen {
     json: String,
 }
 
+/// Most reads of a call, and most bytes of their names and selectors: the defaults of the host.
+const READS: usize = 10_000;
+const READ_BYTES: usize = 1 << 20;
+
+/// Different reads of a call: kind, namespace, and name or selector.
+#[derive(Default)]
+struct Reads {
+    all: BTreeSet<(Gvk, Option<String>, String)>,
+    bytes: usize,
+}
+
+impl Reads {
+    fn note(&mut self, kind: &Kind, namespace: Option<&str>, text: &str) {
+        if self.all.insert((gvk(kind), namespace.map(Into::into), text.into())) {
+            self.bytes += namespace.map_or(0, str::len) + text.len();
+            let fits = self.all.len() <= READS && self.bytes <= READ_BYTES;
+            assert!(fits, "the host ends a call of more than {READS} reads or {READ_BYTES} bytes of them");
+        }
+    }
+}
+
 /// A cluster as one module sees it: of each kind that the manifest names, the objects in the order of `snapshot.list`.
 struct World {
     kinds: BTreeMap<Gvk, BTreeMap<(String, String), Seen>>,
     cloud: Cloud,
+    reads: RefCell<Reads>,
 }
 
 impl World {
@@ -265,7 +287,7 @@ impl World {
         let none =
             Cloud { network_extensions: vec![], load_balancer_providers: vec![], has_key_manager: false };
         let cloud = cluster.cloud.clone().unwrap_or(none);
-        Ok(Self { kinds: masks.into_iter().map(project).collect(), cloud })
+        Ok(Self { kinds: masks.into_iter().map(project).collect(), cloud, reads: RefCell::default() })
     }
 
     fn objects(&self, kind: &Kind) -> &BTreeMap<(String, String), Seen> {
@@ -276,11 +298,13 @@ impl World {
     }
 
     fn get(&self, key: &ObjectKey) -> Option<String> {
+        self.reads.borrow_mut().note(&key.kind, key.namespace.as_deref(), &key.name);
         let place = (key.namespace.clone().unwrap_or_default(), key.name.clone());
         Some(self.objects(&key.kind).get(&place)?.json.clone())
     }
 
     fn list(&self, kind: &Kind, namespace: Option<&str>, selector: &str) -> Vec<String> {
+        self.reads.borrow_mut().note(kind, namespace, selector);
         let selector: Selector = selector.parse().unwrap_or_else(|error| panic!("{error}"));
         let chosen = |(place, seen): &(&(String, String), &Seen)| {
             namespace.is_none_or(|ns| place.0 == ns) && selector.matches(&seen.labels)

@@ -3,7 +3,7 @@
 use isthmus_sdk::prelude::*;
 use serde::Deserialize;
 
-use crate::objects::Family;
+use crate::family::Family;
 use crate::ranges::Cidr;
 
 /// The module's config; its schema is `config.schema.json`.

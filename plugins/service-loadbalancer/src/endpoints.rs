@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use isthmus_sdk::objects::{EndpointConditions, EndpointSlice};
+use isthmus_sdk::objects::{EndpointConditions, EndpointSlice, Service, ServicePort};
 use isthmus_sdk::prelude::*;
 
 use crate::annotations::Wishes;
 use crate::config::Config;
+use crate::family::Family;
 use crate::mapping::{endpoint_slice_kind, namespace_kind};
-use crate::objects::{Family, Service, ServicePort};
 
 const NETWORK: &str = "isthmus.dev/network";
 const SUBNETS: &str = "isthmus.dev/subnets";

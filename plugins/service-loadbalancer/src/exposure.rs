@@ -5,13 +5,14 @@
 
 use std::net::IpAddr;
 
+use isthmus_sdk::objects::Service;
 use isthmus_sdk::prelude::*;
 use isthmus_sdk::records::networking::FloatingIpAssociation;
 
 use crate::annotations::Wishes;
 use crate::config::Config;
+use crate::family::Family;
 use crate::fronts::Front;
-use crate::objects::{Family, Service};
 
 /// One that we make and release.
 pub(crate) const FLOATING_IP: &str = "floating-ip";

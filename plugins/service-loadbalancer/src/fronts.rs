@@ -6,14 +6,15 @@
 
 use std::net::IpAddr;
 
+use isthmus_sdk::objects::Service;
 use isthmus_sdk::prelude::*;
 use isthmus_sdk::records::load_balancing::Vip;
 use isthmus_sdk::records::networking::FloatingTarget;
 
 use crate::annotations::Wishes;
 use crate::config::Config;
+use crate::family::Family;
 use crate::mapping::Role;
-use crate::objects::{Family, Service};
 
 /// The front for who comes from outside, where it is not that of the cluster IP.
 pub(crate) const PUBLIC: &str = "public";
@@ -120,13 +121,8 @@ fn wanted(service: &Service<'_>, wishes: &Wishes<'_>) -> Result<Option<IpAddr>, 
 
 /// A front for each cluster IP.
 fn cluster(service: &Service<'_>, exposed: bool, config: &Config) -> Result<Vec<Front>, Outcome> {
-    let spec = &service.spec;
-    let all: Vec<&str> = match spec.cluster_ips.is_empty() {
-        true => spec.cluster_ip.as_deref().into_iter().collect(),
-        false => spec.cluster_ips.iter().map(|text| &**text).collect(),
-    };
     let mut fronts: Vec<Front> = Vec::new();
-    for (at, text) in all.into_iter().enumerate() {
+    for (at, text) in service.spec.cluster_ips().enumerate() {
         let address: Option<IpAddr> = text.parse().ok();
         let field = format!("spec.clusterIPs[{at}]");
         let address = address.or_invalid(&format!("{text:?} is no IP address"), &field)?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use isthmus_sdk::objects::Service;
 use isthmus_sdk::prelude::*;
 
 use crate::annotations::{Wishes, paths};
@@ -9,7 +10,6 @@ use crate::config::{Config, ForeignClass};
 use crate::endpoints::{Endpoints, NAMESPACE_FIELDS, Reach};
 use crate::exposure::floating;
 use crate::fronts::{Front, fronts};
-use crate::objects::Service;
 use crate::provider::Chosen;
 use crate::ranges::{allowed, ranges};
 use crate::report;
@@ -124,8 +124,7 @@ impl Role {
                 "kube-proxy serves cluster IPs (clusterIps of the module's config is false)",
             ));
         }
-        let unset = spec.cluster_ip.as_deref().unwrap_or_default().is_empty() && spec.cluster_ips.is_empty();
-        if config.cluster_ips && unset {
+        if config.cluster_ips && spec.cluster_ips().next().is_none() {
             return Err(waiting("the Service has no cluster IP yet"));
         }
         Ok(role)
@@ -138,8 +137,6 @@ pub(crate) struct Plan<'a> {
     pub(crate) wishes: Wishes<'a>,
     pub(crate) provider: Chosen,
     pub(crate) fronts: Vec<Front>,
-    /// Whether it is known of which family the subnet of members is that the Service wishes.
-    pub(crate) knows_member_subnet: bool,
     pub(crate) list: Vec<Desired>,
 }
 
@@ -175,9 +172,7 @@ impl<'a> Plan<'a> {
         if role == Role::Exposed {
             list.extend(floating(service, &wishes, config, &fronts)?);
         }
-        let knows_member_subnet =
-            wishes.member_subnet.is_some_and(|subnet| config.family_of(subnet).is_some());
-        Ok(Self { role, wishes, provider, fronts, knows_member_subnet, list })
+        Ok(Self { role, wishes, provider, fronts, list })
     }
 
     /// Whether anybody may come to this front.

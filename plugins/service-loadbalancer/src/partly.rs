@@ -1,21 +1,28 @@
 //! What of a Service is not as it says, though it is served.
 
+use isthmus_sdk::objects::Service;
+
+use crate::config::Config;
 use crate::fronts::{PUBLIC, Place, families};
 use crate::mapping::{Plan, Role};
-use crate::objects::Service;
 
 /// For people, one sentence each.
-pub(crate) fn unhonoured(service: &Service<'_>, plan: &Plan<'_>) -> Vec<String> {
+pub(crate) fn unhonoured(service: &Service<'_>, plan: &Plan<'_>, config: &Config) -> Vec<String> {
+    let table = of_spec(service, plan).into_iter().chain(of_addresses(service, plan, config));
+    let partly = table.filter(|(applies, _)| *applies).map(|(_, text)| text.to_owned());
+    let without = plan.wishes.without_effect.iter();
+    partly.chain(without.map(|name| format!("annotation {name} has no effect here"))).collect()
+}
+
+/// What a balancer, or its provider, does not do.
+fn of_spec(service: &Service<'_>, plan: &Plan<'_>) -> [(bool, &'static str); 7] {
     let (spec, wishes, ovn) = (&service.spec, &plan.wishes, plan.provider.is_ovn());
     let is = |field: &Option<isthmus_sdk::prelude::Text<'_>>, value| field.as_deref() == Some(value);
     let has = |protocol: &str| spec.ports.iter().any(|port| port.protocol() == protocol);
     let affinity = is(&spec.session_affinity, "ClientIP") && has("TCP");
     let local = plan.role == Role::Exposed && is(&spec.external_traffic_policy, "Local");
     let watched = wishes.monitor.enabled == Some(true);
-    let floating = plan.list.iter().any(|entry| entry.name.starts_with("floating-ip"));
-    let closed = plan.fronts.iter().any(|front| !plan.is_open(front));
-    let moves = plan.fronts.iter().any(|front| matches!(front.place, Place::Subnet { address: None, .. }));
-    let table = [
+    [
         (
             is(&spec.internal_traffic_policy, "Local"),
             "internalTrafficPolicy Local: a load balancer does not know on which node a client is, so clients reach all \
@@ -41,6 +48,19 @@ pub(crate) fn unhonoured(service: &Service<'_>, plan: &Plan<'_>) -> Vec<String> 
             ovn && watched && has("SCTP"),
             "provider ovn can't watch members of SCTP ports: they have no monitor",
         ),
+    ]
+}
+
+/// Where clients reach the Service, and its members are reached.
+fn of_addresses(service: &Service<'_>, plan: &Plan<'_>, config: &Config) -> [(bool, &'static str); 6] {
+    let (wishes, ovn) = (&plan.wishes, plan.provider.is_ovn());
+    let floating = plan.list.iter().any(|entry| entry.name.starts_with("floating-ip"));
+    let closed = plan.fronts.iter().any(|front| !plan.is_open(front));
+    let moves = plan.fronts.iter().any(|front| matches!(front.place, Place::Subnet { address: None, .. }));
+    let two = families(service).len() > 1;
+    let public = plan.fronts.iter().any(|front| front.name == PUBLIC);
+    let of_any = wishes.member_subnet.is_some_and(|subnet| config.family_of(subnet).is_none());
+    [
         (
             plan.role == Role::Exposed && !wishes.internal && !floating,
             "no floating IP: there is no external network for it (floatingNetwork of the module's config), or no IPv4 VIP; \
@@ -60,27 +80,15 @@ pub(crate) fn unhonoured(service: &Service<'_>, plan: &Plan<'_>) -> Vec<String> 
             "isthmus.dev/lb-subnet without lb-network: the VIP is on a port of Octavia's, so that a load balancer that is \
              built anew has another address",
         ),
-    ];
-    let partly = table.into_iter().filter(|(applies, _)| *applies).map(|(_, text)| text.to_owned());
-    let names = wishes.without_effect.iter().map(|name| format!("annotation {name} has no effect here"));
-    partly.chain(names).chain(of_one_family(service, plan)).collect()
-}
-
-/// What is of one IP family, of a Service that has two.
-fn of_one_family(service: &Service<'_>, plan: &Plan<'_>) -> impl Iterator<Item = String> {
-    let two = families(service).len() > 1;
-    let public = plan.fronts.iter().any(|front| front.name == PUBLIC);
-    let table = [
         (
-            public,
+            two && public,
             "a VIP of its own for who comes from outside (isthmus.dev/lb-network, lb-subnet, lb-port, or an internal \
              loadBalancerIP) is of one IP family: there is none of the other one",
         ),
         (
-            plan.wishes.member_subnet.is_some() && !plan.knows_member_subnet,
+            two && of_any,
             "isthmus.dev/lb-member-subnet is of one IP family, and members of both are said to be there: members.subnets of the \
              module's config tells which it is",
         ),
-    ];
-    table.into_iter().filter(move |(applies, _)| two && *applies).map(|(_, text)| text.to_owned())
+    ]
 }

@@ -1,6 +1,7 @@
 //! What the load-balancer provider can do. Octavia has no call that says so: protocols and algorithms are from the host's table,
 //! the rest from the one here.
 
+use isthmus_sdk::objects::{Service, ServicePort};
 use isthmus_sdk::prelude::*;
 use isthmus_sdk::snapshot::{Cloud, Provider};
 
@@ -8,8 +9,8 @@ use crate::annotations::{
     FLAVOR, FORWARDED, METHOD, PORT, PROVIDER, PROXY, SOURCE_RANGES, SUBNET, Wishes, ZONE,
 };
 use crate::config::Config;
+use crate::family::Family;
 use crate::fronts::Place;
-use crate::objects::{Family, Service, ServicePort};
 use crate::ranges::Allowed;
 
 /// The provider of ovn-octavia-provider: it forwards packets, and nothing else.

@@ -3,14 +3,15 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use isthmus_sdk::objects::Service;
 use isthmus_sdk::prelude::*;
 use serde::Deserialize;
 use serde::de::Error;
 
 use crate::annotations::{SOURCE_RANGES, Wishes};
 use crate::config::Config;
+use crate::family::Family;
 use crate::fronts::Front;
-use crate::objects::{Family, Service};
 
 /// An address with the length of its prefix. What is beyond the prefix is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

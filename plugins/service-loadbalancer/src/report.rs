@@ -3,15 +3,16 @@
 //! The addresses are said once members answer, not when Octavia calls the load balancer ACTIVE. From then on they stay said while
 //! they are the Service's: a Deployment that is scaled to 0, or an edit that is refused, takes no name out of DNS.
 
+use isthmus_sdk::objects::{LoadBalancerIngress, Service, ServiceCondition};
 use isthmus_sdk::prelude::*;
 use isthmus_sdk::records::types::{Invalid, State};
 use serde::Serialize;
 
 use crate::config::Config;
 use crate::exposure::{ASSOCIATION, FLOATING_IP};
+use crate::family::Family;
 use crate::fronts::{Front, Place};
 use crate::mapping::{Plan, Role};
-use crate::objects::{Family, Ingress, SaidCondition, Service};
 use crate::partly::unhonoured;
 use crate::tree::{listener_entry, pool_entry};
 
@@ -71,15 +72,15 @@ pub(crate) fn report(
         }
         None => {
             let plan = Plan::of(service, config).ok()?;
-            serde_json::to_string(&served(&Seen { plan: &plan, service, realized }))
+            serde_json::to_string(&served(&Seen { plan: &plan, service, realized }, config))
         }
     };
     Some(SubjectReport::new(Some(status.ok()?)))
 }
 
-fn served<'a>(seen: &Seen<'a>) -> Status<'a> {
+fn served<'a>(seen: &Seen<'a>, config: &Config) -> Status<'a> {
     let ingress = if seen.plan.role == Role::Exposed { seen.ingress() } else { Vec::new() };
-    let partly = unhonoured(seen.service, seen.plan);
+    let partly = unhonoured(seen.service, seen.plan, config);
     let partly = (!partly.is_empty()).then(|| condition(PARTLY, ("True", "Limits", partly.join("; "))));
     let conditions = [condition(BALANCED, seen.balanced())].into_iter().chain(partly).collect();
     Status { load_balancer: addresses(ingress), conditions }
@@ -143,7 +144,7 @@ impl<'a> Seen<'a> {
         let addresses = fronts.filter_map(|front| Some((front, self.address(front)?)));
         let before = &self.service.status.load_balancer.ingress;
         let was_said = |address: &str| {
-            let same = |ingress: &Ingress<'_>| match (&ingress.ip, &ingress.hostname) {
+            let same = |ingress: &LoadBalancerIngress<'_>| match (&ingress.ip, &ingress.hostname) {
                 (Some(ip), _) => **ip == *address,
                 (None, hostname) => hostname.as_deref() == self.plan.wishes.hostname,
             };
@@ -229,7 +230,7 @@ impl<'a> Seen<'a> {
             return ("Unknown", "Pending", format!("not made yet: {why}"));
         }
         // A condition that flaps with every change of a member tells nobody anything.
-        let said = |c: &SaidCondition<'_>| *c.kind == *BALANCED && *c.status == *"True";
+        let said = |c: &ServiceCondition<'_>| *c.kind == *BALANCED && *c.status == *"True";
         let settled = !self.service.status.conditions.iter().any(said);
         let open = self.plan.fronts.iter().filter(|front| self.plan.is_open(front));
         let silent: Vec<&str> =

@@ -1,5 +1,6 @@
 //! What is behind a VIP: load balancer, listeners, pools, members, monitors.
 
+use isthmus_sdk::objects::{Service, ServicePort};
 use isthmus_sdk::prelude::*;
 use isthmus_sdk::records::load_balancing::SessionPersistence;
 
@@ -7,7 +8,6 @@ use crate::annotations::{MONITOR_TIMEOUT, Wishes};
 use crate::config::Config;
 use crate::endpoints::{Endpoints, Reach};
 use crate::fronts::Front;
-use crate::objects::{Service, ServicePort};
 use crate::provider::Chosen;
 use crate::ranges::Allowed;
 

@@ -5,9 +5,12 @@ use std::net::IpAddr;
 
 use crate::cluster::{Labels, Number, Packet, Peer, Policy, Port, Rule, Selector, World};
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Direction {
+/// Seen from the Pod that a policy selects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// What comes to it.
     Ingress,
+    /// What it sends.
     Egress,
 }
 use Direction::{Egress, Ingress};
@@ -54,7 +57,7 @@ fn policies(world: &World, pod: usize, direction: Direction) -> Vec<&Policy> {
 
 /// "If no policyTypes are specified on a NetworkPolicy then by default Ingress will always be set and Egress will be set if the
 /// NetworkPolicy has any egress rules."
-fn has_type(policy: &Policy, direction: Direction) -> bool {
+pub fn has_type(policy: &Policy, direction: Direction) -> bool {
     match (&policy.types, direction) {
         (Some(types), Ingress) if !types.is_empty() => types.contains(&"Ingress"),
         (Some(types), Egress) if !types.is_empty() => types.contains(&"Egress"),

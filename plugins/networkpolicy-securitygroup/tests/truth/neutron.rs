@@ -95,50 +95,47 @@ impl<'a> Neutron<'a> {
     ) -> bool {
         let v6 = address.is_ipv6();
         let packet = Packet { from: End::Pod(pod), to: End::Outside(0), v6, protocol, port };
-        let of_services = |subject: &str, rule: &SecurityRule| match &rule.remote {
+        self.rules_of(pod, Direction::Egress, &packet).any(|(subject, rule)| match &rule.remote {
             Remote::Addresses(Reference::Local(name)) if name.starts_with("services-") => {
-                let found = &self.resources[&(subject.to_owned(), name.clone())];
+                let found = &self.resources[&(subject, name.clone())];
                 let Resource::AddressGroup(group) = found else { panic!("{found:?}") };
-                group
-                    .addresses
-                    .iter()
-                    .any(|set| matches!(set, AddressSet::Literal(cidr) if is_in(address, cidr)))
+                let holds =
+                    |set: &AddressSet| matches!(set, AddressSet::Literal(cidr) if is_in(address, cidr));
+                group.addresses.iter().any(holds)
             }
             _ => false,
-        };
-        self.carried[pod].iter().any(|reference| {
-            let Reference::Mapped(found) = reference else { return false };
-            let subject = subject(found);
-            let resource = &self.resources[&(subject.clone(), found.name.clone())];
-            let Resource::SecurityGroup(group) = resource else { panic!("{resource:?}") };
-            group.rules.iter().any(|rule| {
-                rule.direction == Direction::Egress
-                    && (rule.ip_version == IpVersion::V6) == v6
-                    && of_protocol(rule, &packet)
-                    && of_services(&subject, rule)
-            })
         })
     }
 
     /// Whether a rule of any group of the port lets it.
     fn lets(&self, pod: usize, direction: Direction, packet: &Packet, other: End) -> bool {
-        self.carried[pod].iter().any(|reference| {
-            let found = match reference {
-                Reference::Existing(name) if name == OPEN => return true,
-                Reference::Mapped(found) => found,
-                other => panic!("a Pod carries {other:?}"),
-            };
+        self.carried[pod].iter().any(is_open)
+            || self
+                .rules_of(pod, direction, packet)
+                .any(|(subject, rule)| self.is_other_end(rule, &subject, packet, other))
+    }
+
+    /// The rules of a port's groups for such a packet, whatever its other end, with the subject of each. (The open group has none.)
+    fn rules_of(
+        &self,
+        pod: usize,
+        direction: Direction,
+        packet: &Packet,
+    ) -> impl Iterator<Item = (String, &SecurityRule)> {
+        let groups = self.carried[pod].iter().filter(|reference| !is_open(reference)).map(move |reference| {
+            let Reference::Mapped(found) = reference else { panic!("a Pod carries {reference:?}") };
             let subject = subject(found);
-            let group = self.resources.get(&(subject.clone(), found.name.clone()));
-            let Some(Resource::SecurityGroup(group)) = group else {
-                panic!("pod{pod} carries {found:?}, which no mapping has")
-            };
-            group.rules.iter().any(|rule| {
-                rule.direction == direction
-                    && (rule.ip_version == IpVersion::V6) == packet.v6
-                    && of_protocol(rule, packet)
-                    && self.is_other_end(rule, &subject, packet, other)
-            })
+            match self.resources.get(&(subject.clone(), found.name.clone())) {
+                Some(Resource::SecurityGroup(group)) => (subject, group),
+                _ => panic!("pod{pod} carries {found:?}, which no mapping has"),
+            }
+        });
+        let rules =
+            groups.flat_map(|(subject, group)| group.rules.iter().map(move |rule| (subject.clone(), rule)));
+        rules.filter(move |(_, rule)| {
+            rule.direction == direction
+                && (rule.ip_version == IpVersion::V6) == packet.v6
+                && of_protocol(rule, packet)
         })
     }
 
@@ -213,6 +210,10 @@ impl<'a> Neutron<'a> {
         };
         pods.map(number).filter(has_port).collect()
     }
+}
+
+fn is_open(group: &Reference) -> bool {
+    matches!(group, Reference::Existing(name) if name == OPEN)
 }
 
 fn subject(found: &MappedReference) -> String {

@@ -1,9 +1,10 @@
-//! Whether an address of a Service leads to nobody whom Kubernetes forbids: random Services before random policies.
+//! Whether an address of a Service leads to nobody whom Kubernetes forbids, and is open where it leads to peers alone: random Services
+//! before random policies.
 
 use std::cell::Cell;
 use std::net::IpAddr;
 
-use isthmus_judge::cluster::{End, Labels, Packet, Policy, World};
+use isthmus_judge::cluster::{End, Labels, Packet, Peer, Pod, Policy, Rule, World, pod_addresses};
 use isthmus_judge::{random, text};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -80,20 +81,85 @@ fn before_a_pod(service: Service, world: &World, pod: usize) -> Service {
 
 /// The world as far as it is about what goes out.
 fn egress(world: &World) -> World {
-    let isolates = |policy: &Policy| match policy.types.as_deref() {
-        None | Some([]) => policy.egress.as_ref().is_some_and(|rules| !rules.is_empty()),
-        Some(types) => types.contains(&"Egress"),
-    };
-    let policies = world.policies.iter().filter(|policy| isolates(policy));
+    let policies = world.policies.iter().filter(|policy| text::has_type(policy, text::Direction::Egress));
     let policies = policies.map(|policy| Policy { types: Some(vec!["Egress"]), ..policy.clone() }).collect();
     World { policies, ..world.clone() }
 }
 
+/// Each peer of each egress rule that is Pods, in a policy of its own, and in a world that has no other.
+fn of_single_peers(world: &World) -> Vec<World> {
+    let mut all = Vec::new();
+    for policy in egress(world).policies {
+        for rule in policy.egress.iter().flatten() {
+            let is_pods = |peer: &&Peer| matches!(peer, Peer::Pods { .. });
+            for peer in rule.peers.iter().flatten().filter(is_pods) {
+                let rule = Rule { peers: Some(vec![peer.clone()]), ports: rule.ports.clone() };
+                let policies = vec![Policy { egress: Some(vec![rule]), ..policy.clone() }];
+                all.push(World { policies, ..world.clone() });
+            }
+        }
+    }
+    all
+}
+
+/// The world with all Pods that a Service may ever choose: beside the labels that it asks for they have any others, or none.
+fn with_all_before(mut world: World, service: &Service) -> World {
+    let mut all = vec![service.selector.clone()];
+    for key in random::KEYS.into_iter().filter(|key| !service.selector.contains_key(key)) {
+        let with = |labels: &Labels, value| labels.clone().into_iter().chain([(key, value)]).collect();
+        let more: Vec<Labels> = ["x", "y", "", "z"]
+            .into_iter()
+            .flat_map(|value| all.iter().map(move |l| with(l, value)))
+            .collect();
+        all.extend(more);
+    }
+    let pod = |labels| Pod { namespace: service.namespace, labels, ports: Vec::new() };
+    world.pods.extend(all.into_iter().map(pod));
+    world.addresses = (0..world.pods.len()).map(pod_addresses).collect();
+    world
+}
+
+/// A peer that may be no other than whom the Service chooses opens it. (Of a target port that is a number: what a name stands for is not
+/// known of Pods that are not there.)
+fn is_open_to_its_peers(
+    world: &World,
+    services: &[Service],
+    neutron: &Neutron<'_>,
+) -> Result<usize, TestCaseError> {
+    let mut opened = 0;
+    for alone in of_single_peers(world) {
+        for (i, service) in services.iter().enumerate().filter(|(_, service)| !service.selector.is_empty()) {
+            let Target::Number(port) = service.target else { continue };
+            let all = with_all_before(alone.clone(), service);
+            for from in 0..world.pods.len() {
+                let packet = |to| Packet {
+                    from: End::Pod(from),
+                    to: End::Pod(to),
+                    v6: false,
+                    protocol: service.protocol,
+                    port,
+                };
+                let mut possible = world.pods.len()..all.pods.len();
+                if text::concerns_isolated(&all, &packet(from))
+                    && possible.all(|to| text::allowed(&all, &packet(to)))
+                {
+                    for address in Service::addresses(i) {
+                        let open = neutron.lets_to_service(from, address, service.protocol, service.port);
+                        prop_assert!(open, "pod{from} may send to all of {service:?}");
+                        opened += 1;
+                    }
+                }
+            }
+        }
+    }
+    Ok(opened)
+}
+
 #[test]
-fn what_a_service_opens_leads_to_nobody_who_is_forbidden() {
+fn a_service_is_open_to_its_peers_and_leads_to_nobody_who_is_forbidden() {
     let config = Config { cases: 400, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]));
-    let (opened, closed) = (Cell::new(0), Cell::new(0));
+    let (opened, closed, expected) = (Cell::new(0), Cell::new(0), Cell::new(0));
     let case = (random::world(), prop::collection::vec((service(), 0..20_usize), 10..=20));
     let result = runner.run(&case, |(world, services)| {
         let services = services.into_iter().map(|(service, pod)| before_a_pod(service, &world, pod));
@@ -116,8 +182,11 @@ fn what_a_service_opens_leads_to_nobody_who_is_forbidden() {
                 }
             }
         }
+        expected.set(expected.get() + is_open_to_its_peers(&world, &services, &neutron)?);
         Ok::<(), TestCaseError>(())
     });
     result.unwrap();
-    assert!(opened.get() > 500 && closed.get() > 500, "{} open, {} closed", opened.get(), closed.get());
+    let (opened, closed, expected) = (opened.get(), closed.get(), expected.get());
+    let all = format!("{opened} open, {closed} closed, {expected} that had to be open");
+    assert!(opened > 500 && closed > 500 && expected > 500, "{all}");
 }

@@ -1,9 +1,10 @@
-//! Slim Kubernetes objects: the fields that mappings of Pods and of Services' endpoints ask for, borrowed from the JSON text where it has no escapes.
+//! Slim Kubernetes objects: the fields that mappings of Pods, Services and their endpoints ask for, borrowed from the JSON text where it has no escapes.
 //!
 //! For other kinds, write structs of your own from [`Text`] and [`ObjectMeta`]: a field that the manifest does not ask for is
 //! never there.
 
 mod endpoints;
+mod services;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,6 +14,10 @@ use std::ops::Deref;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 pub use endpoints::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
+pub use services::{
+    ClientIpConfig, LoadBalancerIngress, LoadBalancerStatus, Service, ServiceCondition, ServicePort,
+    ServiceSpec, ServiceStatus, SessionAffinityConfig,
+};
 
 /// Text that is borrowed where possible. (Of serde's own types, `Cow` in an `Option` or a map never borrows.)
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -181,7 +181,8 @@ impl<S: VifSource> Agent<S> {
                 let prefix = host_prefix(&attached.container);
                 // Nothing on the host tells of a nested link.
                 if let Some(netns) = netns
-                    && let Err(error) = remove_inside(netns, &prefix, |alias| self.attachments.owns(alias))
+                    && let Err(error) =
+                        remove_inside(netns, &prefix, |alias| self.attachments.owns(alias)).await
                 {
                     tracing::warn!(container = attached.container, netns, %error, "its namespace is left as it is");
                 }
@@ -230,7 +231,7 @@ impl<S: VifSource> Agent<S> {
     /// As [`Self::take_name`], of a link in the Pod that has a path.
     async fn take_link(&self, netns: &str, link: &Link) -> (Result<(), Error>, Result<(), Error>) {
         if link.nested {
-            return (remove_inside(netns, &link.host, |_| false), Ok(()));
+            return (remove_inside(netns, &link.host, |_| false).await, Ok(()));
         }
         // Only what a driver that this node no longer has would know stays hooked.
         let driver = self.drivers.get(Some(&link.driver)).ok().map(|(_, driver)| driver);
@@ -280,9 +281,9 @@ impl<S: VifSource> Agent<S> {
 }
 
 /// Deletes the links in a Pod's namespace whose alias begins so, but for those that are known. Where the namespace has gone, it took the link along.
-fn remove_inside(netns: &str, prefix: &str, known: impl Fn(&str) -> bool) -> Result<(), Error> {
+async fn remove_inside(netns: &str, prefix: &str, known: impl Fn(&str) -> bool) -> Result<(), Error> {
     let Some(netns) = Netns::open_if_there(netns)? else { return Ok(()) };
-    upper::remove(&netns.connect(false)?, prefix, known)
+    shortly(upper::remove(netns.connect(false)?, prefix, known)).await
 }
 
 /// A verb, and what to log of it: not all that a runtime knows.

@@ -163,7 +163,8 @@ impl<T: Fn(Progress)> Drain<'_, T> {
     }
 
     fn progress(&self) -> Progress {
-        Progress { mappings: self.left().len(), resources: self.session.inventory.lock().len() }
+        let mappings = self.session.records.lock().unreleased();
+        Progress { mappings, resources: self.session.inventory.lock().len() }
     }
 
     /// The queue works; here it is seen to. What has no mapping goes meanwhile: what mappings made may be used by it, and the other
@@ -220,7 +221,6 @@ impl<T: Fn(Progress)> Drain<'_, T> {
         let mut left = Vec::new();
         for orphan in self.ownerless() {
             left.extend(self.delete(&orphan).await.err());
-            (self.tell)(self.progress());
         }
         left
     }

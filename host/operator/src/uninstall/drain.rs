@@ -189,30 +189,20 @@ impl<T: Fn(Progress)> Drain<'_, T> {
             // That all is gone is believed when a list of everything says so: something may have come late.
             let done = now.mappings == 0 && left.is_empty();
             if listed.elapsed() > if done { AGAIN } else { FIRST } {
-                unlisted = self.look_again().await.err();
+                unlisted = self.session.take_stock().await.err();
                 if done && unlisted.is_none() && self.ownerless().is_empty() {
                     return left;
                 }
                 listed = Instant::now();
             }
             if self.stops() || moved.elapsed() > self.patience {
-                left.extend(unlisted);
+                left.extend(unlisted.map(|error| {
+                    let (object, found) = ("what has no CloudMapping".into(), error.to_string());
+                    Left { object, found, remedy: MEND.into() }
+                }));
                 return left;
             }
         }
-    }
-
-    /// As a resync: what came late is seen, and what failed is tried again.
-    async fn look_again(&self) -> Result<(), Left> {
-        let listed = self.session.list_ours().await;
-        if listed.is_ok() {
-            self.session.under_way.lock().clear();
-        }
-        self.session.enqueue_all();
-        listed.map(drop).map_err(|error| {
-            let (object, found) = ("what has no CloudMapping".into(), error.to_string());
-            Left { object, found, remedy: MEND.into() }
-        })
     }
 
     /// Deletes what carries our mark and has no mapping. That there is none of them may be a lost etcd: who says that everything goes
@@ -220,36 +210,21 @@ impl<T: Fn(Progress)> Drain<'_, T> {
     async fn delete_ownerless(&self) -> Vec<Left> {
         let mut left = Vec::new();
         for orphan in self.ownerless() {
-            left.extend(self.delete(&orphan).await.err());
+            let Err(error) = self.session.delete_orphan(&orphan).await else { continue };
+            let made = orphan.mark.map(|mark| format!(" (made as {:?} for uid {})", mark.name, mark.subject));
+            let object = format!(
+                "{} {}, which has no CloudMapping{}",
+                orphan.kind,
+                orphan.id,
+                made.unwrap_or_default()
+            );
+            left.push(Left { object, found: error.to_string(), remedy: MEND.into() });
         }
         left
     }
 
-    /// What refers to others comes before them.
     fn ownerless(&self) -> Vec<Observed> {
-        let records = self.session.records.lock();
-        let inventory = self.session.inventory.lock();
-        let uids = inventory.subjects().filter(|uid| !records.has_uid(uid));
-        let mut all: Vec<Observed> = uids.flat_map(|uid| inventory.of(uid).into_values()).collect();
-        all.sort_by_key(|orphan| std::cmp::Reverse(orphan.kind));
-        all
-    }
-
-    async fn delete(&self, orphan: &Observed) -> Result<(), Left> {
-        let Some(mark) = &orphan.mark else { return Ok(()) };
-        let deleted = match self.session.cloud.driver(orphan.kind) {
-            Ok(driver) => driver.delete(&orphan.id).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = deleted {
-            let object = format!(
-                "{} {}, which has no CloudMapping (made as {:?} for uid {})",
-                orphan.kind, orphan.id, mark.name, mark.subject
-            );
-            return Err(Left { object, found: error.to_string(), remedy: MEND.into() });
-        }
-        self.session.inventory.lock().remove(&mark.subject, &orphan.id);
-        Ok(())
+        self.session.ownerless(&self.session.records.lock(), &BTreeSet::new())
     }
 
     /// Why a mapping is left.

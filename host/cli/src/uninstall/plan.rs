@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Context;
 use isthmus_kubernetes::crd::{CloudMapping, PolicyModule};
 use isthmus_kubernetes::{Client, ErrorKind};
-use isthmus_model::condition::ATTACHED;
 use isthmus_model::kinds::Kind;
 use isthmus_model::mark::Mark;
 use isthmus_operator::cloud::Cloud;
@@ -176,11 +175,7 @@ fn counted(kinds: impl Iterator<Item = Kind>) -> BTreeMap<&'static str, usize> {
 }
 
 fn made_for(mapping: &CloudMapping) -> String {
-    let subject = &mapping.spec.subject;
-    match subject.namespace.as_deref() {
-        Some(namespace) => format!("{} {namespace}/{}", subject.kind, subject.name),
-        None => format!("{} {}", subject.kind, subject.name),
-    }
+    mapping.spec.subject.subject().key.to_string()
 }
 
 fn resources(mapping: &CloudMapping) -> Vec<Kept> {
@@ -211,10 +206,7 @@ fn operator_leads(holder: &str, namespace: &str) -> Refusal {
 
 /// Pods that would lose their network.
 fn attached(mappings: &[CloudMapping]) -> Option<Refusal> {
-    let plugged = |mapping: &&CloudMapping| {
-        let conditions = mapping.status.iter().flat_map(|status| &status.conditions);
-        conditions.filter(|c| c.type_ == ATTACHED).any(|c| c.status == "True")
-    };
+    let plugged = |mapping: &&CloudMapping| mapping.status.as_ref().is_some_and(|s| s.is_attached());
     let pods: Vec<String> = mappings.iter().filter(plugged).map(made_for).collect();
     let (count, named) = (pods.len(), pods.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", "));
     let more = if count > NAMED { ", ..." } else { "" };

@@ -139,9 +139,6 @@ impl Lookup {
     fn owner(&self, tags: &[String], description: &str) -> Option<String> {
         let mark = Mark::of(description, tags)?;
         let subject = &self.mappings.iter().find(|m| m.spec.subject.uid == mark.subject)?.spec.subject;
-        Some(match subject.namespace.as_deref() {
-            Some(namespace) => format!("{} {namespace}/{}", subject.kind, subject.name),
-            None => format!("{} {}", subject.kind, subject.name),
-        })
+        Some(subject.subject().key.to_string())
     }
 }

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use isthmus_kubernetes::Client;
 use isthmus_kubernetes::crd::{CloudMapping, PolicyModule, crds};
-use kube::api::ListParams;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 use serde_json::json;
 
 use super::apply::{apply, apply_all};
@@ -57,8 +56,7 @@ pub(super) async fn ready(client: &Client, mappings: usize) -> anyhow::Result<()
 }
 
 async fn not_loaded(client: &Client) -> anyhow::Result<Option<String>> {
-    let api: Api<PolicyModule> = Api::all(client.kube());
-    let all = client.read("list PolicyModules", api.list(&ListParams::default())).await?.items;
+    let all = client.all::<PolicyModule>("list PolicyModules").await?;
     let loaded = |module: &PolicyModule| {
         let conditions = module.status.iter().flat_map(|status| &status.conditions);
         conditions.filter(|c| c.type_ == "Loaded").any(|c| c.status == "True")
@@ -67,8 +65,7 @@ async fn not_loaded(client: &Client) -> anyhow::Result<Option<String>> {
 }
 
 async fn not_ready(client: &Client, expected: usize) -> anyhow::Result<Option<String>> {
-    let api: Api<CloudMapping> = Api::all(client.kube());
-    let all = client.read("list CloudMappings", api.list(&ListParams::default())).await?.items;
+    let all = client.all::<CloudMapping>("list CloudMappings").await?;
     let ready = |mapping: &CloudMapping| {
         let conditions = mapping.status.iter().flat_map(|status| &status.conditions);
         conditions.filter(|c| c.type_ == "Ready").any(|c| c.status == "True")

@@ -4,14 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context;
 use isthmus_kubernetes::crd::{CloudMapping, PolicyModule};
-use isthmus_kubernetes::{Client, ErrorKind};
+use isthmus_kubernetes::{Client, Error, ErrorKind};
 use isthmus_model::kinds::Kind;
 use isthmus_model::mark::Mark;
 use isthmus_operator::cloud::Cloud;
-use kube::api::ListParams;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::args::UninstallArgs;
 use crate::cluster::cloud_session;
@@ -78,9 +76,9 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) async fn make(client: &Client, kube: &Kube, args: &UninstallArgs) -> anyhow::Result<Self> {
         let cluster = client.cluster_id().await?;
-        let mappings: Option<Vec<CloudMapping>> = all(client, "list CloudMappings").await?;
-        let modules: Option<Vec<PolicyModule>> = all(client, "list PolicyModules").await?;
-        let defined = mappings.is_some() && modules.is_some();
+        let mappings = defined(client.all::<CloudMapping>("list CloudMappings").await)?;
+        let modules = defined(client.all::<PolicyModule>("list PolicyModules").await)?;
+        let all_defined = mappings.is_some() && modules.is_some();
         let mappings = mappings.unwrap_or_default();
         let mut plan = Self::recorded(cluster, &mappings, modules.unwrap_or_default().len());
         match args.keep {
@@ -96,7 +94,7 @@ impl Plan {
         if !args.keep && !args.force {
             plan.refused.extend(attached(&mappings));
         }
-        plan.refused.extend((!defined && !plan.is_empty()).then(|| Refusal {
+        plan.refused.extend((!all_defined && !plan.is_empty()).then(|| Refusal {
             found: "the definitions of CloudMappings and PolicyModules are gone".into(),
             remedy: "put them back for this: `isthmus crds | kubectl apply --server-side -f -`".into(),
         }));
@@ -156,15 +154,10 @@ impl Plan {
 }
 
 /// All of a kind of ours; `None`: its definition is gone.
-async fn all<K>(client: &Client, what: &str) -> anyhow::Result<Option<Vec<K>>>
-where
-    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
-{
-    let api: Api<K> = Api::all(client.kube());
-    match client.read(what, api.list(&ListParams::default())).await {
-        Ok(all) => Ok(Some(all.items)),
+fn defined<K>(listed: Result<Vec<K>, Error>) -> Result<Option<Vec<K>>, Error> {
+    match listed {
         Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error.into()),
+        listed => listed.map(Some),
     }
 }
 

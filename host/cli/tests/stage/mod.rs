@@ -16,7 +16,7 @@ use isthmus_openstack::{Metrics, Neutron, Session};
 use isthmus_world::World;
 use isthmus_world::kubernetes::{ApiServer, Options};
 use kube::Api;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
@@ -139,13 +139,11 @@ impl Stage {
     }
 
     pub(crate) async fn mappings(&self) -> Vec<CloudMapping> {
-        let api: Api<CloudMapping> = Api::all(self.client.kube());
-        api.list(&ListParams::default()).await.unwrap().items
+        self.client.all("list CloudMappings").await.unwrap()
     }
 
     pub(crate) async fn modules(&self) -> usize {
-        let api: Api<PolicyModule> = Api::all(self.client.kube());
-        api.list(&ListParams::default()).await.unwrap().items.len()
+        self.client.all::<PolicyModule>("list PolicyModules").await.unwrap().len()
     }
 
     /// Waits until something is so.

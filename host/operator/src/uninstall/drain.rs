@@ -15,7 +15,7 @@ use tokio::sync::watch as signal;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::keep::release;
-use super::{Ended, Held, Left, Limits, Progress, left, mappings, remove_modules, told};
+use super::{Ended, Held, Left, Limits, Progress, left, remove_modules, told};
 use crate::queue;
 use crate::reconcile::reconcile;
 use crate::records::Known;
@@ -126,7 +126,7 @@ impl<T: Fn(Progress)> Drain<'_, T> {
 
     /// Copies of CloudMappings that are nobody's, and PolicyModules.
     async fn let_go_of_the_rest(&self, client: &Client, namespace: &str, parallel: usize, ended: &mut Ended) {
-        match mappings(client).await {
+        match client.all("list CloudMappings").await {
             Ok(all) => {
                 let strays = all.into_iter().filter(|mapping| !self.session.mappings.is_in_place(mapping));
                 release(client, namespace, parallel, strays.collect(), ended, |_| {}).await;

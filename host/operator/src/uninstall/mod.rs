@@ -9,11 +9,10 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use isthmus_kubernetes::Client;
-use isthmus_kubernetes::crd::{CloudMapping, PolicyModule};
+use isthmus_kubernetes::crd::PolicyModule;
 use isthmus_kubernetes::lease::{Candidate, Leadership};
 use isthmus_model::kinds::Kind;
-use kube::api::ListParams;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 use serde::Serialize;
 use tokio::sync::watch as signal;
 use tokio::task::JoinHandle;
@@ -110,12 +109,6 @@ impl Held {
     }
 }
 
-/// All CloudMappings.
-async fn mappings(client: &Client) -> Result<Vec<CloudMapping>, isthmus_kubernetes::Error> {
-    let api: Api<CloudMapping> = Api::all(client.kube());
-    Ok(client.read("list CloudMappings", api.list(&ListParams::default())).await?.items)
-}
-
 /// How a CloudMapping is told.
 fn told(namespace: &str, name: &str, kind: &str, subject: &str) -> String {
     format!("CloudMapping {namespace}/{name} ({kind} {subject})")
@@ -123,9 +116,8 @@ fn told(namespace: &str, name: &str, kind: &str, subject: &str) -> String {
 
 /// Removes the PolicyModules.
 async fn remove_modules(client: &Client, namespace: &str, ended: &mut Ended) {
-    let api: Api<PolicyModule> = Api::all(client.kube());
-    let all = match client.read("list PolicyModules", api.list(&ListParams::default())).await {
-        Ok(all) => all.items,
+    let all = match client.all::<PolicyModule>("list PolicyModules").await {
+        Ok(all) => all,
         Err(error) => return ended.left.push(left("PolicyModules", &error)),
     };
     for module in all {

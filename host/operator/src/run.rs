@@ -106,7 +106,7 @@ pub(crate) async fn until(mut said: signal::Receiver<bool>) {
 #[derive(Clone)]
 pub(crate) struct Operator {
     pub(crate) options: Options,
-    client: Client,
+    pub(crate) client: Client,
     cloud: CloudSession,
     engine: Engine,
     metrics: Arc<Metrics>,

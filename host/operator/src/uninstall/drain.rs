@@ -45,11 +45,9 @@ pub async fn drain(
     stop: signal::Receiver<bool>,
     tell: impl Fn(Progress),
 ) -> anyhow::Result<Ended> {
-    let (operator, candidate) = Operator::stand(options, client.clone(), cloud, &mut Registry::default())?;
+    let (operator, candidate) = Operator::stand(options, client, cloud, &mut Registry::default())?;
     let held = Held::take(candidate, limits.lease, &stop).await?;
-    let leadership = held.leadership.clone();
-    let gated = client.gated(move || leadership.borrow().leads());
-    let ended = operator.gated().drain(gated, limits.patience, stop, &tell).await;
+    let ended = operator.gated().drain(limits.patience, stop, &tell).await;
     held.give_back().await?;
     ended
 }
@@ -57,7 +55,6 @@ pub async fn drain(
 impl Operator {
     async fn drain(
         &self,
-        client: Client,
         patience: Duration,
         stop: signal::Receiver<bool>,
         tell: &impl Fn(Progress),
@@ -80,8 +77,7 @@ impl Operator {
                 let session = work.clone();
                 async move { reconcile(&session, subject).await }
             }));
-        let drain = Drain { session: &session, patience, stop, tell };
-        let done = drain.all(&client, &self.options.namespace, self.options.parallel).await;
+        let done = Drain { operator: self, session: &session, patience, stop, tell }.all().await;
         end.send_replace(true);
         working.await.map_err(|error| anyhow!("the work ended abnormally: {error}"))?;
         tasks.shutdown().await;
@@ -90,6 +86,7 @@ impl Operator {
 }
 
 struct Drain<'a, T> {
+    operator: &'a Operator,
     session: &'a Arc<Session>,
     patience: Duration,
     stop: signal::Receiver<bool>,
@@ -97,7 +94,7 @@ struct Drain<'a, T> {
 }
 
 impl<T: Fn(Progress)> Drain<'_, T> {
-    async fn all(&self, client: &Client, namespace: &str, parallel: usize) -> Ended {
+    async fn all(&self) -> Ended {
         let before = self.resources();
         let (known, retained) = self.recorded();
         self.session.enqueue_all();
@@ -113,7 +110,7 @@ impl<T: Fn(Progress)> Drain<'_, T> {
             }
         }
         if ended.left.is_empty() && !self.stops() {
-            self.let_go_of_the_rest(client, namespace, parallel, &mut ended).await;
+            self.let_go_of_the_rest(&mut ended).await;
         } else {
             ended.left.push(Left {
                 object: "the PolicyModules".into(),
@@ -125,15 +122,16 @@ impl<T: Fn(Progress)> Drain<'_, T> {
     }
 
     /// Copies of CloudMappings that are nobody's, and PolicyModules.
-    async fn let_go_of_the_rest(&self, client: &Client, namespace: &str, parallel: usize, ended: &mut Ended) {
+    async fn let_go_of_the_rest(&self, ended: &mut Ended) {
+        let Operator { client, options, .. } = self.operator;
         match client.all("list CloudMappings").await {
             Ok(all) => {
                 let strays = all.into_iter().filter(|mapping| !self.session.mappings.is_in_place(mapping));
-                release(client, namespace, parallel, strays.collect(), ended, |_| {}).await;
+                release(client, &options.namespace, options.parallel, strays.collect(), ended, |_| {}).await;
             }
             Err(error) => ended.left.push(left("CloudMappings", &error)),
         }
-        remove_modules(client, namespace, ended).await;
+        remove_modules(client, &options.namespace, ended).await;
     }
 
     fn stops(&self) -> bool {

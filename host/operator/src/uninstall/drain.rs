@@ -60,13 +60,14 @@ impl Operator {
         tell: &impl Fn(Progress),
     ) -> anyhow::Result<Ended> {
         let (end, ended) = signal::channel(false);
-        let learnt = tokio::select! {
+        // Nothing maps: what the objects are is not read.
+        let (learnt, _changes) = tokio::select! {
             learnt = self.learn(ended.clone(), true) => learnt,
             () = until(stop.clone()) => bail!("stopped before anything was done"),
             () = lost(self.leadership.clone()) => bail!("the lease was lost before anything was done"),
             () = tokio::time::sleep(patience) => bail!("nothing was done: {}", self.readiness.why()),
         };
-        let Learnt { session, requests, parking, mut tasks, .. } = learnt;
+        let Learnt { session, requests, parking, mut tasks } = learnt;
         ensure!(
             session.cloud.is_listed(),
             "nothing was done: not all of the cloud's services can be listed now; try again"

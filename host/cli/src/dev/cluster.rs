@@ -10,16 +10,9 @@ use kube::ResourceExt;
 use serde_json::json;
 
 use super::apply::{apply, apply_all};
+use super::contents::{CONFIGS, EXAMPLE, MODULES};
 use crate::module;
 
-/// The modules that come with Isthmus.
-const MODULES: [&str; 5] = [
-    "pod-port",
-    "namespace-network",
-    "route-l7policy",
-    "service-loadbalancer",
-    "networkpolicy-securitygroup",
-];
 /// Longest time for all to be ready: it takes a second or two.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -28,9 +21,10 @@ pub(super) async fn prepare(client: &Client, namespace: &str, modules: &Path) ->
     for definition in crds() {
         apply(client, serde_json::to_value(definition)?).await?;
     }
-    apply_all(client, include_str!("../../../../plugins/route-l7policy/deploy/crd.yaml")).await?;
     apply(client, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})).await?;
-    apply_all(client, include_str!("modules.yaml")).await?;
+    for text in CONFIGS {
+        apply_all(client, text).await?;
+    }
     for name in MODULES {
         module::put(client, namespace, None, &modules.join(format!("{name}.wasm"))).await?;
     }
@@ -39,7 +33,7 @@ pub(super) async fn prepare(client: &Client, namespace: &str, modules: &Path) ->
 
 /// The example.
 pub(super) async fn populate(client: &Client) -> anyhow::Result<()> {
-    apply_all(client, include_str!("example.yaml")).await
+    apply_all(client, EXAMPLE).await
 }
 
 /// Waits until every module serves and every CloudMapping is ready.

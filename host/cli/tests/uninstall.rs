@@ -7,6 +7,7 @@ use isthmus_kubernetes::crd::CloudMapping;
 use isthmus_kubernetes::names::FINALIZER;
 use isthmus_model::mark::Mark;
 use isthmus_openstack::neutron::{Port, PortCreate, SecurityGroup};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
@@ -145,6 +146,23 @@ async fn what_is_kept_stays_as_it_is_and_is_listed() {
     assert_eq!(ports(&stage).await, before);
     let again = stage.prints(&["uninstall", "--keep", "--yes"]).await;
     assert!(again.starts_with("0 CloudMappings and 0 PolicyModules are gone\n"), "{again}");
+}
+
+/// Nobody has led there, or not under this name.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_no_operator_has_led_it_is_done_by_force() {
+    let stage = Stage::start().await;
+    for mode in [&["--keep"][..], &[]] {
+        stage.load("faults", json!({})).await;
+        let command = [&["uninstall", "--yes"][..], mode].concat();
+        let (_, said) = stage.fails(&command).await;
+        assert!(said.contains("has no lease of an operator") && said.contains("`--force`"), "{said}");
+        assert_eq!(stage.modules().await, 1, "nothing was done");
+        let done = stage.prints(&[&command[..], &["--force"]].concat()).await;
+        assert!(done.starts_with("0 CloudMappings and 1 PolicyModules are gone\n"), "{done}");
+        let lease: Api<Lease> = Api::namespaced(stage.client.kube(), "isthmus-system");
+        lease.delete(isthmus_operator::LEASE, &DeleteParams::default()).await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

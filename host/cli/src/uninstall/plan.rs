@@ -88,7 +88,9 @@ impl Plan {
         match leader(client, &kube.operator_namespace).await? {
             Leader::Leads(holder) => plan.refused.push(operator_leads(&holder, &kube.operator_namespace)),
             Leader::Led { seconds, .. } => plan.waits = u64::try_from(seconds).unwrap_or_default(),
-            Leader::Never if !plan.is_empty() => plan.refused.push(never_led(&kube.operator_namespace)),
+            Leader::Never if !plan.is_empty() && !args.force => {
+                plan.refused.push(never_led(&kube.operator_namespace));
+            }
             Leader::None | Leader::Never => {}
         }
         if !args.keep && !args.force {
@@ -184,7 +186,7 @@ fn resources(mapping: &CloudMapping) -> Vec<Kept> {
 fn never_led(namespace: &str) -> Refusal {
     Refusal {
         found: format!("namespace {namespace} has no lease of an operator"),
-        remedy: "name the namespace that it ran in (`--operator-namespace`); where that was deleted, make it again, start an operator in it and stop that, or see the guide for how finalizers come off by hand".into(),
+        remedy: "name the namespace that it ran in (`--operator-namespace`); where that was deleted and no operator runs, make it again and use `--force`; the guide says how finalizers come off by hand".into(),
     }
 }
 

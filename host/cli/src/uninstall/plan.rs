@@ -39,6 +39,9 @@ pub(super) struct Kept {
     pub(super) made_for: String,
     /// Local name.
     pub(super) entry: String,
+    /// Uid of the CloudMapping that records it.
+    #[serde(skip)]
+    pub(super) mapping: String,
 }
 
 /// Why nothing would be done.
@@ -177,7 +180,8 @@ fn resources(mapping: &CloudMapping) -> Vec<Kept> {
     let in_cloud = mapping.status.iter().flat_map(|s| &s.resources).filter(|r| r.kind.in_cloud());
     let kept = in_cloud.filter_map(|resource| {
         let (id, entry) = (resource.id.clone()?, resource.name.clone());
-        Some(Kept { kind: resource.kind, id, made_for: made_for(mapping), entry })
+        let (made_for, mapping) = (made_for(mapping), mapping.uid().unwrap_or_default());
+        Some(Kept { kind: resource.kind, id, made_for, entry, mapping })
     });
     kept.collect()
 }

@@ -84,6 +84,7 @@ pub(super) async fn release(
                 let (subject, namespace) = (&mapping.spec.subject, mapping.namespace().unwrap_or_default());
                 let object = told(&namespace, &mapping.name_any(), &subject.kind, &subject.name);
                 ended.left.push(left(&object, &error));
+                ended.held.extend(mapping.uid());
             }
         }
         mappings -= 1;

@@ -4,7 +4,7 @@
 mod drain;
 mod keep;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -65,6 +65,8 @@ pub struct Ended {
     pub retained: usize,
     /// What is left.
     pub left: Vec<Left>,
+    /// Uids of CloudMappings that could not be let go of: they hold what they record.
+    pub held: BTreeSet<String>,
 }
 
 /// The lease, in our hands.

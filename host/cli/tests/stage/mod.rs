@@ -149,6 +149,7 @@ impl Stage {
                     Event::Applied(mapping) => drop(all.insert(mapping.uid(), mapping)),
                     Event::Deleted(gone) => drop(all.remove(&Some(gone.uid))),
                     Event::Synced => synced = true,
+                    Event::Interrupted(_) => {}
                     Event::Malformed { reason, .. } | Event::Unavailable(reason) => {
                         panic!("{what}: {reason}")
                     }

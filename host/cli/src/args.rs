@@ -285,8 +285,8 @@ pub(crate) struct UninstallArgs {
     #[arg(long)]
     pub(crate) keep: bool,
 
-    /// Take their network from Pods that run.
-    #[arg(long, conflicts_with = "keep")]
+    /// Take their network from Pods that run, unless with --keep; and go on where no operator has ever led in the operators' namespace.
+    #[arg(long)]
     pub(crate) force: bool,
 
     /// Give up when nothing more went for so many seconds.

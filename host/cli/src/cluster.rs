@@ -38,8 +38,7 @@ impl Cluster {
 
     /// The PolicyModules.
     pub(crate) async fn modules(&self) -> anyhow::Result<Vec<PolicyModule>> {
-        let api: Api<PolicyModule> = Api::all(self.client.kube());
-        Ok(self.client.read("list PolicyModules", api.list(&ListParams::default())).await?.items)
+        Ok(self.client.all("list PolicyModules").await?)
     }
 
     /// What serves of each PolicyModule: what the operator keeps, else what its ConfigMaps hold. One that does not load is told

@@ -36,9 +36,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if matches!(cli.command, Command::Node(_)) {
-        return logs::failed(&node::become_agent());
-    }
     if let Err(error) = logs::start(cli.global.log_format) {
         return logs::failed(&error);
     }

@@ -3,7 +3,7 @@
 mod plan;
 mod told;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -66,18 +66,25 @@ pub(crate) async fn run(kube: &Kube, args: &UninstallArgs, output: Output) -> an
         true => Ended::default(),
         false => end(kube, args, client, plan.waits).await?,
     };
+    let kept = nobodys(plan.kept, &ended.held);
     let kinds = ended.resources.into_iter().map(|(kind, count)| (kind.name(), count));
     let done = Done {
         cloud_mappings: ended.mappings,
         policy_modules: ended.modules,
         resources: kinds.collect(),
         retained: ended.retained,
-        kept: plan.kept,
+        kept,
         left: ended.left,
     };
     print(&done, output, |done| told::done(done, &plan.cluster))?;
     ensure!(done.left.is_empty(), "{} things are left", done.left.len());
     Ok(())
+}
+
+/// What is not recorded by a CloudMapping that is left.
+fn nobodys(mut kept: Vec<Kept>, held: &BTreeSet<String>) -> Vec<Kept> {
+    kept.retain(|kept| !held.contains(&kept.mapping));
+    kept
 }
 
 /// `waits`: seconds for which the lease of an operator that has died holds.
@@ -129,5 +136,25 @@ impl Telling {
             let Progress { mappings, resources } = progress;
             tracing::info!("{mappings} CloudMappings and {resources} cloud resources are left");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use isthmus_model::kinds::Kind;
+
+    use super::*;
+
+    #[test]
+    fn what_a_mapping_holds_that_is_left_is_not_nobodys() {
+        let of = |id: &str, mapping: &str| Kept {
+            kind: Kind::Port,
+            id: id.into(),
+            made_for: "Pod shop/web-0".into(),
+            entry: "port".into(),
+            mapping: mapping.into(),
+        };
+        let kept = nobodys(vec![of("p1", "m1"), of("p2", "m2"), of("p3", "m1")], &["m1".to_owned()].into());
+        assert_eq!(kept, [of("p2", "m2")]);
     }
 }

@@ -7,28 +7,27 @@ use isthmus_kubernetes::crd::CloudMapping;
 use isthmus_kubernetes::names::FINALIZER;
 use isthmus_model::mark::Mark;
 use isthmus_openstack::neutron::{Port, PortCreate, SecurityGroup};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use stage::Stage;
-
-/// Objects of `isthmus dev` that are mapped.
-const EXAMPLE: usize = 11;
+use stage::contents::MAPPED;
 
 /// The example, mapped, and no operator.
 async fn left_alone() -> Stage {
     let stage = Stage::start().await;
     stage.populate().await;
     let operator = stage.operator(&[]);
-    stage.ready(EXAMPLE).await;
+    stage.ready(MAPPED).await;
     let (plan, said) = stage.fails(&["uninstall"]).await;
     assert!(plan.contains("REFUSED: operator ") && plan.contains("--replicas=0"), "{plan}");
     assert!(said.contains("it would be refused"), "{said}");
     let (_, said) = stage.fails(&["uninstall", "--yes"]).await;
     assert!(said.contains("nothing was done: operator ") && said.contains(" leads"), "{said}");
     stage.stop(operator).await;
-    assert_eq!(stage.mappings().await.len(), EXAMPLE);
+    assert_eq!(stage.mappings().await.len(), MAPPED);
     stage
 }
 
@@ -87,7 +86,7 @@ async fn everything_that_we_made_goes_and_nothing_else() {
     stage.attach(pods[1], "True").await;
     let (plan, _) = stage.fails(&["uninstall", "-o", "json"]).await;
     let plan = json_of(&plan);
-    assert_eq!((&plan["mode"], &plan["cloudMappings"]), (&json!("drain"), &json!(EXAMPLE - 1)), "{plan}");
+    assert_eq!((&plan["mode"], &plan["cloudMappings"]), (&json!("drain"), &json!(MAPPED - 1)), "{plan}");
     assert_eq!((&plan["ownerless"], &plan["policyModules"]), (&json!(1), &json!(5)), "{plan}");
     assert_eq!((&plan["resources"]["load-balancer"], &plan["resources"]["port"]), (&json!(2), &json!(6)));
     let (_, said) = stage.fails(&["uninstall", "--yes"]).await;
@@ -96,7 +95,7 @@ async fn everything_that_we_made_goes_and_nothing_else() {
     let with_namespace = named.replace("Pod ", &format!("Pod {}/", subject.namespace.as_deref().unwrap()));
     assert!(said.contains("1 of the ports") && said.contains(&with_namespace), "{said}");
     assert!(said.contains("--force"), "{said}");
-    assert_eq!(stage.mappings().await.len(), EXAMPLE - 1, "nothing was done");
+    assert_eq!(stage.mappings().await.len(), MAPPED - 1, "nothing was done");
 
     // Somebody uses a group of ours: that is left, and told, and all else goes.
     let most = ["uninstall", "--yes", "--force", "--wait-seconds", "30"];
@@ -136,9 +135,9 @@ async fn what_is_kept_stays_as_it_is_and_is_listed() {
     stage.attach(&of(&mappings, "Pod"), "True").await;
     let before = ports(&stage).await;
     let plan = json_of(&stage.prints(&["uninstall", "--keep", "-o", "json"]).await);
-    assert_eq!((&plan["mode"], &plan["cloudMappings"]), (&json!("keep"), &json!(EXAMPLE)), "{plan}");
+    assert_eq!((&plan["mode"], &plan["cloudMappings"]), (&json!("keep"), &json!(MAPPED)), "{plan}");
     let done = json_of(&stage.prints(&["uninstall", "--keep", "--yes", "-o", "json"]).await);
-    assert_eq!((&done["left"], &done["cloudMappings"]), (&json!([]), &json!(EXAMPLE)), "{done}");
+    assert_eq!((&done["left"], &done["cloudMappings"]), (&json!([]), &json!(MAPPED)), "{done}");
     assert_eq!((&done["resources"], &done["policyModules"]), (&json!({}), &json!(5)), "{done}");
     let kept = done["kept"].as_array().unwrap();
     let web = kept.iter().find(|kept| kept["madeFor"] == "Pod shop/web-0").unwrap();
@@ -147,6 +146,23 @@ async fn what_is_kept_stays_as_it_is_and_is_listed() {
     assert_eq!(ports(&stage).await, before);
     let again = stage.prints(&["uninstall", "--keep", "--yes"]).await;
     assert!(again.starts_with("0 CloudMappings and 0 PolicyModules are gone\n"), "{again}");
+}
+
+/// Nobody has led there, or not under this name.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_no_operator_has_led_it_is_done_by_force() {
+    let stage = Stage::start().await;
+    for mode in [&["--keep"][..], &[]] {
+        stage.load("faults", json!({})).await;
+        let command = [&["uninstall", "--yes"][..], mode].concat();
+        let (_, said) = stage.fails(&command).await;
+        assert!(said.contains("has no lease of an operator") && said.contains("`--force`"), "{said}");
+        assert_eq!(stage.modules().await, 1, "nothing was done");
+        let done = stage.prints(&[&command[..], &["--force"]].concat()).await;
+        assert!(done.starts_with("0 CloudMappings and 1 PolicyModules are gone\n"), "{done}");
+        let lease: Api<Lease> = Api::namespaced(stage.client.kube(), "isthmus-system");
+        lease.delete(isthmus_operator::LEASE, &DeleteParams::default()).await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -169,7 +185,7 @@ async fn what_a_module_retains_is_listed_and_nothing_touches_it() {
     for name in ["kept-0", "gone-0"] {
         api.delete(name, &DeleteParams::default().grace_period(0)).await.unwrap();
     }
-    stage.until("their mappings are gone", async || stage.mappings().await.len() == 1).await;
+    stage.until("their mappings are gone", |all| all.len() == 1).await;
 
     let all = json_of(&stage.prints(&["tree", "--retained", "-o", "json"]).await);
     let [group, found, below @ ..] = all.as_array().unwrap().as_slice() else { panic!("{all}") };

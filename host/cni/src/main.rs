@@ -1,15 +1,14 @@
 //! `isthmus-cni`: started by the container runtime.
 
 use std::io::{self, BufRead, Write};
-use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use isthmus_cni::config::MOST_INPUT;
 use isthmus_cni::run::run;
 use isthmus_cni::{Code, Error};
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 /// A runtime that does not close our standard input would hold us for ever.
 const STDIN_WITHIN: Duration = Duration::from_secs(10);
@@ -51,11 +50,11 @@ fn stdin() -> Result<Vec<u8>, Error> {
 fn wait(stdin: &io::StdinLock<'_>, until: Instant) -> Result<(), Error> {
     loop {
         let left = until.saturating_duration_since(Instant::now());
-        let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
-        match poll(&mut [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)], left) {
+        let left = Timespec::try_from(left).unwrap_or_default();
+        match poll(&mut [PollFd::new(stdin, PollFlags::IN)], Some(&left)) {
             Ok(0) => return Err(Error::new(Code::Io, "standard input was not closed in 10 s", "")),
             Ok(_) => return Ok(()),
-            Err(Errno::EINTR) => {}
+            Err(Errno::INTR) => {}
             Err(e) => return Err(Error::new(Code::Io, "standard input cannot be read", e.to_string())),
         }
     }

@@ -1,6 +1,7 @@
 //! The connection to the API server: one place for its timeouts and for the count of writes.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,9 +10,11 @@ use std::time::Duration;
 use http::header::{HeaderValue, USER_AGENT};
 use isthmus_model::retry::RetryClass;
 use k8s_openapi::api::core::v1::Namespace;
+use kube::api::ListParams;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
-use kube::{Api, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
 use parking_lot::Mutex;
+use serde::de::DeserializeOwned;
 
 use crate::error::{Effect, Error, ErrorKind};
 
@@ -89,6 +92,18 @@ impl Client {
     /// What the API server answered, or that it did not.
     pub async fn read<T>(&self, what: &str, call: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
         self.bounded(Effect::Read, what, call).await
+    }
+
+    /// All objects of a kind in all namespaces.
+    ///
+    /// # Errors
+    /// As [`Client::read`].
+    pub async fn all<K>(&self, what: &str) -> Result<Vec<K>, Error>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    {
+        let api: Api<K> = Api::all(self.kube());
+        Ok(self.read(what, api.list(&ListParams::default())).await?.items)
     }
 
     /// As [`Client::read`], for a call that changes something: it is counted, and a lost answer is

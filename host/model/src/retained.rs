@@ -1,5 +1,7 @@
 //! What a resource that was let go carries in place of our mark: no collector touches it, and people find it by this.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::object::ObjectKey;
@@ -41,6 +43,11 @@ impl Retained {
         let subject = self.subject.as_ref().map(|subject| format!("{SUBJECT}{subject}"));
         let rest = name.into_iter().chain(subject).filter(|tag| tag.len() <= TEXT);
         std::iter::once(Self::cluster_tag(&self.cluster)).chain(rest).collect()
+    }
+
+    /// The tags of a resource that has others beside.
+    pub fn beside_tags(&self, others: &BTreeSet<String>) -> Vec<String> {
+        others.iter().cloned().chain(self.tags()).collect()
     }
 
     /// For resources without tags: the description, before what it says beside. What there is no room for is left out.
@@ -102,6 +109,8 @@ mod tests {
     fn it_is_told_by_tags_and_by_descriptions() {
         let retained = of(Some("shop"), "web-0");
         assert_eq!(Retained::of("by hand", &retained.tags()), Some(retained.clone()));
+        let tags = retained.beside_tags(&BTreeSet::from(["team".into()]));
+        assert_eq!((tags[0].as_str(), Retained::of("", &tags)), ("team", Some(retained.clone())));
         assert_eq!(retained.told().unwrap(), "Pod shop/web-0");
         assert_eq!(of(None, "a:b").told().unwrap(), "PolicyModule a:b");
         for beside in ["", "by hand", "of isthmus"] {

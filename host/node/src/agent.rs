@@ -118,12 +118,7 @@ impl<S: VifSource> Agent<S> {
         let deadline = Instant::now() + within;
         let started = Instant::now();
         let (verb, what) = told(&request.ask);
-        // A runtime tries with another container each time.
-        let pod = match &request.ask {
-            Ask::Add(add) => format!("{}/{}", add.pod.namespace, add.pod.name),
-            _ => String::new(),
-        };
-        let answer = match self.serve(request, deadline).await {
+        let answer = match self.serve(&request.ask, deadline).await {
             Ok(Some(result)) => Answer::Added(Box::new(result)),
             Ok(None) => Answer::Done,
             Err(error) => Answer::Failed(error),
@@ -139,35 +134,38 @@ impl<S: VifSource> Agent<S> {
                 0
             }
         };
-        self.count(verb, pod, code, took);
+        self.count(&request.ask, verb, code, took);
         answer
     }
 
-    fn count(&self, verb: &'static str, pod: String, code: u32, took: Duration) {
+    fn count(&self, ask: &Ask, verb: &'static str, code: u32, took: Duration) {
         self.metrics.calls.get_or_create(&Call { verb, code }).inc();
         let ours = [Code::Io, Code::Other].map(u32::from);
-        match (verb, code) {
-            ("ADD", 0) => {
+        match (ask, code) {
+            (Ask::Add(_), 0) => {
                 self.metrics.add_faults.set(0);
                 self.faulty.lock().clear();
                 self.metrics.stage("total", took);
             }
-            ("ADD", code) if ours.contains(&code) => {
+            (Ask::Add(Add { pod, .. }), code) if ours.contains(&code) => {
                 self.metrics.add_faults.inc();
-                self.faulty.lock().insert(pod);
+                // A runtime tries with another container each time.
+                self.faulty.lock().insert(format!("{}/{}", pod.namespace, pod.name));
             }
-            ("DEL", _) => self.metrics.del.observe(took.as_secs_f64()),
+            (Ask::Del(_), _) => self.metrics.del.observe(took.as_secs_f64()),
             _ => {}
         }
     }
 
-    async fn serve(&self, request: Request, deadline: Instant) -> Result<Option<AddResult>, Error> {
-        match request.ask {
+    async fn serve(&self, ask: &Ask, deadline: Instant) -> Result<Option<AddResult>, Error> {
+        match ask {
             Ask::Add(add) => self.add(add, deadline).await.map(Some),
-            Ask::Del(Del { attached, netns }) => self.del(&attached, netns.as_deref()).await.map(|()| None),
-            Ask::Check { add, addresses, mac } => self.check(&add, &addresses, mac).await.map(|()| None),
+            Ask::Del(Del { attached, netns }) => self.del(attached, netns.as_deref()).await.map(|()| None),
+            Ask::Check { add, addresses, mac } => {
+                self.check(add, addresses, mac.as_ref()).await.map(|()| None)
+            }
             Ask::Status => self.status().await.map(|()| None),
-            Ask::Gc { network, valid } => self.gc(&network, &valid).await.map(|()| None),
+            Ask::Gc { network, valid } => self.gc(network, valid).await.map(|()| None),
         }
     }
 
@@ -181,7 +179,8 @@ impl<S: VifSource> Agent<S> {
                 let prefix = host_prefix(&attached.container);
                 // Nothing on the host tells of a nested link.
                 if let Some(netns) = netns
-                    && let Err(error) = remove_inside(netns, &prefix, |alias| self.attachments.owns(alias))
+                    && let Err(error) =
+                        remove_inside(netns, &prefix, |alias| self.attachments.owns(alias)).await
                 {
                     tracing::warn!(container = attached.container, netns, %error, "its namespace is left as it is");
                 }
@@ -230,7 +229,7 @@ impl<S: VifSource> Agent<S> {
     /// As [`Self::take_name`], of a link in the Pod that has a path.
     async fn take_link(&self, netns: &str, link: &Link) -> (Result<(), Error>, Result<(), Error>) {
         if link.nested {
-            return (remove_inside(netns, &link.host, |_| false), Ok(()));
+            return (remove_inside(netns, &link.host, |_| false).await, Ok(()));
         }
         // Only what a driver that this node no longer has would know stays hooked.
         let driver = self.drivers.get(Some(&link.driver)).ok().map(|(_, driver)| driver);
@@ -250,7 +249,7 @@ impl<S: VifSource> Agent<S> {
         (unhooked, self.host.bury(host).await)
     }
 
-    async fn check(&self, add: &Add, addresses: &[String], mac: Option<String>) -> Result<(), Error> {
+    async fn check(&self, add: &Add, addresses: &[String], mac: Option<&String>) -> Result<(), Error> {
         let _held = self.locks.hold(&add.attached.container, false).await;
         let known = self.attachments.get(&add.attached).filter(|known| self.attachments.is_live(known));
         let Some(known) = known else {
@@ -269,7 +268,7 @@ impl<S: VifSource> Agent<S> {
         // What a plugin after ours did is as it should be.
         let main = expected.links.iter_mut().find(|link| link.interface == add.attached.interface);
         if let (Some(link), Some(mac)) = (main, mac) {
-            link.vif.mac = mac;
+            link.vif.mac.clone_from(mac);
         }
         self.intact(&expected).await
     }
@@ -280,9 +279,9 @@ impl<S: VifSource> Agent<S> {
 }
 
 /// Deletes the links in a Pod's namespace whose alias begins so, but for those that are known. Where the namespace has gone, it took the link along.
-fn remove_inside(netns: &str, prefix: &str, known: impl Fn(&str) -> bool) -> Result<(), Error> {
+async fn remove_inside(netns: &str, prefix: &str, known: impl Fn(&str) -> bool) -> Result<(), Error> {
     let Some(netns) = Netns::open_if_there(netns)? else { return Ok(()) };
-    upper::remove(&netns.connect(false)?, prefix, known)
+    shortly(upper::remove(netns.connect(false)?, prefix, known)).await
 }
 
 /// A verb, and what to log of it: not all that a runtime knows.

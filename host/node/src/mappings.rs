@@ -49,17 +49,26 @@ struct State {
     mappings: BTreeMap<(String, String), Known>,
     /// Why they cannot be listed; `None`: they were.
     unavailable: Option<String>,
-    /// Why the API server did not answer when it was asked last. A watch that is interrupted says nothing for as long as that lasts.
-    /// Since when, too.
+    /// Why the API server did not answer when it was asked last, by the watch or by us. Since when, too.
     unreachable: Option<(Instant, String)>,
 }
 
-/// So long a watch may be silent before the API server is asked whether it is there.
-const SILENCE: Duration = Duration::from_secs(10);
-/// While it is away: its return is seen before kubelets have told it that their nodes are not ready.
+/// So long a watch may be silent before the API server is asked whether it is there: a watch says itself that it is cut, but not that
+/// the other end of its connection has gone without a word.
+const SILENCE: Duration = Duration::from_secs(60);
+/// While it is away: a watch that is well again says nothing where nothing has changed. Its return is seen before kubelets have told
+/// it that their nodes are not ready.
 const AWAY: Duration = Duration::from_secs(1);
 /// So long it may be away before the node says that it is not ready: a restart of the API server is no matter of the nodes.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+impl State {
+    /// Whether the API server answered; else why not. Since when, stays.
+    fn reached(&mut self, answer: Result<(), String>) {
+        let since = self.unreachable.take().map_or_else(Instant::now, |(since, _)| since);
+        self.unreachable = answer.err().map(|why| (since, why));
+    }
+}
 
 /// The CloudMappings of one node. Clones share them.
 #[derive(Clone)]
@@ -105,20 +114,31 @@ impl Mappings {
             match timeout(if away { AWAY } else { SILENCE }, events.recv()).await {
                 Ok(Some(event)) => self.take(event),
                 Ok(None) => return,
-                Err(_silent) => {
-                    let answer = is_there().await;
-                    let mut state = self.state.lock();
-                    let since = state.unreachable.as_ref().map_or_else(Instant::now, |(since, _)| *since);
-                    state.unreachable = answer.err().map(|why| (since, why));
-                }
+                Err(_silent) => self.asked(is_there().await),
             }
+        }
+    }
+
+    /// What the API server answered, if it did.
+    fn asked(&self, answer: Result<(), String>) {
+        let turned = {
+            let mut state = self.state.lock();
+            let was_away = state.unreachable.is_some();
+            state.reached(answer);
+            state.unreachable.is_some() != was_away
+        };
+        if turned {
+            self.changes.send_modify(|n| *n += 1);
         }
     }
 
     fn take(&self, event: Event<CloudMapping>) {
         {
             let mut state = self.state.lock();
-            state.unreachable = None;
+            state.reached(match &event {
+                Event::Interrupted(why) => Err(why.clone()),
+                _ => Ok(()),
+            });
             match event {
                 Event::Applied(mapping) => {
                     if let Some(known) = Known::of(&mapping) {
@@ -133,6 +153,7 @@ impl Mappings {
                 }
                 Event::Synced => state.unavailable = None,
                 Event::Unavailable(why) => state.unavailable = Some(why),
+                Event::Interrupted(_) => {}
             }
         }
         self.changes.send_modify(|n| *n += 1);
@@ -233,180 +254,5 @@ impl VifSource for Mappings {
 }
 
 #[cfg(test)]
-mod tests {
-    use isthmus_cni::Code;
-    use isthmus_kubernetes::watch::Named;
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn none() -> Mappings {
-        let state = State { unavailable: Some("not listed".into()), ..State::default() };
-        Mappings { state: Arc::new(Mutex::new(state)), changes: Arc::new(watch::channel(0).0) }
-    }
-
-    fn mapping(uid: &str, status: Value) -> Event<CloudMapping> {
-        let mapping = json!({
-            "apiVersion": "isthmus.dev/v1alpha1", "kind": "CloudMapping",
-            "metadata": {"namespace": "shop", "name": format!("pod-web-{uid}"), "uid": "m"},
-            "spec": {"subject": {"apiVersion": "v1", "kind": "Pod", "namespace": "shop", "name": "web", "uid": uid}},
-            "status": status,
-        });
-        Event::Applied(Box::new(serde_json::from_value(mapping).unwrap()))
-    }
-
-    fn vif(field: &str, value: Value) -> Value {
-        let mut vif = json!({"interface": "eth0", "port": "port", "portId": "p1", "macAddress": "FA:16:3E:00:00:01",
-            "addresses": ["10.0.0.5/24", "fd00::5/64"], "gateways": ["10.0.0.1"], "mtu": 1442, "network": "n",
-            "defaultRoute": true, "routes": [{"destination": "192.0.2.0/24", "nextHop": "10.0.0.9"}]});
-        if let Value::Object(fields) = &mut vif {
-            fields.insert(field.into(), value);
-        }
-        json!({"vifs": [vif]})
-    }
-
-    fn pod(uid: Option<&str>) -> PodReference {
-        PodReference { namespace: "shop".into(), name: "web".into(), uid: uid.map(Into::into) }
-    }
-
-    /// What is known at once.
-    async fn now(mappings: &Mappings, uid: Option<&str>) -> Option<Result<PodVifs, Error>> {
-        tokio::time::timeout(Duration::from_millis(20), mappings.wait(&pod(uid))).await.ok()
-    }
-
-    #[tokio::test]
-    async fn a_pod_is_found_by_its_name_and_uid() {
-        let mappings = none();
-        assert!(mappings.usable().is_err() && mappings.why(&pod(None)).contains("not listed"));
-        mappings.take(Event::Synced);
-        assert!(mappings.usable().is_ok());
-        assert!(mappings.why(&pod(None)).contains("isthmus why"), "{}", mappings.why(&pod(None)));
-        mappings.take(mapping("u1", vif("port", json!("port"))));
-        let found = now(&mappings, Some("u1")).await.unwrap().unwrap();
-        assert_eq!((&*found.uid, &*found.vifs[0].mac), ("u1", "fa:16:3e:00:00:01"));
-        assert_eq!(found.vifs[0].all_routes().len(), 2);
-        assert_eq!(found.vifs[0].segmentation_id, None);
-        assert!(now(&mappings, None).await.is_some(), "older runtimes do not tell the uid");
-        assert!(now(&mappings, Some("u2")).await.is_none(), "another life of the Pod");
-        let named = Named { namespace: Some("shop".into()), name: "pod-web-u1".into(), uid: "m".into() };
-        mappings.take(Event::Deleted(named));
-        assert!(now(&mappings, Some("u1")).await.is_none());
-    }
-
-    /// A mapping with something else in its metadata.
-    fn with(event: Event<CloudMapping>, change: impl FnOnce(&mut CloudMapping)) -> Event<CloudMapping> {
-        let Event::Applied(mut mapping) = event else { return event };
-        change(&mut mapping);
-        Event::Applied(mapping)
-    }
-
-    #[tokio::test]
-    async fn a_static_pod_is_found_by_the_uid_that_its_kubelet_gave_it() {
-        let mappings = none();
-        let hash = "0f343b0931126a20f133d67c2b018a3b";
-        mappings.take(with(mapping("u1", vif("port", json!("port"))), |m| {
-            m.metadata.annotations = Some([(ANNOTATION_MIRROR.to_owned(), hash.to_owned())].into());
-        }));
-        let found = now(&mappings, Some(hash)).await.unwrap().unwrap();
-        assert_eq!(found.uid, "u1", "what its CloudMapping is of");
-        assert!(now(&mappings, Some("another")).await.is_none());
-    }
-
-    #[tokio::test]
-    async fn of_two_lives_without_a_uid_the_one_that_is_not_gone_is_meant() {
-        let mappings = none();
-        mappings.take(mapping("u1", vif("port", json!("port"))));
-        mappings.take(mapping("u2", vif("port", json!("port"))));
-        assert!(now(&mappings, None).await.is_none(), "nobody can tell which");
-        mappings.take(with(mapping("u1", vif("port", json!("port"))), |m| {
-            let gone = json!("2026-01-01T00:00:00Z");
-            m.metadata.deletion_timestamp = Some(serde_json::from_value(gone).unwrap());
-        }));
-        assert_eq!(now(&mappings, None).await.unwrap().unwrap().uid, "u2");
-        assert_eq!(now(&mappings, Some("u1")).await.unwrap().unwrap().uid, "u1", "asked for by its uid");
-        let named = Named { namespace: Some("shop".into()), name: "pod-web-u2".into(), uid: "m".into() };
-        mappings.take(Event::Deleted(named));
-        assert!(now(&mappings, None).await.is_none(), "the port of one that goes is nobody else's");
-    }
-
-    #[tokio::test]
-    async fn vifs_are_waited_for_until_they_have_addresses() {
-        let mappings = none();
-        let ready = json!({"type": "Ready", "status": "False", "reason": "Waiting", "message": "quota",
-            "lastTransitionTime": "2026-01-01T00:00:00Z"});
-        mappings.take(Event::Synced);
-        mappings.take(mapping("u1", json!({"conditions": [ready]})));
-        assert!(mappings.why(&pod(None)).ends_with("has no VIF: Waiting: quota"));
-        mappings.take(mapping("u1", vif("addresses", json!([]))));
-        assert!(now(&mappings, None).await.is_none());
-        let waits = tokio::spawn({
-            let mappings = mappings.clone();
-            async move { mappings.wait(&pod(None)).await }
-        });
-        mappings.take(mapping("u1", vif("port", json!("port"))));
-        assert!(waits.await.unwrap().is_ok());
-    }
-
-    #[tokio::test]
-    async fn the_vlan_of_a_subport_comes_along() {
-        let mappings = none();
-        mappings.take(mapping("u1", vif("segmentationId", json!(4094))));
-        assert_eq!(now(&mappings, None).await.unwrap().unwrap().vifs[0].segmentation_id, Some(4094));
-    }
-
-    #[tokio::test]
-    async fn what_cannot_be_bound_is_said_at_once() {
-        let mappings = none();
-        for (field, value) in [
-            ("interface", json!("a/b")),
-            ("macAddress", json!("fa:16")),
-            ("addresses", json!(["10.0.0.5"])),
-            ("gateways", json!(["router"])),
-            ("mtu", json!(-1)),
-            ("segmentationId", json!(4095)),
-            ("routes", json!([{"destination": "all", "nextHop": "10.0.0.9"}])),
-        ] {
-            mappings.take(mapping("u1", vif(field, value)));
-            let error = now(&mappings, None).await.unwrap().unwrap_err();
-            assert_eq!(error.code, Code::InvalidConfig, "{error}");
-            assert!(error.msg.contains(field), "{error}");
-        }
-    }
-
-    /// A watch that can't be resumed says nothing: nothing new can be told meanwhile, and /ready and STATUS say so.
-    #[tokio::test(start_paused = true)]
-    async fn an_api_server_that_is_away_is_noticed_and_its_return_too() {
-        let (mappings, answers) = (none(), Arc::new(Mutex::new(true)));
-        let (sender, events) = mpsc::channel(1);
-        let asked = answers.clone();
-        let is_there = move || {
-            let there = *asked.lock();
-            async move { if there { Ok(()) } else { Err("refused".to_owned()) } }
-        };
-        tokio::spawn(mappings.clone().follow(events, is_there));
-        sender.send(Event::Synced).await.unwrap();
-        let says = async |well: bool| {
-            let turned = async {
-                while mappings.usable().is_ok() != well {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            };
-            tokio::time::timeout(Duration::from_secs(90), turned).await.expect("in time");
-        };
-        says(true).await;
-        *answers.lock() = false;
-        let away = Instant::now();
-        says(false).await;
-        assert!(away.elapsed() > PATIENCE, "a restart of the API server makes no node unready");
-        let why = mappings.why(&pod(Some("u")));
-        assert!(why.starts_with("the API server does not tell") && why.contains("refused"), "{why}");
-        *answers.lock() = true;
-        let back = Instant::now();
-        says(true).await;
-        assert!(back.elapsed() < Duration::from_secs(2), "{:?}", back.elapsed());
-        *answers.lock() = false;
-        says(false).await;
-        sender.send(mapping("u", json!({}))).await.unwrap();
-        says(true).await;
-    }
-}
+#[path = "mappings_tests.rs"]
+mod tests;

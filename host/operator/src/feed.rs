@@ -92,6 +92,7 @@ pub(crate) async fn mappings(
             Event::Unavailable(reason) => {
                 tracing::warn!(%reason, "CloudMappings can't be listed; are the CRDs installed?")
             }
+            Event::Interrupted(_) => {}
         }
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         session.metrics.mappings.set(count(session.records.lock().len()));

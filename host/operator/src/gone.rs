@@ -15,7 +15,7 @@ use isthmus_model::retry::RetryClass;
 use crate::apply::apply;
 use crate::error::ReconcileError;
 use crate::mapped::Mapping;
-use crate::reconcile::{Next, is_attached};
+use crate::reconcile::{Next, is_attached, mirrored};
 use crate::records::{Known, referred};
 use crate::refs::Resolved;
 use crate::session::{Presence, Session, node_kind};
@@ -141,8 +141,17 @@ impl Session {
         if !self.is_on_a_node(known, snapshot) || known.status.resources.iter().all(|r| r.id.is_none()) {
             return None;
         }
-        let waited = self.gone_since(&subject.uid).elapsed();
+        let waited = match self.is_mirrored_anew(subject, snapshot) {
+            true => Duration::ZERO,
+            false => self.gone_since(&subject.uid).elapsed(),
+        };
         self.agent_wait.checked_sub(waited).filter(|left| !left.is_zero())
+    }
+
+    /// Whether it was the mirror of a static Pod, and its kubelet has made another: the Pod runs on, on this one's port.
+    fn is_mirrored_anew(&self, subject: &Subject, snapshot: &StoreSnapshot) -> bool {
+        let other = snapshot.subject(&subject.key).filter(|stored| stored.uid != subject.uid);
+        !self.drains && other.is_some_and(|stored| mirrored(&stored).is_some())
     }
 
     /// Whether the agent of a node that there is says that the VIFs are attached.

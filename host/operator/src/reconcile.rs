@@ -393,12 +393,7 @@ impl Session {
     /// The uid that a kubelet knows a static Pod by, where the subject is its mirror.
     fn mirror_of(&self, subject: &Subject) -> Option<String> {
         let Presence::Live(stored) = self.presence(subject, &self.snapshot()) else { return None };
-        if !stored.text.contains(ANNOTATION_CONFIG_MIRROR) {
-            return None;
-        }
-        let object: serde_json::Value = serde_json::from_str(&stored.text).ok()?;
-        let uid = object.get("metadata")?.get("annotations")?.get(ANNOTATION_CONFIG_MIRROR)?;
-        uid.as_str().map(String::from)
+        mirrored(&stored)
     }
 
     /// Notes whose mapping a subject waits for something of.
@@ -454,4 +449,14 @@ fn in_use(status: &CloudMappingStatus, observed: &BTreeMap<String, Observed>) ->
 
 pub(crate) fn is_attached(status: &CloudMappingStatus) -> bool {
     status.conditions.iter().any(|c| c.type_ == ATTACHED && c.status == "True")
+}
+
+/// The uid that a kubelet knows a static Pod by, of its mirror.
+pub(crate) fn mirrored(stored: &Stored) -> Option<String> {
+    if !stored.text.contains(ANNOTATION_CONFIG_MIRROR) {
+        return None;
+    }
+    let object: serde_json::Value = serde_json::from_str(&stored.text).ok()?;
+    let uid = object.get("metadata")?.get("annotations")?.get(ANNOTATION_CONFIG_MIRROR)?;
+    uid.as_str().map(String::from)
 }

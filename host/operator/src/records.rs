@@ -133,6 +133,11 @@ impl Records {
         on.map(|(subject, _)| subject.clone()).collect()
     }
 
+    /// How many there are that our finalizer holds.
+    pub fn unreleased(&self) -> usize {
+        self.known.values().flatten().filter(|(_, slim)| !slim.released).count()
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.by_mapping.len()
@@ -430,6 +435,9 @@ mod tests {
         assert_eq!(records.rivals(&forged), std::slice::from_ref(&own));
         assert_eq!(records.remove("m2"), Some(forged));
         assert!(records.rivals(&own).is_empty() && records.len() == 1 && records.has_uid("u"));
+        assert_eq!(records.unreleased(), 1);
+        records.released(&own);
+        assert_eq!((records.unreleased(), records.len()), (0, 1));
         assert_eq!(records.remove("m1"), Some(own));
         assert!(records.is_empty() && !records.has_uid("u"));
     }

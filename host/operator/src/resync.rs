@@ -1,6 +1,7 @@
 //! The resync: everything with our mark is listed, differences are repaired, and what nobody owns is collected.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,13 +58,10 @@ pub async fn run(session: Arc<Session>, options: ResyncOptions, mut stop: watch:
                 }
             }
         }
-        let listed = session.list_ours().await;
-        failed = listed.is_err();
-        match listed {
-            Ok(differing) => {
-                tracing::debug!(differing = differing.len(), "resync");
-                session.under_way.lock().clear();
-                session.enqueue_all();
+        let stock = session.take_stock().await;
+        failed = stock.is_err();
+        match stock {
+            Ok(()) => {
                 suspects = session.collect_orphans(suspects, options.max_orphans).await;
                 session.metrics.resyncs.inc();
             }
@@ -120,12 +118,23 @@ impl Session {
         Ok(differing)
     }
 
+    /// Lists everything with our mark and has every subject looked at: what came late is seen, and what failed is tried again.
+    ///
+    /// # Errors
+    /// The cloud's: nothing is taken in then.
+    pub(crate) async fn take_stock(&self) -> crate::cloud::Result<()> {
+        let differing = self.list_ours().await?;
+        tracing::debug!(differing = differing.len(), "all that is ours is listed");
+        self.under_way.lock().clear();
+        self.enqueue_all();
+        Ok(())
+    }
+
     /// Deletes what was seen without an owner this time and the last, within a limit. Answers what was seen this time.
     async fn collect_orphans(&self, before: BTreeSet<String>, most: usize) -> BTreeSet<String> {
         let orphans = self.orphans();
-        let seen: BTreeSet<String> = orphans.keys().cloned().collect();
-        let mut twice: Vec<&Observed> =
-            orphans.iter().filter(|(id, _)| before.contains(*id)).map(|(_, o)| o).collect();
+        let seen: BTreeSet<String> = orphans.iter().map(|orphan| orphan.id.clone()).collect();
+        let twice: Vec<&Observed> = orphans.iter().filter(|orphan| before.contains(&orphan.id)).collect();
         if twice.len() > most {
             tracing::warn!(
                 orphans = twice.len(),
@@ -134,23 +143,16 @@ impl Session {
             );
             return seen;
         }
-        // What refers to others goes before them.
-        twice.sort_by_key(|orphan| std::cmp::Reverse(orphan.kind));
-        for orphan in twice {
+        for orphan in twice.into_iter().filter(|_| self.leads()) {
             self.collect(orphan).await;
         }
         seen
     }
 
     async fn collect(&self, orphan: &Observed) {
-        let Some(mark) = orphan.mark.as_ref().filter(|_| self.leads()) else { return };
-        let deleted = match self.cloud.driver(orphan.kind) {
-            Ok(driver) => driver.delete(&orphan.id).await,
-            Err(error) => Err(error),
-        };
-        match deleted {
+        let Some(mark) = &orphan.mark else { return };
+        match self.delete_orphan(orphan).await {
             Ok(()) => {
-                self.inventory.lock().remove(&mark.subject, &orphan.id);
                 self.metrics.orphans.inc();
                 tracing::info!(kind = %orphan.kind, id = %orphan.id, subject = %mark.subject, entry = %mark.name, "orphan deleted");
             }
@@ -160,20 +162,39 @@ impl Session {
         }
     }
 
+    /// Deletes what nobody owns.
+    ///
+    /// # Errors
+    /// The cloud's.
+    pub(crate) async fn delete_orphan(&self, orphan: &Observed) -> crate::cloud::Result<()> {
+        self.cloud.driver(orphan.kind)?.delete(&orphan.id).await?;
+        if let Some(mark) = &orphan.mark {
+            self.inventory.lock().remove(&mark.subject, &orphan.id);
+        }
+        Ok(())
+    }
+
+    /// What is ours, has no CloudMapping, and is of none of these subjects. What refers to others comes before them.
+    pub(crate) fn ownerless(&self, records: &Records, live: &BTreeSet<Arc<str>>) -> Vec<Observed> {
+        let inventory = self.inventory.lock();
+        let uids = inventory.subjects().filter(|uid| !records.has_uid(uid) && !live.contains(*uid));
+        let mut all: Vec<Observed> = uids.flat_map(|uid| inventory.of(uid).into_values()).collect();
+        all.sort_by_key(|orphan| Reverse(orphan.kind));
+        all
+    }
+
     /// What is ours and has neither a CloudMapping nor a live subject. Nothing at all while that can't be told.
-    fn orphans(&self) -> BTreeMap<String, Observed> {
+    fn orphans(&self) -> Vec<Observed> {
         let records = self.records.lock();
         let snapshot = self.snapshot();
         let kinds = self.watches.kinds();
         let live: BTreeSet<Arc<str>> =
             kinds.iter().flat_map(|kind| snapshot.iter(kind).map(|s| s.uid.clone())).collect();
-        let inventory = self.inventory.lock();
-        let ownerless = inventory.subjects().filter(|uid| !records.has_uid(uid) && !live.contains(*uid));
-        let orphans: BTreeMap<String, Observed> = ownerless.flat_map(|uid| inventory.of(uid)).collect();
+        let orphans = self.ownerless(&records, &live);
         match self.owners_are_known(&records) {
             Err(why) if !orphans.is_empty() => {
                 tracing::warn!(resources = orphans.len(), %why, "what seems to be nobody's is not deleted");
-                BTreeMap::new()
+                Vec::new()
             }
             _ => orphans,
         }

@@ -106,7 +106,7 @@ pub(crate) async fn until(mut said: signal::Receiver<bool>) {
 #[derive(Clone)]
 pub(crate) struct Operator {
     pub(crate) options: Options,
-    client: Client,
+    pub(crate) client: Client,
     cloud: CloudSession,
     engine: Engine,
     metrics: Arc<Metrics>,
@@ -195,7 +195,7 @@ impl Operator {
             let ended = stop.clone();
             tokio::select! {
                 () = until(ended) => {}
-                begun = term.begin(stop.clone()) => term.work(begun, stop).await,
+                (learnt, manager) = term.begin(stop.clone()) => term.work(learnt, manager, stop).await,
             }
             term.readiness.yes();
         }
@@ -222,23 +222,18 @@ pub(crate) struct Learnt {
     pub(crate) requests: Requests<Arc<Subject>>,
     pub(crate) parking: Parking,
     pub(crate) tasks: JoinSet<()>,
-    objects: mpsc::Receiver<WatchEvent>,
-    touched: mpsc::UnboundedReceiver<ObjectKey>,
 }
 
-/// A session that is ready to work.
-struct Begun {
-    session: Arc<Session>,
-    manager: Manager,
-    requests: Requests<Arc<Subject>>,
-    parking: Parking,
-    tasks: JoinSet<()>,
+/// What modules read, as it changes.
+pub(crate) struct Changes {
+    objects: mpsc::Receiver<WatchEvent>,
+    touched: mpsc::UnboundedReceiver<ObjectKey>,
 }
 
 impl Operator {
     /// Everything that must be known before the first delete: the cluster's id, what is ours in the cloud, all CloudMappings.
     /// `drains`: as of the session.
-    pub(crate) async fn learn(&self, stop: signal::Receiver<bool>, drains: bool) -> Learnt {
+    pub(crate) async fn learn(&self, stop: signal::Receiver<bool>, drains: bool) -> (Learnt, Changes) {
         let cluster = self.persist("reading the cluster's id", || self.client.cluster_id()).await;
         let token = self.persist("signing in to OpenStack", || self.cloud.token()).await;
         // Requests wait for their turn: whether we still may is asked when it comes.
@@ -288,15 +283,15 @@ impl Operator {
         let _ = synced.await;
         self.persist("listing what is ours in the cloud once more", || session.confirm_missing()).await;
         session.note_under_way();
-        Learnt { session, requests, parking, tasks, objects, touched }
+        (Learnt { session, requests, parking, tasks }, Changes { objects, touched })
     }
 
     /// Everything that must be known before anything is mapped: all modules, too.
-    async fn begin(&self, stop: signal::Receiver<bool>) -> Begun {
-        let Learnt { session, requests, parking, mut tasks, objects, touched } =
-            self.learn(stop, false).await;
-        tasks.spawn(feed::objects(session.clone(), objects));
-        tasks.spawn(feed::named(session.clone(), touched));
+    async fn begin(&self, stop: signal::Receiver<bool>) -> (Learnt, Manager) {
+        let (mut learnt, changes) = self.learn(stop, false).await;
+        let session = &learnt.session;
+        learnt.tasks.spawn(feed::objects(session.clone(), changes.objects));
+        learnt.tasks.spawn(feed::named(session.clone(), changes.touched));
         self.readiness.not("loading modules");
         let mut manager = Manager::start(
             session.clone(),
@@ -306,11 +301,11 @@ impl Operator {
         )
         .await;
         manager.begin().await;
-        Begun { session, manager, requests, parking, tasks }
+        (learnt, manager)
     }
 
-    async fn work(&self, begun: Begun, stop: signal::Receiver<bool>) {
-        let Begun { session, manager, requests, parking, mut tasks } = begun;
+    async fn work(&self, learnt: Learnt, manager: Manager, stop: signal::Receiver<bool>) {
+        let Learnt { session, requests, parking, mut tasks } = learnt;
         let known = (session.records.lock().len(), session.inventory.lock().len());
         tracing::info!(mappings = known.0, resources = known.1, cluster = %session.cluster, "ready");
         self.readiness.yes();

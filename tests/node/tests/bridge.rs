@@ -8,9 +8,9 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use isthmus_node::netlink::netns::Netns;
-use isthmus_node::netlink::{GROUP, host_name};
+use isthmus_node::netlink::{GROUP, host_name, upper};
 use isthmus_node_tests::{Call, Namespace, Stage, reach, until, vif};
 use serde_json::{Value, json};
 
@@ -435,6 +435,39 @@ fn the_thread_that_was_in_a_pod_is_back() -> Result<()> {
     let netns = Netns::open(&pod.path())?;
     let _sockets = netns.connect(true)?;
     assert_eq!(own()?, before);
+    Ok(())
+}
+
+/// The kernel takes 12 ms and more for each.
+#[tokio::test]
+async fn links_in_a_pod_are_deleted_beside_the_thread_that_serves() -> Result<()> {
+    let pod = Namespace::new()?;
+    for at in 0..10 {
+        pod.run(&format!("ip link add im{at} group {GROUP} type veth peer name other{at}"))?;
+    }
+    pod.run("ip link add imkept group 1 type veth peer name other")?;
+    let inside = Netns::open(&pod.path())?.connect(false)?;
+    let mut removing = std::pin::pin!(upper::remove(inside, "im", |_| false));
+    tokio::select! {
+        biased;
+        done = &mut removing => bail!("the thread was kept waiting: {done:?}"),
+        () = std::future::ready(()) => {}
+    }
+    removing.await?;
+    let mut left = pod.links()?;
+    left.sort();
+    assert_eq!(left, ["imkept", "lo", "other"], "what is not ours stays");
+    Ok(())
+}
+
+#[test]
+fn a_disk_that_fails_is_told_beside_a_link_that_cannot_be_made() -> Result<()> {
+    let (stage, _netns, call) = stage()?;
+    let _agent = stage.start()?;
+    std::fs::remove_dir_all(stage.state())?;
+    stage.host.run("ip link del br0")?;
+    let why = call.fails("ADD", 11)?;
+    assert!(why.contains("no bridge br0") && why.contains("its file was not written: attachment"), "{why}");
     Ok(())
 }
 

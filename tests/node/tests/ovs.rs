@@ -82,6 +82,30 @@ fn a_port_that_ovn_does_not_install_is_rolled_back() -> Result<()> {
     Ok(())
 }
 
+/// An agent that ends between the file of an attachment and OVN's word leaves one that the next ADD knows.
+#[test]
+fn an_add_that_is_repeated_answers_when_ovn_has_said_so() -> Result<()> {
+    let (stage, ovs) = stage()?;
+    let agent = stage.start()?;
+    let netns = Namespace::new()?;
+    stage.told.tell("web", vec![vif(5)]);
+    let call = Call::new(&stage.socket(), "web", "c1", &netns.path());
+    let link = [host_name("c1", "eth0")];
+    std::thread::scope(|scope| -> Result<()> {
+        let cut = scope.spawn(|| call.fails("ADD", 11));
+        until("it waits for OVN", || Ok(stage.files()? == ["c1@eth0.json"] && ovs.ports()? == link))?;
+        agent.stop()?;
+        cut.join().expect("no panic").map(drop)
+    })?;
+    let _agent = stage.start()?;
+    let why = call.clone().with("timeoutSeconds", json!(1)).fails("ADD", 11)?;
+    assert!(why.contains("ovn-installed") && why.contains(&vif(5).port_id), "{why}");
+    assert_eq!((stage.links()?, ovs.ports()?), (link.to_vec(), link.to_vec()), "it is as it should be");
+    add(&ovs, &call, &vif(5).port_id)?;
+    call.ok("ADD")?;
+    Ok(())
+}
+
 #[test]
 fn one_port_has_one_interface() -> Result<()> {
     let (stage, ovs) = stage()?;

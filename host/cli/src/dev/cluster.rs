@@ -6,21 +6,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use isthmus_kubernetes::Client;
 use isthmus_kubernetes::crd::{CloudMapping, PolicyModule, crds};
-use kube::api::ListParams;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 use serde_json::json;
 
 use super::apply::{apply, apply_all};
+use super::contents::{CONFIGS, EXAMPLE, MODULES};
 use crate::module;
 
-/// The modules that come with Isthmus.
-const MODULES: [&str; 5] = [
-    "pod-port",
-    "namespace-network",
-    "route-l7policy",
-    "service-loadbalancer",
-    "networkpolicy-securitygroup",
-];
 /// Longest time for all to be ready: it takes a second or two.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -29,9 +21,10 @@ pub(super) async fn prepare(client: &Client, namespace: &str, modules: &Path) ->
     for definition in crds() {
         apply(client, serde_json::to_value(definition)?).await?;
     }
-    apply_all(client, include_str!("../../../../plugins/route-l7policy/deploy/crd.yaml")).await?;
     apply(client, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})).await?;
-    apply_all(client, include_str!("modules.yaml")).await?;
+    for text in CONFIGS {
+        apply_all(client, text).await?;
+    }
     for name in MODULES {
         module::put(client, namespace, None, &modules.join(format!("{name}.wasm"))).await?;
     }
@@ -40,7 +33,7 @@ pub(super) async fn prepare(client: &Client, namespace: &str, modules: &Path) ->
 
 /// The example.
 pub(super) async fn populate(client: &Client) -> anyhow::Result<()> {
-    apply_all(client, include_str!("example.yaml")).await
+    apply_all(client, EXAMPLE).await
 }
 
 /// Waits until every module serves and every CloudMapping is ready.
@@ -57,8 +50,7 @@ pub(super) async fn ready(client: &Client, mappings: usize) -> anyhow::Result<()
 }
 
 async fn not_loaded(client: &Client) -> anyhow::Result<Option<String>> {
-    let api: Api<PolicyModule> = Api::all(client.kube());
-    let all = client.read("list PolicyModules", api.list(&ListParams::default())).await?.items;
+    let all = client.all::<PolicyModule>("list PolicyModules").await?;
     let loaded = |module: &PolicyModule| {
         let conditions = module.status.iter().flat_map(|status| &status.conditions);
         conditions.filter(|c| c.type_ == "Loaded").any(|c| c.status == "True")
@@ -67,8 +59,7 @@ async fn not_loaded(client: &Client) -> anyhow::Result<Option<String>> {
 }
 
 async fn not_ready(client: &Client, expected: usize) -> anyhow::Result<Option<String>> {
-    let api: Api<CloudMapping> = Api::all(client.kube());
-    let all = client.read("list CloudMappings", api.list(&ListParams::default())).await?.items;
+    let all = client.all::<CloudMapping>("list CloudMappings").await?;
     let ready = |mapping: &CloudMapping| {
         let conditions = mapping.status.iter().flat_map(|status| &status.conditions);
         conditions.filter(|c| c.type_ == "Ready").any(|c| c.status == "True")

@@ -4,6 +4,7 @@
 mod apply;
 mod cloud;
 mod cluster;
+mod contents;
 mod folder;
 
 use std::net::SocketAddr;
@@ -27,9 +28,6 @@ use crate::args::DevArgs;
 use crate::operator::timing;
 use crate::output::print;
 
-/// CloudMappings of the example: four Pods, the network of one's namespace, a Service, two Routes and the load balancer that these
-/// share, a NetworkPolicy and the groups that all Pods with policies share.
-const EXAMPLE: usize = 11;
 /// Of the lease: nobody else stands for election here.
 const LEASE_SECONDS: u64 = 20;
 
@@ -64,7 +62,7 @@ pub(crate) async fn run(kube: &Kube, args: &DevArgs, output: Output) -> anyhow::
     let (end, ended) = watch::channel(false);
     let mut operator = tokio::spawn(operate(kube, args.http, &folder.path, client.clone(), &world, ended)?);
     let work = async {
-        cluster::ready(&client, if args.empty { 0 } else { EXAMPLE }).await?;
+        cluster::ready(&client, if args.empty { 0 } else { contents::MAPPED }).await?;
         let running = Running { ready_ms: begun.elapsed().as_millis(), ..running };
         told(&running, args, output)?;
         match args.command.split_first() {

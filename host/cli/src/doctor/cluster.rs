@@ -10,7 +10,6 @@ use isthmus_operator::modules::Version;
 use isthmus_policy::Module;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
 use super::{Check, rights, used};
@@ -170,9 +169,8 @@ fn module(module: &PolicyModule) -> Check {
 /// knows which they are.
 async fn certificates(client: &Client) -> Option<Check> {
     const NAME: &str = "certificates";
-    let api: Api<CloudMapping> = Api::all(client.kube());
-    let all = match client.read("list CloudMappings", api.list(&ListParams::default())).await {
-        Ok(all) => all.items,
+    let all = match client.all::<CloudMapping>("list CloudMappings").await {
+        Ok(all) => all,
         Err(error) => return Some(Check::failed(NAME, error.to_string(), RIGHTS)),
     };
     let unusable: Vec<String> = all.iter().filter_map(unusable).collect();

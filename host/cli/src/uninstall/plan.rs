@@ -4,15 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context;
 use isthmus_kubernetes::crd::{CloudMapping, PolicyModule};
-use isthmus_kubernetes::{Client, ErrorKind};
-use isthmus_model::condition::ATTACHED;
+use isthmus_kubernetes::{Client, Error, ErrorKind};
 use isthmus_model::kinds::Kind;
 use isthmus_model::mark::Mark;
 use isthmus_operator::cloud::Cloud;
-use kube::api::ListParams;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::args::UninstallArgs;
 use crate::cluster::cloud_session;
@@ -42,6 +39,9 @@ pub(super) struct Kept {
     pub(super) made_for: String,
     /// Local name.
     pub(super) entry: String,
+    /// Uid of the CloudMapping that records it.
+    #[serde(skip)]
+    pub(super) mapping: String,
 }
 
 /// Why nothing would be done.
@@ -79,9 +79,9 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) async fn make(client: &Client, kube: &Kube, args: &UninstallArgs) -> anyhow::Result<Self> {
         let cluster = client.cluster_id().await?;
-        let mappings: Option<Vec<CloudMapping>> = all(client, "list CloudMappings").await?;
-        let modules: Option<Vec<PolicyModule>> = all(client, "list PolicyModules").await?;
-        let defined = mappings.is_some() && modules.is_some();
+        let mappings = defined(client.all::<CloudMapping>("list CloudMappings").await)?;
+        let modules = defined(client.all::<PolicyModule>("list PolicyModules").await)?;
+        let all_defined = mappings.is_some() && modules.is_some();
         let mappings = mappings.unwrap_or_default();
         let mut plan = Self::recorded(cluster, &mappings, modules.unwrap_or_default().len());
         match args.keep {
@@ -91,13 +91,15 @@ impl Plan {
         match leader(client, &kube.operator_namespace).await? {
             Leader::Leads(holder) => plan.refused.push(operator_leads(&holder, &kube.operator_namespace)),
             Leader::Led { seconds, .. } => plan.waits = u64::try_from(seconds).unwrap_or_default(),
-            Leader::Never if !plan.is_empty() => plan.refused.push(never_led(&kube.operator_namespace)),
+            Leader::Never if !plan.is_empty() && !args.force => {
+                plan.refused.push(never_led(&kube.operator_namespace));
+            }
             Leader::None | Leader::Never => {}
         }
         if !args.keep && !args.force {
             plan.refused.extend(attached(&mappings));
         }
-        plan.refused.extend((!defined && !plan.is_empty()).then(|| Refusal {
+        plan.refused.extend((!all_defined && !plan.is_empty()).then(|| Refusal {
             found: "the definitions of CloudMappings and PolicyModules are gone".into(),
             remedy: "put them back for this: `isthmus crds | kubectl apply --server-side -f -`".into(),
         }));
@@ -157,15 +159,10 @@ impl Plan {
 }
 
 /// All of a kind of ours; `None`: its definition is gone.
-async fn all<K>(client: &Client, what: &str) -> anyhow::Result<Option<Vec<K>>>
-where
-    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
-{
-    let api: Api<K> = Api::all(client.kube());
-    match client.read(what, api.list(&ListParams::default())).await {
-        Ok(all) => Ok(Some(all.items)),
+fn defined<K>(listed: Result<Vec<K>, Error>) -> Result<Option<Vec<K>>, Error> {
+    match listed {
         Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error.into()),
+        listed => listed.map(Some),
     }
 }
 
@@ -176,18 +173,15 @@ fn counted(kinds: impl Iterator<Item = Kind>) -> BTreeMap<&'static str, usize> {
 }
 
 fn made_for(mapping: &CloudMapping) -> String {
-    let subject = &mapping.spec.subject;
-    match subject.namespace.as_deref() {
-        Some(namespace) => format!("{} {namespace}/{}", subject.kind, subject.name),
-        None => format!("{} {}", subject.kind, subject.name),
-    }
+    mapping.spec.subject.subject().key.to_string()
 }
 
 fn resources(mapping: &CloudMapping) -> Vec<Kept> {
     let in_cloud = mapping.status.iter().flat_map(|s| &s.resources).filter(|r| r.kind.in_cloud());
     let kept = in_cloud.filter_map(|resource| {
         let (id, entry) = (resource.id.clone()?, resource.name.clone());
-        Some(Kept { kind: resource.kind, id, made_for: made_for(mapping), entry })
+        let (made_for, mapping) = (made_for(mapping), mapping.uid().unwrap_or_default());
+        Some(Kept { kind: resource.kind, id, made_for, entry, mapping })
     });
     kept.collect()
 }
@@ -196,7 +190,7 @@ fn resources(mapping: &CloudMapping) -> Vec<Kept> {
 fn never_led(namespace: &str) -> Refusal {
     Refusal {
         found: format!("namespace {namespace} has no lease of an operator"),
-        remedy: "name the namespace that it ran in (`--operator-namespace`); where that was deleted, make it again, start an operator in it and stop that, or see the guide for how finalizers come off by hand".into(),
+        remedy: "name the namespace that it ran in (`--operator-namespace`); where that was deleted and no operator runs, make it again and use `--force`; the guide says how finalizers come off by hand".into(),
     }
 }
 
@@ -211,10 +205,7 @@ fn operator_leads(holder: &str, namespace: &str) -> Refusal {
 
 /// Pods that would lose their network.
 fn attached(mappings: &[CloudMapping]) -> Option<Refusal> {
-    let plugged = |mapping: &&CloudMapping| {
-        let conditions = mapping.status.iter().flat_map(|status| &status.conditions);
-        conditions.filter(|c| c.type_ == ATTACHED).any(|c| c.status == "True")
-    };
+    let plugged = |mapping: &&CloudMapping| mapping.status.as_ref().is_some_and(|s| s.is_attached());
     let pods: Vec<String> = mappings.iter().filter(plugged).map(made_for).collect();
     let (count, named) = (pods.len(), pods.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", "));
     let more = if count > NAMED { ", ..." } else { "" };

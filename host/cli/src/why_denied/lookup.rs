@@ -11,7 +11,6 @@ use isthmus_model::retry::RetryClass;
 use isthmus_openstack::Neutron;
 use isthmus_openstack::neutron::{AddressGroup, Port, SecurityGroup};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
 use super::firewall::Firewall;
@@ -37,8 +36,7 @@ impl Lookup {
     pub(super) async fn connect(kube: &Kube, os_cloud: Option<&str>) -> anyhow::Result<Self> {
         let client = Client::connect(kube.kubeconfig.as_deref()).await?;
         let neutron = Neutron::new(cloud_session(os_cloud)?);
-        let all: Api<CloudMapping> = Api::all(client.kube());
-        let mappings = client.read("list CloudMappings", all.list(&ListParams::default())).await?.items;
+        let mappings = client.all("list CloudMappings").await?;
         Ok(Self { client, neutron, mappings, notes: Vec::new() })
     }
 
@@ -139,9 +137,6 @@ impl Lookup {
     fn owner(&self, tags: &[String], description: &str) -> Option<String> {
         let mark = Mark::of(description, tags)?;
         let subject = &self.mappings.iter().find(|m| m.spec.subject.uid == mark.subject)?.spec.subject;
-        Some(match subject.namespace.as_deref() {
-            Some(namespace) => format!("{} {namespace}/{}", subject.kind, subject.name),
-            None => format!("{} {}", subject.kind, subject.name),
-        })
+        Some(subject.subject().key.to_string())
     }
 }

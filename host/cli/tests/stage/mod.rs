@@ -5,18 +5,22 @@
 mod apply;
 #[path = "../../src/dev/cloud.rs"]
 mod cloud;
+#[path = "../../src/dev/contents.rs"]
+pub(crate) mod contents;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use isthmus_kubernetes::Client;
 use isthmus_kubernetes::crd::{CloudMapping, PolicyModule, crds};
+use isthmus_kubernetes::watch::{self, Event};
 use isthmus_openstack::{Metrics, Neutron, Session};
 use isthmus_world::World;
 use isthmus_world::kubernetes::{ApiServer, Options};
-use kube::Api;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
+use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
@@ -66,21 +70,10 @@ impl Stage {
 
     /// As `isthmus dev` begins: its modules, its example.
     pub(crate) async fn populate(&self) {
-        let texts = [
-            include_str!("../../../../plugins/route-l7policy/deploy/crd.yaml"),
-            include_str!("../../src/dev/modules.yaml"),
-            include_str!("../../src/dev/example.yaml"),
-        ];
-        for text in texts {
+        for text in contents::CONFIGS.into_iter().chain([contents::EXAMPLE]) {
             apply::apply_all(&self.client, text).await.unwrap();
         }
-        for name in [
-            "pod-port",
-            "namespace-network",
-            "route-l7policy",
-            "service-loadbalancer",
-            "networkpolicy-securitygroup",
-        ] {
+        for name in contents::MODULES {
             self.prints(&["module", "load", &module(name)]).await;
         }
     }
@@ -139,22 +132,35 @@ impl Stage {
     }
 
     pub(crate) async fn mappings(&self) -> Vec<CloudMapping> {
-        let api: Api<CloudMapping> = Api::all(self.client.kube());
-        api.list(&ListParams::default()).await.unwrap().items
+        self.client.all("list CloudMappings").await.unwrap()
     }
 
     pub(crate) async fn modules(&self) -> usize {
-        let api: Api<PolicyModule> = Api::all(self.client.kube());
-        api.list(&ListParams::default()).await.unwrap().items.len()
+        self.client.all::<PolicyModule>("list PolicyModules").await.unwrap().len()
     }
 
-    /// Waits until something is so.
-    pub(crate) async fn until(&self, what: &str, is_so: impl AsyncFn() -> bool) {
-        let begun = Instant::now();
-        while !is_so().await {
-            assert!(begun.elapsed() < LIMIT, "not in time: {what}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+    /// Waits until the CloudMappings are so.
+    pub(crate) async fn until(&self, what: &str, is_so: impl Fn(&[&CloudMapping]) -> bool) {
+        let mut events = watch::mappings(&self.client, None);
+        let (mut all, mut synced) = (BTreeMap::new(), false);
+        let come = async {
+            while let Some(event) = events.recv().await {
+                match event {
+                    Event::Applied(mapping) => drop(all.insert(mapping.uid(), mapping)),
+                    Event::Deleted(gone) => drop(all.remove(&Some(gone.uid))),
+                    Event::Synced => synced = true,
+                    Event::Interrupted(_) => {}
+                    Event::Malformed { reason, .. } | Event::Unavailable(reason) => {
+                        panic!("{what}: {reason}")
+                    }
+                }
+                if synced && is_so(&all.values().map(|mapping| &**mapping).collect::<Vec<_>>()) {
+                    return;
+                }
+            }
+            panic!("{what}: the watch has ended");
+        };
+        assert!(tokio::time::timeout(LIMIT, come).await.is_ok(), "not in time: {what}");
     }
 
     /// Waits until there are so many CloudMappings, all ready.
@@ -163,11 +169,7 @@ impl Stage {
             let conditions = mapping.status.iter().flat_map(|status| &status.conditions);
             conditions.filter(|c| c.type_ == "Ready").any(|c| c.status == "True")
         };
-        self.until("all is mapped", async || {
-            let all = self.mappings().await;
-            all.len() == count && all.iter().all(ready)
-        })
-        .await;
+        self.until("all is mapped", |all| all.len() == count && all.iter().copied().all(ready)).await;
     }
 
     /// Says, as the agent of its node does, whether the interfaces of a Pod are plugged in.

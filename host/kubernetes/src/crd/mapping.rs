@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use isthmus_model::condition::ATTACHED;
 use isthmus_model::kinds::Kind;
 use isthmus_model::object::{Gvk, ObjectKey, Subject};
 use isthmus_model::record::{Recorded, RecordedReference};
@@ -162,6 +163,13 @@ pub struct CloudMappingStatus {
     /// Ready, Mapped and Realized, written by the operator; Attached, written by the node agent.
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
+}
+
+impl CloudMappingStatus {
+    /// Whether the node's agent says that the VIFs are plugged into their Pod.
+    pub fn is_attached(&self) -> bool {
+        self.conditions.iter().any(|condition| condition.type_ == ATTACHED && condition.status == "True")
+    }
 }
 
 /// A module at one version.

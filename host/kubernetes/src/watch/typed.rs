@@ -50,6 +50,8 @@ pub enum Event<K> {
     Synced,
     /// They cannot be listed; it is tried again.
     Unavailable(String),
+    /// The watch was cut; it is tried again. Where nothing has changed meanwhile, nothing is told of its success.
+    Interrupted(String),
 }
 
 /// All CloudMappings, or with `node` those whose VIFs are bound there. Ends when the receiver is dropped; must be called
@@ -173,7 +175,7 @@ impl Known {
             Err(Trouble::Denied(_)) => Vec::new(),
             Err(Trouble::Passing(reason)) => {
                 tracing::info!(reason, "watch interrupted");
-                Vec::new()
+                vec![Event::Interrupted(reason)]
             }
         }
     }
@@ -213,7 +215,7 @@ mod tests {
         (ObjectMeta { name: Some(name.into()), uid: Some(uid.into()), ..ObjectMeta::default() }, good)
     }
 
-    fn texts(known: &mut Known, event: watcher::Event<(ObjectMeta, bool)>) -> Vec<String> {
+    fn texts(known: &mut Known, event: Result<watcher::Event<(ObjectMeta, bool)>, Trouble>) -> Vec<String> {
         let decode = |(metadata, good): (ObjectMeta, bool)| {
             let name = metadata.name.clone().unwrap_or_default();
             (metadata, if good { Ok(name) } else { Err("bad".to_owned()) })
@@ -224,8 +226,9 @@ mod tests {
             Event::Malformed { object, .. } => format!("?{}", object.name),
             Event::Synced => "synced".into(),
             Event::Unavailable(reason) => reason,
+            Event::Interrupted(reason) => format!("cut: {reason}"),
         };
-        known.told(Ok(event), &decode).into_iter().map(text).collect()
+        known.told(event, &decode).into_iter().map(text).collect()
     }
 
     #[test]
@@ -248,7 +251,21 @@ mod tests {
         for (event, expected) in table {
             let expected: Vec<&str> = expected;
             let shown = format!("{event:?}");
-            assert_eq!(texts(&mut known, event), expected, "{shown}");
+            assert_eq!(texts(&mut known, Ok(event)), expected, "{shown}");
+        }
+    }
+
+    #[test]
+    fn an_interruption_is_told_each_time_and_a_refusal_once() {
+        let mut known = Known::default();
+        for (trouble, expected) in [
+            (Trouble::Passing("reset".into()), vec!["cut: reset"]),
+            (Trouble::Passing("reset".into()), vec!["cut: reset"]),
+            (Trouble::Denied("forbidden".into()), vec!["forbidden"]),
+            (Trouble::Denied("forbidden".into()), vec![]),
+        ] {
+            let expected: Vec<&str> = expected;
+            assert_eq!(texts(&mut known, Err(trouble)), expected);
         }
     }
 }

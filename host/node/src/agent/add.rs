@@ -43,13 +43,13 @@ impl Turn<'_> {
 }
 
 impl<S: VifSource> Agent<S> {
-    pub(super) async fn add(&self, add: Add, deadline: Instant) -> Result<AddResult, Error> {
+    pub(super) async fn add(&self, add: &Add, deadline: Instant) -> Result<AddResult, Error> {
         let arrival = self.arrivals.arrive(&add.pod, &add.attached.container);
         let held = self.locks.hold(&add.attached.container, false).await;
         let turn = Turn { held, arrival, deadline };
         let known = self.attachments.get(&add.attached);
         if let Some(known) = known.as_ref().filter(|k| self.attachments.is_live(k) && k.netns == add.netns) {
-            match self.intact(known).await {
+            match self.still_attached(known, &turn).await {
                 Ok(()) => return Ok(known.result.clone()),
                 Err(broken) if broken.code == Code::Other => tracing::info!(%broken, "it is made anew"),
                 // That it cannot be looked at does not make it broken.
@@ -58,9 +58,9 @@ impl<S: VifSource> Agent<S> {
         }
         let netns = Netns::open(&add.netns)?;
         let begun = Instant::now();
-        let PodVifs { uid, vifs } = self.vifs(&add, &turn).await?;
+        let PodVifs { uid, vifs } = self.vifs(add, &turn).await?;
         self.metrics.stage("vifs", begun.elapsed());
-        let links = self.links(&add, vifs)?;
+        let links = self.links(add, vifs)?;
         let ports = links.iter().map(|l| &*l.vif.port_id);
         let _ports = turn.wait(hold_all(&self.ports, ports), busy).await?;
         if turn.arrival.is_overtaken() {
@@ -70,9 +70,24 @@ impl<S: VifSource> Agent<S> {
         if let Some(known) = known {
             self.release(&known).await?;
         }
-        self.take_over(&add, &uid, &links, &turn).await?;
+        self.take_over(add, &uid, &links, &turn).await?;
         let _names = hold_all(&self.names, links.iter().map(|l| &*l.host)).await;
-        self.make(&add, &turn, &netns, uid, links).await
+        let result = Self::result(&netns, &links);
+        let planned = Attachment::new(add, uid, links, result)?;
+        match planned.links.iter().any(|link| link.nested) {
+            true => self.make_nested(planned, &netns, &turn).await,
+            false => self.make(planned, &netns, &turn).await,
+        }
+    }
+
+    /// What an ADD before made may have been stored by an agent that ended before traffic flowed.
+    async fn still_attached(&self, known: &Attachment, turn: &Turn<'_>) -> Result<(), Error> {
+        self.intact(known).await?;
+        self.traffic_flows(&known.links, turn).await
+    }
+
+    async fn traffic_flows(&self, links: &[Link], turn: &Turn<'_>) -> Result<(), Error> {
+        turn.wait(self.all_ready(links), || self.not_ready(links)).await?
     }
 
     /// A port has one place, and an address one Pod. What another sandbox of the same Pod holds is taken from it; what
@@ -101,35 +116,29 @@ impl<S: VifSource> Agent<S> {
         Ok(())
     }
 
-    /// From links to an attachment that is stored.
-    async fn make(
-        &self,
-        add: &Add,
-        turn: &Turn<'_>,
-        netns: &Netns,
-        uid: String,
-        links: Vec<Link>,
-    ) -> Result<AddResult, Error> {
-        if links.iter().any(|link| link.nested) {
-            return self.make_nested(add, turn, netns, uid, links).await;
-        }
-        let planned = Attachment::new(add, uid, links.clone(), Self::result(netns, &links))?;
+    /// From a plan to an attachment that is stored.
+    async fn make(&self, planned: Attachment, netns: &Netns, turn: &Turn<'_>) -> Result<AddResult, Error> {
         // The disk takes as long as the kernel. A crash in between leaves what one after both leaves: an attachment that no ADD has
         // answered for; the next ADD or DEL looks at what there is of its links.
         let (written, made) =
-            join(self.attachments.write(&planned), self.make_links(turn, netns, links)).await;
-        let (error, links) = match (written, made) {
-            (Ok(()), Ok(links)) => return self.made(planned, netns, links).await,
-            (Err(error), Ok(links)) => (error, links),
-            (Ok(()), Err(mut error)) => {
-                if let Err(more) = self.attachments.remove(&add.attached).await {
-                    error.details = format!("{}; and its file is left: {more}", error.details);
-                }
-                return Err(error);
-            }
-            (Err(_), Err(error)) => return Err(error),
+            join(self.attachments.write(&planned), self.make_links(&planned, netns, turn)).await;
+        match (made, written) {
+            (Ok(links), Ok(())) => self.made(planned, netns, links).await,
+            (Ok(links), Err(error)) => Err(self.undo(netns.path(), &links, error).await),
+            (Err(error), written) => Err(self.unwrite(&planned, written, error).await),
+        }
+    }
+
+    /// Takes the file away of links that could not be made; the error, with what is wrong with the file.
+    async fn unwrite(&self, planned: &Attachment, written: Result<(), Error>, mut error: Error) -> Error {
+        let removed = match written {
+            Ok(()) => self.attachments.remove(&planned.attached).await.map_err(|more| ("is left", more)),
+            Err(more) => Err(("was not written", more)),
         };
-        Err(self.undo(netns.path(), &links, error).await)
+        if let Err((what, more)) = removed {
+            error.details = format!("{}; and its file {what}: {more}", error.details);
+        }
+        error
     }
 
     /// Has everybody know an attachment whose file is written.
@@ -157,16 +166,13 @@ impl<S: VifSource> Agent<S> {
     /// Nothing on the host tells of a nested link: before it is made, it is stored that one is.
     async fn make_nested(
         &self,
-        add: &Add,
-        turn: &Turn<'_>,
+        planned: Attachment,
         netns: &Netns,
-        uid: String,
-        links: Vec<Link>,
+        turn: &Turn<'_>,
     ) -> Result<AddResult, Error> {
-        let begun = Attachment::new(add, uid, links.clone(), AddResult::default())?;
-        let begun = Attachment { unhook: true, begun: true, ..begun };
+        let begun = Attachment { unhook: true, begun: true, result: AddResult::default(), ..planned };
         self.attachments.put(begun.clone()).await?;
-        let made = match self.make_links(turn, netns, links).await {
+        let made = match self.make_links(&begun, netns, turn).await {
             Ok(links) => self.store(begun.clone(), netns, links).await,
             Err(error) => Err(error),
         };
@@ -181,16 +187,16 @@ impl<S: VifSource> Agent<S> {
     /// The links as they came out, when traffic flows; nothing of them where it does not.
     async fn make_links(
         &self,
-        turn: &Turn<'_>,
+        planned: &Attachment,
         netns: &Netns,
-        mut links: Vec<Link>,
+        turn: &Turn<'_>,
     ) -> Result<Vec<Link>, Error> {
+        let mut links = planned.links.clone();
         let begun = Instant::now();
         self.bind_all(netns, &mut links).await?;
         self.metrics.stage("bind", begun.elapsed());
         let begun = Instant::now();
-        let ready =
-            turn.wait(self.all_ready(&links), || self.not_ready(&links)).await.and_then(|ready| ready);
+        let ready = self.traffic_flows(&links, turn).await;
         self.metrics.stage("ready", begun.elapsed());
         match ready {
             Ok(()) => Ok(links),

@@ -66,7 +66,7 @@ impl Host {
         match links::create(&self.netlink, netns, pair).await {
             Err(error) if error.code == Code::InvalidEnvironment => {
                 links::bury(&self.netlink, pair.host).await?;
-                links::delete_dead(&self.netlink).await?;
+                self.reaper.delete_now().await?;
                 links::create(&self.netlink, netns, pair).await
             }
             other => other,

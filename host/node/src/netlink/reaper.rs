@@ -4,6 +4,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use isthmus_cni::Error;
+use rtnetlink::Handle;
 use tokio::sync::Notify;
 
 use super::links;
@@ -18,7 +20,11 @@ const IDLE: Duration = Duration::from_secs(60);
 
 /// A thread of its own: the kernel works while the caller sends, and would hold up everything else.
 #[derive(Clone)]
-pub struct Reaper(Arc<Notify>);
+pub struct Reaper {
+    wake: Arc<Notify>,
+    /// The thread's: it sends what is asked here, and so waits for it.
+    netlink: Handle,
+}
 
 impl Reaper {
     /// Starts the thread, in the network namespace of the caller. It ends with the process.
@@ -34,7 +40,7 @@ impl Reaper {
             runtime.spawn(connection);
             host
         };
-        let woken = Arc::downgrade(&wake);
+        let (woken, netlink) = (Arc::downgrade(&wake), host.clone());
         std::thread::Builder::new().name("reaper".into()).spawn(move || {
             runtime.block_on(async move {
                 let mut left = false;
@@ -54,11 +60,19 @@ impl Reaper {
                 }
             });
         })?;
-        Ok(Self(wake))
+        Ok(Self { wake, netlink })
+    }
+
+    /// Deletes what there is to delete, at once.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn delete_now(&self) -> Result<(), Error> {
+        links::delete_dead(&self.netlink).await
     }
 
     /// There is something to delete.
     pub fn wake(&self) {
-        self.0.notify_one();
+        self.wake.notify_one();
     }
 }

@@ -77,7 +77,7 @@ pub struct Upper<'a> {
 /// [`Code::InvalidEnvironment`] where the Pod has an interface of that name; [`Code::TryAgain`] where another link has its VLAN id
 /// or MAC address; the kernel's.
 pub async fn create(host: &Handle, netns: &Netns, inside: &Connected, upper: Upper<'_>) -> Result<(), Error> {
-    remove(inside, upper.alias, |_| false)?;
+    remove_now(inside, upper.alias)?;
     let (kind, data) = upper.kind.data();
     let mut link = LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(kind)
         .name(upper.alias)
@@ -96,10 +96,15 @@ pub async fn create(host: &Handle, netns: &Netns, inside: &Connected, upper: Upp
     host.link().add(link.build()).execute().await.map_err(|e| refused(&upper, netns, &e))?;
     let named = name(inside, netns, &upper);
     let Err(mut error) = named else { return Ok(()) };
-    if let Err(more) = remove(inside, upper.alias, |_| false) {
+    if let Err(more) = remove_now(inside, upper.alias) {
         error.details = format!("{}; and it is left: {more}", error.details);
     }
     Err(error)
+}
+
+/// What is left of a try, which is rare: the calling thread waits.
+fn remove_now(inside: &Connected, alias: &str) -> Result<(), Error> {
+    delete(inside, &list(inside, alias, |_| false)?)
 }
 
 /// From the name by which it was made to its own.
@@ -151,29 +156,42 @@ fn refused(upper: &Upper<'_>, netns: &Netns, error: &rtnetlink::Error) -> Error 
     Error::new(code, what, why)
 }
 
-/// Deletes the links whose alias, or name, begins so, as far as they are there and are of nobody that is known. Waits for RCU (12 ms and more): whoever
-/// is told that a port is free may use its VLAN id.
+/// Those in a Pod whose alias, or name, begins so, as far as they are ours and of nobody that is known.
+fn list(inside: &Connected, prefix: &str, known: impl Fn(&str) -> bool) -> Result<Vec<LinkFacts>, Error> {
+    let all = inside.netlink.dump(RouteNetlinkMessage::GetLink(LinkMessage::default()));
+    let links = all.map_err(|e| failed("listing links", &e))?.into_iter().filter_map(|object| match object {
+        RouteNetlinkMessage::NewLink(message) => Some(links::facts(message)),
+        _ => None,
+    });
+    let ours =
+        |l: &LinkFacts| l.group == GROUP && (l.alias.starts_with(prefix) || l.name.starts_with(prefix));
+    Ok(links.filter(|link| ours(link) && !known(&link.alias)).collect())
+}
+
+/// Deletes links as far as they are there; all are tried. Waits for RCU (12 ms and more) for each: whoever is told that a port is
+/// free may use its VLAN id.
+fn delete(inside: &Connected, links: &[LinkFacts]) -> Result<(), Error> {
+    let gone =
+        |link: &LinkFacts| RouteNetlinkMessage::DelLink(LinkUnspec::new_with_index(link.index).build());
+    let answers = inside.netlink.ask_all(links.iter().map(gone).collect());
+    let answers = answers.map_err(unanswered("deleting links of a Pod"))?;
+    let refused = links.iter().zip(answers).find_map(|(link, answer)| match answer {
+        Err(e) if errno(&e) != Some(ENODEV) => Some(failed(format!("deleting {} of a Pod", link.name), &e)),
+        _ => None,
+    });
+    refused.map_or(Ok(()), Err)
+}
+
+/// Deletes the links whose alias, or name, begins so, as far as they are there and are of nobody that is known. The kernel is waited
+/// for by another thread: the one that serves all has other calls meanwhile. A socket keeps its namespace, whatever thread has it.
 ///
 /// # Errors
 /// The kernel's.
-pub fn remove(inside: &Connected, prefix: &str, known: impl Fn(&str) -> bool) -> Result<(), Error> {
-    let all = inside.netlink.dump(RouteNetlinkMessage::GetLink(LinkMessage::default()));
-    let ours =
-        |l: &LinkFacts| l.group == GROUP && (l.alias.starts_with(prefix) || l.name.starts_with(prefix));
-    for object in all.map_err(|e| failed("listing links", &e))? {
-        let RouteNetlinkMessage::NewLink(message) = object else { continue };
-        let link = links::facts(message);
-        if !ours(&link) || known(&link.alias) {
-            continue;
-        }
-        let what = format!("deleting {} of a Pod", link.name);
-        let gone = LinkUnspec::new_with_index(link.index).build();
-        let [deleted] =
-            inside.netlink.ask([RouteNetlinkMessage::DelLink(gone)]).map_err(unanswered(&*what))?;
-        match deleted {
-            Err(e) if errno(&e) != Some(ENODEV) => return Err(failed(what, &e)),
-            _ => {}
-        }
+pub async fn remove(inside: Connected, prefix: &str, known: impl Fn(&str) -> bool) -> Result<(), Error> {
+    let found = list(&inside, prefix, known)?;
+    if found.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let deleted = tokio::task::spawn_blocking(move || delete(&inside, &found)).await;
+    deleted.unwrap_or_else(|e| Err(Error::new(Code::Io, "deleting links of a Pod", e.to_string())))
 }

@@ -130,8 +130,11 @@ pub trait Driver: Send + Sync {
     fn refresh<'a>(&'a self, observed: &'a Observed) -> BoxFuture<'a, Result<Option<Observed>>> {
         async { Ok(Some(observed.clone())) }.boxed()
     }
-    /// Lets one go: it loses our mark, and gets this in its place.
-    fn retain<'a>(&'a self, observed: &'a Observed, retained: &'a Retained) -> BoxFuture<'a, Result<()>>;
+    /// Lets one go: it loses our mark, and gets this in its place. Where no list can say so of the kind (it has no mark, or the entry
+    /// is the host's), it is deleted.
+    fn retain<'a>(&'a self, observed: &'a Observed, _retained: &'a Retained) -> BoxFuture<'a, Result<()>> {
+        self.delete(&observed.id)
+    }
 }
 
 /// The drivers and what they share.

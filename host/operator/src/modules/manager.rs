@@ -170,7 +170,8 @@ impl Manager {
                 tracing::warn!(%reason, "PolicyModules or their sources can't be listed");
                 Vec::new()
             }
-            Wake::Module(Event::Synced) | Wake::Source(Event::Synced) => Vec::new(),
+            Wake::Module(Event::Synced | Event::Interrupted(_))
+            | Wake::Source(Event::Synced | Event::Interrupted(_)) => Vec::new(),
         }
     }
 

@@ -15,7 +15,7 @@ use tokio::sync::watch as signal;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::keep::release;
-use super::{Ended, Held, Left, Limits, Progress, left, mappings, remove_modules, told};
+use super::{Ended, Held, Left, Limits, Progress, left, remove_modules, told};
 use crate::queue;
 use crate::reconcile::reconcile;
 use crate::records::Known;
@@ -45,11 +45,9 @@ pub async fn drain(
     stop: signal::Receiver<bool>,
     tell: impl Fn(Progress),
 ) -> anyhow::Result<Ended> {
-    let (operator, candidate) = Operator::stand(options, client.clone(), cloud, &mut Registry::default())?;
+    let (operator, candidate) = Operator::stand(options, client, cloud, &mut Registry::default())?;
     let held = Held::take(candidate, limits.lease, &stop).await?;
-    let leadership = held.leadership.clone();
-    let gated = client.gated(move || leadership.borrow().leads());
-    let ended = operator.gated().drain(gated, limits.patience, stop, &tell).await;
+    let ended = operator.gated().drain(limits.patience, stop, &tell).await;
     held.give_back().await?;
     ended
 }
@@ -57,19 +55,19 @@ pub async fn drain(
 impl Operator {
     async fn drain(
         &self,
-        client: Client,
         patience: Duration,
         stop: signal::Receiver<bool>,
         tell: &impl Fn(Progress),
     ) -> anyhow::Result<Ended> {
         let (end, ended) = signal::channel(false);
-        let learnt = tokio::select! {
+        // Nothing maps: what the objects are is not read.
+        let (learnt, _changes) = tokio::select! {
             learnt = self.learn(ended.clone(), true) => learnt,
             () = until(stop.clone()) => bail!("stopped before anything was done"),
             () = lost(self.leadership.clone()) => bail!("the lease was lost before anything was done"),
             () = tokio::time::sleep(patience) => bail!("nothing was done: {}", self.readiness.why()),
         };
-        let Learnt { session, requests, parking, mut tasks, .. } = learnt;
+        let Learnt { session, requests, parking, mut tasks } = learnt;
         ensure!(
             session.cloud.is_listed(),
             "nothing was done: not all of the cloud's services can be listed now; try again"
@@ -80,8 +78,7 @@ impl Operator {
                 let session = work.clone();
                 async move { reconcile(&session, subject).await }
             }));
-        let drain = Drain { session: &session, patience, stop, tell };
-        let done = drain.all(&client, &self.options.namespace, self.options.parallel).await;
+        let done = Drain { operator: self, session: &session, patience, stop, tell }.all().await;
         end.send_replace(true);
         working.await.map_err(|error| anyhow!("the work ended abnormally: {error}"))?;
         tasks.shutdown().await;
@@ -90,6 +87,7 @@ impl Operator {
 }
 
 struct Drain<'a, T> {
+    operator: &'a Operator,
     session: &'a Arc<Session>,
     patience: Duration,
     stop: signal::Receiver<bool>,
@@ -97,7 +95,7 @@ struct Drain<'a, T> {
 }
 
 impl<T: Fn(Progress)> Drain<'_, T> {
-    async fn all(&self, client: &Client, namespace: &str, parallel: usize) -> Ended {
+    async fn all(&self) -> Ended {
         let before = self.resources();
         let (known, retained) = self.recorded();
         self.session.enqueue_all();
@@ -113,7 +111,7 @@ impl<T: Fn(Progress)> Drain<'_, T> {
             }
         }
         if ended.left.is_empty() && !self.stops() {
-            self.let_go_of_the_rest(client, namespace, parallel, &mut ended).await;
+            self.let_go_of_the_rest(&mut ended).await;
         } else {
             ended.left.push(Left {
                 object: "the PolicyModules".into(),
@@ -125,15 +123,16 @@ impl<T: Fn(Progress)> Drain<'_, T> {
     }
 
     /// Copies of CloudMappings that are nobody's, and PolicyModules.
-    async fn let_go_of_the_rest(&self, client: &Client, namespace: &str, parallel: usize, ended: &mut Ended) {
-        match mappings(client).await {
+    async fn let_go_of_the_rest(&self, ended: &mut Ended) {
+        let Operator { client, options, .. } = self.operator;
+        match client.all("list CloudMappings").await {
             Ok(all) => {
                 let strays = all.into_iter().filter(|mapping| !self.session.mappings.is_in_place(mapping));
-                release(client, namespace, parallel, strays.collect(), ended, |_| {}).await;
+                release(client, &options.namespace, options.parallel, strays.collect(), ended, |_| {}).await;
             }
             Err(error) => ended.left.push(left("CloudMappings", &error)),
         }
-        remove_modules(client, namespace, ended).await;
+        remove_modules(client, &options.namespace, ended).await;
     }
 
     fn stops(&self) -> bool {
@@ -163,7 +162,8 @@ impl<T: Fn(Progress)> Drain<'_, T> {
     }
 
     fn progress(&self) -> Progress {
-        Progress { mappings: self.left().len(), resources: self.session.inventory.lock().len() }
+        let mappings = self.session.records.lock().unreleased();
+        Progress { mappings, resources: self.session.inventory.lock().len() }
     }
 
     /// The queue works; here it is seen to. What has no mapping goes meanwhile: what mappings made may be used by it, and the other
@@ -188,30 +188,20 @@ impl<T: Fn(Progress)> Drain<'_, T> {
             // That all is gone is believed when a list of everything says so: something may have come late.
             let done = now.mappings == 0 && left.is_empty();
             if listed.elapsed() > if done { AGAIN } else { FIRST } {
-                unlisted = self.look_again().await.err();
+                unlisted = self.session.take_stock().await.err();
                 if done && unlisted.is_none() && self.ownerless().is_empty() {
                     return left;
                 }
                 listed = Instant::now();
             }
             if self.stops() || moved.elapsed() > self.patience {
-                left.extend(unlisted);
+                left.extend(unlisted.map(|error| {
+                    let (object, found) = ("what has no CloudMapping".into(), error.to_string());
+                    Left { object, found, remedy: MEND.into() }
+                }));
                 return left;
             }
         }
-    }
-
-    /// As a resync: what came late is seen, and what failed is tried again.
-    async fn look_again(&self) -> Result<(), Left> {
-        let listed = self.session.list_ours().await;
-        if listed.is_ok() {
-            self.session.under_way.lock().clear();
-        }
-        self.session.enqueue_all();
-        listed.map(drop).map_err(|error| {
-            let (object, found) = ("what has no CloudMapping".into(), error.to_string());
-            Left { object, found, remedy: MEND.into() }
-        })
     }
 
     /// Deletes what carries our mark and has no mapping. That there is none of them may be a lost etcd: who says that everything goes
@@ -219,37 +209,21 @@ impl<T: Fn(Progress)> Drain<'_, T> {
     async fn delete_ownerless(&self) -> Vec<Left> {
         let mut left = Vec::new();
         for orphan in self.ownerless() {
-            left.extend(self.delete(&orphan).await.err());
-            (self.tell)(self.progress());
+            let Err(error) = self.session.delete_orphan(&orphan).await else { continue };
+            let made = orphan.mark.map(|mark| format!(" (made as {:?} for uid {})", mark.name, mark.subject));
+            let object = format!(
+                "{} {}, which has no CloudMapping{}",
+                orphan.kind,
+                orphan.id,
+                made.unwrap_or_default()
+            );
+            left.push(Left { object, found: error.to_string(), remedy: MEND.into() });
         }
         left
     }
 
-    /// What refers to others comes before them.
     fn ownerless(&self) -> Vec<Observed> {
-        let records = self.session.records.lock();
-        let inventory = self.session.inventory.lock();
-        let uids = inventory.subjects().filter(|uid| !records.has_uid(uid));
-        let mut all: Vec<Observed> = uids.flat_map(|uid| inventory.of(uid).into_values()).collect();
-        all.sort_by_key(|orphan| std::cmp::Reverse(orphan.kind));
-        all
-    }
-
-    async fn delete(&self, orphan: &Observed) -> Result<(), Left> {
-        let Some(mark) = &orphan.mark else { return Ok(()) };
-        let deleted = match self.session.cloud.driver(orphan.kind) {
-            Ok(driver) => driver.delete(&orphan.id).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = deleted {
-            let object = format!(
-                "{} {}, which has no CloudMapping (made as {:?} for uid {})",
-                orphan.kind, orphan.id, mark.name, mark.subject
-            );
-            return Err(Left { object, found: error.to_string(), remedy: MEND.into() });
-        }
-        self.session.inventory.lock().remove(&mark.subject, &orphan.id);
-        Ok(())
+        self.session.ownerless(&self.session.records.lock(), &BTreeSet::new())
     }
 
     /// Why a mapping is left.

@@ -9,7 +9,7 @@ use isthmus_model::retry::RetryClass;
 use kube::ResourceExt;
 use tokio::sync::watch as signal;
 
-use super::{Ended, Held, Left, Limits, Progress, left, mappings, remove_modules, told};
+use super::{Ended, Held, Left, Limits, Progress, left, remove_modules, told};
 use crate::run::{LEASE, Options, lost};
 
 /// A mapping that somebody writes at the same time is tried so often.
@@ -47,7 +47,7 @@ async fn let_go(
     tell: impl Fn(Progress),
 ) -> anyhow::Result<Ended> {
     let mut ended = Ended::default();
-    let all = mappings(client).await?;
+    let all = client.all("list CloudMappings").await?;
     release(client, namespace, parallel, all, &mut ended, tell).await;
     // Without its module a mapping that is left would never be taken up again.
     match ended.left.is_empty() {
@@ -84,6 +84,7 @@ pub(super) async fn release(
                 let (subject, namespace) = (&mapping.spec.subject, mapping.namespace().unwrap_or_default());
                 let object = told(&namespace, &mapping.name_any(), &subject.kind, &subject.name);
                 ended.left.push(left(&object, &error));
+                ended.held.extend(mapping.uid());
             }
         }
         mappings -= 1;

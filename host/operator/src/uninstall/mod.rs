@@ -4,16 +4,15 @@
 mod drain;
 mod keep;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use isthmus_kubernetes::Client;
-use isthmus_kubernetes::crd::{CloudMapping, PolicyModule};
+use isthmus_kubernetes::crd::PolicyModule;
 use isthmus_kubernetes::lease::{Candidate, Leadership};
 use isthmus_model::kinds::Kind;
-use kube::api::ListParams;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 use serde::Serialize;
 use tokio::sync::watch as signal;
 use tokio::task::JoinHandle;
@@ -66,6 +65,8 @@ pub struct Ended {
     pub retained: usize,
     /// What is left.
     pub left: Vec<Left>,
+    /// Uids of CloudMappings that could not be let go of: they hold what they record.
+    pub held: BTreeSet<String>,
 }
 
 /// The lease, in our hands.
@@ -110,12 +111,6 @@ impl Held {
     }
 }
 
-/// All CloudMappings.
-async fn mappings(client: &Client) -> Result<Vec<CloudMapping>, isthmus_kubernetes::Error> {
-    let api: Api<CloudMapping> = Api::all(client.kube());
-    Ok(client.read("list CloudMappings", api.list(&ListParams::default())).await?.items)
-}
-
 /// How a CloudMapping is told.
 fn told(namespace: &str, name: &str, kind: &str, subject: &str) -> String {
     format!("CloudMapping {namespace}/{name} ({kind} {subject})")
@@ -123,9 +118,8 @@ fn told(namespace: &str, name: &str, kind: &str, subject: &str) -> String {
 
 /// Removes the PolicyModules.
 async fn remove_modules(client: &Client, namespace: &str, ended: &mut Ended) {
-    let api: Api<PolicyModule> = Api::all(client.kube());
-    let all = match client.read("list PolicyModules", api.list(&ListParams::default())).await {
-        Ok(all) => all.items,
+    let all = match client.all::<PolicyModule>("list PolicyModules").await {
+        Ok(all) => all,
         Err(error) => return ended.left.push(left("PolicyModules", &error)),
     };
     for module in all {

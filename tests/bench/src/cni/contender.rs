@@ -24,30 +24,32 @@ pub(crate) struct Contender {
     netns: Namespace,
     pub(crate) adds: Vec<Cost>,
     pub(crate) dels: Vec<Cost>,
-    /// VERSION.
-    pub(crate) starts: Vec<Cost>,
     /// From the begin of DEL until the node has no link of the Pod, in microseconds.
     pub(crate) gone: Vec<f64>,
 }
 
 /// How.
 pub(crate) enum Who {
-    Ours(Call),
+    Ours {
+        call: Call,
+        /// VERSION.
+        starts: Vec<Cost>,
+    },
     Reference(Call),
     Bare(Bare),
 }
 
 impl Contender {
     fn new(name: &'static str, netns: Namespace, who: Who) -> Self {
-        let (adds, dels, starts, gone) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { name, who, netns, adds, dels, starts, gone }
+        Self { name, who, netns, adds: Vec::new(), dels: Vec::new(), gone: Vec::new() }
     }
 
     /// `isthmus-cni`, which asks the agent.
     pub(crate) fn ours(stage: &Stage) -> Result<Self> {
         let netns = Namespace::new()?;
         let call = Call::new(&stage.socket(), "web", "ours", &netns.path()).in_namespace(PODS);
-        Ok(Self::new("isthmus", netns, Who::Ours(call.with("cniVersion", VERSION.into()))))
+        let call = call.with("cniVersion", VERSION.into());
+        Ok(Self::new("isthmus", netns, Who::Ours { call, starts: Vec::new() }))
     }
 
     /// Go's `bridge`, on the same bridge.
@@ -82,7 +84,7 @@ impl Contender {
     /// A verb for the container of a round.
     pub(crate) fn call(&mut self, verb: &str, round: usize) -> Result<Cost> {
         match &mut self.who {
-            Who::Ours(call) | Who::Reference(call) => {
+            Who::Ours { call, .. } | Who::Reference(call) => {
                 timed(&call.clone().of_container(&format!("bench{round}")), verb)
             }
             Who::Bare(bare) => bare.call(verb),
@@ -91,8 +93,8 @@ impl Contender {
 
     /// The plugin from its start to its end, with nothing to ask and nothing to do.
     pub(crate) fn start(&mut self) -> Result<()> {
-        if let Who::Ours(call) = &self.who {
-            self.starts.push(timed(call, "VERSION")?);
+        if let Who::Ours { call, starts } = &mut self.who {
+            starts.push(timed(call, "VERSION")?);
         }
         Ok(())
     }

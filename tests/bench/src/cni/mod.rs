@@ -108,14 +108,14 @@ fn once(node: &Node<'_>, contender: &mut Contender, round: usize) -> Result<()> 
     if round == 0 {
         contender.is_attached()?;
     }
-    if matches!(contender.who, Who::Ours(_)) {
+    if matches!(contender.who, Who::Ours { .. }) {
         node.until_told("web", true)?;
     }
     let began = Instant::now();
     let del = contender.call("DEL", round)?;
     until("the links are gone", || Ok(links()? == ["br0", "lo"]))?;
     let gone = began.elapsed().as_secs_f64() * 1e6;
-    if matches!(contender.who, Who::Ours(_)) {
+    if matches!(contender.who, Who::Ours { .. }) {
         node.until_told("web", false)?;
     }
     if round >= WARM_UP {

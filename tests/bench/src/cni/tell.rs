@@ -14,14 +14,16 @@ pub(super) fn calls(contenders: &[Contender], agent: f64) -> Result<()> {
         }
     }
     let [ours, bridge, _, bare] = contenders else { anyhow::bail!("four are compared") };
-    start(ours)?;
+    if let Who::Ours { starts, .. } = &ours.who {
+        start(starts)?;
+    }
     let p50 = |costs: &[Cost]| percentile(costs.iter().map(|c| c.wall), 50);
     let add = p50(&ours.adds)?;
     at_most("ADD p50, of Go bridge's", 1.0 / 5.0, "1/5", add, p50(&bridge.adds)?);
     at_most("ADD p50, of the bare netlink calls'", 1.5, "1.5", add, p50(&bare.adds)?);
     at_most("DEL p50, of Go bridge's", 1.0 / 8.0, "1/8", p50(&ours.dels)?, p50(&bridge.dels)?);
     for contender in contenders {
-        cpu(contender, matches!(contender.who, Who::Ours(_)).then_some(agent));
+        cpu(contender, matches!(contender.who, Who::Ours { .. }).then_some(agent));
     }
     Ok(())
 }
@@ -48,8 +50,8 @@ fn one(verb: &str, contender: &Contender, costs: &[Cost]) -> Result<()> {
 }
 
 /// What of every call is no work at all.
-fn start(ours: &Contender) -> Result<()> {
-    let wall = |n| percentile(ours.starts.iter().map(|c| c.wall), n);
+fn start(costs: &[Cost]) -> Result<()> {
+    let wall = |n| percentile(costs.iter().map(|c| c.wall), n);
     let p50 = wall(50)?;
     let (name, target) = ("start and end of isthmus-cni (VERSION), p50", "< 1.5 ms");
     let note = format!("p99 {}", ms(wall(99)?));

@@ -10,7 +10,6 @@ use futures::future::{BoxFuture, FutureExt};
 use isthmus_model::kinds::Kind;
 use isthmus_model::mark::Mark;
 use isthmus_model::observed::Observed;
-use isthmus_model::retained::Retained;
 use isthmus_model::retry::RetryClass;
 use isthmus_openstack::Neutron;
 use isthmus_openstack::neutron::{AllowedAddressPair, Port, PortUpdate};
@@ -210,11 +209,6 @@ impl Driver for Addresses {
             self.parents.take(parent, sender).await
         }
         .boxed()
-    }
-
-    /// No list says so: the entry is the host's.
-    fn retain<'a>(&'a self, observed: &'a Observed, _retained: &'a Retained) -> BoxFuture<'a, Result<()>> {
-        self.delete(&observed.id)
     }
 }
 

@@ -7,7 +7,6 @@ use futures::future::{BoxFuture, FutureExt};
 use isthmus_model::kinds::Kind;
 use isthmus_model::mark::Mark;
 use isthmus_model::observed::{Observed, State};
-use isthmus_model::retained::Retained;
 use isthmus_model::retry::RetryClass;
 use isthmus_openstack::neutron::{FloatingIp, FloatingIpUpdate, Port};
 use serde::{Deserialize, Serialize};
@@ -171,10 +170,5 @@ impl Driver for Associations {
             Ok(same.map(|found| Observed { mark: old.mark.clone(), ..found }))
         }
         .boxed()
-    }
-
-    /// A list that says so is refused ([`Kind::can_be_remarked`]).
-    fn retain<'a>(&'a self, observed: &'a Observed, _retained: &'a Retained) -> BoxFuture<'a, Result<()>> {
-        self.delete(&observed.id)
     }
 }

@@ -233,7 +233,7 @@ impl<K: Standard> Driver for Resources<K> {
             let body = K::described(described);
             self.neutron().update::<K::Resource>(&observed.id, &body, None).await?;
             if !untagged {
-                let tags: Vec<String> = observed.tags.iter().cloned().chain(retained.tags()).collect();
+                let tags = retained.beside_tags(&observed.tags);
                 self.neutron().set_tags::<K::Resource>(&observed.id, &tags).await?;
             }
             Ok(())

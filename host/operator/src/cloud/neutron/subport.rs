@@ -8,7 +8,6 @@ use futures::future::{BoxFuture, FutureExt};
 use isthmus_model::kinds::Kind;
 use isthmus_model::mark::Mark;
 use isthmus_model::observed::Observed;
-use isthmus_model::retained::Retained;
 use isthmus_model::retry::RetryClass;
 use isthmus_openstack::neutron::{Port, SubPort, Trunk};
 use serde::{Deserialize, Serialize};
@@ -111,11 +110,6 @@ impl Driver for Subports {
             self.trunks.take(trunk, port).await
         }
         .boxed()
-    }
-
-    /// No list says so: the entry is the host's.
-    fn retain<'a>(&'a self, observed: &'a Observed, _retained: &'a Retained) -> BoxFuture<'a, Result<()>> {
-        self.delete(&observed.id)
     }
 }
 

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::below::{Above, Known};
 use super::order::{self, Placed};
 use super::rules::{self, Rule};
-use super::{Below, Common, Lacking, Scope, asked, gone, let_go, set, tags};
+use super::{Below, Common, Lacking, Scope, asked, set, tags};
 use crate::cloud::{Create, Driver, Result, Update, typed, untyped};
 
 pub(super) struct L7Policies {
@@ -405,11 +405,11 @@ impl Driver for L7Policies {
 
     fn retain<'a>(&'a self, observed: &'a Observed, retained: &'a Retained) -> BoxFuture<'a, Result<()>> {
         async move {
-            let body = L7PolicyUpdate { tags: Some(let_go(observed, retained)), ..L7PolicyUpdate::default() };
-            let (id, owner) = (&observed.id, self.scope.owner::<L7Policy>(&observed.id).await?);
-            let change =
-                || async { self.scope.octavia.update::<L7Policy>(id, &body).await.map(drop).map_err(gone) };
-            self.scope.lanes.change(&owner, change).await
+            let body = L7PolicyUpdate {
+                tags: Some(retained.beside_tags(&observed.tags)),
+                ..L7PolicyUpdate::default()
+            };
+            self.scope.retain::<L7Policy>(&observed.id, &body).await
         }
         .boxed()
     }

@@ -10,7 +10,7 @@ use isthmus_model::retained::Retained;
 use isthmus_openstack::octavia::{Listener, ListenerCreate, ListenerUpdate};
 use serde::{Deserialize, Serialize};
 
-use super::{Below, Common, Lacking, Scope, cleared, gone, let_go, set, tags};
+use super::{Below, Common, Lacking, Scope, cleared, set, tags};
 use crate::cloud::{Create, Driver, Result, Update, typed, untyped};
 
 pub(super) struct Listeners(pub(super) Arc<Scope>);
@@ -253,11 +253,11 @@ impl Driver for Listeners {
 
     fn retain<'a>(&'a self, observed: &'a Observed, retained: &'a Retained) -> BoxFuture<'a, Result<()>> {
         async move {
-            let body = ListenerUpdate { tags: Some(let_go(observed, retained)), ..ListenerUpdate::default() };
-            let (id, owner) = (&observed.id, self.0.owner::<Listener>(&observed.id).await?);
-            let change =
-                || async { self.0.octavia.update::<Listener>(id, &body).await.map(drop).map_err(gone) };
-            self.0.lanes.change(&owner, change).await
+            let body = ListenerUpdate {
+                tags: Some(retained.beside_tags(&observed.tags)),
+                ..ListenerUpdate::default()
+            };
+            self.0.retain::<Listener>(&observed.id, &body).await
         }
         .boxed()
     }

@@ -10,7 +10,6 @@ use futures::future::{BoxFuture, FutureExt};
 use isthmus_model::kinds::Kind;
 use isthmus_model::mark::Mark;
 use isthmus_model::observed::Observed;
-use isthmus_model::retained::Retained;
 use isthmus_model::retry::RetryClass;
 use isthmus_openstack::barbican::Secret;
 use isthmus_openstack::octavia::{Listener, ListenerUpdate};
@@ -158,11 +157,6 @@ impl Driver for ListenerCertificates {
             }
         }
         .boxed()
-    }
-
-    /// A list that says so is refused ([`Kind::can_be_remarked`]).
-    fn retain<'a>(&'a self, observed: &'a Observed, _retained: &'a Retained) -> BoxFuture<'a, Result<()>> {
-        self.delete(&observed.id)
     }
 }
 

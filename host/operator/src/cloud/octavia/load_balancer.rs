@@ -17,7 +17,7 @@ use isthmus_openstack::octavia::{
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::{Common, Scope, asked, gone, let_go, set, tags, tree};
+use super::{Common, Scope, asked, gone, set, tags, tree};
 use crate::cloud::{CloudError, Create, Driver, Result, Update, typed, untyped};
 
 /// How long a load balancer may take to go before it is said that it does.
@@ -286,7 +286,7 @@ impl Driver for LoadBalancers {
     fn retain<'a>(&'a self, observed: &'a Observed, retained: &'a Retained) -> BoxFuture<'a, Result<()>> {
         async move {
             let body = LoadBalancerUpdate {
-                tags: Some(let_go(observed, retained)),
+                tags: Some(retained.beside_tags(&observed.tags)),
                 ..LoadBalancerUpdate::default()
             };
             let id = &observed.id;

@@ -29,7 +29,9 @@ use isthmus_model::retry::RetryClass;
 use isthmus_model::snapshot::Provider;
 use isthmus_model::value::Value;
 use isthmus_openstack::Octavia;
-use isthmus_openstack::octavia::{Creatable, Listener, LoadBalancer, Resource, StatusTree, pending};
+use isthmus_openstack::octavia::{
+    Creatable, Listener, LoadBalancer, Resource, StatusTree, Updatable, pending,
+};
 
 use prometheus_client::metrics::histogram::Histogram;
 
@@ -169,6 +171,13 @@ impl Scope {
         Ok(())
     }
 
+    /// Lets something below a load balancer go, by a change of its tags.
+    async fn retain<R: Below + Updatable>(&self, id: &str, body: &R::Update) -> Result<()> {
+        let owner = self.owner::<R>(id).await?;
+        let change = || async { self.octavia.update::<R>(id, body).await.map(drop).map_err(gone) };
+        self.lanes.change(&owner, change).await
+    }
+
     /// The error of a write on an object: where it is gone itself, that is told from a reference that is.
     async fn failed<R: Resource<In = Octavia>>(&self, id: &str, error: CloudError) -> CloudError {
         match error {
@@ -288,11 +297,6 @@ fn tags(mark: &Mark, entry: &Entry) -> Vec<String> {
         _ => None,
     });
     mark.tags().into_iter().chain(entry.tags.iter().cloned()).chain(asked).collect()
-}
-
-/// The tags of one that is let go.
-fn let_go(observed: &Observed, retained: &Retained) -> Vec<String> {
-    observed.tags.iter().cloned().chain(retained.tags()).collect()
 }
 
 /// What was asked for, by its tag.

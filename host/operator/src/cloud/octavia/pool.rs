@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::below::{Above, Known};
 use super::monitor::{self, Monitor};
-use super::{Below, Common, Scope, cleared, gone, let_go, set, tags};
+use super::{Below, Common, Scope, cleared, set, tags};
 use crate::cloud::{CloudError, Create, Driver, Result, Update, typed, untyped};
 
 pub(super) struct Pools {
@@ -351,11 +351,9 @@ impl Driver for Pools {
 
     fn retain<'a>(&'a self, observed: &'a Observed, retained: &'a Retained) -> BoxFuture<'a, Result<()>> {
         async move {
-            let body = PoolUpdate { tags: Some(let_go(observed, retained)), ..PoolUpdate::default() };
-            let (id, owner) = (&observed.id, self.scope.owner::<Pool>(&observed.id).await?);
-            let change =
-                || async { self.scope.octavia.update::<Pool>(id, &body).await.map(drop).map_err(gone) };
-            self.scope.lanes.change(&owner, change).await
+            let body =
+                PoolUpdate { tags: Some(retained.beside_tags(&observed.tags)), ..PoolUpdate::default() };
+            self.scope.retain::<Pool>(&observed.id, &body).await
         }
         .boxed()
     }

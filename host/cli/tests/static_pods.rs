@@ -1,0 +1,70 @@
+//! A static Pod, whose mirror comes and goes while it runs.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+#![allow(dead_code, reason = "the stage has what other tests need")]
+
+mod stage;
+
+use isthmus_kubernetes::crd::CloudMapping;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::DeleteParams;
+use serde_json::{Value, json};
+use stage::Stage;
+
+fn pod(name: &str, annotations: Value) -> Value {
+    let metadata = json!({"name": name, "namespace": "shop", "annotations": annotations});
+    let spec = json!({"nodeName": "node1", "terminationGracePeriodSeconds": 0, "containers": [{"name": "c", "image": "none"}]});
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+}
+
+fn of<'a>(all: &[&'a CloudMapping], uid: &str) -> Option<&'a CloudMapping> {
+    all.iter().find(|mapping| mapping.spec.subject.uid == uid).copied()
+}
+
+fn waits(mapping: &CloudMapping) -> bool {
+    let conditions = mapping.status.iter().flat_map(|status| &status.conditions);
+    conditions.into_iter().any(|condition| condition.reason == "WaitingForAgent")
+}
+
+/// The uid of a Pod's only mapping, plugged in as the agent says.
+async fn attached(stage: &Stage, name: &str) -> String {
+    let all = stage.mappings().await;
+    let mapping = all.iter().find(|mapping| mapping.spec.subject.name == name).unwrap();
+    stage.attach(mapping, "True").await;
+    mapping.spec.subject.uid.clone()
+}
+
+/// The agent lets go of a static Pod's port when the Pod ends, whatever becomes of its mirror.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_that_is_made_anew_leaves_its_pod_the_port_that_it_runs_on() {
+    let stage = Stage::start().await;
+    let pods = json!({"network": "pods", "subnets": ["pods-v4"], "securityGroups": ["pods"]});
+    stage.load("pod-port", pods).await;
+    stage.apply(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node1"}})).await;
+    stage.apply(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})).await;
+    let mirror =
+        pod("static-node1", json!({"kubernetes.io/config.mirror": "0f343b0931126a20f133d67c2b018a3b"}));
+    stage.apply(mirror.clone()).await;
+    stage.apply(pod("web", json!({}))).await;
+    let operator = stage.operator(&["--agent-wait-seconds", "1"]);
+    stage.ready(2).await;
+    let (first, other) = (attached(&stage, "static-node1").await, attached(&stage, "web").await);
+
+    let api: Api<Pod> = Api::namespaced(stage.client.kube(), "shop");
+    api.delete("static-node1", &DeleteParams::default().grace_period(0)).await.unwrap();
+    stage.apply(mirror).await;
+    stage.until("its port waits", |all| of(all, &first).is_some_and(waits)).await;
+    // Nobody waits so long for the agent of another.
+    api.delete("web", &DeleteParams::default().grace_period(0)).await.unwrap();
+    stage.until("the other's is gone", |all| of(all, &other).is_none()).await;
+    let all = stage.mappings().await;
+    let kept = of(&all.iter().collect::<Vec<_>>(), &first).unwrap().clone();
+    assert!(waits(&kept) && all.len() == 2, "{kept:?}");
+
+    stage.attach(&kept, "False").await;
+    stage
+        .until("it is gone when its agent has let go", |all| of(all, &first).is_none() && all.len() == 1)
+        .await;
+    stage.ready(1).await;
+    stage.stop(operator).await;
+}

@@ -21,9 +21,10 @@ fn of<'a>(all: &[&'a CloudMapping], uid: &str) -> Option<&'a CloudMapping> {
     all.iter().find(|mapping| mapping.spec.subject.uid == uid).copied()
 }
 
-fn waits(mapping: &CloudMapping) -> bool {
-    let conditions = mapping.status.iter().flat_map(|status| &status.conditions);
-    conditions.into_iter().any(|condition| condition.reason == "WaitingForAgent")
+/// Whether it says so for this reason.
+fn has(mapping: &CloudMapping, reason: &str) -> bool {
+    let mut conditions = mapping.status.iter().flat_map(|status| &status.conditions);
+    conditions.any(|condition| condition.reason == reason)
 }
 
 /// The uid of a Pod's only mapping, plugged in as the agent says.
@@ -46,25 +47,28 @@ async fn a_mirror_that_is_made_anew_leaves_its_pod_the_port_that_it_runs_on() {
         pod("static-node1", json!({"kubernetes.io/config.mirror": "0f343b0931126a20f133d67c2b018a3b"}));
     stage.apply(mirror.clone()).await;
     stage.apply(pod("web", json!({}))).await;
-    let operator = stage.operator(&["--agent-wait-seconds", "1"]);
+    let operator = stage.operator(&[]);
     stage.ready(2).await;
+    stage.stop(operator).await;
     let (first, other) = (attached(&stage, "static-node1").await, attached(&stage, "web").await);
 
     let api: Api<Pod> = Api::namespaced(stage.client.kube(), "shop");
-    api.delete("static-node1", &DeleteParams::default().grace_period(0)).await.unwrap();
+    for name in ["static-node1", "web"] {
+        api.delete(name, &DeleteParams::default().grace_period(0)).await.unwrap();
+    }
     stage.apply(mirror).await;
-    stage.until("its port waits", |all| of(all, &first).is_some_and(waits)).await;
-    // Nobody waits so long for the agent of another.
-    api.delete("web", &DeleteParams::default().grace_period(0)).await.unwrap();
+    // One that begins knows what the agent has said, and that the Pods are gone.
+    let operator = stage.operator(&["--agent-wait-seconds", "1"]);
     stage.until("the other's is gone", |all| of(all, &other).is_none()).await;
+    stage.apply(pod("last", json!({}))).await;
+    let is_mapped = |mapping: &&CloudMapping| has(mapping, "Ready");
+    stage.until("the new ones are mapped", |all| all.iter().copied().filter(is_mapped).count() == 2).await;
     let all = stage.mappings().await;
-    let kept = of(&all.iter().collect::<Vec<_>>(), &first).unwrap().clone();
-    assert!(waits(&kept) && all.len() == 2, "{kept:?}");
+    let kept = all.iter().find(|mapping| mapping.spec.subject.uid == first).unwrap();
+    assert!(has(kept, "WaitingForAgent"), "{kept:?}");
 
-    stage.attach(&kept, "False").await;
-    stage
-        .until("it is gone when its agent has let go", |all| of(all, &first).is_none() && all.len() == 1)
-        .await;
-    stage.ready(1).await;
+    stage.attach(kept, "False").await;
+    stage.until("it is gone when its agent has let go", |all| of(all, &first).is_none()).await;
+    stage.ready(2).await;
     stage.stop(operator).await;
 }

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use isthmus_model::object::Gvk;
+use isthmus_model::object::{Gvk, ObjectKey};
 use isthmus_model::retry::RetryClass;
-use kube::api::ApiResource;
+use kube::Api;
+use kube::api::{ApiResource, DynamicObject};
 use kube::core::GroupVersionKind;
 use kube::core::discovery::v2::{APIGroupDiscovery, APIResourceDiscovery};
 use kube::discovery::pinned_kind;
@@ -55,6 +56,22 @@ impl Discoveries {
             self.known.lock().insert(kind.clone(), found.clone());
         }
         Ok(found)
+    }
+
+    /// The API of the objects that live where this one does. `None`: there is no such kind (yet), or none of that scope.
+    ///
+    /// # Errors
+    /// The API server cannot be asked.
+    pub(crate) async fn api(&self, key: &ObjectKey) -> Result<Option<Api<DynamicObject>>, Error> {
+        let Some(found) = self.get(&key.kind).await? else { return Ok(None) };
+        let kube = self.client.kube();
+        Ok(match (found.scope, key.namespace.as_deref()) {
+            (Scope::Namespaced, Some(namespace)) => {
+                Some(Api::namespaced_with(kube, namespace, &found.resource))
+            }
+            (Scope::Cluster, None) => Some(Api::all_with(kube, &found.resource)),
+            _ => None,
+        })
     }
 }
 

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::client::Client;
 use crate::crd::{CloudMapping, CloudMappingSpec, CloudMappingStatus, SubjectRef};
+use crate::discovery::Discoveries;
 use crate::error::{Error, ErrorKind};
 use crate::names::{ANNOTATION_MIRROR, FIELD_MANAGER, FINALIZER, LABEL_NODE, LABEL_SUBJECT_KIND, node_label};
 
@@ -24,12 +25,13 @@ const LONGEST_NAME: usize = 253;
 pub struct Mappings {
     client: Client,
     home: String,
+    kinds: Discoveries,
 }
 
 impl Mappings {
     /// `home` is the operator's namespace: mappings of cluster-scoped subjects live there.
     pub fn new(client: Client, home: &str) -> Self {
-        Self { client, home: home.into() }
+        Self { kinds: Discoveries::new(client.clone()), client, home: home.into() }
     }
 
     /// The namespace that the mapping of this subject lives in.
@@ -200,6 +202,17 @@ impl Mappings {
         let call = namespaces.get_opt(namespace);
         let found = self.client.read(&format!("read namespace {namespace}"), call).await?;
         Ok(found.is_none_or(|namespace| namespace.metadata.deletion_timestamp.is_some()))
+    }
+
+    /// Whether a subject is there, in this life. Asked of the API server itself: of two watches either may be the later one.
+    ///
+    /// # Errors
+    /// The API server's.
+    pub async fn lives(&self, subject: &Subject) -> Result<bool, Error> {
+        let key = &subject.key;
+        let Some(api) = self.kinds.api(key).await? else { return Ok(false) };
+        let found = self.client.read(&format!("read {key}"), api.get_metadata_opt(&key.name)).await?;
+        Ok(found.is_some_and(|found| found.metadata.uid.as_deref() == Some(&*subject.uid)))
     }
 
     async fn read_if_same(

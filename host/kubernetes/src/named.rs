@@ -11,15 +11,13 @@ use std::fmt;
 use isthmus_model::object::{Gvk, ObjectKey};
 use isthmus_model::projection::FieldPath;
 use k8s_openapi::ByteString;
-use kube::Api;
-use kube::api::DynamicObject;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use crate::client::Client;
-use crate::discovery::{Discoveries, Scope};
+use crate::discovery::Discoveries;
 use crate::error::{Error, ErrorKind};
 use crate::watch::follow;
 
@@ -69,14 +67,7 @@ impl NamedObjects {
     /// # Errors
     /// The API server's; of class [`isthmus_model::retry::RetryClass::Forbidden`] where we may not read it.
     pub async fn read(&self, key: &ObjectKey) -> Result<Option<Content>, Error> {
-        let Some(found) = self.kinds.get(&key.kind).await? else { return Ok(None) };
-        let api: Api<DynamicObject> = match (found.scope, key.namespace.as_deref()) {
-            (Scope::Namespaced, Some(namespace)) => {
-                Api::namespaced_with(self.client.kube(), namespace, &found.resource)
-            }
-            (Scope::Cluster, None) => Api::all_with(self.client.kube(), &found.resource),
-            _ => return Ok(None),
-        };
+        let Some(api) = self.kinds.api(key).await? else { return Ok(None) };
         match self.client.read(&format!("read {key}"), api.get(&key.name)).await {
             Ok(object) => Ok(Some(Content(decoded(&key.kind, object.data)))),
             Err(error) if error.kind == ErrorKind::NotFound => Ok(None),

@@ -5,18 +5,15 @@
 //! - What is there already is not written again (invariant 6).
 //! - A condition keeps its transition time until its status changes.
 
-use std::collections::HashMap;
-
-use isthmus_model::object::{Gvk, Subject};
+use isthmus_model::object::Subject;
 use isthmus_model::retry::RetryClass;
 use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
 use kube::api::{DynamicObject, Patch, PatchParams};
-use kube::{Api, ResourceExt};
-use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
 use crate::client::Client;
-use crate::discovery::{Discovered, Scope, discover};
+use crate::discovery::Discoveries;
 use crate::error::{Error, ErrorKind};
 use crate::names::FIELD_MANAGER;
 
@@ -33,13 +30,13 @@ pub struct Said {
 #[derive(Clone)]
 pub struct Reports {
     client: Client,
-    kinds: std::sync::Arc<Mutex<HashMap<Gvk, Discovered>>>,
+    kinds: Discoveries,
 }
 
 impl Reports {
     /// By this connection.
     pub fn new(client: Client) -> Self {
-        Self { client, kinds: std::sync::Arc::default() }
+        Self { kinds: Discoveries::new(client.clone()), client }
     }
 
     /// Makes an object say this, and nothing else by us.
@@ -49,8 +46,9 @@ impl Reports {
     pub async fn say(&self, subject: &Subject, said: &Said) -> Result<(), Error> {
         let key = &subject.key;
         let what = format!("report to {key}");
-        let found = self.discovered(&key.kind, &what).await?;
-        let api = self.api(&found, key.namespace.as_deref());
+        let api = self.kinds.api(key).await?.ok_or_else(|| {
+            Error::new(RetryClass::NotFound, ErrorKind::NotFound, &what, "the API server has no such kind")
+        })?;
         let live = self.client.read(&what, api.get(&key.name)).await?;
         if live.uid().as_deref() != Some(&*subject.uid) {
             return Err(Error::new(RetryClass::NotFound, ErrorKind::NotFound, &what, "it was made again"));
@@ -77,26 +75,6 @@ impl Reports {
             self.client.write("apply", resource, &what, call).await?;
         }
         Ok(())
-    }
-
-    async fn discovered(&self, kind: &Gvk, what: &str) -> Result<Discovered, Error> {
-        if let Some(known) = self.kinds.lock().get(kind) {
-            return Ok(known.clone());
-        }
-        let found = discover(&self.client, kind).await?.ok_or_else(|| {
-            Error::new(RetryClass::NotFound, ErrorKind::NotFound, what, "the API server has no such kind")
-        })?;
-        self.kinds.lock().insert(kind.clone(), found.clone());
-        Ok(found)
-    }
-
-    fn api(&self, found: &Discovered, namespace: Option<&str>) -> Api<DynamicObject> {
-        match (found.scope, namespace) {
-            (Scope::Namespaced, Some(namespace)) => {
-                Api::namespaced_with(self.client.kube(), namespace, &found.resource)
-            }
-            _ => Api::all_with(self.client.kube(), &found.resource),
-        }
     }
 }
 

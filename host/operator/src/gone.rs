@@ -15,7 +15,7 @@ use isthmus_model::retry::RetryClass;
 use crate::apply::apply;
 use crate::error::ReconcileError;
 use crate::mapped::Mapping;
-use crate::reconcile::{Next, is_attached, mirrored};
+use crate::reconcile::{Next, mirrored};
 use crate::records::{Known, referred};
 use crate::refs::Resolved;
 use crate::session::{Presence, Session, node_kind};
@@ -158,7 +158,7 @@ impl Session {
     pub(crate) fn is_on_a_node(&self, known: &Known, snapshot: &StoreSnapshot) -> bool {
         let node = known.status.node.as_deref();
         let is_gone = |node: &str| self.synced(&node_kind()) && !self.has_node(node, snapshot);
-        is_attached(&known.status) && !node.is_some_and(is_gone)
+        known.status.is_attached() && !node.is_some_and(is_gone)
     }
 
     /// Mappings that one referred to and does no longer may have waited for that.

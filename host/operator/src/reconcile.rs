@@ -8,7 +8,7 @@ use isthmus_kubernetes::crd::CloudMappingStatus;
 use isthmus_kubernetes::error::ErrorKind;
 use isthmus_kubernetes::names::ANNOTATION_CONFIG_MIRROR;
 use isthmus_kubernetes::store::{StoreSnapshot, Stored};
-use isthmus_model::condition::{ATTACHED, READY};
+use isthmus_model::condition::READY;
 use isthmus_model::desired::DesiredList;
 use isthmus_model::kinds::Kind;
 use isthmus_model::mark::Mark;
@@ -171,6 +171,10 @@ impl Session {
         subject: &Subject,
         known: Known,
     ) -> Result<Result<Known, Next>, ReconcileError> {
+        // Its subject went with it, and the watch of that one is late: the port would lose what the node's agent says of it.
+        if !self.mappings.lives(subject).await? {
+            return Ok(Err(Next::Retry(RetryClass::Conflict)));
+        }
         // What it records is held by it alone: let go of, it could not be written again there.
         if self.mappings.is_going(&known.namespace).await? {
             return Ok(Ok(known));
@@ -445,10 +449,6 @@ fn in_use(status: &CloudMappingStatus, observed: &BTreeMap<String, Observed>) ->
     };
     let nested = observed.values().filter(|o| o.kind.is_nested()).filter(of);
     ports.iter().map(|port| (*port).to_owned()).chain(nested.map(|o| o.id.clone())).collect()
-}
-
-pub(crate) fn is_attached(status: &CloudMappingStatus) -> bool {
-    status.conditions.iter().any(|c| c.type_ == ATTACHED && c.status == "True")
 }
 
 /// The uid that a kubelet knows a static Pod by, of its mirror.

@@ -167,10 +167,10 @@ impl Session {
     /// # Errors
     /// The cloud's.
     pub(crate) async fn delete_orphan(&self, orphan: &Observed) -> crate::cloud::Result<()> {
+        // Nothing without our mark is deleted (invariant 3).
+        let Some(mark) = &orphan.mark else { return Ok(()) };
         self.cloud.driver(orphan.kind)?.delete(&orphan.id).await?;
-        if let Some(mark) = &orphan.mark {
-            self.inventory.lock().remove(&mark.subject, &orphan.id);
-        }
+        self.inventory.lock().remove(&mark.subject, &orphan.id);
         Ok(())
     }
 

@@ -18,7 +18,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::cloud::{CloudError, Existing, Lookup, Result};
-use crate::reconcile::is_attached;
 
 /// What a status is made from.
 pub struct Facts<'a> {
@@ -112,7 +111,7 @@ impl Facts<'_> {
     fn still_attached(&self, desired: &[VifStatus]) -> Vec<VifStatus> {
         let is_recorded = |id: &str| self.record.values().any(|r| r.id.as_deref() == Some(id));
         let is_new = |vif: &&VifStatus| desired.iter().all(|other| other.port_id != vif.port_id);
-        let before = self.before.vifs.iter().filter(|_| is_attached(self.before));
+        let before = self.before.vifs.iter().filter(|_| self.before.is_attached());
         before.filter(is_new).filter(|vif| is_recorded(&vif.port_id)).cloned().collect()
     }
 

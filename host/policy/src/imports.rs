@@ -76,7 +76,23 @@ fn list(
     let read =
         Read::List { kind: kind.clone(), namespace: namespace.map(Into::into), selector: selector.clone() };
     note(state, read, bytes)?;
-    Ok(view.list(&kind, namespace, &selector))
+    let mut all = view.list(&kind, namespace, &selector);
+    if namespace.is_none() {
+        leave_out(state, &kind, &mut all);
+    }
+    Ok(all)
+}
+
+/// Of a list of all namespaces what is too long: whoever writes such objects must not be able to end the calls of others.
+fn leave_out(state: &mut State, kind: &Gvk, all: &mut Vec<Arc<str>>) {
+    let (before, most) = (all.len(), state.listed);
+    all.retain(|text| text.len() <= most);
+    let left_out = before - all.len();
+    if left_out > 0 {
+        let message =
+            format!("{left_out} objects of {kind} are left out, as they have more than {most} bytes");
+        state.logs.write(LogLevel::Warn, &message);
+    }
 }
 
 fn cloud_facts(state: &mut State) -> wasmtime::Result<Cloud> {
@@ -126,4 +142,26 @@ fn end<T>(state: &mut State, error: CallError) -> wasmtime::Result<T> {
     let trap = wasmtime::Error::msg(error.to_string());
     state.violation = Some(error);
     Err(trap)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limits;
+
+    #[test]
+    fn what_is_too_long_for_a_list_of_all_namespaces_is_left_out_and_told() {
+        let mut state = State::new(&Limits { listed: 5, ..Limits::default() }, None, Arc::default());
+        let kind = Gvk::new("", "v1", "Service");
+        let texts = |all: &[&str]| all.iter().map(|text| Arc::from(*text)).collect::<Vec<Arc<str>>>();
+        let mut all = texts(&["12345", "123456", "1"]);
+        leave_out(&mut state, &kind, &mut all);
+        assert_eq!(all, texts(&["12345", "1"]));
+        let mut all = texts(&["1"]);
+        leave_out(&mut state, &kind, &mut all);
+        assert_eq!(all.len(), 1);
+        let (lines, _) = state.logs.beginning();
+        let [(LogLevel::Warn, line)] = lines.as_slice() else { panic!("{lines:?}") };
+        assert!(line.starts_with("1 objects of v1 Service are left out"), "{line}");
+    }
 }

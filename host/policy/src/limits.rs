@@ -31,6 +31,9 @@ pub struct Limits {
     pub reads: usize,
     /// Bytes of the names and selectors of these reads. Default: 1 MiB.
     pub read_bytes: usize,
+    /// Bytes of an object in a list of all namespaces: longer ones are left out, so that one tenant's objects do not use up memory
+    /// and time of a call for another's. Default: 32 KiB.
+    pub listed: usize,
     /// Log lines that are kept. Default: 64.
     pub log_lines: usize,
     /// Bytes of all log lines that are kept. Default: 16 KiB.
@@ -47,6 +50,7 @@ impl Default for Limits {
             fuel: None,
             reads: 10_000,
             read_bytes: 1 << 20,
+            listed: 32 << 10,
             log_lines: 64,
             log_bytes: 16 << 10,
         }

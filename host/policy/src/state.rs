@@ -21,6 +21,8 @@ pub(crate) struct State {
     pub(crate) kinds: Arc<[Arc<Gvk>]>,
     pub(crate) reads: Reads,
     pub(crate) logs: Logs,
+    /// Most bytes of an object in a list of all namespaces.
+    pub(crate) listed: usize,
     /// What the module did that the contract or a limit does not allow: the call ends with it.
     pub(crate) violation: Option<CallError>,
 }
@@ -33,6 +35,7 @@ impl State {
             kinds,
             reads: Reads::new(limits),
             logs: Logs::new(limits),
+            listed: limits.listed,
             violation: None,
         }
     }

@@ -66,7 +66,7 @@ pub(crate) fn entries(
     let rules = policy.egress.as_deref().unwrap_or_default();
     let mut room = Room::new(namespace, rules.iter().map(|rule| names_of(rule).len() + 1).sum());
     let texts = services::read(rules, namespace);
-    let mut services = Services::new(&texts)?;
+    let mut services = Services::new(&texts);
     for rule in rules {
         let numbers = numbers_of_peers(rule, &mut namespaces, &mut room)?;
         groups.egress(rule, &numbers);

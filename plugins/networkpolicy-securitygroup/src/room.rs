@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use isthmus_sdk::log;
 
-/// Most sets of addresses of a policy that are there for other namespaces' sake. The host takes 2,000 entries.
-const SETS: usize = 500;
-/// Most members of these: some 2 MiB of the 4 MiB that the host takes.
-const MEMBERS: usize = 10_000;
+/// Most sets of addresses of a policy that are there for other namespaces' sake. Each is up to two rules, and Neutron's default quota
+/// is 100 rules a project.
+const SETS: usize = 30;
+/// Most members of these.
+const MEMBERS: usize = 1_000;
 
 /// What was found, by the namespace where it was.
 pub(crate) struct Found<T>(BTreeMap<String, BTreeSet<T>>);

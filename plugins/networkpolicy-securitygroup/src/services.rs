@@ -68,10 +68,10 @@ pub(crate) struct Services<'a> {
 }
 
 impl<'a> Services<'a> {
-    /// Of what [`read`] read.
-    pub(crate) fn new(texts: &'a [String]) -> Result<Self, Outcome> {
-        let all = texts.iter().map(|text| parse_subject(text)).collect::<Result<_, _>>()?;
-        Ok(Self { all, pods: NamedPorts::default() })
+    /// Of what [`read`] read. One that does not parse leads nowhere.
+    pub(crate) fn new(texts: &'a [String]) -> Self {
+        let all = texts.iter().filter_map(|text| parse_subject(text).ok()).collect();
+        Self { all, pods: NamedPorts::default() }
     }
 
     /// The addresses of Services that lead to peers of this egress rule, at ports that it allows. What it opens to everybody is open
@@ -239,7 +239,7 @@ impl PodsOf {
     fn read(namespace: &str) -> Result<Self, Outcome> {
         let mut by_name = BTreeMap::<Name, Vec<(Rc<Labels>, u16)>>::new();
         for text in snapshot::list(&Kind::core("Pod"), Some(namespace), "") {
-            let pod: Pod<'_> = parse_subject(&text)?;
+            let Ok(pod) = parse_subject::<Pod<'_>>(&text) else { continue };
             let labels = pod.metadata.labels.iter().map(|(key, value)| (key.to_string(), value.to_string()));
             let labels = Rc::new(labels.collect());
             for (name, number) in ports::of_pod(&pod) {

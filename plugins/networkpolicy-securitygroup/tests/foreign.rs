@@ -98,14 +98,14 @@ fn more_ports_than_the_host_takes_entries() {
     let nice = service("stock/nice", 2, &db, &json!([{"port": 9999, "targetPort": 8080}]));
     for rule in &RULES[..2] {
         let list = map(rule, [many.clone(), nice.clone()]);
-        assert!(list.len() > 100 && opens(&list, "tcp 9999-9999 [10.96.0.2/32]"), "{rule}");
+        assert!(list.len() > 20 && opens(&list, "tcp 9999-9999 [10.96.0.2/32]"), "{rule}");
         assert_eq!(take_log().len(), 1, "it says that some are left out");
     }
 
     for rule in ["ports: [{port: http}]", "to: [{namespaceSelector: {}}], ports: [{port: http}]"] {
         let pods = (1..=3_000).map(|n| pod(&format!("other/p{n}"), &db, n));
         let list = map(rule, pods.chain([pod("stock/nice", &db, 9999)]));
-        assert!(list.len() > 100 && lines(&list).iter().any(|line| line.contains("tcp 9999-9999")), "{rule}");
+        assert!(list.len() > 20 && lines(&list).iter().any(|line| line.contains("tcp 9999-9999")), "{rule}");
         assert_eq!(take_log().len(), 1, "it says that some are left out");
     }
 }

@@ -17,23 +17,11 @@ pub(crate) const CLAIMED: &str = "host already claimed";
 /// Refuses a Route whose place an older one has. Answers the longer paths of its host that others serve on the HTTP listener.
 pub(crate) fn settle(route: &Route<'_>, own: &Match, config: &Config) -> Result<Vec<Match>, Outcome> {
     let age = Age::of(&route.metadata);
-    let strict = config.namespace_ownership == NamespaceOwnership::Strict;
+    let strict = is_strict(config);
     let texts = snapshot::list(&route_kind(), None, "");
-    // One that does not parse is told so by itself, and claims nothing. Kept are the few of this host: there may be many Routes.
-    let of_host = |text| {
-        let other: Route<'_> = parse_subject(text).ok()?;
-        claimed(&other).filter(|place| place.same_host(own)).map(|place| (other, place))
-    };
-    let all: Vec<(Route<'_>, Match)> = texts.iter().filter_map(|text| of_host(text)).collect();
+    let all = of_host(&texts, own);
     let all = || all.iter().map(|(other, place)| (Age::of(&other.metadata), other, place));
-
-    let owner = all().map(|(other, ..)| other).chain([age]).min().unwrap_or(age);
-    if strict && owner.namespace != age.namespace {
-        let Age { namespace, name, .. } = owner;
-        return Err(lost(&format!(
-            "it belongs to namespace {namespace}, whose Route {name} is the oldest for it"
-        )));
-    }
+    owned(age, all().map(|(other, ..)| other), config)?;
     let served = || all().filter(|(other, ..)| !strict || other.namespace == age.namespace);
     let same = served().filter(|(other, _, place)| *place == own && *other < age);
     if let Some(Age { namespace, name, .. }) = same.map(|(other, ..)| other).min() {
@@ -50,6 +38,41 @@ pub(crate) fn settle(route: &Route<'_>, own: &Match, config: &Config) -> Result<
         oldest.get(place) == Some(age) && on_http(other)
     };
     Ok(narrower().filter(is_served).map(|(.., place)| place.clone()).collect())
+}
+
+/// Refuses a Route whose host belongs to another namespace.
+pub(crate) fn own_host(route: &Route<'_>, own: &Match, config: &Config) -> Result<(), Outcome> {
+    let texts = snapshot::list(&route_kind(), None, "");
+    owned(
+        Age::of(&route.metadata),
+        of_host(&texts, own).iter().map(|(other, _)| Age::of(&other.metadata)),
+        config,
+    )
+}
+
+fn owned<'a>(age: Age<'a>, others: impl Iterator<Item = Age<'a>>, config: &Config) -> Result<(), Outcome> {
+    let owner = others.chain([age]).min().unwrap_or(age);
+    if is_strict(config) && owner.namespace != age.namespace {
+        let Age { namespace, name, .. } = owner;
+        return Err(lost(&format!(
+            "it belongs to namespace {namespace}, whose Route {name} is the oldest for it"
+        )));
+    }
+    Ok(())
+}
+
+fn is_strict(config: &Config) -> bool {
+    config.namespace_ownership == NamespaceOwnership::Strict
+}
+
+/// The Routes of a host. One that does not parse is told so by itself, and claims nothing. Kept are the few of this host: there may be
+/// many Routes.
+fn of_host<'a>(texts: &'a [String], own: &Match) -> Vec<(Route<'a>, Match)> {
+    let claim = |text: &'a String| {
+        let other: Route<'_> = parse_subject(text).ok()?;
+        claimed(&other).filter(|place| place.same_host(own)).map(|place| (other, place))
+    };
+    texts.iter().filter_map(claim).collect()
 }
 
 /// Not mapped: a Route that had the host and lost it must not go on being served beside its owner.

@@ -42,8 +42,9 @@ pub struct Config {
     pub(crate) http_port: u16,
     /// None: there is no HTTPS listener.
     pub(crate) tls: Option<Tls>,
-    /// None: no Route passes TLS on.
-    pub(crate) passthrough_ports: Option<passthrough::Ports>,
+    /// Empty: no Route passes TLS on.
+    #[serde(default)]
+    pub(crate) passthrough_ports: Vec<passthrough::Ports>,
     /// Somebody else's load balancer: nothing is made but what Routes need on it.
     pub(crate) existing_load_balancer: Option<ExistingLoadBalancer>,
     /// Id or name of the subnet where endpoints can be reached. None: the VIP's.
@@ -167,8 +168,8 @@ impl Config {
     fn check(&self) -> Result<(), Outcome> {
         self.check_names()?;
         self.monitor.as_ref().map_or(Ok(()), Monitor::check)?;
-        let taken: Vec<u16> = self.tls.iter().map(|tls| tls.port).chain([self.http_port]).collect();
-        self.passthrough_ports.map_or(Ok(()), |ports| ports.check(&taken))?;
+        let taken = self.shared_ports();
+        self.passthrough_ports.iter().try_for_each(|ports| ports.check(&taken))?;
         if self.existing_load_balancer.is_some() {
             return self.check_nothing_made();
         }
@@ -183,6 +184,19 @@ impl Config {
                 Err(invalid_field("HTTP and HTTPS need ports of their own", "config.tls.port"))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Ports of the listeners that Routes share.
+    fn shared_ports(&self) -> Vec<u16> {
+        match &self.existing_load_balancer {
+            None => self.tls.iter().map(|tls| tls.port).chain([self.http_port]).collect(),
+            // Taken for the usual ones.
+            Some(found) => {
+                let (http, https) =
+                    (found.http.iter().map(|_| http_port()), found.https.iter().map(|_| https_port()));
+                http.chain(https).collect()
+            }
         }
     }
 

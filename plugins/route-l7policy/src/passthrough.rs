@@ -4,9 +4,10 @@
 use isthmus_sdk::prelude::*;
 use serde::Deserialize;
 
+use crate::claims::own_host;
 use crate::config::{Config, Front};
 use crate::mapping::{POOL, route_kind};
-use crate::matching::Age;
+use crate::matching::{Age, Match};
 use crate::members::members;
 use crate::monitor::Monitor;
 use crate::objects::Route;
@@ -20,16 +21,19 @@ const PORT: &str = "isthmus.dev/passthrough-port";
 const LISTENER: &str = "listener";
 
 /// Ports of the load balancer that such Routes may have.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Ports {
     first: u16,
     last: u16,
+    /// Whose Routes. Empty: everybody's.
+    #[serde(default)]
+    namespaces: Vec<String>,
 }
 
 impl Ports {
     /// What the types of the fields do not say; `taken`: ports of listeners that there are.
-    pub(crate) fn check(self, taken: &[u16]) -> Result<(), Outcome> {
+    pub(crate) fn check(&self, taken: &[u16]) -> Result<(), Outcome> {
         let wrong = |message: &str| Err(invalid_field(message, "config.passthroughPorts"));
         if self.first == 0 || self.last < self.first {
             return wrong("ports go from a first one, 1 at least, to a last one");
@@ -40,8 +44,12 @@ impl Ports {
         }
     }
 
-    fn hold(self, port: u16) -> bool {
+    fn hold(&self, port: u16) -> bool {
         (self.first..=self.last).contains(&port)
+    }
+
+    fn are_for(&self, namespace: &str) -> bool {
+        self.namespaces.is_empty() || self.namespaces.iter().any(|own| own == namespace)
     }
 }
 
@@ -54,6 +62,7 @@ pub(crate) fn is_wanted(route: &Route<'_>) -> bool {
 pub(crate) fn map(route: &Route<'_>, config: &Config, front: &Front) -> Result<Vec<Desired>, Outcome> {
     let port = port(route, config)?;
     check(route)?;
+    own_host(route, &Match::of(&route.spec)?, config)?;
     settle(route, port)?;
     let mut pool = Pool::new(front.load_balancer.clone(), "TCP", "ROUND_ROBIN");
     pool.members = members(route, config)?;
@@ -67,15 +76,17 @@ fn asked<'a>(route: &'a Route<'_>) -> Option<&'a str> {
 }
 
 fn port(route: &Route<'_>, config: &Config) -> Result<u16, Outcome> {
-    let ports = config.passthrough_ports.or_invalid(
-        "passthrough needs a listener of its own: whoever runs the cluster sets `passthroughPorts` in the module's config; \
-         or use edge or reencrypt",
-        "spec.tls.termination",
-    )?;
-    let one_of = format!("one of {} to {}", ports.first, ports.last);
+    let ours = || config.passthrough_ports.iter().filter(|ports| ports.are_for(&route.metadata.namespace));
+    let all: Vec<String> = ours().map(|ports| format!("{} to {}", ports.first, ports.last)).collect();
+    if all.is_empty() {
+        let message = "passthrough needs a listener of its own: whoever runs the cluster sets `passthroughPorts` for this \
+                       namespace in the module's config; or use edge or reencrypt";
+        return Err(invalid_field(message, "spec.tls.termination"));
+    }
+    let one_of = format!("one of {}", all.join(", "));
     let message = format!("a Route that passes TLS on has a port of its own: say which, {one_of}");
     let text = asked(route).or_invalid(&message, FIELD)?;
-    let port = text.parse().ok().filter(|port| ports.hold(*port));
+    let port = text.parse().ok().filter(|port| ours().any(|ports| ports.hold(*port)));
     port.or_invalid(&format!("{text:?} is no port for such a Route: it is {one_of}"), FIELD)
 }
 
@@ -103,12 +114,17 @@ fn check(route: &Route<'_>) -> Result<(), Outcome> {
 fn settle(route: &Route<'_>, port: u16) -> Result<(), Outcome> {
     let age = Age::of(&route.metadata);
     let texts = snapshot::list(&route_kind(), None, "");
-    let others = texts.iter().filter_map(|text| parse_subject::<Route<'_>>(text).ok());
-    let older: Vec<Route<'_>> = others
-        .filter(|other| is_wanted(other) && asked(other).and_then(|text| text.parse().ok()) == Some(port))
-        .filter(|other| Age::of(&other.metadata) < age)
-        .collect();
-    match older.iter().map(|other| Age::of(&other.metadata)).min() {
+    let others: Vec<Route<'_>> = texts.iter().filter_map(|text| parse_subject(text).ok()).collect();
+    let wants_it = |other: &&Route<'_>| {
+        is_wanted(other) && asked(other).and_then(|text| text.parse().ok()) == Some(port)
+    };
+    match others
+        .iter()
+        .filter(wants_it)
+        .map(|other| Age::of(&other.metadata))
+        .filter(|other| *other < age)
+        .min()
+    {
         Some(Age { namespace, name, .. }) => {
             Err(not_mapped(format!("{CLAIMED}: Route {namespace}/{name} has port {port}, and is older")))
         }

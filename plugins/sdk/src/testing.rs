@@ -243,6 +243,8 @@ struct Seen {
 /// Most reads of a call, and most bytes of their names and selectors: the defaults of the host.
 const READS: usize = 10_000;
 const READ_BYTES: usize = 1 << 20;
+/// Most bytes of an object in a list of all namespaces, likewise.
+const LISTED: usize = 32 << 10;
 
 /// Different reads of a call: kind, namespace, and name or selector.
 #[derive(Default)]
@@ -309,7 +311,8 @@ impl World {
         let chosen = |(place, seen): &(&(String, String), &Seen)| {
             namespace.is_none_or(|ns| place.0 == ns) && selector.matches(&seen.labels)
         };
-        self.objects(kind).iter().filter(chosen).map(|(_, seen)| seen.json.clone()).collect()
+        let found = self.objects(kind).iter().filter(chosen).map(|(_, seen)| &seen.json);
+        found.filter(|json| namespace.is_some() || json.len() <= LISTED).cloned().collect()
     }
 }
 

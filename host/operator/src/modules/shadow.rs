@@ -221,7 +221,10 @@ impl Session {
             return Ok(());
         }
         let Some(new) = list(after) else { return Ok(()) };
-        let Some((then, missing)) = self.would_change(&live, &new).await? else { return Ok(()) };
+        if self.is_recorded(&live, &new)? {
+            return Ok(());
+        }
+        let (then, missing) = self.would_change(&live, &new).await?;
         if then == Summary::default() && missing.is_none() {
             return Ok(());
         }
@@ -229,7 +232,7 @@ impl Session {
         let old = live.before(trial, stored).await.list();
         let (anyway, missing_anyway) = match &old {
             Some(old) if *old == new => return Ok(()),
-            Some(old) => self.would_change(&live, old).await?.unwrap_or_default(),
+            Some(old) => self.would_change(&live, old).await?,
             None => (Summary::default(), missing.clone()),
         };
         if let (Some(why), None) = (missing, missing_anyway) {
@@ -251,21 +254,29 @@ impl Session {
         Live { subject, known, record }
     }
 
-    /// What a list changes, and what it refers to in vain; `None`: it is the one that is recorded.
+    /// Whether a list is the one that was recorded: then it changes nothing that was not to be done before.
+    fn is_recorded(
+        &self,
+        Live { subject, known, record }: &Live,
+        list: &DesiredList,
+    ) -> crate::cloud::Result<bool> {
+        let recorded = known.as_ref().and_then(|known| known.status.output_hash.as_deref());
+        let Some(recorded) = recorded else { return Ok(false) };
+        let sealed = self.sealed_as_made(subject, list);
+        Ok(*recorded == hash::of(&*self.nested(&sealed, record, &self.snapshot())?))
+    }
+
+    /// What a list changes, and what it refers to in vain.
     async fn would_change(
         &self,
         Live { subject, known, record }: &Live,
         list: &DesiredList,
-    ) -> crate::cloud::Result<Option<(Summary, Option<String>)>> {
+    ) -> crate::cloud::Result<(Summary, Option<String>)> {
         let sealed = self.sealed_as_made(subject, list);
         let list = &*self.nested(&sealed, record, &self.snapshot())?;
-        let recorded = known.as_ref().and_then(|known| known.status.output_hash.as_deref());
-        if recorded.is_some_and(|recorded| *recorded == hash::of(list)) {
-            return Ok(None);
-        }
         let resolved = refs::resolve(self, subject, list).await?;
         let summary = self.plan(subject, list, record, &resolved, known.as_ref()).summary();
-        Ok(Some((summary, resolved.missing.into_values().next())))
+        Ok((summary, resolved.missing.into_values().next()))
     }
 }
 

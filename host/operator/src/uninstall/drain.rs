@@ -189,6 +189,9 @@ impl<T: Fn(Progress)> Drain<'_, T> {
             let done = now.mappings == 0 && left.is_empty();
             if listed.elapsed() > if done { AGAIN } else { FIRST } {
                 unlisted = self.session.take_stock().await.err();
+                if unlisted.is_some() {
+                    self.session.enqueue_all();
+                }
                 if done && unlisted.is_none() && self.ownerless().is_empty() {
                     return left;
                 }

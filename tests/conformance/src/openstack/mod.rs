@@ -11,4 +11,4 @@ pub mod network;
 mod normal;
 mod side;
 
-pub use side::{Cloud, Request, Service, Who};
+pub use side::{Answer, Cloud, Request, Service, Who};

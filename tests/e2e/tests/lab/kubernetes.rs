@@ -157,6 +157,8 @@ async fn a_mapping_lives_and_goes() -> Result<()> {
     ensure!(made.spec.subject.subject() == subject, "{:?}", made.spec);
     let again = home.create(&subject, Some(node()), None).await?;
     ensure!(again.uid() == made.uid(), "the stored one is returned");
+    let another = Subject { uid: "another".into(), key: subject.key.clone() };
+    ensure!(home.lives(&subject).await? && !home.lives(&another).await?, "its life, and no other");
 
     let name = made.name_any();
     let references =

@@ -19,7 +19,7 @@ async fn load(lab: &Lab, provider: &str, default: &Identity) -> Result<String> {
     let mut config = routes_config(provider);
     let fields = config.as_object_mut().context("a config is an object")?;
     fields.insert("tls".into(), json!({"secret": {"namespace": namespace, "name": "default"}}));
-    fields.insert("passthroughPorts".into(), json!({"first": 8443, "last": 8449}));
+    fields.insert("passthroughPorts".into(), json!([{"first": 8443, "last": 8449}]));
     lab.load_routes(config).await?;
     Ok(namespace)
 }

@@ -22,6 +22,7 @@ async fn a_version_is_not_held_for_what_was_missing_before() {
     let stage = Stage::start().await;
     stage.load("pod-port", config("one")).await;
     stage.apply(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})).await;
+    stage.apply(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node1"}})).await;
     let spec = json!({"nodeName": "node1", "containers": [{"name": "c", "image": "none"}]});
     stage
         .apply(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "namespace": "shop"}, "spec": spec}))

@@ -162,6 +162,6 @@ mod tests {
         assert_eq!(all.len(), 1);
         let (lines, _) = state.logs.beginning();
         let [(LogLevel::Warn, line)] = lines.as_slice() else { panic!("{lines:?}") };
-        assert!(line.starts_with("1 objects of v1 Service are left out"), "{line}");
+        assert!(line.starts_with("1 objects of v1/Service are left out"), "{line}");
     }
 }

@@ -41,7 +41,7 @@ fn of_two_for_one_port_the_older_has_it() {
     );
     let routes = [
         through("shop/web", 3, "8443"),
-        through("other/old", 2, "8443"),
+        through("other/old", 2, "8443").replace("a.b", "c.d"),
         edge,
         through("shop/else", 1, "8444"),
     ];

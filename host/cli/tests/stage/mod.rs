@@ -160,7 +160,8 @@ impl Stage {
             }
             panic!("{what}: the watch has ended");
         };
-        assert!(tokio::time::timeout(LIMIT, come).await.is_ok(), "not in time: {what}");
+        let in_time = tokio::time::timeout(LIMIT, come).await.is_ok();
+        assert!(in_time, "not in time: {what}: {:#?}", self.mappings().await);
     }
 
     /// Waits until there are so many CloudMappings, all ready.

@@ -25,7 +25,7 @@ use crate::output::{objects, print};
 const FIELD_MANAGER: &str = "isthmus-cli";
 
 /// A DNS label has 63; the rest is for numbers of parts and the prefix of kept versions.
-const LONGEST_NAME: usize = 40;
+pub(crate) const LONGEST_NAME: usize = 40;
 
 /// An engine for one command.
 pub(crate) fn engine() -> anyhow::Result<Engine> {

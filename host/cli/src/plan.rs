@@ -141,7 +141,7 @@ fn change(
 /// What a subject is mapped to; an error, where what is recorded would stay as it is.
 fn list(pipelines: &Pipelines, stored: &Stored, snapshot: &StoreSnapshot) -> Result<DesiredList, String> {
     let Some(Lane::Serving(serving)) = pipelines.lane(&stored.key) else {
-        return Ok(DesiredList::default());
+        return Err(format!("no module maps {}", stored.key.kind));
     };
     match serving.pipeline.map(&stored.text, Arc::new(snapshot.clone())).result {
         Ok(list) => Ok(list),

@@ -9,6 +9,7 @@ use isthmus_model::text::is_dns_label;
 use serde::Serialize;
 
 use crate::args::NewArgs;
+use crate::module::LONGEST_NAME;
 use crate::output::print;
 
 /// Files of the crate and their templates, in which `@NAME@` and the like stand for what was asked for.
@@ -29,8 +30,10 @@ struct Made<'a> {
 pub(crate) fn new(args: &NewArgs, output: Output) -> anyhow::Result<()> {
     let name = args.name.as_str();
     ensure!(
-        is_dns_label(name) && name.starts_with(|c: char| c.is_ascii_lowercase()),
-        "{name:?} is no name of a module: expected a-z, 0-9 and -, a letter first"
+        is_dns_label(name)
+            && name.len() <= LONGEST_NAME
+            && name.starts_with(|c: char| c.is_ascii_lowercase()),
+        "{name:?} is no name of a module: expected at most {LONGEST_NAME} of a-z, 0-9 and -, a letter first"
     );
     let kind = gvk(&args.kind)?;
     let folder = args.dir.clone().unwrap_or_else(|| PathBuf::from(name));

@@ -114,7 +114,7 @@ fn input(read: &Read, snapshot: &StoreSnapshot) -> Input {
             let objects = snapshot.list(kind, namespace.as_deref(), selector).len();
             Input { what: format!("every {kind} in {place}{with}"), objects }
         }
-        Read::Cloud => Input { what: "what the cloud can do (not known to this command)".into(), objects: 0 },
+        Read::Cloud => Input { what: "what the cloud can do".into(), objects: 0 },
     }
 }
 

@@ -8,7 +8,7 @@ use isthmus_kubernetes::store::{StoreSnapshot, Stored};
 use isthmus_model::condition::{Condition, MAPPED};
 use isthmus_model::desired::DesiredList;
 use isthmus_model::hash;
-use isthmus_model::object::Subject;
+use isthmus_model::object::{ObjectKey, Subject};
 use isthmus_model::outcome::Outcome;
 use isthmus_model::snapshot::ReadSet;
 use isthmus_policy::{CallError, Mapped, Stop, short_digest};
@@ -123,7 +123,9 @@ impl Session {
         let view = Arc::new(snapshot);
         let (text, seen, run) = (stored.text.clone(), view.clone(), serving.clone());
         let begun = std::time::Instant::now();
-        let called = tokio::task::spawn_blocking(move || run.pipeline.map(&text, seen)).await;
+        let span = call_of(&subject.key);
+        let called =
+            tokio::task::spawn_blocking(move || span.in_scope(|| run.pipeline.map(&text, seen))).await;
         self.metrics.call_seconds.observe(begun.elapsed().as_secs_f64());
         let mapped = match called {
             Ok(mapped) => mapped,
@@ -244,4 +246,9 @@ impl Serving {
         let module = all.next();
         Versions { module, refiners: all.collect(), input: Some(input), output: None }
     }
+}
+
+/// What a module logs meanwhile is of this object, whatever level is logged.
+pub(crate) fn call_of(key: &ObjectKey) -> tracing::Span {
+    tracing::error_span!("call", subject = %key)
 }

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::certificates::Problem;
 use crate::error::ReconcileError;
-use crate::mapped::Mapping;
+use crate::mapped::{Mapping, call_of};
 use crate::metrics::Call;
 use crate::modules::Lane;
 use crate::session::Session;
@@ -57,8 +57,9 @@ impl Session {
         let (run, text, outcome) = (serving.clone(), stored.text.clone(), mapping.outcome.clone());
         let view = Arc::new(snapshot);
         let (seen, told) = (view.clone(), realized.clone());
-        let called =
-            tokio::task::spawn_blocking(move || run.pipeline.report(&text, outcome.as_ref(), &told, seen));
+        let span = call_of(&subject.key);
+        let call = move || run.pipeline.report(&text, outcome.as_ref(), &told, seen);
+        let called = tokio::task::spawn_blocking(move || span.in_scope(call));
         let reported = match called.await {
             Ok(reported) => reported,
             Err(error) => {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::matching::is_dns_name;
 use crate::monitor::Monitor;
-use crate::passthrough;
+use crate::passthrough::Ports;
 
 /// Names of the entries of the PolicyModule's mapping: Routes refer to them.
 pub(crate) const LOAD_BALANCER: &str = "lb";
@@ -44,7 +44,7 @@ pub struct Config {
     pub(crate) tls: Option<Tls>,
     /// Empty: no Route passes TLS on.
     #[serde(default)]
-    pub(crate) passthrough_ports: Vec<passthrough::Ports>,
+    pub(crate) passthrough_ports: Vec<Ports>,
     /// Somebody else's load balancer: nothing is made but what Routes need on it.
     pub(crate) existing_load_balancer: Option<ExistingLoadBalancer>,
     /// Id or name of the subnet where endpoints can be reached. None: the VIP's.
@@ -220,7 +220,13 @@ impl Config {
             ("tls.secret.namespace", self.tls.as_ref().map(|tls| &tls.secret.namespace)),
             ("tls.secret.name", self.tls.as_ref().map(|tls| &tls.secret.name)),
         ];
-        match kubernetes.into_iter().find(|(_, name)| name.is_some_and(|name| !is_dns_name(name))) {
+        let namespaces = self.passthrough_ports.iter().flat_map(Ports::namespaces);
+        let namespaces = namespaces.map(|name| ("passthroughPorts.namespaces", Some(name)));
+        match kubernetes
+            .into_iter()
+            .chain(namespaces)
+            .find(|(_, name)| name.is_some_and(|name| !is_dns_name(name)))
+        {
             Some((field, _)) => Err(invalid_field(
                 "there is no object of such a name in Kubernetes",
                 &format!("config.{field}"),

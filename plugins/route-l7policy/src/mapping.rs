@@ -102,6 +102,13 @@ impl Mapper for RouteL7Policy {
         let head: Head<'_> = parse_subject(subject)?;
         match &*head.kind {
             "PolicyModule" => shared::map(&head.metadata.name, &config),
+            _ if subject.len() > snapshot::LISTED => {
+                let most = snapshot::LISTED >> 10;
+                let message = format!(
+                    "a Route has at most {most} KiB, certificates and all: else others do not see its host"
+                );
+                Err(invalid(message))
+            }
             _ => route(&parse_subject(subject)?, &config),
         }
     }

@@ -44,6 +44,11 @@ impl Ports {
         }
     }
 
+    /// Whose Routes may have them. None: everybody's.
+    pub(crate) fn namespaces(&self) -> &[String] {
+        &self.namespaces
+    }
+
     fn hold(&self, port: u16) -> bool {
         (self.first..=self.last).contains(&port)
     }
@@ -63,7 +68,7 @@ pub(crate) fn map(route: &Route<'_>, config: &Config, front: &Front) -> Result<V
     let port = port(route, config)?;
     check(route)?;
     own_host(route, &Match::of(&route.spec)?, config)?;
-    settle(route, port)?;
+    settle(route, port, config)?;
     let mut pool = Pool::new(front.load_balancer.clone(), "TCP", "ROUND_ROBIN");
     pool.members = members(route, config)?;
     pool.monitor = config.monitor.as_ref().map(Monitor::of_connections);
@@ -73,6 +78,13 @@ pub(crate) fn map(route: &Route<'_>, config: &Config, front: &Front) -> Result<V
 
 fn asked<'a>(route: &'a Route<'_>) -> Option<&'a str> {
     route.metadata.annotations.get(PORT).map(|text| text.trim())
+}
+
+/// The port that a Route asks for, if its namespace may have it.
+fn chosen(route: &Route<'_>, config: &Config) -> Option<u16> {
+    let port = asked(route)?.parse().ok()?;
+    let may = |ports: &Ports| ports.are_for(&route.metadata.namespace) && ports.hold(port);
+    config.passthrough_ports.iter().any(may).then_some(port)
 }
 
 fn port(route: &Route<'_>, config: &Config) -> Result<u16, Outcome> {
@@ -86,8 +98,7 @@ fn port(route: &Route<'_>, config: &Config) -> Result<u16, Outcome> {
     let one_of = format!("one of {}", all.join(", "));
     let message = format!("a Route that passes TLS on has a port of its own: say which, {one_of}");
     let text = asked(route).or_invalid(&message, FIELD)?;
-    let port = text.parse().ok().filter(|port| ours().any(|ports| ports.hold(*port)));
-    port.or_invalid(&format!("{text:?} is no port for such a Route: it is {one_of}"), FIELD)
+    chosen(route, config).or_invalid(&format!("{text:?} is no port for such a Route: it is {one_of}"), FIELD)
 }
 
 /// Refuses what nobody can honour who does not see what is inside.
@@ -111,13 +122,11 @@ fn check(route: &Route<'_>) -> Result<(), Outcome> {
 }
 
 /// Refuses a Route whose port an older one has.
-fn settle(route: &Route<'_>, port: u16) -> Result<(), Outcome> {
+fn settle(route: &Route<'_>, port: u16, config: &Config) -> Result<(), Outcome> {
     let age = Age::of(&route.metadata);
     let texts = snapshot::list(&route_kind(), None, "");
     let others: Vec<Route<'_>> = texts.iter().filter_map(|text| parse_subject(text).ok()).collect();
-    let wants_it = |other: &&Route<'_>| {
-        is_wanted(other) && asked(other).and_then(|text| text.parse().ok()) == Some(port)
-    };
+    let wants_it = |other: &&Route<'_>| is_wanted(other) && chosen(other, config) == Some(port);
     match others
         .iter()
         .filter(wants_it)

@@ -20,6 +20,15 @@ fn members(spec: &str) -> Vec<(String, u16, u16)> {
     pool(&list).members.iter().map(told).collect()
 }
 
+/// Others would not see whose its host is.
+#[test]
+fn a_route_that_is_in_no_list_is_refused() {
+    let long =
+        |length: usize| format!("host: a.b, to: {{name: web}}, path: /, subdomain: {}", "x".repeat(length));
+    assert!(map(&long(20_000), PLAIN).is_ok());
+    assert_wrong(map(&long(33_000), PLAIN), "", "32 KiB");
+}
+
 #[test]
 fn a_route_is_a_pool_and_a_policy() {
     let member = |address| Member::new(address, 8080).weight(256_u16);

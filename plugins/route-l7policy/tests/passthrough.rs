@@ -59,6 +59,10 @@ fn ports_may_be_of_some_namespaces() {
         at("shop/web", "8443").is_ok() && at("shop/web", "9443").is_ok() && at("other/web", "9443").is_ok()
     );
     assert_wrong(at("other/web", "8443"), ANNOTATION, "one of 9443 to 9449");
+    let both = [through("other/old", 1, "8443").replace("a.b", "c.d"), through("shop/web", 2, "8443")];
+    assert!(map_of(&both, "shop/web", config).is_ok(), "who may not have it holds it for nobody");
+    let wrong = config.replace("shop", "Shop!");
+    assert_wrong(map_of(&both, "shop/web", &wrong), "config.passthroughPorts.namespaces", "no object");
     let theirs =
         r#"{"network": "n", "passthroughPorts": [{"first": 8443, "last": 8449, "namespaces": ["shop"]}]}"#;
     let refused = map_of(&[through("other/web", 1, "8443")], "other/web", theirs);

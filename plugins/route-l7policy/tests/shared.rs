@@ -208,6 +208,17 @@ fn every_field_of_the_config_is_in_its_schema() {
         "http",
         "https",
         "memberSubnet",
+        "passthroughPorts",
+        "first",
+        "last",
+        "namespaces",
+        "monitor",
+        "path",
+        "expectedCodes",
+        "delay",
+        "timeout",
+        "maxRetries",
+        "maxRetriesDown",
     ];
     for field in fields {
         assert!(schema.contains(&format!("\"{field}\": {{")), "{field}");

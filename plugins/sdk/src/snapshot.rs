@@ -16,8 +16,11 @@ pub fn get(kind: Kind, namespace: Option<&str>, name: &str) -> Option<String> {
     source::get(&ObjectKey { kind, namespace: namespace.map(Into::into), name: name.into() })
 }
 
+/// Most bytes of an object in a list of all namespaces: longer ones are left out.
+pub const LISTED: usize = 32 << 10;
+
 /// The JSON texts of all objects of a kind that a label selector (as kubectl takes it, "" for all) chooses, in order of namespace
-/// and name. `namespace`: `None` for all namespaces.
+/// and name. `namespace`: `None` for all namespaces; objects of more than [`LISTED`] bytes are not among these.
 pub fn list(kind: &Kind, namespace: Option<&str>, selector: &str) -> Vec<String> {
     source::list(kind, namespace, selector)
 }

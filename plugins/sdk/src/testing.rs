@@ -243,8 +243,6 @@ struct Seen {
 /// Most reads of a call, and most bytes of their names and selectors: the defaults of the host.
 const READS: usize = 10_000;
 const READ_BYTES: usize = 1 << 20;
-/// Most bytes of an object in a list of all namespaces, likewise.
-const LISTED: usize = 32 << 10;
 
 /// Different reads of a call: kind, namespace, and name or selector.
 #[derive(Default)]
@@ -312,7 +310,7 @@ impl World {
             namespace.is_none_or(|ns| place.0 == ns) && selector.matches(&seen.labels)
         };
         let found = self.objects(kind).iter().filter(chosen).map(|(_, seen)| &seen.json);
-        found.filter(|json| namespace.is_some() || json.len() <= LISTED).cloned().collect()
+        found.filter(|json| namespace.is_some() || json.len() <= crate::snapshot::LISTED).cloned().collect()
     }
 }
 

@@ -9,7 +9,7 @@ use crate::Arguments;
 use crate::cloud;
 use crate::cluster::{Cluster, Mappings, another_build, read_module};
 use crate::measure::{Measure, ratio, say};
-use crate::operator::{Operator, ensure_none_runs};
+use crate::operator::{Numbers, Operator, ensure_none_runs};
 
 /// Pods of which throughput and writes are measured.
 const FIRST: usize = 1_000;
@@ -53,6 +53,8 @@ async fn in_process(cluster: &Cluster, arguments: &Arguments) -> Result<()> {
     if arguments.pods >= SWAP {
         stage.grow(pods, SWAP).await?;
         pods = SWAP;
+        // A late call of the old version would count as the first of the new one.
+        stage.settle().await?;
         stage.swap(another_build(&arguments.module)?, SWAP).await?;
     }
     if arguments.pods > pods {
@@ -212,11 +214,14 @@ impl Stage<'_> {
     async fn idle(&self) -> Result<()> {
         self.settle().await?;
         say("idle for 30 s");
-        let (writes, cloud, cpu) =
-            (self.cluster.writes().await?, self.world.stats().network().writes, self.operator.cpu()?);
+        let written = async || {
+            let by_it = self.operator.numbers().await?.kubernetes_writes();
+            anyhow::Ok(by_it + self.world.stats().network().writes)
+        };
+        let (writes, cpu) = (written().await?, self.operator.cpu()?);
         tokio::time::sleep(IDLE).await;
         let cpu = (self.operator.cpu()? - cpu) / IDLE.as_secs_f64() * 100.0;
-        let writes = self.cluster.writes().await? - writes + self.world.stats().network().writes - cloud;
+        let writes = written().await? - writes;
         at_most("idle: percent of a core", "<= 1", cpu, 1.0).print();
         Measure {
             name: "idle: writes",
@@ -263,14 +268,18 @@ async fn real(cluster: &Cluster, arguments: &Arguments) -> Result<()> {
     mappings.ready(pods, limit(pods) * 10).await?;
     let took = began.elapsed();
     let after = operator.numbers().await?;
+    let written = |now: &Numbers| ratio(now.kubernetes_writes() - before.kubernetes_writes(), pods);
     let calls = |reads| after.network(reads) - before.network(reads);
     let note = format!("{pods} Pods at {:.1}/s", rate(pods, took));
     let writes = at_most("real Neutron: writes a Pod", "<= 1", ratio(calls(false), pods), 1.0);
     Measure { note: note.clone(), ..writes }.print();
     let reads = at_most("real Neutron: reads a Pod", "<= 0.1", ratio(calls(true), pods), 0.1);
     Measure { note: format!("{note}; look-ups of names, shared by all Pods"), ..reads }.print();
+    at_most("real Neutron: Kubernetes writes a Pod, until mapped", "<= 2", written(&after), 2.0).print();
     cluster.delete_pods().await?;
     mappings.gone(limit(pods) * 10).await?;
+    let gone = operator.numbers().await?;
+    at_most("real Neutron: Kubernetes writes a Pod, over its life", "<= 4", written(&gone), 4.0).print();
     let status = operator.stop().await?;
     ensure!(status.success(), "the operator ended with {status}");
     Ok(())
@@ -283,7 +292,7 @@ pub(crate) async fn loaded(operator: &Operator, swaps: u64) -> Result<u64> {
 }
 
 /// Asks for the operator's numbers until they are as wanted; answers the count of calls.
-async fn until(operator: &Operator, wanted: impl Fn(&crate::operator::Numbers) -> bool) -> Result<u64> {
+async fn until(operator: &Operator, wanted: impl Fn(&Numbers) -> bool) -> Result<u64> {
     let began = Instant::now();
     loop {
         let numbers = operator.numbers().await?;

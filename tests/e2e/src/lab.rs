@@ -106,7 +106,7 @@ impl Lab {
         }
         let kube = kube::Client::try_default().await?;
         let system = Api::<Namespace>::all(kube.clone()).get("kube-system").await?;
-        let folder = std::env::temp_dir().join("isthmus-e2e");
+        let folder = files();
         std::fs::create_dir_all(&folder)?;
         let log = folder.join(format!("{name}.log"));
         std::fs::write(&log, "")?;
@@ -294,6 +294,12 @@ impl Lab {
         std::fs::read_to_string(&self.log).is_ok_and(|log| log.contains(text))
     }
 
+    /// Whether a line of the operator's log has all of these.
+    pub fn logged_in_one(&self, texts: &[&str]) -> bool {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        log.lines().any(|line| texts.iter().all(|text| line.contains(text)))
+    }
+
     /// The ConfigMaps of the operator's namespace.
     pub fn config_maps(&self) -> Api<ConfigMap> {
         Api::namespaced(self.kube.clone(), OPERATOR_NAMESPACE)
@@ -308,8 +314,16 @@ impl Lab {
     }
 }
 
+/// Where tests leave logs and files, for who looks into a failure: of each lab its own.
+pub fn files() -> PathBuf {
+    std::env::temp_dir().join("isthmus-e2e").join(format!("lab-{}", suffix()))
+}
+
 /// A client of the lab's cloud as this user.
-pub(crate) fn cloud(user: &str) -> Result<Neutron> {
+///
+/// # Errors
+/// The lab's clouds.yaml does not say who that is.
+pub fn cloud(user: &str) -> Result<Neutron> {
     let config = CloudConfig::load(&Sources::from_process(), Some(user))?;
     Ok(Neutron::new(Session::new(config, Metrics::default())?))
 }

@@ -35,7 +35,7 @@ pub use credential::ApplicationCredential;
 pub use dev::{Tools, dev_tools, scratch};
 pub use gate::Gate;
 pub use judged::{faults_config, module_condition};
-pub use lab::{DEPLOY, Lab, OPERATOR_NAMESPACE, node, on_lab};
+pub use lab::{DEPLOY, Lab, OPERATOR_NAMESPACE, cloud, files, node, on_lab};
 pub use metrics::Sample;
 pub use modules::pods_config;
 pub use networks::Made;

@@ -186,7 +186,10 @@ impl Manager {
             Ok(Ok(Ok(module))) => Ok(module),
             Ok(Ok(Err(error))) => Err(Problem::new(error.reason(), error.to_string())),
             Ok(Err(error)) => Err(Problem { retry: true, ..Problem::new("EngineFailed", error.to_string()) }),
-            Err(error) => Err(Problem::new("LoadFailed", format!("loading ended abnormally: {error}"))),
+            Err(error) => {
+                let why = format!("loading ended abnormally: {error}");
+                Err(Problem { retry: true, ..Problem::new("LoadFailed", why) })
+            }
         }
     }
 

@@ -18,6 +18,7 @@ use tokio::task::JoinError;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Lane, Pipelines, Serving, own_kind};
+use crate::mapped::call_of;
 use crate::records::Known;
 use crate::refs;
 use crate::session::{Session, subject_of};
@@ -79,7 +80,8 @@ impl Trial {
         let (new, view) = (self.new.clone(), self.view.clone());
         // off the threads that everything else runs on
         tokio::task::spawn_blocking(move || {
-            subjects.iter().map(|stored| new.pipeline.map(&stored.text, view.clone())).collect()
+            let map = |stored: &Arc<Stored>| new.pipeline.map(&stored.text, view.clone());
+            subjects.iter().map(|stored| call_of(&stored.key).in_scope(|| map(stored))).collect()
         })
         .await
     }
@@ -88,7 +90,8 @@ impl Trial {
     async fn before(&self, stored: &Stored) -> Before {
         let Some(old) = self.old.clone() else { return Before::Made(None) };
         let (view, text) = (self.view.clone(), stored.text.clone());
-        match tokio::task::spawn_blocking(move || old.pipeline.map(&text, view)).await {
+        let span = call_of(&stored.key);
+        match tokio::task::spawn_blocking(move || span.in_scope(|| old.pipeline.map(&text, view))).await {
             Ok(made) => Before::Made(Some(made)),
             Err(error) => {
                 tracing::error!(subject = %stored.key, %error, "the call of the version that serves ended abnormally");

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use isthmus_e2e::{
-    Barrier, Lab, OPERATOR_NAMESPACE, Operator, Refused, Sample, condition, on_lab, pods_config, port_id,
-    ready, until, until_within,
+    Barrier, Lab, OPERATOR_NAMESPACE, Operator, Refused, Sample, cloud, condition, on_lab, pods_config,
+    port_id, ready, until, until_within,
 };
 use isthmus_model::mark::Mark;
 use isthmus_openstack::neutron::Port;
@@ -225,6 +225,11 @@ async fn ports_of_somebody_else_are_never_touched() -> Result<()> {
             lab.make_port(&lab.admin, &name, &mark(&lab.cluster, &uid)).await?,
             lab.make_port(&lab.admin, &name, &mark(&lab.cluster, nobody)).await?,
         ];
+        // The operator's own user sees them all: else they would be untouched for another reason.
+        let ours = cloud("isthmus")?;
+        for port in &strangers {
+            ours.get::<Port>(&port.id).await.with_context(|| format!("{} as the operator", port.id))?;
+        }
         let operator = lab.operator(&["--resync-seconds", "1"]).await?;
         let own = port_id(&lab.pod_ready(&pod).await?).context("a port")?;
         ensure!(strangers.iter().all(|p| p.id != own), "none is adopted");

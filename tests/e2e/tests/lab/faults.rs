@@ -97,8 +97,14 @@ async fn a_module_that_bombs_memory() -> Result<()> {
 
 #[tokio::test]
 async fn a_module_that_traps() -> Result<()> {
-    on_lab("traps", async |lab| goes_wrong(lab, "panic", "ModuleTrapped", "the test asked for a panic").await)
-        .await
+    on_lab("traps", async |lab| {
+        let said = "the test asked for a panic";
+        goes_wrong(lab, "panic", "ModuleTrapped", said).await?;
+        let line = [said, "lib.rs:", "faults", "/bad-0"];
+        ensure!(lab.logged_in_one(&line), "no line of the operator's log has all of {line:?}");
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test]

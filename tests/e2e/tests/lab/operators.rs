@@ -1,10 +1,11 @@
 //! Operators as processes: leadership, stops, an API server that goes away, writers that get in between.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use isthmus_e2e::{Lab, OPERATOR_NAMESPACE, Operator, on_lab, pods_config, port_id, until};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{ListParams, Patch, PatchParams};
@@ -80,16 +81,25 @@ async fn while_a_stranger_holds_the_lease_nothing_is_written() -> Result<()> {
             Ok(())
         })
         .await?;
-        let before = operator.metrics().await?;
         lab.pods(&namespace, 3).await?;
+        let (last, made) = (Cell::new(None), Cell::new(0));
         until("it leads again", async || {
-            ensure!(operator.metrics().await?.sum("isthmus_leading", &[]) == 1, "it does not");
+            let (ports, now) = (lab.ports().await?.len(), operator.metrics().await?);
+            if now.sum("isthmus_leading", &[]) == 0 {
+                last.set(Some(now));
+                made.set(ports);
+                bail!("it does not");
+            }
             Ok(())
         })
         .await?;
         let held = taken.elapsed();
         ensure!(held > Duration::from_secs(seconds - 1), "the stranger held it for {held:?}");
-        ensure!(before.cloud_writes() == 0 && lab.all_ready(&namespace, 3).await?.len() == 3);
+        // As they were when it led the last time that it was asked: the Pods were there.
+        let last = last.take().context("it did not lead for a while")?;
+        let writes = (last.cloud_writes(), made.get());
+        ensure!(writes == (0, 0), "while it did not lead: {writes:?}");
+        lab.all_ready(&namespace, 3).await?;
         lab.one_port_each(&namespace).await.map(drop)
     })
     .await

@@ -1,7 +1,7 @@
 //! What the manifests in `deploy` allow, and what they refuse.
 
 use anyhow::{Context, Result, bail, ensure};
-use isthmus_e2e::{DEPLOY, on_lab, until};
+use isthmus_e2e::{DEPLOY, files, on_lab, until};
 use kube::ResourceExt;
 use serde_json::json;
 
@@ -29,7 +29,7 @@ async fn the_operator_needs_no_more_than_its_role_and_nobody_else_writes_mapping
         let who = format!("--as=system:serviceaccount:{namespace}:owner");
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         let forged = FORGED.replace("NAMESPACE", &namespace).replace("UID", &uid);
-        let file = std::env::temp_dir().join("isthmus-e2e/forged.json");
+        let file = files().join("forged.json");
         std::fs::write(&file, forged)?;
         let name = lab.mapping(&pod).await?.name_any();
         let merge = [

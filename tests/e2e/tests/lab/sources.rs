@@ -146,7 +146,7 @@ async fn the_last_good_bytes_survive_a_restart_without_the_source() -> Result<()
 /// Without its bytes anywhere, a refiner's work can't be left out.
 #[tokio::test]
 async fn a_missing_refiner_freezes_the_kind() -> Result<()> {
-    on_lab("refiner", async |lab| {
+    on_lab("refiner-without-a-config", async |lab| {
         lab.load_pod_port().await?;
         lab.load("tag-by-team", "tag-by-team").await?;
         let namespace = lab.namespace().await?;

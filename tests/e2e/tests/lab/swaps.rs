@@ -57,7 +57,7 @@ async fn two_versions(lab: &Lab) -> Result<[String; 2]> {
 
 #[tokio::test]
 async fn calls_under_way_end_on_the_version_that_they_began_with() -> Result<()> {
-    on_lab("under-way", async |lab| {
+    on_lab("calls-under-way", async |lab| {
         let operator = lab.operator(&[]).await?;
         let namespace = lab.namespace().await?;
         let [first, next] = two_versions(lab).await?;

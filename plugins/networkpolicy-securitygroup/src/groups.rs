@@ -60,7 +60,7 @@ pub(crate) fn entries(
         let mut numbers = Numbers::new();
         ports::of_pods(&selected, &ports::names(rules), &mut namespaces, |_, name, number| {
             numbers.entry(name).or_default().insert(number);
-        })?;
+        });
         groups.ingress(rules, &numbers);
     }
     let rules = policy.egress.as_deref().unwrap_or_default();
@@ -68,9 +68,9 @@ pub(crate) fn entries(
     let texts = services::read(rules, namespace);
     let mut services = Services::new(&texts);
     for rule in rules {
-        let numbers = numbers_of_peers(rule, &mut namespaces, &mut room)?;
+        let numbers = numbers_of_peers(rule, &mut namespaces, &mut room);
         groups.egress(rule, &numbers);
-        groups.services(rule, room.choose(services.addresses(rule, &mut namespaces)?, |(at, _)| *at));
+        groups.services(rule, room.choose(services.addresses(rule, &mut namespaces), |(at, _)| *at));
     }
     Ok(groups.list())
 }
@@ -80,11 +80,7 @@ fn names_of(rule: &Rule) -> BTreeSet<Name> {
 }
 
 /// What the names of an egress rule's ports stand for at its peers.
-fn numbers_of_peers(
-    rule: &Rule,
-    namespaces: &mut Namespaces<'_>,
-    room: &mut Room<'_>,
-) -> Result<Numbers, Outcome> {
+fn numbers_of_peers(rule: &Rule, namespaces: &mut Namespaces<'_>, room: &mut Room<'_>) -> Numbers {
     let names = names_of(rule);
     let mut found: BTreeMap<Name, Found<u16>> =
         names.iter().map(|name| (name.clone(), Found::new())).collect();
@@ -93,9 +89,9 @@ fn numbers_of_peers(
             if let Some(numbers) = found.get_mut(&name) {
                 numbers.add(namespace, number);
             }
-        })?;
+        });
     }
-    Ok(found.into_iter().map(|(name, found)| (name, room.choose(found, |number| *number))).collect())
+    found.into_iter().map(|(name, found)| (name, room.choose(found, |number| *number))).collect()
 }
 
 struct Groups {

@@ -138,24 +138,21 @@ impl<'a> Namespaces<'a> {
     }
 
     /// Whether these Pods may be in this namespace.
-    pub(crate) fn hold(&mut self, pods: &Pods, namespace: &str) -> Result<bool, Outcome> {
+    pub(crate) fn hold(&mut self, pods: &Pods, namespace: &str) -> bool {
         let selector = match &pods.namespaces {
-            None => return Ok(namespace == self.own),
-            Some(selector) if selector.selects_all() => return Ok(true),
+            None => return namespace == self.own,
+            Some(selector) if selector.selects_all() => return true,
             Some(selector) => selector,
         };
         if let Some(found) = self.found.get(selector) {
-            return Ok(found.contains(namespace));
+            return found.contains(namespace);
         }
         let texts = snapshot::list(&Kind::core("Namespace"), None, &selector.to_string());
-        let name = |text: &String| {
-            let namespace: Namespace<'_> = parse_subject(text)?;
-            Ok(namespace.metadata.name.into())
-        };
-        let found: BTreeSet<String> = texts.iter().map(name).collect::<Result<_, Outcome>>()?;
+        let found: BTreeSet<String> =
+            parse_others::<Namespace<'_>>(&texts).map(|found| found.metadata.name.into()).collect();
         let holds = found.contains(namespace);
         self.found.insert(selector.clone(), found);
-        Ok(holds)
+        holds
     }
 }
 

@@ -44,18 +44,17 @@ pub(crate) fn of_pods(
     names: &BTreeSet<Name>,
     namespaces: &mut Namespaces<'_>,
     mut found: impl FnMut(&str, Name, u16),
-) -> Result<(), Outcome> {
+) {
     if names.is_empty() {
-        return Ok(());
+        return;
     }
     let place = pods.namespaces.is_none().then_some(namespaces.own());
-    for text in snapshot::list(&Kind::core("Pod"), place, &pods.selector.to_string()) {
-        let pod: Pod<'_> = parse_subject(&text)?;
+    let texts = snapshot::list(&Kind::core("Pod"), place, &pods.selector.to_string());
+    for pod in parse_others::<Pod<'_>>(&texts) {
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-        if namespaces.hold(pods, namespace)? {
+        if namespaces.hold(pods, namespace) {
             let named = of_pod(&pod).filter(|(name, _)| names.contains(name));
             named.for_each(|(name, number)| found(namespace, name, number));
         }
     }
-    Ok(())
 }

@@ -10,8 +10,7 @@
 //!
 //! Services are other tenants' too. What they say is compared here and never asked of the host, which ends a call that asks too much.
 
-use std::collections::BTreeSet;
-use std::collections::btree_map::{BTreeMap, Entry};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -22,7 +21,7 @@ use isthmus_sdk::prelude::*;
 
 use crate::objects::Pod;
 use crate::peers::Namespaces;
-use crate::policy::{Number, Peers, Port, Protocol, Rule};
+use crate::policy::{Number, Peers, Pods, Port, Protocol, Rule};
 use crate::ports::{self, Name};
 use crate::room::Found;
 
@@ -68,29 +67,24 @@ pub(crate) struct Services<'a> {
 }
 
 impl<'a> Services<'a> {
-    /// Of what [`read`] read. One that does not parse leads nowhere.
+    /// Of what [`read`] read.
     pub(crate) fn new(texts: &'a [String]) -> Self {
-        let all = texts.iter().filter_map(|text| parse_subject(text).ok()).collect();
-        Self { all, pods: NamedPorts::default() }
+        Self { all: parse_others(texts).collect(), pods: NamedPorts::default() }
     }
 
     /// The addresses of Services that lead to peers of this egress rule, at ports that it allows. What it opens to everybody is open
     /// at a Service's address too.
-    pub(crate) fn addresses(
-        &mut self,
-        rule: &Rule,
-        namespaces: &mut Namespaces<'_>,
-    ) -> Result<Found<Open>, Outcome> {
+    pub(crate) fn addresses(&mut self, rule: &Rule, namespaces: &mut Namespaces<'_>) -> Found<Open> {
         let mut found = Found::new();
         if opens_all(rule) {
-            return Ok(found);
+            return found;
         }
         for service in &self.all {
-            if let Some(selector) = leads_to(service, &rule.peers, namespaces)? {
-                add(service, selector, rule, &mut self.pods, &mut found)?;
+            if let Some(selector) = leads_to(service, &rule.peers, namespaces) {
+                add(service, selector, rule, &mut self.pods, &mut found);
             }
         }
-        Ok(found)
+        found
     }
 }
 
@@ -99,16 +93,10 @@ fn leads_to<'s, 'a>(
     service: &'s Service<'a>,
     peers: &Peers,
     namespaces: &mut Namespaces<'_>,
-) -> Result<Option<&'s Map<'a>>, Outcome> {
-    let Some(selector) = service.spec.selector.as_ref().filter(|selector| !selector.is_empty()) else {
-        return Ok(None);
-    };
-    for pods in peers.pods() {
-        if pods.selector.follows_from(selector) && namespaces.hold(pods, place(service))? {
-            return Ok(Some(selector));
-        }
-    }
-    Ok(None)
+) -> Option<&'s Map<'a>> {
+    let selector = service.spec.selector.as_ref().filter(|selector| !selector.is_empty())?;
+    let leads = |pods: &Pods| pods.selector.follows_from(selector) && namespaces.hold(pods, place(service));
+    peers.pods().iter().any(leads).then_some(selector)
 }
 
 fn place<'s>(service: &'s Service<'_>) -> &'s str {
@@ -121,7 +109,7 @@ fn add(
     rule: &Rule,
     pods: &mut NamedPorts,
     found: &mut Found<Open>,
-) -> Result<(), Outcome> {
+) {
     let (spec, namespace) = (&service.spec, place(service));
     let own: Vec<IpNet> = spec.cluster_ips().filter_map(whole).collect();
     let ingress = service.status.load_balancer.ingress.iter().filter_map(|ingress| ingress.ip.as_deref());
@@ -137,7 +125,7 @@ fn add(
                 let of_protocol = ports.iter().filter(|port| port.protocol == protocol);
                 let numbers: Vec<&Number> = of_protocol.map(|port| &port.number).collect();
                 let to_all = matches!(rule.peers, Peers::Everybody) && hold(&numbers, port.port);
-                !to_all && is_open(&numbers, protocol, port, |name| pods.of(namespace, selector, name))?
+                !to_all && is_open(&numbers, protocol, port, |name| pods.of(namespace, selector, name))
             }
         };
         if allowed {
@@ -145,7 +133,6 @@ fn add(
             here.for_each(|address| found.add(namespace, (Some((protocol, port.port)), *address)));
         }
     }
-    Ok(())
 }
 
 /// An address as a block of its own.
@@ -163,36 +150,36 @@ fn is_open(
     allowed: &[&Number],
     protocol: Protocol,
     port: &ServicePort<'_>,
-    in_pods: impl FnOnce(&Name) -> Result<BTreeSet<u16>, Outcome>,
-) -> Result<bool, Outcome> {
+    in_pods: impl FnOnce(&Name) -> BTreeSet<u16>,
+) -> bool {
     let number = match &port.target_port {
         Some(NumberOrName::Name(name)) => return name_is_open(allowed, protocol, name, in_pods),
         // Kubernetes' 0 is "not said".
         None | Some(NumberOrName::Number(0)) => Some(port.port),
         Some(number) => number.number(),
     };
-    Ok(number.is_some_and(|number| hold(allowed, number)))
+    number.is_some_and(|number| hold(allowed, number))
 }
 
 fn name_is_open(
     allowed: &[&Number],
     protocol: Protocol,
     name: &str,
-    in_pods: impl FnOnce(&Name) -> Result<BTreeSet<u16>, Outcome>,
-) -> Result<bool, Outcome> {
+    in_pods: impl FnOnce(&Name) -> BTreeSet<u16>,
+) -> bool {
     let is_named = |of: &&Number| match of {
         Number::Any => true,
         Number::Named(own) => own == name,
         Number::Range(..) => false,
     };
     if allowed.iter().any(is_named) {
-        return Ok(true);
+        return true;
     }
     if allowed.is_empty() {
-        return Ok(false);
+        return false;
     }
-    let numbers = in_pods(&(protocol, name.to_owned()))?;
-    Ok(!numbers.is_empty() && numbers.iter().all(|number| hold(allowed, *number)))
+    let numbers = in_pods(&(protocol, name.to_owned()));
+    !numbers.is_empty() && numbers.iter().all(|number| hold(allowed, *number))
 }
 
 /// Most Pods of a namespace that are looked at for its Services' sake: many of both must not use up the time of a call.
@@ -213,11 +200,8 @@ type Labels = BTreeMap<String, String>;
 
 impl NamedPorts {
     /// What this name stands for in the Pods of a namespace that have these labels; nothing where it would take too long.
-    fn of(&mut self, namespace: &str, selector: &Map<'_>, name: &Name) -> Result<BTreeSet<u16>, Outcome> {
-        let pods = match self.0.entry(namespace.into()) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(PodsOf::read(namespace)?),
-        };
+    fn of(&mut self, namespace: &str, selector: &Map<'_>, name: &Name) -> BTreeSet<u16> {
+        let pods = self.0.entry(namespace.into()).or_insert_with(|| PodsOf::read(namespace));
         let named = pods.by_name.get(name).map(Vec::as_slice).unwrap_or_default();
         let Some(left) = pods.looks.and_then(|looks| looks.checked_sub(named.len())) else {
             if pods.looks.take().is_some() {
@@ -225,28 +209,28 @@ impl NamedPorts {
                     "namespace {namespace} has too many Services and Pods with named ports: some of these Services stay closed"
                 ));
             }
-            return Ok(BTreeSet::new());
+            return BTreeSet::new();
         };
         pods.looks = Some(left);
         let is_chosen = |labels: &Labels| {
             selector.iter().all(|(key, value)| labels.get(&**key).is_some_and(|own| **own == **value))
         };
-        Ok(named.iter().filter(|(labels, _)| is_chosen(labels)).map(|(_, number)| *number).collect())
+        named.iter().filter(|(labels, _)| is_chosen(labels)).map(|(_, number)| *number).collect()
     }
 }
 
 impl PodsOf {
-    fn read(namespace: &str) -> Result<Self, Outcome> {
+    fn read(namespace: &str) -> Self {
         let mut by_name = BTreeMap::<Name, Vec<(Rc<Labels>, u16)>>::new();
-        for text in snapshot::list(&Kind::core("Pod"), Some(namespace), "") {
-            let Ok(pod) = parse_subject::<Pod<'_>>(&text) else { continue };
+        let texts = snapshot::list(&Kind::core("Pod"), Some(namespace), "");
+        for pod in parse_others::<Pod<'_>>(&texts) {
             let labels = pod.metadata.labels.iter().map(|(key, value)| (key.to_string(), value.to_string()));
             let labels = Rc::new(labels.collect());
             for (name, number) in ports::of_pod(&pod) {
                 by_name.entry(name).or_default().push((Rc::clone(&labels), number));
             }
         }
-        Ok(Self { by_name, looks: Some(LOOKS) })
+        Self { by_name, looks: Some(LOOKS) }
     }
 }
 

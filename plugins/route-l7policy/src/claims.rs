@@ -41,13 +41,14 @@ pub(crate) fn settle(route: &Route<'_>, own: &Match, config: &Config) -> Result<
 }
 
 /// Refuses a Route whose host belongs to another namespace.
-pub(crate) fn own_host(route: &Route<'_>, own: &Match, config: &Config) -> Result<(), Outcome> {
-    let texts = snapshot::list(&route_kind(), None, "");
-    owned(
-        Age::of(&route.metadata),
-        of_host(&texts, own).iter().map(|(other, _)| Age::of(&other.metadata)),
-        config,
-    )
+pub(crate) fn own_host(
+    route: &Route<'_>,
+    own: &Match,
+    others: &[Route<'_>],
+    config: &Config,
+) -> Result<(), Outcome> {
+    let of_host = others.iter().filter(|other| claimed(other).is_some_and(|place| place.same_host(own)));
+    owned(Age::of(&route.metadata), of_host.map(|other| Age::of(&other.metadata)), config)
 }
 
 fn owned<'a>(age: Age<'a>, others: impl Iterator<Item = Age<'a>>, config: &Config) -> Result<(), Outcome> {
@@ -65,14 +66,11 @@ fn is_strict(config: &Config) -> bool {
     config.namespace_ownership == NamespaceOwnership::Strict
 }
 
-/// The Routes of a host. One that does not parse is told so by itself, and claims nothing. Kept are the few of this host: there may be
-/// many Routes.
+/// The Routes of a host. Kept are the few of this host: there may be many Routes.
 fn of_host<'a>(texts: &'a [String], own: &Match) -> Vec<(Route<'a>, Match)> {
-    let claim = |text: &'a String| {
-        let other: Route<'_> = parse_subject(text).ok()?;
-        claimed(&other).filter(|place| place.same_host(own)).map(|place| (other, place))
-    };
-    texts.iter().filter_map(claim).collect()
+    let claim =
+        |other: Route<'a>| claimed(&other).filter(|place| place.same_host(own)).map(|place| (other, place));
+    parse_others(texts).filter_map(claim).collect()
 }
 
 /// Not mapped: a Route that had the host and lost it must not go on being served beside its owner.

@@ -220,7 +220,7 @@ impl Config {
             ("tls.secret.namespace", self.tls.as_ref().map(|tls| &tls.secret.namespace)),
             ("tls.secret.name", self.tls.as_ref().map(|tls| &tls.secret.name)),
         ];
-        let namespaces = self.passthrough_ports.iter().flat_map(Ports::namespaces);
+        let namespaces = self.passthrough_ports.iter().flat_map(|ports| &ports.namespaces);
         let namespaces = namespaces.map(|name| ("passthroughPorts.namespaces", Some(name)));
         match kubernetes
             .into_iter()

@@ -28,7 +28,7 @@ pub(crate) struct Ports {
     last: u16,
     /// Whose Routes. Empty: everybody's.
     #[serde(default)]
-    namespaces: Vec<String>,
+    pub(crate) namespaces: Vec<String>,
 }
 
 impl Ports {
@@ -42,11 +42,6 @@ impl Ports {
             Some(port) => wrong(&format!("port {port} is among them, which the shared listeners have")),
             None => Ok(()),
         }
-    }
-
-    /// Whose Routes may have them. None: everybody's.
-    pub(crate) fn namespaces(&self) -> &[String] {
-        &self.namespaces
     }
 
     fn hold(&self, port: u16) -> bool {
@@ -67,8 +62,10 @@ pub(crate) fn is_wanted(route: &Route<'_>) -> bool {
 pub(crate) fn map(route: &Route<'_>, config: &Config, front: &Front) -> Result<Vec<Desired>, Outcome> {
     let port = port(route, config)?;
     check(route)?;
-    own_host(route, &Match::of(&route.spec)?, config)?;
-    settle(route, port, config)?;
+    let texts = snapshot::list(&route_kind(), None, "");
+    let others: Vec<Route<'_>> = parse_others(&texts).collect();
+    own_host(route, &Match::of(&route.spec)?, &others, config)?;
+    settle(route, port, &others, config)?;
     let mut pool = Pool::new(front.load_balancer.clone(), "TCP", "ROUND_ROBIN");
     pool.members = members(route, config)?;
     pool.monitor = config.monitor.as_ref().map(Monitor::of_connections);
@@ -122,18 +119,11 @@ fn check(route: &Route<'_>) -> Result<(), Outcome> {
 }
 
 /// Refuses a Route whose port an older one has.
-fn settle(route: &Route<'_>, port: u16, config: &Config) -> Result<(), Outcome> {
+fn settle(route: &Route<'_>, port: u16, others: &[Route<'_>], config: &Config) -> Result<(), Outcome> {
     let age = Age::of(&route.metadata);
-    let texts = snapshot::list(&route_kind(), None, "");
-    let others: Vec<Route<'_>> = texts.iter().filter_map(|text| parse_subject(text).ok()).collect();
     let wants_it = |other: &&Route<'_>| is_wanted(other) && chosen(other, config) == Some(port);
-    match others
-        .iter()
-        .filter(wants_it)
-        .map(|other| Age::of(&other.metadata))
-        .filter(|other| *other < age)
-        .min()
-    {
+    let wanting = others.iter().filter(wants_it).map(|other| Age::of(&other.metadata));
+    match wanting.filter(|other| *other < age).min() {
         Some(Age { namespace, name, .. }) => {
             Err(not_mapped(format!("{CLAIMED}: Route {namespace}/{name} has port {port}, and is older")))
         }

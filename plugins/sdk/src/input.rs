@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::log;
 use crate::outcome::invalid_field;
 use crate::records::types::Outcome;
 
@@ -13,6 +14,18 @@ use crate::records::types::Outcome;
 /// `invalid` with the path of the field that does not fit.
 pub fn parse_subject<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Outcome> {
     serde_json::from_str(json).map_err(|error| explain::<T>(json, "", &error))
+}
+
+/// Parses what [`crate::snapshot::list`] gave. An object that does not fit is left out, which the log says: it may be another
+/// tenant's, and must not end the mapping of this one.
+pub fn parse_others<'a, T: Deserialize<'a>>(texts: &'a [String]) -> impl Iterator<Item = T> {
+    texts.iter().filter_map(|text| match parse_subject(text) {
+        Ok(object) => Some(object),
+        Err(outcome) => {
+            log::warn(&format!("an object is left out: {outcome:?}"));
+            None
+        }
+    })
 }
 
 pub(crate) fn parse_config<T: DeserializeOwned>(json: &str) -> Result<T, Outcome> {

@@ -71,7 +71,7 @@ pub use build::{IntoDesired, Manifest};
 #[doc(hidden)]
 pub use guest::Adapter;
 pub use guest::{Mapper, Module, NoConfig, Refiner};
-pub use input::parse_subject;
+pub use input::{parse_others, parse_subject};
 pub use outcome::{OrOutcome, invalid, invalid_field, not_mapped, waiting};
 
 /// The records of the contract, one module per interface.
@@ -93,6 +93,6 @@ pub mod prelude {
     pub use crate::records::values::{Kind, ObjectKey, Reference};
     pub use crate::{
         IntoDesired, Mapper, Module, NoConfig, OrOutcome, Refiner, address_of, existing, invalid,
-        invalid_field, local, mapped, not_mapped, parse_subject, snapshot, waiting,
+        invalid_field, local, mapped, not_mapped, parse_others, parse_subject, snapshot, waiting,
     };
 }

@@ -303,7 +303,14 @@ impl Session {
 
     /// A list as if its certificates held what they held when they were made: what another version of a module changes is not
     /// what their sources hold.
-    pub(crate) fn sealed_as_made(&self, subject: &Subject, desired: &DesiredList) -> DesiredList {
+    pub(crate) fn sealed_as_made<'a>(
+        &self,
+        subject: &Subject,
+        desired: &'a DesiredList,
+    ) -> Cow<'a, DesiredList> {
+        if desired.entries().iter().all(|entry| entry.kind != Kind::Certificate) {
+            return Cow::Borrowed(desired);
+        }
         let observed: Vec<Observed> = self.inventory.lock().of(&subject.uid).into_values().collect();
         let content = |entry: &Entry| {
             let own = |o: &&Observed| {
@@ -312,7 +319,7 @@ impl Session {
             let known = observed.iter().find(own).and_then(|o| o.fields.get(CONTENT)?.as_str());
             known.unwrap_or_default().into()
         };
-        sealed(desired, content).unwrap_or_else(|_| desired.clone())
+        sealed(desired, content).map_or(Cow::Borrowed(desired), Cow::Owned)
     }
 
     /// Wakes those whose certificates are made of an object.

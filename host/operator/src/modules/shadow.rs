@@ -1,5 +1,6 @@
 //! The shadow run: what a new version would change for the subjects that live now, against the version that serves.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -224,10 +225,12 @@ impl Session {
             return Ok(());
         }
         let Some(new) = list(after) else { return Ok(()) };
-        if self.is_recorded(&live, &new)? {
+        let made = self.as_made(&live, &new)?;
+        // It changes nothing that was not to be done before.
+        if live.known.as_ref().is_some_and(|known| known.status.output_hash == Some(hash::of(&*made))) {
             return Ok(());
         }
-        let (then, missing) = self.would_change(&live, &new).await?;
+        let (then, missing) = self.would_change(&live, &made).await?;
         if then == Summary::default() && missing.is_none() {
             return Ok(());
         }
@@ -235,7 +238,10 @@ impl Session {
         let old = live.before(trial, stored).await.list();
         let (anyway, missing_anyway) = match &old {
             Some(old) if *old == new => return Ok(()),
-            Some(old) => self.would_change(&live, old).await?,
+            Some(old) => {
+                let made = self.as_made(&live, old)?;
+                self.would_change(&live, &made).await?
+            }
             None => (Summary::default(), missing.clone()),
         };
         if let (Some(why), None) = (missing, missing_anyway) {
@@ -257,26 +263,24 @@ impl Session {
         Live { subject, known, record }
     }
 
-    /// Whether a list is the one that was recorded: then it changes nothing that was not to be done before.
-    fn is_recorded(
+    /// A list as a reconcile would have it: with contents of certificates, and with what nested ports need.
+    fn as_made<'a>(
         &self,
-        Live { subject, known, record }: &Live,
-        list: &DesiredList,
-    ) -> crate::cloud::Result<bool> {
-        let recorded = known.as_ref().and_then(|known| known.status.output_hash.as_deref());
-        let Some(recorded) = recorded else { return Ok(false) };
-        let sealed = self.sealed_as_made(subject, list);
-        Ok(*recorded == hash::of(&*self.nested(&sealed, record, &self.snapshot())?))
+        Live { subject, record, .. }: &Live,
+        list: &'a DesiredList,
+    ) -> crate::cloud::Result<Cow<'a, DesiredList>> {
+        match self.sealed_as_made(subject, list) {
+            Cow::Borrowed(list) => self.nested(list, record, &self.snapshot()),
+            Cow::Owned(list) => Ok(Cow::Owned(self.nested(&list, record, &self.snapshot())?.into_owned())),
+        }
     }
 
-    /// What a list changes, and what it refers to in vain.
+    /// What such a list changes, and what it refers to in vain.
     async fn would_change(
         &self,
         Live { subject, known, record }: &Live,
         list: &DesiredList,
     ) -> crate::cloud::Result<(Summary, Option<String>)> {
-        let sealed = self.sealed_as_made(subject, list);
-        let list = &*self.nested(&sealed, record, &self.snapshot())?;
         let resolved = refs::resolve(self, subject, list).await?;
         let summary = self.plan(subject, list, record, &resolved, known.as_ref()).summary();
         Ok((summary, resolved.missing.into_values().next()))

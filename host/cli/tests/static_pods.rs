@@ -41,8 +41,7 @@ async fn a_mirror_that_is_made_anew_leaves_its_pod_the_port_that_it_runs_on() {
     let stage = Stage::start().await;
     let pods = json!({"network": "pods", "subnets": ["pods-v4"], "securityGroups": ["pods"]});
     stage.load("pod-port", pods).await;
-    stage.apply(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node1"}})).await;
-    stage.apply(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})).await;
+    stage.node_and_namespace("node1", "shop").await;
     let mirror =
         pod("static-node1", json!({"kubernetes.io/config.mirror": "0f343b0931126a20f133d67c2b018a3b"}));
     stage.apply(mirror.clone()).await;

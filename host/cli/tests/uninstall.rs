@@ -170,8 +170,7 @@ async fn what_a_module_retains_is_listed_and_nothing_touches_it() {
     let stage = Stage::start().await;
     let pods = json!({"network": "pods", "subnets": ["pods-v4"], "securityGroups": ["pods"]});
     stage.load("faults", json!({"pods": pods, "fault": "retain-balanced", "only": "kept"})).await;
-    stage.apply(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node1"}})).await;
-    stage.apply(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})).await;
+    stage.node_and_namespace("node1", "shop").await;
     for name in ["kept-0", "kept-1", "gone-0"] {
         let spec = json!({"nodeName": "node1", "terminationGracePeriodSeconds": 0, "containers": [{"name": "c", "image": "none"}]});
         let metadata = json!({"name": name, "namespace": "shop"});

@@ -183,7 +183,7 @@ impl Cluster {
                 match event {
                     Ok(watcher::Event::Init) => ready.clear(),
                     Ok(watcher::Event::Apply(m) | watcher::Event::InitApply(m)) => {
-                        let _before = ready.insert(m.name_any(), is_ready(&m));
+                        let _before = ready.insert(m.name_any(), m.is_ready());
                     }
                     Ok(watcher::Event::Delete(m)) => {
                         let _before = ready.remove(&m.name_any());
@@ -326,11 +326,6 @@ fn missing_is_fine<T>(answer: kube::Result<T>) -> Result<()> {
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         other => other.map(drop).map_err(Into::into),
     }
-}
-
-fn is_ready(mapping: &CloudMapping) -> bool {
-    let conditions = mapping.status.iter().flat_map(|status| &status.conditions);
-    conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
 /// The module with an empty custom section at its end: another digest, the same behaviour.

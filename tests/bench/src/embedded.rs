@@ -176,11 +176,7 @@ async fn ready(client: &kube::Client, wanted: usize) -> Result<()> {
     let (api, began) = (Api::<CloudMapping>::namespaced(client.clone(), PODS), Instant::now());
     loop {
         let all = api.list(&ListParams::default()).await?.items;
-        let done = |m: &&CloudMapping| {
-            let conditions = m.status.iter().flat_map(|status| &status.conditions);
-            conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
-        };
-        let found = all.iter().filter(done).count();
+        let found = all.iter().filter(|mapping| mapping.is_ready()).count();
         if found >= wanted {
             return Ok(());
         }

@@ -196,7 +196,7 @@ pub fn condition<'a>(mapping: &'a CloudMapping, kind: &str) -> Option<&'a Condit
 
 /// Whether a CloudMapping is Ready.
 pub fn ready(mapping: &CloudMapping) -> bool {
-    condition(mapping, "Ready").is_some_and(|c| c.status == "True")
+    mapping.is_ready()
 }
 
 /// The id of the one port that a CloudMapping records.

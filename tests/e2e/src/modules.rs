@@ -99,9 +99,8 @@ impl Lab {
         until(&format!("PolicyModule {name} is loaded"), async || {
             let module = self.module_api().get(name).await?;
             let status = module.status.clone().unwrap_or_default();
-            let loaded = status.conditions.iter().any(|c| c.type_ == "Loaded" && c.status == "True");
             let current = status.observed_generation == module.metadata.generation;
-            ensure!(loaded && current, "generation {:?}: {status:?}", module.metadata.generation);
+            ensure!(module.is_loaded() && current, "generation {:?}: {status:?}", module.metadata.generation);
             Ok(module)
         })
         .await

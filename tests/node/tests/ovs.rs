@@ -21,6 +21,21 @@ fn stage() -> Result<(Stage, Ovs)> {
     Ok((stage, ovs))
 }
 
+/// The namespace of a Pod that has a VIF, and its calls.
+fn one_pod(stage: &Stage) -> Result<(Namespace, Call)> {
+    let netns = Namespace::new()?;
+    stage.told.tell("web", vec![vif(5)]);
+    let call = Call::new(&stage.socket(), "web", "c1", &netns.path());
+    Ok((netns, call))
+}
+
+/// ADD, which OVN does not let end.
+fn add_in_vain(call: &Call) -> Result<()> {
+    let why = call.clone().with("timeoutSeconds", json!(1)).fails("ADD", 11)?;
+    assert!(why.contains("ovn-installed") && why.contains(&vif(5).port_id), "{why}");
+    Ok(())
+}
+
 /// ADD, which OVN lets end.
 fn add(ovs: &Ovs, call: &Call, port: &str) -> Result<String> {
     std::thread::scope(|scope| {
@@ -70,11 +85,8 @@ fn pods_talk_through_the_integration_bridge() -> Result<()> {
 fn a_port_that_ovn_does_not_install_is_rolled_back() -> Result<()> {
     let (stage, ovs) = stage()?;
     let _agent = stage.start()?;
-    let netns = Namespace::new()?;
-    stage.told.tell("web", vec![vif(5)]);
-    let call = Call::new(&stage.socket(), "web", "c1", &netns.path());
-    let why = call.clone().with("timeoutSeconds", json!(1)).fails("ADD", 11)?;
-    assert!(why.contains("ovn-installed") && why.contains(&vif(5).port_id), "{why}");
+    let (_netns, call) = one_pod(&stage)?;
+    add_in_vain(&call)?;
     assert_eq!(ovs.ports()?, Vec::<String>::new());
     until("no link is left", || Ok(stage.links()?.is_empty()))?;
     assert_eq!(stage.files()?, Vec::<String>::new());
@@ -87,9 +99,7 @@ fn a_port_that_ovn_does_not_install_is_rolled_back() -> Result<()> {
 fn an_add_that_is_repeated_answers_when_ovn_has_said_so() -> Result<()> {
     let (stage, ovs) = stage()?;
     let agent = stage.start()?;
-    let netns = Namespace::new()?;
-    stage.told.tell("web", vec![vif(5)]);
-    let call = Call::new(&stage.socket(), "web", "c1", &netns.path());
+    let (_netns, call) = one_pod(&stage)?;
     let link = [host_name("c1", "eth0")];
     std::thread::scope(|scope| -> Result<()> {
         let cut = scope.spawn(|| call.fails("ADD", 11));
@@ -98,8 +108,7 @@ fn an_add_that_is_repeated_answers_when_ovn_has_said_so() -> Result<()> {
         cut.join().expect("no panic").map(drop)
     })?;
     let _agent = stage.start()?;
-    let why = call.clone().with("timeoutSeconds", json!(1)).fails("ADD", 11)?;
-    assert!(why.contains("ovn-installed") && why.contains(&vif(5).port_id), "{why}");
+    add_in_vain(&call)?;
     assert_eq!((stage.links()?, ovs.ports()?), (link.to_vec(), link.to_vec()), "it is as it should be");
     add(&ovs, &call, &vif(5).port_id)?;
     call.ok("ADD")?;
@@ -153,9 +162,7 @@ fn a_start_takes_ports_that_nobody_owns_off_the_bridge() -> Result<()> {
 fn without_the_database_it_is_to_be_tried_again() -> Result<()> {
     let (stage, mut ovs) = stage()?;
     let _agent = stage.start()?;
-    let netns = Namespace::new()?;
-    stage.told.tell("web", vec![vif(5)]);
-    let call = Call::new(&stage.socket(), "web", "c1", &netns.path());
+    let (netns, call) = one_pod(&stage)?;
     call.ok("STATUS")?;
     ovs.kill_database()?;
     call.fails("STATUS", 50)?;
@@ -171,9 +178,7 @@ fn without_the_database_it_is_to_be_tried_again() -> Result<()> {
 fn del_needs_no_database() -> Result<()> {
     let (stage, mut ovs) = stage()?;
     let _agent = stage.start()?;
-    let netns = Namespace::new()?;
-    stage.told.tell("web", vec![vif(5)]);
-    let call = Call::new(&stage.socket(), "web", "c1", &netns.path());
+    let (_netns, call) = one_pod(&stage)?;
     add(&ovs, &call, &vif(5).port_id)?;
     let check = call
         .clone()
@@ -200,9 +205,7 @@ fn del_needs_no_database() -> Result<()> {
 fn a_boot_without_the_database_yet_is_caught_up_with() -> Result<()> {
     let (stage, mut ovs) = stage()?;
     let agent = stage.start()?;
-    let netns = Namespace::new()?;
-    stage.told.tell("web", vec![vif(5)]);
-    let call = Call::new(&stage.socket(), "web", "c1", &netns.path());
+    let (_netns, call) = one_pod(&stage)?;
     add(&ovs, &call, &vif(5).port_id)?;
     agent.stop()?;
     let file = stage.state().join("c1@eth0.json");

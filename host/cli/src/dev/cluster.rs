@@ -51,20 +51,12 @@ pub(super) async fn ready(client: &Client, mappings: usize) -> anyhow::Result<()
 
 async fn not_loaded(client: &Client) -> anyhow::Result<Option<String>> {
     let all = client.all::<PolicyModule>("list PolicyModules").await?;
-    let loaded = |module: &PolicyModule| {
-        let conditions = module.status.iter().flat_map(|status| &status.conditions);
-        conditions.filter(|c| c.type_ == "Loaded").any(|c| c.status == "True")
-    };
-    Ok(all.iter().find(|m| !loaded(m)).map(|m| format!("PolicyModule {} is not loaded", m.name_any())))
+    Ok(all.iter().find(|m| !m.is_loaded()).map(|m| format!("PolicyModule {} is not loaded", m.name_any())))
 }
 
 async fn not_ready(client: &Client, expected: usize) -> anyhow::Result<Option<String>> {
     let all = client.all::<CloudMapping>("list CloudMappings").await?;
-    let ready = |mapping: &CloudMapping| {
-        let conditions = mapping.status.iter().flat_map(|status| &status.conditions);
-        conditions.filter(|c| c.type_ == "Ready").any(|c| c.status == "True")
-    };
-    let done = all.iter().filter(|m| ready(m)).count();
+    let done = all.iter().filter(|m| m.is_ready()).count();
     Ok((done < expected || done < all.len()).then(|| format!("{done} of {expected} CloudMappings are ready")))
 }
 

@@ -78,6 +78,13 @@ impl Stage {
         }
     }
 
+    /// The Node and the Namespace of Pods.
+    pub(crate) async fn node_and_namespace(&self, node: &str, namespace: &str) {
+        for (kind, name) in [("Node", node), ("Namespace", namespace)] {
+            self.apply(json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name}})).await;
+        }
+    }
+
     pub(crate) async fn apply(&self, object: Value) {
         apply::apply(&self.client, object).await.unwrap();
     }
@@ -166,11 +173,7 @@ impl Stage {
 
     /// Waits until there are so many CloudMappings, all ready.
     pub(crate) async fn ready(&self, count: usize) {
-        let ready = |mapping: &CloudMapping| {
-            let conditions = mapping.status.iter().flat_map(|status| &status.conditions);
-            conditions.filter(|c| c.type_ == "Ready").any(|c| c.status == "True")
-        };
-        self.until("all is mapped", |all| all.len() == count && all.iter().copied().all(ready)).await;
+        self.until("all is mapped", |all| all.len() == count && all.iter().all(|m| m.is_ready())).await;
     }
 
     /// Says, as the agent of its node does, whether the interfaces of a Pod are plugged in.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use isthmus_model::condition::ATTACHED;
+use isthmus_model::condition::{ATTACHED, READY};
 use isthmus_model::kinds::Kind;
 use isthmus_model::object::{Gvk, ObjectKey, Subject};
 use isthmus_model::record::{Recorded, RecordedReference};
@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::schema;
+use super::{is_true, schema};
 
 /// Which object is mapped.
 #[derive(CustomResource, JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -168,7 +168,14 @@ pub struct CloudMappingStatus {
 impl CloudMappingStatus {
     /// Whether the node's agent says that the VIFs are plugged into their Pod.
     pub fn is_attached(&self) -> bool {
-        self.conditions.iter().any(|condition| condition.type_ == ATTACHED && condition.status == "True")
+        is_true(&self.conditions, ATTACHED)
+    }
+}
+
+impl CloudMapping {
+    /// Whether all that its subject is mapped to is there.
+    pub fn is_ready(&self) -> bool {
+        self.status.as_ref().is_some_and(|status| is_true(&status.conditions, READY))
     }
 }
 

@@ -8,6 +8,7 @@ mod module;
 mod schema;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResourceExt;
 
 pub use mapping::{
@@ -22,6 +23,11 @@ pub use module::{
 /// The definitions of all our custom resources.
 pub fn crds() -> Vec<CustomResourceDefinition> {
     vec![CloudMapping::crd(), PolicyModule::crd()]
+}
+
+/// Whether this condition is `True`.
+fn is_true(conditions: &[Condition], type_: &str) -> bool {
+    conditions.iter().any(|condition| condition.type_ == type_ && condition.status == "True")
 }
 
 #[cfg(test)]

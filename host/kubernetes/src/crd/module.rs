@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::schema;
+use super::{is_true, schema};
 
 /// SHA-256 of a module, in lower-case hex.
 pub type Digest = String;
@@ -215,6 +215,13 @@ pub struct PolicyModuleStatus {
     /// does.
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
+}
+
+impl PolicyModule {
+    /// Whether the version of its source serves.
+    pub fn is_loaded(&self) -> bool {
+        self.status.as_ref().is_some_and(|status| is_true(&status.conditions, "Loaded"))
+    }
 }
 
 /// The difference that a version would make to all mappings, in cloud resources.

@@ -184,6 +184,30 @@ fn a_cloud_of_variables() {
     assert_eq!(config.auth.scope, scope, "without a domain openstackclient's default");
 }
 
+/// Where openstackclient works in another project, or trusts another authority, so do we.
+#[test]
+fn variables_beside_a_named_cloud() {
+    let env = [
+        ("OS_CLOUD", "one"),
+        ("OS_PROJECT_NAME", "other"),
+        ("OS_PROJECT_DOMAIN_ID", "d2"),
+        ("OS_INTERFACE", "internal"),
+        ("OS_CACERT", "/ca.pem"),
+        ("OS_USERNAME", "somebody"),
+        ("OS_PASSWORD", "secret"),
+        ("OS_AUTH_URL", "http://elsewhere"),
+    ];
+    let config = load(&[("clouds.yaml", PLAIN)], &env).unwrap();
+    let scope = Scope::Project(Project::Name("other".into(), Domain::Id("d2".into())));
+    assert_eq!((&config.auth.scope, config.interface), (&scope, Interface::Internal));
+    assert_eq!(config.tls.cacert.as_deref(), Some(Path::new("/ca.pem")));
+    assert_eq!((&*config.auth.auth_url, password(&config)), ("http://k/v3", "12345"));
+    let AuthMethod::Password { user, .. } = config.auth.method else { panic!() };
+    assert_eq!(user, User::Name("u".into(), Domain::Name("Users".into())));
+    let by_id = load(&[("clouds.yaml", PLAIN)], &[("OS_CLOUD", "one"), ("OS_PROJECT_ID", "i")]).unwrap();
+    assert_eq!(by_id.auth.scope, Scope::Project(Project::Id("i".into())));
+}
+
 /// The cloud `c` with these settings next to and within `auth`.
 fn cloud(settings: &str, auth: &str) -> Result<CloudConfig, ConfigError> {
     let text = format!("clouds: {{c: {{{settings} auth: {{auth_url: 'http://k', {auth}}}}}}}");

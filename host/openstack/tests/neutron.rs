@@ -3,13 +3,16 @@
 
 mod common;
 
+use std::fmt::Debug;
+
 use common::{Cloud, Reply, Seen, ok, query, value};
 use isthmus_openstack::neutron::{
-    AddressGroup, Deleted, FixedIp, FixedIpRequest, Network, Port, PortCreate, PortUpdate, Quota,
-    SecurityGroup, SecurityGroupRule, SecurityGroupRuleCreate, Subnet, SubnetCreate,
+    AddressGroup, Deleted, FixedIp, FixedIpRequest, FloatingIp, Network, Port, PortCreate, PortUpdate, Quota,
+    Resource, Router, SecurityGroup, SecurityGroupRule, SecurityGroupRuleCreate, Subnet, SubnetCreate,
+    SubnetPool, Trunk,
 };
 use isthmus_openstack::{ErrorKind, RetryClass};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// A collection of ports as Neutron pages it; a marker that it does not have is a 404.
 fn paged(ids: &[&str], seen: &Seen) -> Reply {
@@ -73,26 +76,41 @@ async fn a_port_of_another_release_is_read() {
     assert_eq!(port, expected);
 }
 
+/// Every field that a kind of ours reads.
+const FIELDS: &str = "addresses admin_state_up allocation_pools allowed_address_pairs binding:host_id binding:vif_type \
+    binding:vnic_type cidr created_at description device_id device_owner direction dns_domain dns_name dns_nameservers enable_dhcp \
+    ethertype fixed_ip_address fixed_ips floating_ip_address floating_network_id gateway_ip host_routes ip_version \
+    ipv6_address_mode ipv6_ra_mode mac_address mtu name network_id port_id port_range_max port_range_min port_security_enabled \
+    project_id protocol provider:network_type provider:segmentation_id qos_policy_id remote_address_group_id remote_group_id \
+    remote_ip_prefix revision_number router:external security_group_id security_group_rules security_groups segmentation_id \
+    segmentation_type shared stateful status sub_ports subnet_id subnetpool_id subnets tags";
+
+/// Reads one that says nothing but its id, and one of another release.
+async fn reads<R: Resource + Default + Debug + PartialEq>() {
+    let nothing = json!({"id": "1"});
+    let mut nulls: Map<String, Value> = FIELDS.split_whitespace().map(|f| (f.into(), Value::Null)).collect();
+    nulls.extend([("id".into(), json!("1")), ("new_field".into(), json!({"a": [1]}))]);
+    let mut read = Vec::new();
+    for object in [nothing, Value::Object(nulls)] {
+        let cloud = Cloud::start(move |_| ok(json!({R::SINGULAR: object}))).await;
+        read.push(cloud.neutron().get::<R>("1").await.unwrap());
+    }
+    assert_ne!(read[0], R::default(), "it has its id");
+    assert_eq!(read[0], read[1]);
+}
+
 #[tokio::test]
 async fn only_an_id_is_required_of_any_kind() {
-    let cloud = Cloud::start(|seen| {
-        let key = match seen.uri.as_str() {
-            "/v2.0/networks/1" => "network",
-            "/v2.0/subnets/1" => "subnet",
-            "/v2.0/security-groups/1" => "security_group",
-            "/v2.0/security-group-rules/1" => "security_group_rule",
-            "/v2.0/address-groups/1" => "address_group",
-            other => panic!("{other}"),
-        };
-        ok(json!({key: {"id": "1"}}))
-    })
-    .await;
-    let neutron = cloud.neutron();
-    assert_eq!(neutron.get::<Network>("1").await.unwrap(), Network { id: "1".into(), ..Network::default() });
-    assert_eq!(neutron.get::<Subnet>("1").await.unwrap().id, "1");
-    assert_eq!(neutron.get::<SecurityGroup>("1").await.unwrap().id, "1");
-    assert_eq!(neutron.get::<SecurityGroupRule>("1").await.unwrap().id, "1");
-    assert_eq!(neutron.get::<AddressGroup>("1").await.unwrap().id, "1");
+    reads::<Network>().await;
+    reads::<Subnet>().await;
+    reads::<SubnetPool>().await;
+    reads::<Port>().await;
+    reads::<SecurityGroup>().await;
+    reads::<SecurityGroupRule>().await;
+    reads::<AddressGroup>().await;
+    reads::<FloatingIp>().await;
+    reads::<Router>().await;
+    reads::<Trunk>().await;
 }
 
 #[tokio::test]

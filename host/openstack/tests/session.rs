@@ -183,6 +183,27 @@ async fn a_gate_that_closes_while_a_request_waits_holds_it_back() {
     closed.get::<Port>("1").await.expect("the handle without a gate goes on");
 }
 
+/// Keystone asked for time when a token was due, and then that token ended.
+#[tokio::test]
+async fn who_may_no_longer_waits_for_no_token() {
+    let cloud = Cloud::start(|_| ok(port())).await;
+    cloud.token_seconds(2);
+    let (close, session) = (Arc::new(AtomicBool::new(false)), cloud.session());
+    let open = close.clone();
+    let gated = Neutron::new(session.gated(Gate::new(move || !open.load(Ordering::SeqCst))));
+    gated.get::<Port>("1").await.unwrap();
+    cloud.next_sign_ins([Reply::Headers(503, vec![("retry-after", "60")], Value::Null)]);
+    let waiting = loop {
+        let mut get = Box::pin(gated.get::<Port>("1"));
+        if timeout(Duration::from_millis(300), get.as_mut()).await.is_err() {
+            break get;
+        }
+    };
+    close.store(true, Ordering::SeqCst);
+    let error = timeout(Duration::from_secs(10), waiting).await.expect("it waits no longer").unwrap_err();
+    assert_eq!((error.kind, error.class), (ErrorKind::Withheld, RetryClass::Transient));
+}
+
 #[tokio::test]
 async fn what_an_answer_means_for_a_write() {
     let refused = || Reply::Headers(503, vec![("retry-after", "0")], Value::Null);
@@ -264,6 +285,16 @@ async fn fewer_are_in_flight_while_the_service_is_overloaded() {
     }
     assert_eq!(neutron.session().budget("network").limit(), 1);
     assert_eq!(neutron.session().budget("identity").limit(), 8, "another service is not punished");
+}
+
+#[tokio::test]
+async fn fewer_are_in_flight_where_no_answer_comes_in_time() {
+    let cloud = Cloud::start(|_| Reply::Hang).await;
+    let mut config = cloud.config();
+    config.request_timeout = Duration::from_millis(300);
+    let neutron = Neutron::new(Session::new(config, Metrics::default()).unwrap());
+    neutron.get::<Port>("1").await.unwrap_err();
+    assert_eq!(neutron.session().budget("network").limit(), 4, "half of eight");
 }
 
 #[tokio::test]

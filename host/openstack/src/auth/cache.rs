@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use super::Token;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// After a sign-in failed, how long its error answers for everybody: those who waited for it, and those who come
 /// right after. Without this a Keystone that is down would be asked by every request, one after the other.
@@ -65,6 +65,8 @@ impl TokenCache {
         }
         match sign_in().await {
             Ok(token) => Ok(self.store(&mut renewal, token)),
+            // Who asked may no longer, and others may.
+            Err(error) if error.kind == ErrorKind::Withheld => Err(error),
             Err(error) => {
                 renewal.failed = Some((Instant::now(), error.clone()));
                 Err(error)

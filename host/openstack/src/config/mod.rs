@@ -192,7 +192,10 @@ impl CloudConfig {
         };
         let region = if from_file { sources.var("OS_REGION_NAME") } else { None };
         let (settings, region) = choose_region(&name, settings, region)?;
-        let settings = Settings::new(&name, settings)?;
+        let mut settings = Settings::new(&name, settings)?;
+        if from_file {
+            settings.top.extend(sources.beside());
+        }
         Self::from_settings(sources, name, &settings, region)
     }
 

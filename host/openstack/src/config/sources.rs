@@ -23,6 +23,22 @@ impl std::fmt::Debug for Sources {
 const SELECTORS: [&str; 5] =
     ["OS_CLOUD", "OS_REGION_NAME", "OS_CLIENT_CONFIG_FILE", "OS_CLIENT_SECURE_FILE", "OS_CLOUD_NAME"];
 
+/// Variables that say something of a cloud that clouds.yaml names, too, and come before what stands there; the later before the
+/// earlier. Others (`OS_USERNAME`, `OS_AUTH_URL`) say nothing of it. As openstackclient 10.5 has it.
+const BESIDE: [(&str, &str); 11] = [
+    ("OS_TENANT_NAME", "project_name"),
+    ("OS_PROJECT_NAME", "project_name"),
+    ("OS_PROJECT_ID", "project_id"),
+    ("OS_PROJECT_DOMAIN_NAME", "project_domain_name"),
+    ("OS_PROJECT_DOMAIN_ID", "project_domain_id"),
+    ("OS_USER_DOMAIN_NAME", "user_domain_name"),
+    ("OS_USER_DOMAIN_ID", "user_domain_id"),
+    ("OS_INTERFACE", "interface"),
+    ("OS_CACERT", "cacert"),
+    ("OS_CERT", "cert"),
+    ("OS_KEY", "key"),
+];
+
 impl Sources {
     /// This process's environment and working folder.
     pub fn from_process() -> Self {
@@ -76,6 +92,12 @@ impl Sources {
             (key.strip_prefix("OS_").unwrap_or(key).to_lowercase(), Value::String(value.clone()))
         };
         Some(vars().map(setting).collect())
+    }
+
+    /// What variables say of a cloud of clouds.yaml.
+    pub(super) fn beside(&self) -> impl Iterator<Item = (String, Value)> {
+        let setting = |(key, setting): (&str, &str)| Some((setting.to_owned(), self.var(key)?.into()));
+        BESIDE.into_iter().filter_map(setting)
     }
 
     /// `~` as the home folder.

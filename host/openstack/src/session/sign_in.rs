@@ -3,7 +3,7 @@
 use reqwest::Method;
 use tokio::time::Instant;
 
-use super::{Request, Session};
+use super::{Request, Session, withheld};
 use crate::auth::{self, Token};
 use crate::catalog::IDENTITY;
 use crate::error::{ErrorKind, Result};
@@ -15,7 +15,8 @@ impl Session {
         let base = auth::base(&self.inner.config.auth.auth_url);
         let mut request = Request::new(IDENTITY, "tokens", Method::POST, auth::TOKENS.to_owned());
         request.body = Some(auth::body(&self.inner.config.auth).to_string().into_bytes());
-        let permit = self.budget(IDENTITY).acquire().await;
+        let permit = self.budget(IDENTITY).acquire_while(|| self.may()).await;
+        let Some(permit) = permit else { return Err(withheld(&request)) };
         let asked = Instant::now();
         let (result, signal) = self.inner.http.send(&request, base, None).await;
         permit.end(signal);

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use isthmus_e2e::{Lab, node, on_lab, port_id};
+use isthmus_openstack::config::{AuthMethod, Domain, Project, Scope, User};
+use isthmus_openstack::{CloudConfig, Sources};
 use serde_json::{Value, json};
 
 const POD: &str = r#"
@@ -35,11 +37,94 @@ fn at<'a>(value: &'a Value, pointer: &str) -> Result<&'a Value> {
 /// The command fails, and says this.
 async fn fails(lab: &Lab, arguments: &[&str], parts: &[&str]) -> Result<()> {
     let said = match lab.isthmus(arguments).await {
-        Ok(output) => anyhow::bail!("{arguments:?} is fine? {output}"),
+        Ok(output) => bail!("{arguments:?} is fine? {output}"),
         Err(error) => format!("{error:#}"),
     };
     for part in parts {
         ensure!(said.contains(part), "{arguments:?} does not say {part:?}: {said}");
+    }
+    Ok(())
+}
+
+/// What our reading of the environment and of clouds.yaml comes to, in the words of `openstack configuration show`.
+fn as_shown(config: &CloudConfig) -> Result<Value> {
+    let AuthMethod::Password { user: User::Name(user, user_domain), password } = &config.auth.method else {
+        bail!("{:?}", config.auth.method)
+    };
+    let domain = |of: &str, domain: &Domain| match domain {
+        Domain::Id(id) => (format!("auth.{of}_domain_id"), json!(id)),
+        Domain::Name(name) => (format!("auth.{of}_domain_name"), json!(name)),
+    };
+    let mut shown = vec![
+        ("auth.auth_url".to_owned(), json!(config.auth.auth_url)),
+        ("auth.username".to_owned(), json!(user)),
+        ("auth.password".to_owned(), json!(password.expose())),
+        domain("user", user_domain),
+        ("region_name".to_owned(), json!(config.region)),
+        ("interface".to_owned(), json!(format!("{:?}", config.interface).to_lowercase())),
+        ("cacert".to_owned(), json!(config.tls.cacert)),
+        ("cert".to_owned(), json!(config.tls.cert)),
+        ("key".to_owned(), json!(config.tls.key)),
+    ];
+    match &config.auth.scope {
+        Scope::Project(Project::Id(id)) => shown.push(("auth.project_id".to_owned(), json!(id))),
+        Scope::Project(Project::Name(name, of)) => {
+            shown.extend([("auth.project_name".to_owned(), json!(name)), domain("project", of)]);
+        }
+        other => bail!("{other:?}"),
+    }
+    Ok(Value::Object(shown.into_iter().collect()))
+}
+
+/// The client shows more than it uses: of what we use nothing may differ.
+#[tokio::test]
+async fn a_cloud_is_configured_as_the_openstack_client_has_it() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let auth =
+        "auth_url: http://k/v3, username: u, project_name: p, user_domain_name: Users, project_domain_id: d";
+    let clouds = format!(
+        "clouds: {{one: {{region_name: North, interface: internal, cacert: /ca.pem, auth: {{{auth}}}}}, two: {{regions: [A, B], auth: {{{auth}, password: two}}}}}}"
+    );
+    let clouds = file(folder.path(), "clouds.yaml", &clouds)?;
+    let secure = file(folder.path(), "secure.yaml", "clouds: {one: {auth: {password: of-secure}}}")?;
+    let table: [&[(&str, &str)]; 5] = [
+        &[("OS_CLOUD", "one")],
+        &[("OS_CLOUD", "one"), ("OS_PROJECT_NAME", "other"), ("OS_PROJECT_DOMAIN_NAME", "Others")],
+        &[("OS_CLOUD", "one"), ("OS_PROJECT_ID", "i"), ("OS_USERNAME", "x"), ("OS_PASSWORD", "x")],
+        &[
+            ("OS_CLOUD", "one"),
+            ("OS_CACERT", "/a"),
+            ("OS_CERT", "/b"),
+            ("OS_KEY", "/c"),
+            ("OS_INTERFACE", "admin"),
+        ],
+        &[
+            ("OS_CLOUD", "two"),
+            ("OS_REGION_NAME", "B"),
+            ("OS_TENANT_NAME", "old"),
+            ("OS_AUTH_URL", "http://x"),
+        ],
+    ];
+    let home = folder.path().display().to_string();
+    let fixed = [("HOME", &*home), ("OS_CLIENT_CONFIG_FILE", &clouds), ("OS_CLIENT_SECURE_FILE", &secure)];
+    for said in table {
+        let said = || fixed.iter().chain(said).copied();
+        let path = std::env::var("PATH")?;
+        let mut client = tokio::process::Command::new("openstack");
+        client.args(["configuration", "show", "--unmask", "-f", "json"]).env_clear().env("PATH", path);
+        let output = client.envs(said()).current_dir(folder.path()).output().await?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let shown: Value = serde_json::from_slice(&output.stdout)?;
+        let variables = said().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let own = as_shown(&CloudConfig::load(&Sources::new(variables, folder.path()), None)?)?;
+        for (key, value) in own.as_object().into_iter().flatten() {
+            let other = shown.get(key).unwrap_or(&Value::Null);
+            ensure!(
+                value == other,
+                "{:?}: {key} is {value} here and {other} there",
+                said().collect::<Vec<_>>()
+            );
+        }
     }
     Ok(())
 }
@@ -57,7 +142,7 @@ async fn render_needs_neither_cluster_nor_cloud() -> Result<()> {
         let list = json_of(lab, &[&all[..], &["--kubeconfig", "/nowhere"]].concat()).await?;
         ensure!(at(&list, "/0/name")? == "port" && at(&list, "/0/kind")? == "port", "{list}");
         ensure!(*at(&list, "/0/tags")? == json!(["own", "team=blue"]), "{list}");
-        ensure!(list.to_string().contains(node()) && at(&list, "/1/name")? == "eth0", "{list}");
+        ensure!(list.to_string().contains("node1") && at(&list, "/1/name")? == "eth0", "{list}");
         let table = lab.isthmus(&all).await?;
         ensure!(table.starts_with("NAME  KIND  FIELDS") && table.contains("own,team=blue"), "{table}");
 
@@ -116,6 +201,10 @@ async fn module_load_shows_what_it_would_write() -> Result<()> {
         let written = lab.isthmus(&["module", "load", &module, "--name", "ports"]).await?;
         ensure!(written.contains("ports: version") && written.contains("1 ConfigMap of"), "{written}");
         ensure!(lab.config_maps().get_opt("ports").await?.is_some());
+        let load = ["module", "load", &module, "--name", "ports"];
+        let again = json_of(lab, &load).await?;
+        let yaml = lab.isthmus(&[&load[..], &["-o", "yaml"]].concat()).await?;
+        ensure!(serde_saphyr::from_str::<Value>(&yaml)? == again, "the same, twice: {yaml}");
         Ok(())
     })
     .await
@@ -135,6 +224,8 @@ async fn tree_shows_what_an_object_became() -> Result<()> {
         let port = resources.iter().find(|r| r.get("kind") == Some(&json!("port"))).context("a port")?;
         ensure!(*at(port, "/id")? == id && at(port, "/state")? == "Ready", "{port}");
         ensure!(at(port, "/addresses")?.as_array().is_some_and(|a| a.len() == 2), "{port}");
+        let yaml = lab.isthmus(&["tree", "pod/web", "-n", &namespace, "-o", "yaml"]).await?;
+        ensure!(serde_saphyr::from_str::<Value>(&yaml)? == trees, "{yaml}");
         let text = lab.isthmus(&["tree", "pods/web", "-n", &namespace]).await?;
         ensure!(text.starts_with("Pod/web (CloudMapping ") && text.contains(&id), "{text}");
         let missing = ["pod/nobody", "kubectl get cloudmappings"];

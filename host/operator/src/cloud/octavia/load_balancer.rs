@@ -17,14 +17,14 @@ use isthmus_openstack::octavia::{
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::repairs::Repairs;
 use super::{Common, Scope, asked, gone, set, tags, tree};
 use crate::cloud::{CloudError, Create, Driver, Result, Update, typed, untyped};
 
 /// How long a load balancer may take to go before it is said that it does.
 const GOING: Duration = Duration::from_secs(60);
 
-/// With those that Octavia was asked to mend and that were not seen ACTIVE since.
-pub(super) struct LoadBalancers(pub(super) Arc<Scope>, pub(super) parking_lot::Mutex<HashSet<String>>);
+pub(super) struct LoadBalancers(pub(super) Arc<Scope>, pub(super) Repairs);
 
 /// The contract's `load-balancer`, references as ids.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -140,13 +140,16 @@ impl LoadBalancers {
     /// Octavia takes no changes of one in ERROR. It builds another one in its place for who may ask for that; else it goes with
     /// all that is below it, and is made again: its VIP is a port that stays.
     async fn repair(&self, found: LoadBalancer) -> Result<Option<Observed>> {
-        let id = found.id.as_str();
-        let asked = self.1.lock().contains(id);
+        let (id, name) = (found.id.as_str(), found.name.as_str());
+        if let Some(wait) = self.1.wait(name) {
+            tracing::debug!(id, ?wait, "a load balancer is in ERROR again: its repair waits");
+            return Ok(Some(observed(found)));
+        }
         // One that came back from it as it was is not asked again.
-        if !asked {
+        if !self.1.was_asked(name, id) {
             match self.0.octavia.failover(id).await {
                 Ok(()) => {
-                    self.1.lock().insert(id.to_owned());
+                    self.1.note(name, Some(id));
                     tracing::warn!(id, "a load balancer in ERROR: Octavia replaces what runs it");
                     self.0.lanes.busy(id).await;
                     return Ok(self.0.look::<LoadBalancer>(id).await?.map(observed));
@@ -167,7 +170,7 @@ impl LoadBalancers {
         self.0.parking.park(self.gone(id)).await?;
         self.0.lanes.forget(id);
         self.0.owners.lock().retain(|_, owner| owner != id);
-        self.1.lock().remove(id);
+        self.1.note(name, None);
         Ok(None)
     }
 
@@ -263,7 +266,7 @@ impl Driver for LoadBalancers {
                 "ERROR" => self.repair(found).await,
                 status => {
                     if status == "ACTIVE" {
-                        self.1.lock().remove(&old.id);
+                        self.1.forget(&found.name);
                     }
                     Ok(Some(observed(found)))
                 }

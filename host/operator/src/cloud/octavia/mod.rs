@@ -13,6 +13,7 @@ mod monitor;
 mod order;
 mod pool;
 mod providers;
+mod repairs;
 mod rules;
 mod tree;
 
@@ -56,7 +57,7 @@ pub(super) fn drivers(
     let lanes = Lanes::new(Box::new(octavia.clone()), parking.clone(), turns);
     let (owners, project) = (parking_lot::Mutex::default(), project);
     let scope = Arc::new(Scope { octavia, project, lanes, owners, lacking, parking: parking.clone() });
-    let balancers = load_balancer::LoadBalancers(scope.clone(), parking_lot::Mutex::default());
+    let balancers = load_balancer::LoadBalancers(scope.clone(), repairs::Repairs::default());
     let mut all: Vec<(Kind, Box<dyn Driver>)> = vec![
         (Kind::LoadBalancer, Box::new(balancers)),
         (Kind::Listener, Box::new(listener::Listeners(scope.clone()))),

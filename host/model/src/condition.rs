@@ -15,6 +15,9 @@ pub const REPORTED: &str = "Reported";
 /// Type, written by the node agent alone: the VIF is bound in the pod.
 pub const ATTACHED: &str = "Attached";
 
+/// Reason of [`MAPPED`]: the version that serves fails for the subject, and the last good one was called.
+pub const LAST_GOOD: &str = "LastGoodVersion";
+
 /// Most bytes of a message: what people read. (The API server refuses a status with a message over 32 KiB.)
 const MESSAGE: usize = 4 << 10;
 

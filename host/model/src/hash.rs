@@ -14,5 +14,6 @@ pub fn of(value: &impl Serialize) -> String {
 
 /// Lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    let digit = |n: u8| char::from_digit(n.into(), 16);
+    bytes.iter().flat_map(|b| [b >> 4, b & 15]).filter_map(digit).collect()
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use isthmus_kubernetes::crd::ModuleVersion;
 use isthmus_kubernetes::events::{Happening, Severity};
 use isthmus_kubernetes::store::{StoreSnapshot, Stored};
-use isthmus_model::condition::{Condition, MAPPED};
+use isthmus_model::condition::{Condition, LAST_GOOD, MAPPED};
 use isthmus_model::desired::DesiredList;
 use isthmus_model::hash;
 use isthmus_model::object::{ObjectKey, Subject};
@@ -188,7 +188,7 @@ impl Session {
                 let condition = match mapped.fell_back.first() {
                     Some(fell) => Condition::yes(
                         MAPPED,
-                        "LastGoodVersion",
+                        LAST_GOOD,
                         format!(
                             "mapped by the last good version of {}; its current one: {}: {}",
                             fell.stage,

@@ -1,18 +1,20 @@
 //! The CloudMappings as this session knows them: from its own writes first, from the watch otherwise.
 
+mod slim;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use isthmus_kubernetes::crd::{CloudMapping, CloudMappingStatus};
 use isthmus_kubernetes::names::{FINALIZER, LABEL_NODE};
 use isthmus_model::condition::ATTACHED;
-use isthmus_model::object::{ObjectKey, Subject};
+use isthmus_model::object::{Gvk, ObjectKey, Subject};
 use isthmus_model::record::Record;
 use isthmus_model::value::Reference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
 use kube::ResourceExt;
 
-use crate::packed::Packed;
+use self::slim::{Slim, older, same};
 
 /// One CloudMapping, slim.
 #[derive(Clone, Debug)]
@@ -90,6 +92,11 @@ impl Records {
         self.slim(subject).map(Slim::whole)
     }
 
+    /// Hash of the list that was realized last ([`CloudMappingStatus::output_hash`]).
+    pub fn output_hash(&self, subject: &Subject) -> Option<&str> {
+        self.slim(subject)?.output_hash.as_deref()
+    }
+
     fn slim(&self, subject: &Subject) -> Option<&Slim> {
         let all = self.known.get(&subject.uid)?;
         all.iter().find(|(own, _)| own == subject).map(|(_, slim)| slim)
@@ -125,6 +132,12 @@ impl Records {
     pub fn attached(&self) -> impl Iterator<Item = (&Subject, Known)> {
         let all = self.known.values().flatten().filter(|(_, slim)| slim.attached && !slim.released);
         all.map(|(subject, slim)| (subject, slim.whole()))
+    }
+
+    /// Whether any subject of these kinds is mapped by a version before the one that serves.
+    pub fn fall_back(&self, kinds: &BTreeSet<Gvk>) -> bool {
+        let mut all = self.known.values().flatten();
+        all.any(|(subject, slim)| slim.fell_back && kinds.contains(&*subject.key.kind))
     }
 
     /// Subjects whose mappings are on a node.
@@ -281,58 +294,6 @@ impl Records {
     }
 }
 
-/// A [`Known`] as it is kept.
-#[derive(Clone, Debug)]
-struct Slim {
-    namespace: Arc<str>,
-    name: Box<str>,
-    uid: Box<str>,
-    resource_version: Option<Box<str>>,
-    generation: Option<i64>,
-    deleting: bool,
-    released: bool,
-    on_node: bool,
-    node: Option<Box<str>>,
-    /// It records what nothing else tells ([`isthmus_model::kinds::Kind::is_told_by_record`]).
-    attached: bool,
-    unwritten: bool,
-    status: Packed<CloudMappingStatus>,
-}
-
-impl Slim {
-    fn of(known: &Known) -> Self {
-        Self {
-            namespace: known.namespace.clone(),
-            name: known.name.as_str().into(),
-            uid: known.uid.as_str().into(),
-            resource_version: known.resource_version.as_deref().map(Into::into),
-            generation: known.generation,
-            deleting: known.deleting,
-            released: known.released,
-            on_node: known.on_node,
-            node: known.status.node.as_deref().map(Into::into),
-            attached: known.status.resources.iter().any(|r| r.kind.is_told_by_record()),
-            unwritten: known.unwritten,
-            status: Packed::new(&known.status),
-        }
-    }
-
-    fn whole(&self) -> Known {
-        Known {
-            namespace: self.namespace.clone(),
-            name: self.name.to_string(),
-            uid: self.uid.to_string(),
-            resource_version: self.resource_version.as_deref().map(Into::into),
-            generation: self.generation,
-            deleting: self.deleting,
-            released: self.released,
-            on_node: self.on_node,
-            unwritten: self.unwritten,
-            status: Arc::new(self.status.get().unwrap_or_default()),
-        }
-    }
-}
-
 fn known(mapping: &CloudMapping) -> (Subject, Known) {
     let known = Known {
         namespace: mapping.namespace().unwrap_or_default().into(),
@@ -366,22 +327,6 @@ pub(crate) fn referred(status: &CloudMappingStatus) -> BTreeSet<(ObjectKey, Stri
         Reference::Local(_) | Reference::Existing(_) => None,
     });
     mapped.collect()
-}
-
-/// Whether `new` is a state from before `old`. Resource versions are comparable numbers (Kubernetes 1.35, KEP-5504); where
-/// one is not, it is taken for newer.
-fn older(new: &Known, old: &Slim) -> bool {
-    let number = |version: Option<&str>| version.and_then(|v| v.parse::<u64>().ok());
-    match (number(new.resource_version.as_deref()), number(old.resource_version.as_deref())) {
-        (Some(new), Some(old)) => new < old,
-        _ => false,
-    }
-}
-
-fn same(new: &Known, old: &Slim) -> bool {
-    *new.uid == *old.uid
-        && new.resource_version.is_some()
-        && new.resource_version.as_deref() == old.resource_version.as_deref()
 }
 
 #[cfg(test)]

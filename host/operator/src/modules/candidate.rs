@@ -195,9 +195,16 @@ impl Manager {
 
     pub(super) fn version(&self, module: &PolicyModule, compiled: Arc<Module>, config: Arc<str>) -> Version {
         let serving = self.session.pipelines.load().version(&module.name_any()).cloned();
-        // The version before is the one that is called where this one fails, with the config that it was good with.
+        // Where this one fails, the last good one is called, with the config that it was good with: not the one that serves, while
+        // somebody is mapped by the one before it.
         let fallback = serving.and_then(|s| match s.revision() == revision(compiled.digest(), &config) {
             true => s.fallback,
+            false
+                if s.fallback.is_some()
+                    && self.session.records.lock().fall_back(&Served::of(&s.module).all()) =>
+            {
+                s.fallback
+            }
             false => Some(Fallback { module: s.module, config: s.config }),
         });
         Version { fallback, ..Version::new(module, compiled, config) }

@@ -137,12 +137,13 @@ impl Manager {
         match wake {
             Wake::Module(Event::Applied(module)) => {
                 let name = module.name_any();
-                // Our own status writes come back; only what people say counts.
+                // Our own status writes come back; only what people say counts, and that somebody took our finalizer off.
                 let same = self.modules.get(&name).is_some_and(|old| {
                     old.metadata.generation == module.metadata.generation
                         && old.annotations() == module.annotations()
                         && old.metadata.deletion_timestamp == module.metadata.deletion_timestamp
                         && old.uid() == module.uid()
+                        && (module.metadata.deletion_timestamp.is_some() || is_held(&module))
                 });
                 self.modules.insert(name.clone(), *module);
                 if same { Vec::new() } else { vec![name] }
@@ -239,7 +240,7 @@ impl Manager {
         if module.metadata.deletion_timestamp.is_some() {
             return self.end(&module).await;
         }
-        if !module.finalizers().iter().any(|f| f == FINALIZER) {
+        if !is_held(&module) {
             self.finalizers(&module, true).await;
         }
         let problem = self.consider(&module).await.err();
@@ -428,15 +429,22 @@ impl Manager {
         }
         let digest = version.module.digest().to_string();
         let kept = keep::Kept { bytes, digest, config: version.config.to_string() };
-        if let Err(error) = self.keep_both(&version.name, &kept).await {
+        if let Err(error) = self.keep_both(version, &kept).await {
             tracing::warn!(module = %version.name, %error, "the version that serves is not kept yet: until it is, a new leader loads it from its source");
             self.unkept.insert(version.name.clone(), (version.clone(), kept.bytes));
         }
     }
 
-    async fn keep_both(&self, name: &str, kept: &keep::Kept) -> Result<(), isthmus_kubernetes::Error> {
+    async fn keep_both(&self, version: &Version, kept: &keep::Kept) -> Result<(), isthmus_kubernetes::Error> {
+        let name = &version.name;
+        let is_other = |k: &keep::Kept| (&k.digest, &k.config) != (&kept.digest, &kept.config);
+        // Else the last good one is an older one, which is kept already.
+        let is_last_good = |k: &keep::Kept| {
+            let last_good = version.fallback.as_ref();
+            last_good.is_none_or(|good| **good.module.digest() == k.digest && *good.config == k.config)
+        };
         match keep::load(&self.client, &self.namespace, name, Which::Current).await? {
-            Some(before) if (&before.digest, &before.config) != (&kept.digest, &kept.config) => {
+            Some(before) if is_other(&before) && is_last_good(&before) => {
                 keep::store(&self.client, &self.namespace, name, Which::Previous, &before).await?;
             }
             _ => {}
@@ -463,6 +471,11 @@ impl Manager {
             note,
         });
     }
+}
+
+/// Whether our finalizer holds it.
+fn is_held(module: &PolicyModule) -> bool {
+    module.finalizers().iter().any(|f| f == FINALIZER)
 }
 
 fn forward<T: Send + 'static>(mut from: mpsc::Receiver<T>, to: mpsc::Sender<Wake>, wake: fn(T) -> Wake) {

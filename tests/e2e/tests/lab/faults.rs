@@ -5,7 +5,8 @@ use isthmus_e2e::{
     Lab, condition, faults_config, marked_for, module_condition, on_lab, port_id, ready, until,
     widget_definition,
 };
-use k8s_openapi::api::core::v1::Namespace;
+use isthmus_model::condition::LAST_GOOD;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
@@ -90,6 +91,28 @@ async fn a_module_that_loops() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_module_whose_fuel_is_limited_and_that_loops() -> Result<()> {
+    on_lab("fuel", async |lab| {
+        // Long before the deadline.
+        let limits = json!({"fuel": 5_000_000, "deadlineMs": 10_000});
+        lab.policy_module("faults", json!({"config": faults_config(Some("loop"), "bad-"), "limits": limits}))
+            .await?;
+        lab.load("faults", "faults").await?;
+        let namespace = lab.namespace().await?;
+        let operator = lab.operator(&[]).await?;
+        lab.pod_ready(&lab.pod(&namespace, "good-0", json!({})).await?).await?;
+        let bad = lab.pod(&namespace, "bad-0", json!({})).await?;
+        lab.mapped_as(&bad, "False", "ModuleFuelExhausted").await?;
+        // A version that is kept counts as well.
+        operator.kill().await?;
+        let _next = lab.operator(&[]).await?;
+        let bad = lab.pod(&namespace, "bad-1", json!({})).await?;
+        lab.mapped_as(&bad, "False", "ModuleFuelExhausted").await.map(drop)
+    })
+    .await
+}
+
+#[tokio::test]
 async fn a_module_that_bombs_memory() -> Result<()> {
     on_lab("memory", async |lab| goes_wrong(lab, "memory", "ModuleMemoryExceeded", "67108864 bytes").await)
         .await
@@ -138,7 +161,7 @@ async fn a_version_that_fails_for_a_live_subject_is_held() -> Result<()> {
         lab.policy_module("faults", spec(None, "KeepLastGood")).await?;
         lab.load("faults", "faults").await?;
         let namespace = lab.namespace().await?;
-        let _operator = lab.operator(&[]).await?;
+        let operator = lab.operator(&[]).await?;
         let bad = lab.pod(&namespace, "bad-0", json!({})).await?;
         let before = port_id(&lab.pod_ready(&bad).await?);
         lab.policy_module("faults", spec(Some("panic"), "KeepLastGood")).await?;
@@ -160,7 +183,23 @@ async fn a_version_that_fails_for_a_live_subject_is_held() -> Result<()> {
             ensure!(events.contains("ModuleTrapped"), "{events}");
             Ok(())
         })
-        .await
+        .await?;
+
+        // Another one that fails for it, too: the last good one is still the one before both, and an operator after this one has it.
+        lab.policy_module("faults", spec(Some("duplicate-name"), "KeepLastGood")).await?;
+        lab.loaded("faults").await?;
+        let last_good = async |pod: &Pod| {
+            let mapping = lab.mapped_as(pod, "True", LAST_GOOD).await?;
+            let said = condition(&mapping, "Mapped").map(|c| c.message.clone()).unwrap_or_default();
+            ensure!(said.contains("two entries are named"), "{said}");
+            lab.pod_ready(pod).await
+        };
+        last_good(&lab.pod(&namespace, "bad-2", json!({})).await?).await?;
+        operator.kill().await?;
+        let _next = lab.operator(&[]).await?;
+        last_good(&lab.pod(&namespace, "bad-3", json!({})).await?).await?;
+        ensure!(port_id(&last_good(&bad).await?) == before, "bad-0 keeps its port");
+        Ok(())
     })
     .await
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use isthmus_e2e::{Lab, condition, marked_for, module_condition, on_lab, port_id, until};
+use isthmus_kubernetes::names::FINALIZER;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
@@ -171,6 +172,24 @@ async fn a_missing_refiner_freezes_the_kind() -> Result<()> {
         lab.pod_ready(&second).await?;
         ensure!(port_id(&lab.pod_ready(&first).await?) == port);
         Ok(())
+    })
+    .await
+}
+
+/// What holds a PolicyModule until its mappings are gone is as safe as that of a CloudMapping.
+#[tokio::test]
+async fn a_finalizer_that_somebody_takes_off_comes_back() -> Result<()> {
+    on_lab("module-finalizer", async |lab| {
+        let (_namespace, _operator) = lab.with_pod_port(&[]).await?;
+        let modules = lab.module_api();
+        let none = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+        modules.patch("pod-port", &PatchParams::default(), &none).await?;
+        until("it is back", async || {
+            let module = modules.get("pod-port").await?;
+            ensure!(module.finalizers() == [FINALIZER], "{:?}", module.finalizers());
+            Ok(())
+        })
+        .await
     })
     .await
 }

@@ -170,7 +170,7 @@ impl Lab {
     }
 
     /// Pid files, logs, keys, kubeconfig and clouds.yaml of a running lab.
-    fn state(&self) -> PathBuf {
+    pub(crate) fn state(&self) -> PathBuf {
         Path::new("/run").join(self.netns())
     }
 
@@ -281,7 +281,8 @@ impl Lab {
         Step::script(&name).run(workspace, bash)?.ok(path).map(drop)
     }
 
-    fn change(&self, workspace: &Workspace, verb: &str, part: Part) -> Result<()> {
+    /// Starts or stops a part.
+    pub(crate) fn change(&self, workspace: &Workspace, verb: &str, part: Part) -> Result<()> {
         self.runs()?;
         let _lock = self.lock()?;
         let value = part.to_possible_value().context("every part has a name")?;

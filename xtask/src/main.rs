@@ -52,7 +52,7 @@ enum Task {
     ///
     /// In one process, by `isthmus dev`: no cluster, no cloud, no root.
     Demo {
-        /// On the lab's real Kubernetes and real OpenStack instead (root)
+        /// On the lab's real Kubernetes and real OpenStack instead, and then with Pods that run on two nodes (root)
         #[arg(long)]
         lab: bool,
     },

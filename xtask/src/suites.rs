@@ -1,5 +1,6 @@
 //! The suites of `cargo xtask test`.
 use std::collections::{BTreeMap, VecDeque};
+use std::iter;
 use std::ops::Add;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,17 +30,19 @@ const BESIDE_THE_LAB: [&str; 5] = [
 ];
 /// Those of the lab that take minutes, to be begun first. Before all others those that no load beside them can fail: meanwhile the
 /// tests that need no lab run too.
-const LONGEST: [&str; 10] = [
+const LONGEST: [&str; 12] = [
     "isthmus-conformance/openstack",
     "isthmus-conformance/kubernetes",
+    "isthmus-e2e/floating",
     "isthmus-e2e/cloud",
     "isthmus-e2e/routes",
-    "isthmus-e2e/tls",
-    "isthmus-node-tests/nodes",
-    "isthmus-e2e/traffic",
-    "isthmus-e2e/packets",
-    "isthmus-e2e/floating",
+    "isthmus-e2e/services",
+    "isthmus-e2e/policies",
     "isthmus-e2e/pods",
+    "isthmus-e2e/beside",
+    "isthmus-e2e/served",
+    "isthmus-e2e/modules",
+    "isthmus-e2e/tls",
 ];
 /// Arguments of tests that share something of the machine.
 const ONE_AT_A_TIME: [&str; 2] = ["--test-threads=1", "--show-output"];
@@ -210,11 +213,15 @@ pub(crate) fn beside_labs(workspace: &Workspace, built: &[TestBinary]) -> Report
 
 /// `cargo xtask demo`, with the clients that the lab has.
 pub(crate) fn demo(workspace: &Workspace) -> Report {
+    shown("cargo xtask demo", || demo::in_one_process(workspace))
+}
+
+fn shown(name: &str, show: impl FnOnce() -> Result<()>) -> Report {
     let mut report = Report::default();
     let begun = Instant::now();
-    match demo::in_one_process(workspace) {
-        Ok(()) => report.check("cargo xtask demo", true, begun.elapsed().as_secs_f64()),
-        Err(error) => report.broken("cargo xtask demo", &error),
+    match show() {
+        Ok(()) => report.check(name, true, begun.elapsed().as_secs_f64()),
+        Err(error) => report.broken(name, &error),
     }
     report
 }
@@ -400,7 +407,9 @@ pub(crate) fn in_labs(workspace: &Workspace, labs: &[Lab], binaries: Vec<TestBin
         }
     }
     suites.sort_by_key(|suite| LONGEST.iter().position(|name| suite.suite == *name).unwrap_or(LONGEST.len()));
-    let waiting = Mutex::new(VecDeque::from(suites));
+    // Its times are none of a test's.
+    let suites = iter::once(Suite::Demo).chain(suites.into_iter().map(Suite::Tests));
+    let waiting = Mutex::new(VecDeque::from_iter(suites));
     let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     let done = thread::scope(|scope| {
         let lanes: Vec<_> = labs.iter().map(|lab| scope.spawn(|| in_lab(workspace, lab, next))).collect();
@@ -416,10 +425,23 @@ pub(crate) fn in_labs(workspace: &Workspace, labs: &[Lab], binaries: Vec<TestBin
     report
 }
 
+/// What a lab is taken for.
+enum Suite {
+    Demo,
+    Tests(TestBinary),
+}
+
 /// The suites that this lab gets to.
-fn in_lab(workspace: &Workspace, lab: &Lab, next: impl Fn() -> Option<TestBinary>) -> Report {
+fn in_lab(workspace: &Workspace, lab: &Lab, next: impl Fn() -> Option<Suite>) -> Report {
     let mut report = Report::default();
-    while let Some(binary) = next() {
+    while let Some(suite) = next() {
+        let binary = match suite {
+            Suite::Tests(binary) => binary,
+            Suite::Demo => {
+                report.add(shown("cargo xtask demo --lab", || demo::on_lab(workspace, lab)));
+                continue;
+            }
+        };
         let mut command = lab.inside(&binary.executable);
         command.args(ONE_AT_A_TIME);
         if !binary.only.is_empty() {

@@ -1,9 +1,11 @@
 //! `cargo xtask demo`: the main job, narrated, with what to type to see it oneself; in one process (`isthmus dev`), or on the lab.
 
+mod real_pods;
 mod stage;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
@@ -62,7 +64,17 @@ fn run_on_lab(workspace: &Workspace) -> Result<ExitCode> {
     let lab = Lab::chosen();
     let _reserved = lab.reserve("running the demo on it")?;
     lab.up(workspace, true)?;
-    let mut stage = Stage::lab(workspace);
+    on_lab(workspace, &lab)?;
+    say(
+        "demo",
+        "done. The lab is still up: `cargo xtask lab shell` to look around, `cargo xtask lab down` to stop it",
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The demo on a lab that is up and ours, of what is built.
+pub(crate) fn on_lab(workspace: &Workspace, lab: &Lab) -> Result<()> {
+    let mut stage = Stage::lab(lab);
     let demo = Demo { workspace, stage: &stage };
     demo.clean().context("cleaning up what an earlier run left")?;
     say("demo", "installing the custom resources");
@@ -73,23 +85,22 @@ fn run_on_lab(workspace: &Workspace) -> Result<ExitCode> {
     demo.ask(&format!("kubectl create namespace {OPERATOR} --dry-run=client -o yaml | kubectl apply -f -"))?;
     say("demo", "starting the operator");
     stage.start_operator(workspace)?;
-    let shown = Demo { workspace, stage: &stage }.show();
+    let demo = Demo { workspace, stage: &stage };
+    let shown = demo.show().and_then(|()| demo.real_pods(lab));
     let stopped = stage.stop();
     let cleaned = Demo { workspace, stage: &stage }.clean();
-    shown.and(stopped).and(cleaned)?;
-    say(
-        "demo",
-        "done. The lab is still up: `cargo xtask lab shell` to look around, `cargo xtask lab down` to stop it",
-    );
-    Ok(ExitCode::SUCCESS)
+    shown.and(stopped).and(cleaned)
 }
 
 fn build(workspace: &Workspace) -> Result<()> {
     let reason = "building isthmus (~5 min the first time, on two cores)";
     let step = Step { limit: Duration::from_secs(1800), ..Step::new("isthmus", reason) };
-    step.run(workspace, workspace.cargo(["build", "--package", "isthmus", "--locked"]))?
-        .ok("the build of isthmus")
-        .map(drop)
+    step.run(
+        workspace,
+        workspace.cargo(["build", "--workspace", "--bin", "isthmus", "--bin", "isthmus-cni", "--locked"]),
+    )?
+    .ok("the build of isthmus")
+    .map(drop)
 }
 
 /// Folders of kubectl and the openstack client, for PATH.
@@ -106,7 +117,7 @@ pub(crate) fn clients(workspace: &Workspace) -> Result<String> {
 
 struct Demo<'a> {
     workspace: &'a Workspace,
-    stage: &'a Stage,
+    stage: &'a Stage<'a>,
 }
 
 impl Demo<'_> {
@@ -146,6 +157,11 @@ impl Demo<'_> {
         }
     }
 
+    /// Where it keeps a file. There may be one in one process beside one on the lab.
+    fn file(&self, name: &str) -> PathBuf {
+        self.workspace.target.join(format!("demo-{}-{name}", self.stage.name()))
+    }
+
     fn isthmus(&self) -> String {
         self.workspace.target.join("debug/isthmus").display().to_string()
     }
@@ -160,7 +176,7 @@ impl Demo<'_> {
 
     fn load(&self) -> Result<()> {
         say("demo", "loading the module pod-port from a ConfigMap, with the network that Pods shall be on");
-        let manifest = self.workspace.target.join("demo-policymodule.yaml");
+        let manifest = self.file("policymodule.yaml");
         let text = format!(
             "apiVersion: isthmus.dev/v1alpha1\nkind: PolicyModule\nmetadata: {{name: pod-port}}\nspec:\n  source: {{configMaps: [{{name: pod-port}}]}}\n  config: {}\n",
             r#"{network: pods, subnets: [pods-v4], securityGroups: [pods]}"#
@@ -181,7 +197,7 @@ impl Demo<'_> {
     }
 
     fn apply(&self, name: &str, manifest: &str) -> Result<()> {
-        let file = self.workspace.target.join(format!("demo-{name}.yaml"));
+        let file = self.file(&format!("{name}.yaml"));
         fs::write(&file, manifest).with_context(|| format!("writing {}", file.display()))?;
         manifest.lines().for_each(|line| println!("    | {line}"));
         self.type_and_see(&format!("kubectl apply -f {}", file.display())).map(drop)
@@ -227,7 +243,7 @@ impl Demo<'_> {
             &format!("kubectl get serviceaccount -n {PODS} default -o name"),
             |a| !a.is_empty(),
         )?;
-        let pods = self.workspace.target.join("demo-pods.yaml");
+        let pods = self.file("pods.yaml");
         let pod = |n| {
             format!(
                 "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: web-{n}, namespace: {PODS}}}\nspec: {{nodeName: node1, containers: [{{name: web, image: \"localhost/busybox:1\"}}]}}\n"
@@ -328,6 +344,7 @@ impl Demo<'_> {
         }
         // No kubelet ends the Pods.
         self.ask(&format!("kubectl delete pods -n {PODS} --all --force --grace-period=0 --wait=false"))?;
+        self.clean_agents()?;
         self.ask(&format!("kubectl delete namespace {PODS} --ignore-not-found --wait=false"))?;
         self.until(&format!("namespace {PODS} is gone"), &let_go(), |a| a == ".")?;
         self.ask(&format!(

@@ -22,9 +22,15 @@ const HTTP: &str = "127.0.0.1:9441";
 const READY: Duration = Duration::from_secs(60);
 
 /// Where it takes place.
-pub(super) struct Stage {
-    dev: Option<Dev>,
+pub(super) struct Stage<'a> {
+    place: Place<'a>,
     operator: Option<Started>,
+}
+
+enum Place<'a> {
+    /// One process.
+    Dev(Dev),
+    Lab(&'a Lab),
 }
 
 /// `isthmus dev` as it says where it is.
@@ -39,14 +45,14 @@ struct Dev {
     path: String,
 }
 
-impl Stage {
+impl<'a> Stage<'a> {
     /// Starts `isthmus dev` with nothing in it but modules and networks.
     pub(super) fn dev(workspace: &Workspace, clients: &str) -> Result<Self> {
         say(
             "demo",
             "starting a Kubernetes API, an OpenStack and the operator in one process: isthmus dev --empty",
         );
-        let log = workspace.target.join("demo-dev.log");
+        let log = workspace.target.join("demo-dev-operator.log");
         let file = File::create(&log).with_context(|| format!("making {}", log.display()))?;
         let mut command = Command::new(workspace.target.join("debug/isthmus"));
         command.args(["dev", "--empty", "--output", "json", "--http", HTTP, "--folder"]);
@@ -64,19 +70,19 @@ impl Stage {
             dev.kubeconfig.display(),
             dev.clouds.display()
         );
-        Ok(Self { dev: Some(dev), operator: Some(started) })
+        Ok(Self { place: Place::Dev(dev), operator: Some(started) })
     }
 
-    /// The lab, without an operator yet.
-    pub(super) fn lab(_: &Workspace) -> Self {
-        Self { dev: None, operator: None }
+    /// A lab, without an operator yet.
+    pub(super) fn lab(lab: &'a Lab) -> Self {
+        Self { place: Place::Lab(lab), operator: None }
     }
 
     /// Starts an operator on the lab, and waits until it leads.
     pub(super) fn start_operator(&mut self, workspace: &Workspace) -> Result<()> {
-        let log = workspace.target.join("demo-operator.log");
+        let log = workspace.target.join("demo-lab-operator.log");
         let file = File::create(&log).with_context(|| format!("making {}", log.display()))?;
-        let mut command: Command = Lab::chosen().inside(workspace.target.join("debug/isthmus"));
+        let mut command = self.inside(workspace.target.join("debug/isthmus"));
         command.args(["operator", "--http", HTTP, "--operator-namespace", OPERATOR, "--lease-seconds", "20"]);
         let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
         self.operator = Some(Started::spawn(command)?);
@@ -94,7 +100,10 @@ impl Stage {
 
     /// A command with the environment that clients need.
     pub(super) fn inside(&self, program: impl AsRef<OsStr>) -> Command {
-        let Some(dev) = &self.dev else { return Lab::chosen().inside(program) };
+        let dev = match &self.place {
+            Place::Dev(dev) => dev,
+            Place::Lab(lab) => return lab.inside(program),
+        };
         let mut command = Command::new(program);
         command.env("KUBECONFIG", &dev.kubeconfig).env("OS_CLIENT_CONFIG_FILE", &dev.clouds);
         command.env("OS_CLOUD", "demo").env("PATH", &dev.path);
@@ -114,12 +123,26 @@ impl Stage {
 
     /// URL of the operator's metrics.
     pub(super) fn metrics(&self) -> String {
-        self.dev.as_ref().map_or_else(|| format!("http://{HTTP}/metrics"), |dev| dev.metrics.clone())
+        match &self.place {
+            Place::Dev(dev) => dev.metrics.clone(),
+            Place::Lab(_) => format!("http://{HTTP}/metrics"),
+        }
+    }
+
+    /// What its files are called after.
+    pub(super) fn name(&self) -> &'static str {
+        match &self.place {
+            Place::Dev(_) => "dev",
+            Place::Lab(_) => "lab",
+        }
     }
 
     /// The load-balancer provider that has L7 policies, and is quick.
     pub(super) fn provider(&self) -> &'static str {
-        if self.dev.is_some() { "amphora" } else { "noop" }
+        match &self.place {
+            Place::Dev(_) => "amphora",
+            Place::Lab(_) => "noop",
+        }
     }
 
     /// Stops the operator as Kubernetes does.

@@ -63,6 +63,29 @@ impl Files {
     }
 }
 
+/// Every command says what it is for, and names its arguments.
+#[test]
+fn help_is_there_for_every_command() {
+    let mut open = vec![Vec::<String>::new()];
+    let mut seen = 0;
+    while let Some(command) = open.pop() {
+        let arguments: Vec<&str> = command.iter().map(String::as_str).chain(["--help"]).collect();
+        let help = printed(&arguments);
+        assert!(help.contains("\nUsage: isthmus") && !help.starts_with("Usage"), "{arguments:?}: {help}");
+        let listed = help.split_once("\nCommands:\n").map_or("", |(_, rest)| rest);
+        let listed = listed.lines().take_while(|line| !line.is_empty());
+        // what it is for may go on in lines that are further in
+        let names = listed
+            .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
+            .filter(|name| !name.is_empty());
+        open.extend(
+            names.filter(|name| *name != "help").map(|name| [&command[..], &[name.to_owned()]].concat()),
+        );
+        seen += 1;
+    }
+    assert!(seen > 12, "{seen} commands");
+}
+
 #[test]
 fn a_typo_in_the_log_filter_is_told() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_isthmus"));

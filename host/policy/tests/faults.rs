@@ -102,6 +102,17 @@ fn fuel_is_a_limit_that_does_not_depend_on_the_machine() {
     assert!(map(looping).result.is_ok());
 }
 
+/// Nothing that a call leaves behind is seen by the next one, of the same subject or of another tenant's.
+#[test]
+fn every_call_has_an_instance_of_its_own() {
+    let remembers = Pipeline::new(stage("remembers", faults(), &fault("remember")), vec![]).unwrap();
+    for _ in 0..3 {
+        let list = run(&remembers).result.unwrap();
+        let tags = &list.get("network").unwrap().tags;
+        assert!(tags.iter().any(|tag| tag == "calls=1"), "{tags:?}");
+    }
+}
+
 #[test]
 fn a_reason_is_cut() {
     let mapped = map(stage("bad", faults(), &fault("long-reason")));

@@ -61,8 +61,9 @@ struct Arguments {
     #[arg(long, default_value_t = 1_000)]
     route_count: usize,
 
-    /// Pods for the lab's real Neutron, as named by OS_CLOUD; 0 leaves it out.
-    #[arg(long, default_value_t = 60)]
+    /// Pods for the lab's real Neutron, as named by OS_CLOUD; 0 leaves it out. So many that what an operator reads at its start, and at
+    /// its two resyncs soon after, is little a Pod.
+    #[arg(long, default_value_t = 240)]
     real_pods: usize,
 }
 

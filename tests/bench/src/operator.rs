@@ -47,15 +47,8 @@ impl Operator {
         kubeconfig: Option<&Path>,
     ) -> Result<Self> {
         let mut command = Command::new(binary);
-        command.args([
-            "operator",
-            "--http",
-            HTTP,
-            "--operator-namespace",
-            NAMESPACE,
-            "--lease-seconds",
-            "10",
-        ]);
+        // The default lease: a request may take half of it, and a real Neutron takes seconds for eight creates at once.
+        command.args(["operator", "--http", HTTP, "--operator-namespace", NAMESPACE]);
         for (name, _) in std::env::vars_os() {
             if !cloud.is_empty() && name.to_string_lossy().starts_with("OS_") {
                 command.env_remove(name);

@@ -21,8 +21,14 @@ impl Sample {
         Ok(Self(text))
     }
 
-    /// Sum of all series of this name with these labels; a family that is not there counts as 0.
+    /// Sum of all series of this name with these labels; a family that is not there counts as 0. Counters and gauges of ours are
+    /// whole numbers, and far from 2^52.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
+        self.real(name, labels) as u64
+    }
+
+    /// As [`Sample::sum`], of what is measured and not counted.
+    pub fn real(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let wanted: Vec<String> = labels.iter().map(|(key, value)| format!("{key}=\"{value}\"")).collect();
         let value = |line: &str| {
             let (series, value) = line.rsplit_once(' ')?;
@@ -31,8 +37,7 @@ impl Sample {
             let fits = family == name && wanted.iter().all(|label| parts.contains(&label.as_str()));
             fits.then(|| value.parse::<f64>().ok()).flatten()
         };
-        // Counters and gauges of ours are whole numbers, and far from 2^52.
-        self.0.lines().filter_map(value).map(|value| value as u64).sum()
+        self.0.lines().filter_map(value).sum()
     }
 
     /// Requests to Neutron of this method about this collection (`ports`), whatever was answered.

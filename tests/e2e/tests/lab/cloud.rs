@@ -10,7 +10,7 @@ use isthmus_e2e::{
     port_id, ready, until, until_within,
 };
 use isthmus_model::mark::Mark;
-use isthmus_openstack::neutron::Port;
+use isthmus_openstack::neutron::{Port, PortUpdate};
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -24,15 +24,16 @@ async fn killed_at_ten_random_moments_no_port_is_made_twice_or_leaked() -> Resul
     on_lab("random-kills", async |lab| {
         let namespace = lab.namespace().await?;
         lab.load_pod_port().await?;
-        let mut pods = Vec::new();
+        let (mut pods, mut caught) = (Vec::new(), 0);
         for round in 0..10 {
             let operator = lab.start(&[])?;
             let mut operator = Some(operator);
             for at in 0..5 {
                 pods.push(lab.pod(&namespace, &format!("p-{round}-{at}"), json!({})).await?);
             }
-            crash(&seed, round, &mut operator).await?;
+            caught += u32::from(crash(&seed, round, &mut operator).await?);
         }
+        ensure!(caught > 0, "no kill came while anything was in the works");
         // A create that was on its way when its operator died may end after the next one has listed what is there: the
         // listing soon after finds the second port, and at most one survives.
         let operator = lab.operator(&[]).await?;
@@ -53,15 +54,18 @@ async fn killed_at_ten_random_moments_no_port_is_made_twice_or_leaked() -> Resul
     .await
 }
 
-/// Kills an operator at a random moment of its first 800 ms as the leader, or of its start.
-async fn crash(seed: &RandomState, round: u64, operator: &mut Option<Operator>) -> Result<()> {
+/// Kills an operator at a random moment of its first 800 ms as the leader, or of its start. Answers whether it had something in the
+/// works.
+async fn crash(seed: &RandomState, round: u64, operator: &mut Option<Operator>) -> Result<bool> {
     let mut operator = operator.take().context("an operator")?;
     let random = seed.hash_one(round);
     if !random.is_multiple_of(4) {
         operator.leads().await?;
     }
     tokio::time::sleep(Duration::from_millis((random >> 8) % 800)).await;
-    operator.kill().await
+    let at_work = operator.metrics().await.is_ok_and(|now| now.sum("isthmus_reconciles_in_flight", &[]) > 0);
+    operator.kill().await?;
+    Ok(at_work)
 }
 
 /// The port is there, and the CloudMapping does not say so: the status can't be written, and the operator dies.
@@ -199,9 +203,30 @@ async fn a_port_deleted_behind_our_back_is_made_again() -> Result<()> {
         ensure!(port_id(&lab.mapping(&pods[1]).await?) == kept, "the other one is not touched");
         let posts = operator.metrics().await?.calls("POST", "ports");
         ensure!(posts == 3, "two Pods and one port again: {posts} creates");
-        Ok(())
+        changed_behind_our_back(lab, &operator, &kept.context("a port")?).await
     })
     .await
+}
+
+/// What somebody changed of a port is as it was after one write.
+async fn changed_behind_our_back(lab: &Lab, operator: &Operator, id: &str) -> Result<()> {
+    let made = lab.port(id).await?.context("the port")?;
+    ensure!(!made.security_groups.is_empty(), "it has groups");
+    let before = operator.metrics().await?.cloud_writes();
+    let changed =
+        PortUpdate { security_groups: Some(Vec::new()), name: Some("mine".into()), ..PortUpdate::default() };
+    lab.demo.update::<Port>(id, &changed, None).await?;
+    until("it is as it was", async || {
+        let now = lab.port(id).await?.context("the port")?;
+        let same = (&now.security_groups, &now.name) == (&made.security_groups, &made.name);
+        ensure!(same, "{:?} {}", now.security_groups, now.name);
+        Ok(())
+    })
+    .await?;
+    operator.resyncs(&operator.metrics().await?, 2).await?;
+    let writes = operator.metrics().await?.cloud_writes() - before;
+    ensure!(writes == 1, "{writes} writes");
+    Ok(())
 }
 
 /// Of a similar name; with our tags of another cluster; with half a mark; with our whole mark, but in another project,

@@ -104,12 +104,15 @@ async fn definitions_refuse_what_is_wrong() -> Result<()> {
     let other = Patch::Merge(json!({"spec": {"subject": {"uid": "another"}}}));
     refused(mappings.patch(&name, &PatchParams::default(), &other).await, "one subject for ever")?;
 
-    let neither = json!({"name": "a", "kind": "port", "state": "Ready", "references": [{"id": "i"}]});
-    let patch = Patch::Merge(json!({"status": {"resources": [neither]}}));
-    refused(
-        mappings.patch_status(&name, &PatchParams::default(), &patch).await,
-        "exactly one of entry and existing",
-    )?;
+    let subject = json!({"apiVersion": "v1", "kind": "Pod", "name": "p"});
+    for (reference, text) in [
+        (json!({"id": "i"}), "exactly one of entry and existing"),
+        (json!({"id": "i", "existing": "e", "subject": subject}), "a subject needs an entry"),
+    ] {
+        let resource = json!({"name": "a", "kind": "port", "state": "Ready", "references": [reference]});
+        let patch = Patch::Merge(json!({"status": {"resources": [resource]}}));
+        refused(mappings.patch_status(&name, &PatchParams::default(), &patch).await, text)?;
+    }
 
     let modules: Api<PolicyModule> = Api::all(stage.client.kube());
     let module_name = stage.namespace.clone();
@@ -134,6 +137,9 @@ async fn definitions_refuse_what_is_wrong() -> Result<()> {
                                                    "metadata": {"name": module_name}, "spec": spec}))?;
         refused(raw.create(&PostParams::default(), &object).await, text)?;
     }
+    let mut long = module(json!({"source": source}))?;
+    long.metadata.name = Some("m".repeat(64));
+    refused(modules.create(&PostParams::default(), &long).await, "at most 63 characters")?;
     let made = modules
         .create(&PostParams::default(), &module(json!({"source": source, "config": {"any": [1, "x"]}}))?)
         .await?;

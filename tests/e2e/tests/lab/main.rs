@@ -11,6 +11,7 @@ mod explain;
 mod faults;
 mod floating;
 mod hostile;
+mod itself;
 mod kubernetes;
 mod mappings;
 mod modules;

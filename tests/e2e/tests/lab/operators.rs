@@ -259,6 +259,24 @@ async fn conflicts_on_status_writes_converge() -> Result<()> {
 }
 
 #[tokio::test]
+async fn while_neutron_is_away_it_is_not_ready_and_says_why() -> Result<()> {
+    on_lab("unready", async |lab| {
+        lab.kill_part("neutron").await?;
+        let mut operator = lab.operator_as("first", &[])?;
+        until("it says what it can't do", async || {
+            let (status, why) = operator.get("/readyz").await?;
+            ensure!(status == 503 && why.starts_with("asking the cloud what it can do: "), "{status}: {why}");
+            Ok(())
+        })
+        .await?;
+        ensure!(operator.get("/healthz").await?.0 == 200, "it is alive");
+        lab.start_part("neutron").await?;
+        operator.leads().await
+    })
+    .await
+}
+
+#[tokio::test]
 async fn health_readiness_and_metrics() -> Result<()> {
     on_lab("http", async |lab| {
         let (namespace, operator) = lab.with_pod_port(&[]).await?;
@@ -274,6 +292,13 @@ async fn health_readiness_and_metrics() -> Result<()> {
             let count = numbers.sum("isthmus_subject_stage_seconds_count", &[("stage", stage)]);
             ensure!(count == 3, "{count} Pods {stage}");
         }
+        ensure!(
+            text.contains("isthmus_subject_stage_seconds_bucket{le=\"0.001\""),
+            "from a millisecond on: {text}"
+        );
+        let took = |stage| numbers.real("isthmus_subject_stage_seconds_sum", &[("stage", stage)]);
+        let stages = [took("mapped"), took("realized"), took("ready")];
+        ensure!(stages[0] > 0.0 && stages.is_sorted(), "each stage comes after the one before: {stages:?}");
         for (gauge, value) in [("leading", 1), ("mappings", 3), ("cloud_resources", 3)] {
             let found = numbers.sum(&format!("isthmus_{gauge}"), &[]);
             ensure!(found == value, "{gauge} is {found}, not {value}");

@@ -96,6 +96,30 @@ async fn shown(lab: &Lab, namespace: &str, ports: &[Port]) -> Result<()> {
     Ok(())
 }
 
+/// One family or both, as the namespace's annotation names subnets.
+#[tokio::test]
+async fn a_pod_has_the_families_of_its_namespaces_subnets() -> Result<()> {
+    on_lab("families", async |lab| {
+        let (_first, _operator) = lab.with_pod_port(&[]).await?;
+        for (subnets, families) in
+            [("pods-v4", [true, false]), ("pods-v6", [false, true]), ("pods-v6,pods-v4", [true; 2])]
+        {
+            let namespace = lab.namespace().await?;
+            let annotation = format!("isthmus.dev/subnets={subnets}");
+            lab.kubectl(&["annotate", "namespace", &namespace, &annotation]).await?;
+            let mapping = lab.pod_ready(&lab.pod(&namespace, "p", json!({})).await?).await?;
+            let told = mapping.status.clone().and_then(|status| status.ips).context("its addresses")?;
+            let told: BTreeSet<&str> = told.split(',').map(str::trim).collect();
+            let port = lab.port(&port_id(&mapping).context("a port")?).await?.context("the port is there")?;
+            ensure!(told == port.fixed_ips.iter().map(|ip| &*ip.ip_address).collect(), "{told:?}: {port:?}");
+            let has = [told.iter().any(|ip| ip.contains('.')), told.iter().any(|ip| ip.contains(':'))];
+            ensure!(has == families, "{subnets}: {told:?}");
+        }
+        Ok(())
+    })
+    .await
+}
+
 /// A Pod that is being deleted is still mapped: it needs its network until it is gone.
 #[tokio::test]
 async fn a_pod_with_a_grace_period_keeps_its_port_until_it_is_gone() -> Result<()> {

@@ -4,6 +4,8 @@
 //! - `fault`: what goes wrong (see [`Fault`]); absent: nothing,
 //! - `only`: the names of the Pods that it goes wrong for begin with this; absent: all.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use isthmus_sdk::prelude::*;
 use isthmus_sdk::records::load_balancing::Vip;
 use serde::Deserialize;
@@ -14,6 +16,9 @@ use serde::Deserialize;
 mod mapping;
 
 use mapping::PodPort;
+
+/// What an instance keeps from one call to the next, if there is one.
+static CALLS: AtomicU32 = AtomicU32::new(0);
 
 struct Faults;
 
@@ -50,6 +55,8 @@ enum Fault {
     UnknownReference,
     /// Ten megabytes.
     Huge,
+    /// The right list, with a tag that says how often this instance was called.
+    Remember,
     /// Log lines without end, then the right list.
     Chatter,
     /// The right entries under other names.
@@ -136,6 +143,10 @@ fn fail(fault: Fault, mut list: Vec<Desired>) -> Result<Vec<Desired>, Outcome> {
         }
         Fault::UnknownReference => list.push(Vif::new("eth1", local("nobody")).named("eth1")),
         Fault::Huge => list.push(Network::new().named("huge").description("x".repeat(10 << 20))),
+        Fault::Remember => {
+            let before = CALLS.fetch_add(1, Ordering::Relaxed);
+            list.push(Network::new().named("network").tag(format!("calls={}", before + 1)));
+        }
         Fault::Chatter => {
             (0..10_000).for_each(|i| isthmus_sdk::log::info(&format!("line {i} {}", "x".repeat(200))))
         }

@@ -19,10 +19,9 @@ const SUBNETS: [(&str, u8, &str); 2] = [("pods-v4", 4, "10.100.0.0/16"), ("pods-
 
 /// A cloud with what `modules.yaml` names: network `pods` with its subnets and the security group of that name, the external
 /// network `public` behind the router `cluster`, and the subnet pool `namespaces`.
-pub(super) async fn start() -> anyhow::Result<World> {
+pub(super) async fn start(options: Options) -> anyhow::Result<World> {
     // A load balancer that is at work for a moment can be seen at work.
-    let options =
-        Options { plug_bound_ports: true, provisioning: Duration::from_millis(200), ..Options::default() };
+    let options = Options { plug_bound_ports: true, provisioning: Duration::from_millis(200), ..options };
     let world = World::start(options).await.context("starting the cloud")?;
     let own = Session::new(config(&world)?, Metrics::default())?;
     let admin = Session::new(config_as(&world, As::Admin)?, Metrics::default())?;

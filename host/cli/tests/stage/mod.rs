@@ -16,7 +16,7 @@ use std::time::Duration;
 use isthmus_kubernetes::Client;
 use isthmus_kubernetes::crd::{CloudMapping, PolicyModule, crds};
 use isthmus_kubernetes::watch::{self, Event};
-use isthmus_openstack::{Metrics, Neutron, Session};
+use isthmus_openstack::{Metrics, Neutron, Octavia, Session};
 use isthmus_world::World;
 use isthmus_world::kubernetes::{ApiServer, Options};
 use kube::api::{Patch, PatchParams};
@@ -34,6 +34,7 @@ pub(crate) struct Stage {
     pub(crate) client: Client,
     /// The cloud as the operator sees it.
     pub(crate) neutron: Neutron,
+    pub(crate) octavia: Octavia,
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -49,16 +50,21 @@ fn module(name: &str) -> String {
 impl Stage {
     /// With the definitions, and nothing else.
     pub(crate) async fn start() -> Self {
+        Self::start_with(isthmus_world::Options::default()).await
+    }
+
+    /// With a cloud of these options.
+    pub(crate) async fn start_with(options: isthmus_world::Options) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let api = ApiServer::start(Options::default()).await.unwrap();
-        let world = cloud::start().await.unwrap();
+        let world = cloud::start(options).await.unwrap();
         let kubeconfig = folder.path().join("kubeconfig");
         std::fs::write(&kubeconfig, api.kubeconfig()).unwrap();
         std::fs::write(folder.path().join("clouds.yaml"), cloud::clouds_yaml(&world)).unwrap();
         let client = Client::connect(Some(&kubeconfig)).await.unwrap();
         let session = Session::new(cloud::config(&world).unwrap(), Metrics::default()).unwrap();
-        let neutron = Neutron::new(session);
-        let stage = Self { folder, _api: api, _world: world, client, neutron };
+        let (neutron, octavia) = (Neutron::new(session.clone()), Octavia::new(session));
+        let stage = Self { folder, _api: api, _world: world, client, neutron, octavia };
         for definition in crds() {
             stage.apply(serde_json::to_value(definition).unwrap()).await;
         }

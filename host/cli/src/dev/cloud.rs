@@ -50,7 +50,7 @@ pub(super) async fn start(options: Options) -> anyhow::Result<World> {
 }
 
 /// Makes something in Neutron; its id.
-async fn make(session: &Session, collection: &'static str, body: Value) -> anyhow::Result<String> {
+pub(super) async fn make(session: &Session, collection: &'static str, body: Value) -> anyhow::Result<String> {
     let path = format!("/v2.0/{}", collection.replace('_', "-"));
     let made = ask(session, Method::POST, collection, path, body).await?;
     let id = made.as_object().and_then(|made| made.values().next()?.get("id")?.as_str());

@@ -91,6 +91,10 @@ impl Stage {
         }
     }
 
+    pub(crate) async fn apply_all(&self, documents: &str) {
+        apply::apply_all(&self.client, documents).await.unwrap();
+    }
+
     pub(crate) async fn apply(&self, object: Value) {
         apply::apply(&self.client, object).await.unwrap();
     }
@@ -101,7 +105,17 @@ impl Stage {
         let object = json!({"apiVersion": "isthmus.dev/v1alpha1", "kind": "PolicyModule",
                             "metadata": {"name": name}, "spec": spec});
         self.apply(object).await;
+        self.bytes(name).await;
+    }
+
+    /// The file of a PolicyModule that is there.
+    pub(crate) async fn bytes(&self, name: &str) {
         self.prints(&["module", "load", &module(name), "--name", name]).await;
+    }
+
+    /// Something more in the operator's project of the cloud; its id.
+    pub(crate) async fn make(&self, collection: &'static str, body: Value) -> String {
+        cloud::make(self.neutron.session(), collection, body).await.unwrap()
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -175,6 +189,26 @@ impl Stage {
         };
         let in_time = tokio::time::timeout(LIMIT, come).await.is_ok();
         assert!(in_time, "not in time: {what}: {:#?}", self.mappings().await);
+    }
+
+    /// Waits until a PolicyModule says so in its condition `Loaded`.
+    pub(crate) async fn says(&self, name: &str, reason: &str) {
+        let mut events = watch::modules(&self.client);
+        let mut last = None;
+        let come = async {
+            while let Some(event) = events.recv().await {
+                let Event::Applied(module) = event else { continue };
+                let conditions = module.status.iter().flat_map(|status| &status.conditions);
+                let loaded =
+                    conditions.into_iter().find(|c| c.type_ == "Loaded" && module.name_any() == name);
+                if loaded.is_some_and(|loaded| loaded.reason == reason) {
+                    return;
+                }
+                last = loaded.cloned().or(last.take());
+            }
+        };
+        let in_time = tokio::time::timeout(LIMIT, come).await.is_ok();
+        assert!(in_time, "not in time: {name} is {reason}: {last:?}");
     }
 
     /// Waits until there are so many CloudMappings, all ready.

@@ -340,6 +340,8 @@ fn kept(observed: &Observed, field: &str) -> Option<(String, serde_json::Value)>
 impl Driver for L7Policies {
     fn list<'a>(&'a self, tag: &'a str) -> BoxFuture<'a, Result<Vec<Observed>>> {
         async move {
+            // Somebody else may have moved or deleted any since.
+            self.disordered();
             let mut found = self.scope.list::<L7Policy>(tag).await?;
             found.sort_by_key(|policy| policy.position);
             let mut by_listener: HashMap<&str, Vec<Placed>> = HashMap::new();
@@ -349,9 +351,6 @@ impl Driver for L7Policies {
             }
             let wrong: Vec<String> =
                 by_listener.values().flat_map(|all| order::misplaced(all)).map(Into::into).collect();
-            if !wrong.is_empty() {
-                self.disordered();
-            }
             let mut all = Vec::new();
             for policy in found {
                 let rules = match self.rules(&policy).await {

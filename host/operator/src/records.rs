@@ -4,15 +4,14 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use isthmus_kubernetes::crd::{CloudMapping, CloudMappingStatus};
-use isthmus_kubernetes::names::{FINALIZER, LABEL_NODE};
-use isthmus_model::condition::ATTACHED;
+use isthmus_kubernetes::names::{ANNOTATION_MIRROR, FINALIZER, LABEL_NODE};
 use isthmus_model::object::{ObjectKey, Subject};
 use isthmus_model::record::Record;
 use isthmus_model::value::Reference;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
 use kube::ResourceExt;
 
 use crate::packed::Packed;
+use crate::status::with_others_conditions;
 
 /// One CloudMapping, slim.
 #[derive(Clone, Debug)]
@@ -33,6 +32,8 @@ pub struct Known {
     pub released: bool,
     /// It says which node it is on, for that node's agent.
     pub on_node: bool,
+    /// Its subject is, or was, the mirror of a static Pod.
+    pub mirror: bool,
     /// Its status.
     pub status: Arc<CloudMappingStatus>,
     /// The status is ours, and the API server does not have it yet.
@@ -292,6 +293,7 @@ struct Slim {
     deleting: bool,
     released: bool,
     on_node: bool,
+    mirror: bool,
     node: Option<Box<str>>,
     /// It records what nothing else tells ([`isthmus_model::kinds::Kind::is_told_by_record`]).
     attached: bool,
@@ -310,6 +312,7 @@ impl Slim {
             deleting: known.deleting,
             released: known.released,
             on_node: known.on_node,
+            mirror: known.mirror,
             node: known.status.node.as_deref().map(Into::into),
             attached: known.status.resources.iter().any(|r| r.kind.is_told_by_record()),
             unwritten: known.unwritten,
@@ -327,6 +330,7 @@ impl Slim {
             deleting: self.deleting,
             released: self.released,
             on_node: self.on_node,
+            mirror: self.mirror,
             unwritten: self.unwritten,
             status: Arc::new(self.status.get().unwrap_or_default()),
         }
@@ -343,19 +347,11 @@ fn known(mapping: &CloudMapping) -> (Subject, Known) {
         deleting: mapping.metadata.deletion_timestamp.is_some(),
         released: !mapping.finalizers().iter().any(|f| f == FINALIZER),
         on_node: mapping.labels().contains_key(LABEL_NODE),
+        mirror: mapping.annotations().contains_key(ANNOTATION_MIRROR),
         status: Arc::new(mapping.status.clone().unwrap_or_default()),
         unwritten: false,
     };
     (mapping.spec.subject.subject(), known)
-}
-
-/// A status of ours beside the conditions that others wrote.
-fn with_others_conditions(ours: &CloudMappingStatus, stored: &CloudMappingStatus) -> Arc<CloudMappingStatus> {
-    let of_others = |c: &&meta::Condition| c.type_ == ATTACHED;
-    let mut conditions: Vec<_> = ours.conditions.iter().filter(|c| !of_others(c)).cloned().collect();
-    conditions.extend(stored.conditions.iter().filter(of_others).cloned());
-    conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
-    Arc::new(CloudMappingStatus { conditions, ..ours.clone() })
 }
 
 /// Entries of other mappings that a status refers to, with the ids that these stood for.

@@ -4,6 +4,7 @@ mod cloud;
 mod cluster;
 mod extensions;
 mod rights;
+mod services;
 mod used;
 
 use anyhow::ensure;

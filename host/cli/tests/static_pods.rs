@@ -1,5 +1,5 @@
 //! A static Pod, whose mirror comes and goes while it runs.
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail")]
 #![allow(dead_code, reason = "the stage has what other tests need")]
 
 mod stage;
@@ -45,29 +45,37 @@ async fn a_mirror_that_is_made_anew_leaves_its_pod_the_port_that_it_runs_on() {
     let mirror =
         pod("static-node1", json!({"kubernetes.io/config.mirror": "0f343b0931126a20f133d67c2b018a3b"}));
     stage.apply(mirror.clone()).await;
-    stage.apply(pod("web", json!({}))).await;
+    for name in ["web", "turned"] {
+        stage.apply(pod(name, json!({}))).await;
+    }
     let operator = stage.operator(&[]);
-    stage.ready(2).await;
+    stage.ready(3).await;
     stage.stop(operator).await;
     let (first, other) = (attached(&stage, "static-node1").await, attached(&stage, "web").await);
+    let turned = attached(&stage, "turned").await;
 
     let api: Api<Pod> = Api::namespaced(stage.client.kube(), "shop");
-    for name in ["static-node1", "web"] {
+    for name in ["static-node1", "web", "turned"] {
         api.delete(name, &DeleteParams::default().grace_period(0)).await.unwrap();
     }
-    stage.apply(mirror).await;
+    stage.apply(mirror.clone()).await;
+    // A static Pod of that name came later: it does not run on the port of the one before.
+    let (annotations, name) = (mirror["metadata"]["annotations"].clone(), "turned");
+    stage.apply(pod(name, annotations)).await;
     // One that begins knows what the agent has said, and that the Pods are gone.
     let operator = stage.operator(&["--agent-wait-seconds", "1"]);
-    stage.until("the other's is gone", |all| of(all, &other).is_none()).await;
+    stage
+        .until("the others' are gone", |all| [&other, &turned].iter().all(|uid| of(all, uid).is_none()))
+        .await;
     stage.apply(pod("last", json!({}))).await;
     let is_mapped = |mapping: &&CloudMapping| has(mapping, "Ready");
-    stage.until("the new ones are mapped", |all| all.iter().copied().filter(is_mapped).count() == 2).await;
+    stage.until("the new ones are mapped", |all| all.iter().copied().filter(is_mapped).count() == 3).await;
     let all = stage.mappings().await;
     let kept = all.iter().find(|mapping| mapping.spec.subject.uid == first).unwrap();
     assert!(has(kept, "WaitingForAgent"), "{kept:?}");
 
     stage.attach(kept, "False").await;
     stage.until("it is gone when its agent has let go", |all| of(all, &first).is_none()).await;
-    stage.ready(2).await;
+    stage.ready(3).await;
     stage.stop(operator).await;
 }

@@ -51,6 +51,16 @@ struct State {
     unavailable: Option<String>,
     /// Why the API server did not answer when it was asked last, by the watch or by us. Since when, too.
     unreachable: Option<(Instant, String)>,
+    /// The watch is cut again and again, whatever else the API server answers.
+    cut: Option<Cut>,
+}
+
+/// A watch that tells nothing between two cuts.
+#[derive(Clone, Debug)]
+struct Cut {
+    since: Instant,
+    last: Instant,
+    why: String,
 }
 
 /// So long a watch may be silent before the API server is asked whether it is there: a watch says itself that it is cut, but not that
@@ -62,7 +72,25 @@ const AWAY: Duration = Duration::from_secs(1);
 /// So long it may be away before the node says that it is not ready: a restart of the API server is no matter of the nodes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// So long without another cut, and the watch is well again: longer than it waits before it tries again.
+const CALM: Duration = Duration::from_secs(30);
+
 impl State {
+    /// The watch was cut.
+    fn was_cut(&mut self, why: &str) {
+        let now = Instant::now();
+        let before = self.cut.take().filter(|cut| now - cut.last <= CALM);
+        let since = before.map_or(now, |cut| cut.since);
+        self.cut = Some(Cut { since, last: now, why: why.to_owned() });
+    }
+
+    /// Why the watch is no good, if it is not.
+    fn keeps_being_cut(&self) -> Option<String> {
+        let cut =
+            self.cut.as_ref().filter(|cut| cut.last.elapsed() <= CALM && cut.since.elapsed() > PATIENCE)?;
+        Some(format!("the watch of CloudMappings is cut again and again: {}", cut.why))
+    }
+
     /// Whether the API server answered; else why not. Since when, stays.
     fn reached(&mut self, answer: Result<(), String>) {
         let since = self.unreachable.take().map_or_else(Instant::now, |(since, _)| since);
@@ -135,10 +163,16 @@ impl Mappings {
     fn take(&self, event: Event<CloudMapping>) {
         {
             let mut state = self.state.lock();
-            state.reached(match &event {
-                Event::Interrupted(why) => Err(why.clone()),
-                _ => Ok(()),
-            });
+            match &event {
+                Event::Interrupted(why) => {
+                    state.was_cut(why);
+                    state.reached(Err(why.clone()));
+                }
+                _ => {
+                    state.cut = None;
+                    state.reached(Ok(()));
+                }
+            }
             match event {
                 Event::Applied(mapping) => {
                     if let Some(known) = Known::of(&mapping) {
@@ -232,7 +266,8 @@ impl VifSource for Mappings {
     fn why(&self, pod: &PodReference) -> String {
         let state = {
             let state = self.state.lock();
-            state.unavailable.clone().or_else(|| Some(state.unreachable.clone()?.1))
+            let unreachable = || Some(state.unreachable.clone()?.1);
+            state.unavailable.clone().or_else(unreachable).or_else(|| state.keeps_being_cut())
         };
         match (self.of_pod(pod), state) {
             (_, Some(why)) => format!("the API server does not tell: {why}"),
@@ -249,7 +284,8 @@ impl VifSource for Mappings {
     fn usable(&self) -> Result<(), String> {
         let state = self.state.lock();
         let away = state.unreachable.as_ref().filter(|(since, _)| since.elapsed() > PATIENCE);
-        state.unavailable.clone().or_else(|| Some(away?.1.clone())).map_or(Ok(()), Err)
+        let away = || Some(away?.1.clone());
+        state.unavailable.clone().or_else(away).or_else(|| state.keeps_being_cut()).map_or(Ok(()), Err)
     }
 }
 

@@ -164,6 +164,7 @@ impl Server {
     }
 
     async fn says(&mut self, event: Event<CloudMapping>) {
+        self.changes.borrow_and_update();
         self.events.send(event).await.unwrap();
         self.turns(Duration::ZERO).await;
     }
@@ -239,4 +240,29 @@ async fn an_api_server_of_quiet_nodes_is_hardly_asked() {
     let before = *server.asked.lock();
     tokio::time::sleep(SILENCE / 2).await;
     assert_eq!(*server.asked.lock(), before);
+}
+
+/// The API server answers, and lets no watch live: what is new is not told either.
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_is_cut_again_and_again_makes_the_node_unready() {
+    let mut server = Server::synced().await;
+    let since = Instant::now();
+    while since.elapsed() <= PATIENCE {
+        assert!(server.mappings.usable().is_ok(), "after {:?}", since.elapsed());
+        server.says(Event::Interrupted("reset".into())).await;
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    }
+    server.says(Event::Interrupted("reset".into())).await;
+    tokio::time::sleep(AWAY * 2).await;
+    let why = server.mappings.usable().unwrap_err();
+    assert!(why.contains("again and again: reset") && server.why().contains(&why), "{why}");
+    server.says(mapping("u", json!({}))).await;
+    assert!(server.mappings.usable().is_ok(), "it told something");
+
+    // Cut now and then is no matter.
+    for _ in 0..4 {
+        server.says(Event::Interrupted("reset".into())).await;
+        tokio::time::sleep(CALM + AWAY).await;
+        assert!(server.mappings.usable().is_ok());
+    }
 }

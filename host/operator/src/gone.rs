@@ -141,7 +141,7 @@ impl Session {
         if !self.is_on_a_node(known, snapshot) || known.status.resources.iter().all(|r| r.id.is_none()) {
             return None;
         }
-        let waited = match self.is_mirrored_anew(subject, snapshot) {
+        let waited = match self.is_mirrored_anew(subject, known, snapshot) {
             true => Duration::ZERO,
             false => self.gone_since(&subject.uid).elapsed(),
         };
@@ -149,9 +149,9 @@ impl Session {
     }
 
     /// Whether it was the mirror of a static Pod, and its kubelet has made another: the Pod runs on, on this one's port.
-    fn is_mirrored_anew(&self, subject: &Subject, snapshot: &StoreSnapshot) -> bool {
+    fn is_mirrored_anew(&self, subject: &Subject, known: &Known, snapshot: &StoreSnapshot) -> bool {
         let other = snapshot.subject(&subject.key).filter(|stored| stored.uid != subject.uid);
-        !self.drains && other.is_some_and(|stored| mirrored(&stored).is_some())
+        known.mirror && !self.drains && other.is_some_and(|stored| mirrored(&stored).is_some())
     }
 
     /// Whether the agent of a node that there is says that the VIFs are attached.

@@ -6,15 +6,14 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use isthmus_kubernetes::crd::{CloudMapping, CloudMappingStatus};
-use isthmus_kubernetes::names::{FINALIZER, LABEL_NODE};
-use isthmus_model::condition::ATTACHED;
+use isthmus_kubernetes::names::{ANNOTATION_MIRROR, FINALIZER, LABEL_NODE};
 use isthmus_model::object::{Gvk, ObjectKey, Subject};
 use isthmus_model::record::Record;
 use isthmus_model::value::Reference;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
 use kube::ResourceExt;
 
 use self::slim::{Slim, older, same};
+use crate::status::with_others_conditions;
 
 /// One CloudMapping, slim.
 #[derive(Clone, Debug)]
@@ -35,6 +34,8 @@ pub struct Known {
     pub released: bool,
     /// It says which node it is on, for that node's agent.
     pub on_node: bool,
+    /// Its subject is, or was, the mirror of a static Pod.
+    pub mirror: bool,
     /// Its status.
     pub status: Arc<CloudMappingStatus>,
     /// The status is ours, and the API server does not have it yet.
@@ -304,19 +305,11 @@ fn known(mapping: &CloudMapping) -> (Subject, Known) {
         deleting: mapping.metadata.deletion_timestamp.is_some(),
         released: !mapping.finalizers().iter().any(|f| f == FINALIZER),
         on_node: mapping.labels().contains_key(LABEL_NODE),
+        mirror: mapping.annotations().contains_key(ANNOTATION_MIRROR),
         status: Arc::new(mapping.status.clone().unwrap_or_default()),
         unwritten: false,
     };
     (mapping.spec.subject.subject(), known)
-}
-
-/// A status of ours beside the conditions that others wrote.
-fn with_others_conditions(ours: &CloudMappingStatus, stored: &CloudMappingStatus) -> Arc<CloudMappingStatus> {
-    let of_others = |c: &&meta::Condition| c.type_ == ATTACHED;
-    let mut conditions: Vec<_> = ours.conditions.iter().filter(|c| !of_others(c)).cloned().collect();
-    conditions.extend(stored.conditions.iter().filter(of_others).cloned());
-    conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
-    Arc::new(CloudMappingStatus { conditions, ..ours.clone() })
 }
 
 /// Entries of other mappings that a status refers to, with the ids that these stood for.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use isthmus_kubernetes::crd::{
     CloudMappingStatus, ModuleVersion, ResourceReference, ResourceState, ResourceStatus, Route, VifStatus,
@@ -246,6 +247,18 @@ fn conditions(facts: &Facts<'_>) -> Vec<meta::Condition> {
     all.extend(facts.conditions.iter().map(|condition| dated(condition, before, facts.generation)));
     all.sort_by(|a, b| a.type_.cmp(&b.type_));
     all
+}
+
+/// A status of ours beside the conditions that others wrote.
+pub(crate) fn with_others_conditions(
+    ours: &CloudMappingStatus,
+    stored: &CloudMappingStatus,
+) -> Arc<CloudMappingStatus> {
+    let of_others = |c: &&meta::Condition| c.type_ == ATTACHED;
+    let mut conditions: Vec<_> = ours.conditions.iter().filter(|c| !of_others(c)).cloned().collect();
+    conditions.extend(stored.conditions.iter().filter(of_others).cloned());
+    conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
+    Arc::new(CloudMappingStatus { conditions, ..ours.clone() })
 }
 
 /// A condition as Kubernetes writes it: the transition time is that of the last change of its status.

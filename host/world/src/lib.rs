@@ -62,6 +62,8 @@ pub struct Options {
     pub project: String,
     /// How long a load balancer is `PENDING_*` after each write.
     pub provisioning: Duration,
+    /// Minor version of the load-balancer service's API: what came later it does not know.
+    pub load_balancer_minor: u32,
     /// Whether a port that is bound to a host becomes `ACTIVE` at once, as if the host plugged it; else [`World::plug`] does it.
     pub plug_bound_ports: bool,
 }
@@ -75,6 +77,7 @@ impl Default for Options {
             password,
             project,
             provisioning: Duration::from_millis(20),
+            load_balancer_minor: octavia::versions::NEWEST,
             plug_bound_ports: false,
         }
     }
@@ -122,7 +125,10 @@ impl World {
             faults: Faults::default(),
             stats: Mutex::default(),
             keystone: Mutex::new(Keystone::new(url.clone(), options.clone())),
-            cloud: Mutex::new(Cloud { neutron, octavia: Octavia::new(options.provisioning) }),
+            cloud: Mutex::new(Cloud {
+                neutron,
+                octavia: Octavia::new(options.provisioning, options.load_balancer_minor),
+            }),
             options,
         });
         let server = tokio::spawn(server::serve(listener, shared.clone()));

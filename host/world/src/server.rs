@@ -116,7 +116,9 @@ fn serve_identity(shared: &Shared, parts: &Parts, path: &str, body: &Bytes) -> R
 fn serve_cloud(shared: &Shared, service: Service, parts: &Parts, path: &str, body: &Bytes) -> Reply {
     let path = path.trim_end_matches('/');
     let versions = match service {
-        Service::LoadBalancer => octavia::versions(&shared.url, path),
+        Service::LoadBalancer => {
+            octavia::versions::document(&shared.url, path, shared.options.load_balancer_minor)
+        }
         Service::Network | Service::Identity => neutron::versions(&shared.url, path),
     };
     if let (Some(versions), &Method::GET) = (versions, &parts.method) {

@@ -19,10 +19,9 @@ const SUBNETS: [(&str, u8, &str); 2] = [("pods-v4", 4, "10.100.0.0/16"), ("pods-
 
 /// A cloud with what `modules.yaml` names: network `pods` with its subnets and the security group of that name, the external
 /// network `public` behind the router `cluster`, and the subnet pool `namespaces`.
-pub(super) async fn start() -> anyhow::Result<World> {
+pub(super) async fn start(options: Options) -> anyhow::Result<World> {
     // A load balancer that is at work for a moment can be seen at work.
-    let options =
-        Options { plug_bound_ports: true, provisioning: Duration::from_millis(200), ..Options::default() };
+    let options = Options { plug_bound_ports: true, provisioning: Duration::from_millis(200), ..options };
     let world = World::start(options).await.context("starting the cloud")?;
     let own = Session::new(config(&world)?, Metrics::default())?;
     let admin = Session::new(config_as(&world, As::Admin)?, Metrics::default())?;
@@ -51,7 +50,7 @@ pub(super) async fn start() -> anyhow::Result<World> {
 }
 
 /// Makes something in Neutron; its id.
-async fn make(session: &Session, collection: &'static str, body: Value) -> anyhow::Result<String> {
+pub(super) async fn make(session: &Session, collection: &'static str, body: Value) -> anyhow::Result<String> {
     let path = format!("/v2.0/{}", collection.replace('_', "-"));
     let made = ask(session, Method::POST, collection, path, body).await?;
     let id = made.as_object().and_then(|made| made.values().next()?.get("id")?.as_str());

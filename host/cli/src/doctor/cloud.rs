@@ -1,15 +1,16 @@
 //! The cloud's part.
 
-use std::collections::BTreeSet;
-
 use isthmus_openstack::auth::Token;
 use isthmus_openstack::catalog::{KEY_MANAGER, LOAD_BALANCER, NETWORK};
-use isthmus_openstack::{Barbican, CloudConfig, Metrics, Neutron, Octavia, Session, Sources};
+use isthmus_openstack::{Barbican, CloudConfig, Metrics, Neutron, Session, Sources};
+use isthmus_operator::cloud::Cloud;
 
+use super::services::{self, Found, KeyManager, Octavia};
+use super::used::Used;
 use super::{Check, extensions};
 
 /// `used`: what the modules ask for, where that is known.
-pub(super) async fn checks(os_cloud: Option<&str>, used: Option<&BTreeSet<String>>) -> Vec<Check> {
+pub(super) async fn checks(os_cloud: Option<&str>, used: Option<&Used>) -> Vec<Check> {
     const SETTINGS: &str = "OpenStack settings";
     let config = match CloudConfig::load(&Sources::from_process(), os_cloud) {
         Ok(config) => config,
@@ -28,8 +29,8 @@ pub(super) async fn checks(os_cloud: Option<&str>, used: Option<&BTreeSet<String
             all.push(signed_in(&token));
             all.push(roles(&token.roles));
             all.extend(network(&session, &token, used).await);
-            all.push(balancing(&session, &token).await);
-            all.push(keeping(&session, &token).await);
+            all.extend(services::octavia(&balancing(&session, &token).await, used));
+            all.push(services::barbican(&keeping(&session, &token).await, used));
         }
         Err(error) => all.push(Check::failed(
             "Keystone",
@@ -67,7 +68,7 @@ fn roles(roles: &[String]) -> Check {
     }
 }
 
-async fn network(session: &Session, token: &Token, used: Option<&BTreeSet<String>>) -> Vec<Check> {
+async fn network(session: &Session, token: &Token, used: Option<&Used>) -> Vec<Check> {
     const NAME: &str = "Neutron";
     if let Err(error) = token.catalog.endpoint(NETWORK, session.config()) {
         return vec![Check::failed(NAME, error.to_string(), "the catalog must have a network service")];
@@ -104,44 +105,29 @@ async fn quota(neutron: &Neutron, project: &str) -> Check {
     }
 }
 
-async fn balancing(session: &Session, token: &Token) -> Check {
-    const NAME: &str = "Octavia";
+async fn balancing(session: &Session, token: &Token) -> Found<Octavia> {
     if token.catalog.endpoint(LOAD_BALANCER, session.config()).is_err() {
-        return Check::warning(
-            NAME,
-            "the cloud has none",
-            "modules that map to load balancers can't work here",
-        );
+        return Found::Absent;
     }
-    match Octavia::new(session.clone()).providers().await {
+    let asked = async { Cloud::to_look_at(session).await?.providers().await };
+    match asked.await {
         Ok(providers) => {
-            let names: Vec<String> = providers.into_iter().map(|p| p.name).collect();
-            Check::ok(NAME, format!("providers {}", names.join(", ")))
+            let version = isthmus_openstack::Octavia::new(session.clone()).api_version().await.ok();
+            Found::There(Octavia { version, providers })
         }
-        Err(error) => Check::warning(
-            NAME,
-            error.to_string(),
-            "give the operator's user the role `load-balancer_member`",
-        ),
+        Err(error) => Found::failed(error.class(), error.to_string()),
     }
 }
 
-async fn keeping(session: &Session, token: &Token) -> Check {
-    const NAME: &str = "Barbican";
-    const CREATOR: &str =
-        "give the operator's user the role `creator`, which makes secrets and deletes its own";
+async fn keeping(session: &Session, token: &Token) -> Found<KeyManager> {
     if token.catalog.endpoint(KEY_MANAGER, session.config()).is_err() {
-        return Check::warning(
-            NAME,
-            "the cloud has none",
-            "no certificates at load balancers: Routes with TLS are refused",
-        );
+        return Found::Absent;
     }
     match Barbican::new(session.clone()).list("isthmus:").await {
-        Ok(_) if !token.roles.iter().any(|role| role == "creator" || role == "admin") => {
-            Check::warning(NAME, "it answers; the role `creator` is missing", CREATOR)
+        Ok(found) => {
+            let creates = token.roles.iter().any(|role| role == "creator" || role == "admin");
+            Found::There(KeyManager { secrets: found.len(), creates })
         }
-        Ok(found) => Check::ok(NAME, format!("{} secrets of Isthmus", found.len())),
-        Err(error) => Check::warning(NAME, error.to_string(), CREATOR),
+        Err(error) => Found::failed(error.class, error.to_string()),
     }
 }

@@ -1,6 +1,6 @@
 //! The cluster's part.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use isthmus_cli::global::Kube;
@@ -12,15 +12,16 @@ use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{Api, ResourceExt};
 
-use super::{Check, rights, used};
+use super::used::{Used, told, used};
+use super::{Check, rights};
 use crate::cluster::Cluster;
 use crate::leader::{Leader, leader};
 
 const APPLY: &str = "isthmus crds | kubectl apply --server-side -f -";
 const RIGHTS: &str = "deploy/rbac.yaml has the rights that the operator needs";
 
-/// The checks; and what the modules ask of the cloud ([`used::used`]), where that can be told.
-pub(super) async fn checks(kube: &Kube, os_cloud: Option<&str>) -> (Vec<Check>, Option<BTreeSet<String>>) {
+/// The checks; and what the modules ask of the cloud ([`used`]), where that can be told.
+pub(super) async fn checks(kube: &Kube, os_cloud: Option<&str>) -> (Vec<Check>, Option<Used>) {
     let cluster = match Cluster::connect(kube).await {
         Ok(cluster) => cluster,
         Err(error) => {
@@ -49,19 +50,20 @@ pub(super) async fn checks(kube: &Kube, os_cloud: Option<&str>) -> (Vec<Check>, 
         }
     };
     all.extend(found.iter().map(module));
-    let (mut loaded, mut used) = (Vec::new(), None);
+    let (mut loaded, mut asked) = (Vec::new(), None);
     match modules(&cluster, &found).await {
         Ok((versions, waiting)) => {
             loaded.extend(versions.values().map(|version| version.module.clone()).chain(waiting));
-            match used::used(&cluster, versions, os_cloud).await {
-                Ok(found) => used = Some(found),
+            match used(&cluster, versions, os_cloud).await {
+                Ok(found) => asked = Some(found),
                 Err(error) => all.push(Check::failed("what is mapped", format!("{error:#}"), RIGHTS)),
             }
         }
         Err(error) => all.push(Check::failed("modules", format!("{error:#}"), RIGHTS)),
     }
     all.push(rights::check(client, &kube.operator_namespace, &loaded).await);
-    (all, used)
+    all.extend(asked.iter().flat_map(told));
+    (all, asked)
 }
 
 /// What serves, and what waits beside it.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Check;
+use super::used::Used;
 
 const NAME: &str = "Neutron";
 const ASK: &str = "ask the cloud's operator for it";
@@ -72,19 +73,20 @@ pub(super) fn aliases() -> impl Iterator<Item = &'static str> {
 }
 
 /// What a cloud with these extensions lacks of what is used ([`super::used`]). `None`: what is used is not known.
-pub(super) fn check(extensions: &BTreeSet<String>, used: Option<&BTreeSet<String>>) -> Vec<Check> {
+pub(super) fn check(extensions: &BTreeSet<String>, used: Option<&Used>) -> Vec<Check> {
     let lacking: Vec<&Row> = ROWS.iter().filter(|row| !extensions.contains(row.alias)).collect();
-    let is_used = |row: &&&Row| row.of.is_empty() || used.is_some_and(|used| used.contains(row.of));
+    let is_used = |row: &&&Row| row.of.is_empty() || used.is_some_and(|used| used.contains_key(row.of));
     let mut all: Vec<Check> = Vec::new();
     let (now, others): (Vec<&Row>, Vec<&Row>) = lacking.iter().partition(is_used);
     let told = |needed: bool| {
         let rows = now.iter().filter(|row| row.needed == needed);
-        let mut without: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        let mut without: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
         for row in rows {
-            without.entry(row.alias).or_default().insert(row.without);
+            let by = used.and_then(|used| used.get(row.of));
+            without.entry(row.alias).or_default().insert(format!("{}{}", row.without, told_by(by)));
         }
-        let line = |(alias, without): (&&str, &BTreeSet<&str>)| {
-            format!("{alias}: {}", without.iter().copied().collect::<Vec<_>>().join(", "))
+        let line = |(alias, without): (&&str, &BTreeSet<String>)| {
+            format!("{alias}: {}", without.iter().cloned().collect::<Vec<_>>().join(", "))
         };
         let lines: Vec<String> = without.iter().map(line).collect();
         (!lines.is_empty()).then(|| format!("it lacks {}", lines.join("; ")))
@@ -107,6 +109,14 @@ pub(super) fn check(extensions: &BTreeSet<String>, used: Option<&BTreeSet<String
     all
 }
 
+/// The modules that ask for something, in brackets.
+pub(super) fn told_by(modules: Option<&BTreeSet<String>>) -> String {
+    match modules.filter(|modules| !modules.is_empty()) {
+        Some(modules) => format!(" ({})", modules.iter().cloned().collect::<Vec<_>>().join(", ")),
+        None => String::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use isthmus_model::kinds::Kind;
@@ -116,8 +126,8 @@ mod tests {
 
     const CONTRACT: &str = include_str!("../../../../wit/networking.wit");
 
-    fn set(names: &[&str]) -> BTreeSet<String> {
-        names.iter().map(|name| (*name).to_owned()).collect()
+    fn set(names: &[&str]) -> Used {
+        names.iter().map(|name| ((*name).to_owned(), BTreeSet::from(["pod-port".to_owned()]))).collect()
     }
 
     fn all_but(lacking: &[&str]) -> BTreeSet<String> {
@@ -160,7 +170,7 @@ mod tests {
 
         let lacking = check(&all_but(&["address-group", "revision-if-match", "qos"]), Some(&used));
         assert_eq!(states(&lacking), [State::Failed, State::Warning]);
-        let expected = "it lacks address-group: no rule can name the Pods that it is for";
+        let expected = "it lacks address-group: no rule can name the Pods that it is for (pod-port)";
         assert_eq!(lacking[0].found, expected);
 
         let marks = check(&all_but(&["standard-attr-description"]), Some(&set(&[])));

@@ -2,7 +2,8 @@
 //!
 //! A fenced block whose first words are `sh run` needs nothing but this clone; one of `sh lab` needs the lab, and follows the blocks
 //! above it. A third word `fails` says that its command is to fail. Each line of a block `console run` or `console lab` has to be printed by
-//! one of them. Other blocks are for readers alone.
+//! one of them. Objects in blocks `yaml` are applied. Other blocks are for readers alone.
+#![allow(dead_code, reason = "each test has its part of it")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -99,14 +100,21 @@ fn shown(page: &str, words: &[&str]) -> Vec<String> {
 
 /// The whole objects of a page: its blocks `yaml` that begin with an apiVersion, each with the place where it begins.
 pub(crate) fn objects(page: &str) -> Vec<(String, String)> {
+    blocks(page).into_iter().filter(|(_, block)| block.starts_with("apiVersion:")).collect()
+}
+
+/// The other blocks `yaml` of a page: parts of something.
+pub(crate) fn parts(page: &str) -> Vec<(String, String)> {
+    blocks(page).into_iter().filter(|(_, block)| !block.starts_with("apiVersion:")).collect()
+}
+
+fn blocks(page: &str) -> Vec<(String, String)> {
     let (mut found, mut open): (Vec<(String, String)>, Option<String>) = (Vec::new(), None);
     for (at, line) in text(page).lines().enumerate() {
         match open.as_mut() {
             Some(_) if line == "```" => {
                 let block = open.take().unwrap_or_default();
-                if block.starts_with("apiVersion:") {
-                    found.push((format!("docs/{page}:{}", at + 1 - block.lines().count()), block));
-                }
+                found.push((format!("docs/{page}:{}", at + 1 - block.lines().count()), block));
             }
             Some(block) => *block += &format!("{line}\n"),
             None if line == "```yaml" => open = Some(String::new()),

@@ -16,7 +16,7 @@ use std::time::Duration;
 use isthmus_kubernetes::Client;
 use isthmus_kubernetes::crd::{CloudMapping, PolicyModule, crds};
 use isthmus_kubernetes::watch::{self, Event};
-use isthmus_openstack::{Metrics, Neutron, Session};
+use isthmus_openstack::{Metrics, Neutron, Octavia, Session};
 use isthmus_world::World;
 use isthmus_world::kubernetes::{ApiServer, Options};
 use kube::api::{Patch, PatchParams};
@@ -34,6 +34,7 @@ pub(crate) struct Stage {
     pub(crate) client: Client,
     /// The cloud as the operator sees it.
     pub(crate) neutron: Neutron,
+    pub(crate) octavia: Octavia,
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -49,16 +50,21 @@ fn module(name: &str) -> String {
 impl Stage {
     /// With the definitions, and nothing else.
     pub(crate) async fn start() -> Self {
+        Self::start_with(isthmus_world::Options::default()).await
+    }
+
+    /// With a cloud of these options.
+    pub(crate) async fn start_with(options: isthmus_world::Options) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let api = ApiServer::start(Options::default()).await.unwrap();
-        let world = cloud::start().await.unwrap();
+        let world = cloud::start(options).await.unwrap();
         let kubeconfig = folder.path().join("kubeconfig");
         std::fs::write(&kubeconfig, api.kubeconfig()).unwrap();
         std::fs::write(folder.path().join("clouds.yaml"), cloud::clouds_yaml(&world)).unwrap();
         let client = Client::connect(Some(&kubeconfig)).await.unwrap();
         let session = Session::new(cloud::config(&world).unwrap(), Metrics::default()).unwrap();
-        let neutron = Neutron::new(session);
-        let stage = Self { folder, _api: api, _world: world, client, neutron };
+        let (neutron, octavia) = (Neutron::new(session.clone()), Octavia::new(session));
+        let stage = Self { folder, _api: api, _world: world, client, neutron, octavia };
         for definition in crds() {
             stage.apply(serde_json::to_value(definition).unwrap()).await;
         }
@@ -85,6 +91,10 @@ impl Stage {
         }
     }
 
+    pub(crate) async fn apply_all(&self, documents: &str) {
+        apply::apply_all(&self.client, documents).await.unwrap();
+    }
+
     pub(crate) async fn apply(&self, object: Value) {
         apply::apply(&self.client, object).await.unwrap();
     }
@@ -95,7 +105,17 @@ impl Stage {
         let object = json!({"apiVersion": "isthmus.dev/v1alpha1", "kind": "PolicyModule",
                             "metadata": {"name": name}, "spec": spec});
         self.apply(object).await;
+        self.bytes(name).await;
+    }
+
+    /// The file of a PolicyModule that is there.
+    pub(crate) async fn bytes(&self, name: &str) {
         self.prints(&["module", "load", &module(name), "--name", name]).await;
+    }
+
+    /// Something more in the operator's project of the cloud; its id.
+    pub(crate) async fn make(&self, collection: &'static str, body: Value) -> String {
+        cloud::make(self.neutron.session(), collection, body).await.unwrap()
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -169,6 +189,26 @@ impl Stage {
         };
         let in_time = tokio::time::timeout(LIMIT, come).await.is_ok();
         assert!(in_time, "not in time: {what}: {:#?}", self.mappings().await);
+    }
+
+    /// Waits until a PolicyModule says so in its condition `Loaded`.
+    pub(crate) async fn says(&self, name: &str, reason: &str) {
+        let mut events = watch::modules(&self.client);
+        let mut last = None;
+        let come = async {
+            while let Some(event) = events.recv().await {
+                let Event::Applied(module) = event else { continue };
+                let conditions = module.status.iter().flat_map(|status| &status.conditions);
+                let loaded =
+                    conditions.into_iter().find(|c| c.type_ == "Loaded" && module.name_any() == name);
+                if loaded.is_some_and(|loaded| loaded.reason == reason) {
+                    return;
+                }
+                last = loaded.cloned().or(last.take());
+            }
+        };
+        let in_time = tokio::time::timeout(LIMIT, come).await.is_ok();
+        assert!(in_time, "not in time: {name} is {reason}: {last:?}");
     }
 
     /// Waits until there are so many CloudMappings, all ready.

@@ -207,7 +207,7 @@ pub struct PolicyModuleStatus {
     pub refines: Option<String>,
     /// Digest that is called for a subject whose call fails, under KeepLastGood.
     pub last_good_digest: Option<Digest>,
-    /// Version that waits to be approved: its digest, with a hash of its config where it has one.
+    /// Version that waits to be approved: its digest, hash of its config, and what it would take away where it is held for that.
     pub pending_digest: Option<Digest>,
     /// What it would do.
     pub pending_changes: Option<PendingChanges>,

@@ -29,6 +29,9 @@ mod pool;
 mod status;
 mod version;
 
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 use reqwest::Method;
 
 use crate::catalog::LOAD_BALANCER;
@@ -60,12 +63,14 @@ pub fn pending(provisioning_status: &str) -> bool {
 pub struct Octavia {
     session: Session,
     page: usize,
+    /// As it was said last.
+    version: Arc<Mutex<Option<ApiVersion>>>,
 }
 
 impl Octavia {
     /// The load balancing service of `session`.
     pub fn new(session: Session) -> Self {
-        Self { session, page: PAGE }
+        Self { session, page: PAGE, version: Arc::default() }
     }
 
     /// The session.

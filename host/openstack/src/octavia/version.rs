@@ -35,6 +35,8 @@ impl ApiVersion {
     pub const FLAVORS: Self = Self::v2(6);
     /// Certificates of a listener's clients.
     pub const CLIENT_AUTHENTICATION: Self = Self::v2(8);
+    /// TLS between a load balancer and its members.
+    pub const POOL_TLS: Self = Self::v2(8);
     /// `redirect_http_code` of policies.
     pub const REDIRECT_HTTP_CODE: Self = Self::v2(9);
     /// `http_version` and `domain_name` of health monitors.
@@ -70,6 +72,9 @@ impl ApiVersion {
         Self { major: 2, minor }
     }
 
+    /// Where Octavia does not say which it has, it is taken to have all.
+    const ANY: Self = Self::v2(u16::MAX);
+
     /// From an id as `v2.13`.
     fn parse(id: &str) -> Option<Self> {
         let (major, minor) = id.strip_prefix('v')?.split_once('.')?;
@@ -92,19 +97,57 @@ impl Octavia {
         let request = Request::new(LOAD_BALANCER, "versions", Method::GET, "/".to_owned());
         let versions: Vec<Version> = exchange(self.session(), &request, "versions").await?;
         let known = versions.iter().filter_map(|v| ApiVersion::parse(&v.id));
-        known.filter(|v| v.major == 2).max().ok_or_else(|| {
+        let newest = known.filter(|v| v.major == 2).max().ok_or_else(|| {
             request.error(
                 RetryClass::Transient,
                 ErrorKind::Decode,
                 "unexpected answer: no version 2 among the versions",
             )
-        })
+        })?;
+        *self.version.lock() = Some(newest);
+        Ok(newest)
     }
+
+    /// The same, as it was said last: asked for where that is not known yet. One whose answer is something else (a proxy that hides
+    /// the list of versions) is taken to have everything: what it lacks, it refuses itself.
+    ///
+    /// # Errors
+    /// The service gave no answer, or can't now.
+    pub async fn known_version(&self) -> Result<ApiVersion> {
+        let known = *self.version.lock();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        match self.api_version().await {
+            Err(error) if says_nothing(error.kind, error.status()) => {
+                tracing::warn!(%error, "Octavia does not say which versions it has: it is taken to have all");
+                *self.version.lock() = Some(ApiVersion::ANY);
+                Ok(ApiVersion::ANY)
+            }
+            answer => answer,
+        }
+    }
+}
+
+/// Whether an error is an answer, and will be the same next time.
+fn says_nothing(kind: ErrorKind, status: Option<u16>) -> bool {
+    let refused =
+        status.is_some_and(|status| (400..500).contains(&status) && ![401, 408, 425, 429].contains(&status));
+    kind == ErrorKind::Decode || refused
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_an_answer_without_versions_is_believed() {
+        assert!(says_nothing(ErrorKind::Decode, Some(200)) && says_nothing(ErrorKind::Status, Some(404)));
+        for status in [401, 429, 500, 503] {
+            assert!(!says_nothing(ErrorKind::Status, Some(status)), "{status}");
+        }
+        assert!(!says_nothing(ErrorKind::Connect, None));
+    }
 
     #[test]
     fn versions_compare_as_numbers() {

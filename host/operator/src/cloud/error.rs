@@ -2,6 +2,7 @@
 
 use isthmus_model::kinds::Kind;
 use isthmus_model::retry::RetryClass;
+use isthmus_openstack::octavia::ApiVersion;
 use thiserror::Error;
 
 /// Why a call to the cloud did not do what was asked.
@@ -111,6 +112,22 @@ pub enum CloudError {
     /// The cloud has no such service.
     #[error("the catalog of this cloud has no service for a {0}")]
     NoService(Kind),
+    /// Octavia is older than what was asked of it.
+    #[error(
+        "{kind} {name:?}: {what} came with version {since} of Octavia's API, and this cloud has {version}"
+    )]
+    TooOld {
+        /// Kind of the entry.
+        kind: Kind,
+        /// Local name of the entry.
+        name: String,
+        /// What was asked for, in the words of the contract.
+        what: &'static str,
+        /// The first version that has it.
+        since: ApiVersion,
+        /// The version that there is.
+        version: ApiVersion,
+    },
     /// A floating IP that somebody else uses.
     #[error("floating IP {address} {whose}: that is not taken away from there; free it, or name another one")]
     Taken {
@@ -144,7 +161,9 @@ impl CloudError {
             | Self::NotListed(_)
             | Self::Unread { .. }
             | Self::Vif { .. } => RetryClass::Transient,
-            Self::Field { .. } | Self::Unsupported(_) | Self::NoService(_) => RetryClass::Invalid,
+            Self::Field { .. } | Self::TooOld { .. } | Self::Unsupported(_) | Self::NoService(_) => {
+                RetryClass::Invalid
+            }
         }
     }
 }

@@ -32,6 +32,7 @@ use tokio::time::Instant;
 pub use certificate::{Contents, Held};
 pub use error::CloudError;
 pub use existing::{Existing, Lookup};
+pub use octavia::{KINDS as BALANCING, SINCE, Since};
 
 use crate::metrics::Metrics;
 use crate::queue::Parking;
@@ -397,6 +398,11 @@ fn cleared(update: &Update<'_>, name: &str) -> bool {
 fn set(update: &Update<'_>) -> Fields {
     let set = update.fields.iter().filter(|(_, value)| !value.is_null());
     set.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// What a description says beside whose the resource is, or was.
+fn beside(description: &str) -> String {
+    Retained::beside(&Mark::beside(description)).to_owned()
 }
 
 /// From the contract's fields to a driver's own record of them.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use isthmus_kubernetes::crd::PolicyModule;
+use isthmus_kubernetes::crd::{PolicyModule, Rollout};
 use isthmus_kubernetes::events::Severity;
 use isthmus_kubernetes::names::ANNOTATION_APPROVE;
 use isthmus_model::manifest::Projection;
@@ -13,6 +13,7 @@ use isthmus_policy::{Fallback, Module, short_digest};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, ResourceExt};
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 
 use super::manager::Manager;
 use super::shadow::Judgement;
@@ -35,18 +36,18 @@ pub(super) struct Problem {
     pub pending: Option<Box<(String, Summary)>>,
     /// Kinds that it would serve, where that is known.
     pub served: Option<Served>,
-    /// Whether it is worth trying again without a change.
-    pub retry: bool,
+    /// From when on it is worth trying again without a change; `None`: never.
+    pub retry: Option<Instant>,
 }
 
 impl Problem {
     fn new(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), pending: None, served: None, retry: false }
+        Self { reason, message: message.into(), pending: None, served: None, retry: None }
     }
 
     /// It comes after another PolicyModule, which serves the kinds: they are not frozen, and become free when that one goes.
     fn second(reason: &'static str, message: String) -> Self {
-        Self { retry: true, ..Self::new(reason, message) }
+        Self { retry: Some(Instant::now()), ..Self::new(reason, message) }
     }
 
     /// Whether it loads, and somebody has to agree to what it would do.
@@ -116,7 +117,7 @@ impl Manager {
         }?;
         let expected = module.spec.sha256.clone().or(bytes.sha256.clone());
         let fuel = module.spec.limits.fuel.is_some();
-        let compiled = match self.compiled_already(&name, &bytes.bytes, expected.as_deref(), fuel) {
+        let compiled = match self.compiled_already(&name, &bytes.bytes, expected.as_deref(), fuel).await {
             Some(compiled) => compiled,
             None => {
                 let compiled = self.compile(&bytes.bytes, expected.as_deref(), fuel).await?;
@@ -138,7 +139,10 @@ impl Manager {
         let new = self.with(&old, module, &version).map_err(with_kinds)?;
         let read = version.module.manifest().projections().map(|p| p.kind.clone()).collect();
         if let Err(why) = self.watch(&new, Some(&read)).await {
-            return Err(with_kinds(Problem { retry: true, ..Problem::new("WatchesNotReady", why) }));
+            return Err(with_kinds(Problem {
+                retry: Some(Instant::now()),
+                ..Problem::new("WatchesNotReady", why)
+            }));
         }
         self.judge(module, &version, &old, &new, &kinds).await.map_err(with_kinds)?;
         self.swap(module, version, new, &kinds, bytes.bytes).await;
@@ -153,7 +157,7 @@ impl Manager {
     }
 
     /// What was compiled before, if these are its bytes, and fuel is counted where it has to be.
-    fn compiled_already(
+    async fn compiled_already(
         &self,
         name: &str,
         bytes: &[u8],
@@ -161,8 +165,12 @@ impl Manager {
         fuel: bool,
     ) -> Option<Arc<Module>> {
         let serving = self.session.pipelines.load().version(name).map(|v| v.module.clone());
-        let plain = isthmus_policy::unpack(bytes).ok()?;
-        let digest = isthmus_model::hash::hex(&Sha256::digest(&plain));
+        let bytes = bytes.to_vec();
+        let digest = move || {
+            let plain = isthmus_policy::unpack(&bytes).ok()?;
+            Some(isthmus_model::hash::hex(&Sha256::digest(&plain)))
+        };
+        let digest = tokio::task::spawn_blocking(digest).await.ok()??;
         if expected.is_some_and(|expected| expected != digest) {
             return None;
         }
@@ -185,10 +193,13 @@ impl Manager {
         match tokio::task::spawn_blocking(load).await {
             Ok(Ok(Ok(module))) => Ok(module),
             Ok(Ok(Err(error))) => Err(Problem::new(error.reason(), error.to_string())),
-            Ok(Err(error)) => Err(Problem { retry: true, ..Problem::new("EngineFailed", error.to_string()) }),
+            Ok(Err(error)) => Err(Problem {
+                retry: Some(Instant::now()),
+                ..Problem::new("EngineFailed", error.to_string())
+            }),
             Err(error) => {
                 let why = format!("loading ended abnormally: {error}");
-                Err(Problem { retry: true, ..Problem::new("LoadFailed", why) })
+                Err(Problem { retry: Some(Instant::now()), ..Problem::new("LoadFailed", why) })
             }
         }
     }
@@ -251,50 +262,19 @@ impl Manager {
         new: &Pipelines,
         kinds: &BTreeSet<Gvk>,
     ) -> Result<(), Problem> {
+        let began = Instant::now();
         let judgement = self.session.shadow(old, new, kinds).await.map_err(|error| Problem {
-            retry: true,
+            retry: Some(Instant::now()),
             ..Problem::new("CloudUnavailable", format!("the shadow run can't ask the cloud: {error}"))
         })?;
         let revision = version.revision();
-        if module.annotations().get(ANNOTATION_APPROVE).is_some_and(|approved| *approved == revision) {
+        if module.annotations().get(ANNOTATION_APPROVE).is_some_and(|by| approves(by, &revision, &judgement))
+        {
             return Ok(());
         }
-        let Judgement { summary, failures, first, subjects, done } = judgement;
-        let counts = format!(
-            "it would add {}, change {}, delete {} and replace {} cloud resources",
-            summary.added, summary.changed, summary.deleted, summary.replaced
-        );
-        let approve = format!("to let it, annotate the PolicyModule with {ANNOTATION_APPROVE}={revision}");
-        if let Some(first) = first {
-            let message =
-                format!("the shadow run failed for {failures} or more subjects, first {first}; {approve}");
-            return Err(Problem {
-                pending: Some(Box::new((revision, summary))),
-                ..Problem::new("ShadowRunFailed", message)
-            });
-        }
-        if done < subjects {
-            let message =
-                format!("the shadow run came to {done} of {subjects} subjects within a minute; {approve}");
-            return Err(Problem {
-                pending: Some(Box::new((revision, summary))),
-                ..Problem::new("ShadowRunTooSlow", message)
-            });
-        }
-        let allowed = |most: i32| usize::try_from(most).unwrap_or_default();
-        let rollout = &module.spec.rollout;
-        if summary.deleted > allowed(rollout.max_deletes) || summary.replaced > allowed(rollout.max_replaces)
-        {
-            let limits =
-                format!("allowed are {} deletes and {} replaces", rollout.max_deletes, rollout.max_replaces);
-            let message = format!("held: {counts}; {limits}; {approve}");
-            return Err(Problem {
-                pending: Some(Box::new((revision, summary))),
-                ..Problem::new("Held", message)
-            });
-        }
-        tracing::info!(module = %version.name, %counts, "shadow run done");
-        Ok(())
+        let again = Instant::now() + began.elapsed() * 20;
+        verdict(judgement, &module.spec.rollout, revision, again)
+            .inspect(|()| tracing::info!(module = %version.name, "shadow run done"))
     }
 
     /// From now on calls go to the new version; those in flight end on the old one.
@@ -319,9 +299,111 @@ impl Manager {
     }
 }
 
+/// Whether what a shadow run shows is within what is allowed. `again`: when another one is worth it.
+fn verdict(judgement: Judgement, rollout: &Rollout, revision: String, again: Instant) -> Result<(), Problem> {
+    let Judgement { summary, failures, missing, first, subjects, done } = judgement;
+    let allowed = |most: i32| usize::try_from(most).unwrap_or_default();
+    let too_many =
+        summary.deleted > allowed(rollout.max_deletes) || summary.replaced > allowed(rollout.max_replaces);
+    let (reason, why, approval) = match first {
+        Some(first) => {
+            let why = format!("the shadow run failed for {failures} or more subjects, first {first}");
+            ("ShadowRunFailed", why, revision)
+        }
+        None if done < subjects => {
+            let why = format!("the shadow run came to {done} of {subjects} subjects within a minute");
+            ("ShadowRunTooSlow", why, revision)
+        }
+        None if too_many => {
+            let why = format!(
+                "held: it would add {}, change {}, delete {} and replace {} cloud resources; allowed are {} deletes and {} replaces",
+                summary.added,
+                summary.changed,
+                summary.deleted,
+                summary.replaced,
+                rollout.max_deletes,
+                rollout.max_replaces
+            );
+            ("Held", why, agreed(&revision, summary))
+        }
+        None => return Ok(()),
+    };
+    let message = format!("{why}; to let it, annotate the PolicyModule with {ANNOTATION_APPROVE}={approval}");
+    Err(Problem {
+        pending: Some(Box::new((approval, summary))),
+        // What is missing may come, and nobody says so.
+        retry: (failures > 0 && missing == failures).then_some(again),
+        ..Problem::new(reason, message)
+    })
+}
+
+/// What is written to agree to a version, and to what it would take away at most.
+fn agreed(revision: &str, summary: Summary) -> String {
+    format!("{revision}/deletes={},replaces={}", summary.deleted, summary.replaced)
+}
+
+/// Whether what was written agrees to a version that would do this: there may be more by now than was agreed to, and of a run that did
+/// not come to its end nobody knows. The revision alone agrees to whatever it does.
+fn approves(written: &str, revision: &str, judgement: &Judgement) -> bool {
+    let Some((version, most)) = written.split_once('/') else { return written == revision };
+    let most = most.strip_prefix("deletes=").and_then(|most| most.split_once(",replaces="));
+    let most = most.and_then(|(deletes, replaces)| Some((deletes.parse().ok()?, replaces.parse().ok()?)));
+    let Judgement { summary, first, subjects, done, .. } = judgement;
+    version == revision
+        && first.is_none()
+        && done >= subjects
+        && most.is_some_and(|(deletes, replaces): (usize, usize)| {
+            summary.deleted <= deletes && summary.replaced <= replaces
+        })
+}
+
 fn same(serving: &Version, wanted: &Version) -> bool {
     serving.revision() == wanted.revision()
         && serving.limits == wanted.limits
         && serving.order == wanted.order
         && serving.failure == wanted.failure
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_approval_is_of_what_was_to_be_taken_away_then() {
+        let would = |deleted, replaced| Judgement {
+            summary: Summary { deleted, replaced, ..Summary::default() },
+            ..Judgement::default()
+        };
+        let held = verdict(would(3, 1), &Rollout::default(), "abc-1".into(), Instant::now()).unwrap_err();
+        let (written, _) = *held.pending.unwrap();
+        assert_eq!(written, "abc-1/deletes=3,replaces=1");
+        for (deleted, replaced, approved) in [(3, 1, true), (0, 0, true), (4, 1, false), (3, 2, false)] {
+            let now = would(deleted, replaced);
+            assert_eq!(approves(&written, "abc-1", &now), approved, "{deleted} {replaced}");
+        }
+        assert!(
+            !approves(&written, "abc-1", &Judgement { subjects: 2, done: 1, ..would(1, 0) }),
+            "half a run"
+        );
+        assert!(!approves(&written, "abc-1", &Judgement { first: Some("x".into()), ..would(1, 0) }));
+        assert!(!approves(&written, "abc-2", &would(0, 0)), "another version");
+        assert!(approves("abc-1", "abc-1", &would(9, 9)) && !approves("abc-1", "abc-2", &would(0, 0)));
+        for odd in ["abc-1/", "abc-1/deletes=3", "abc-1/deletes=x,replaces=0", ""] {
+            assert!(!approves(odd, "abc-1", &would(0, 0)), "{odd}");
+        }
+    }
+
+    #[test]
+    fn only_what_may_come_is_waited_for() {
+        let failed = |failures, missing| {
+            let judgement = Judgement { failures, missing, first: Some("x".into()), ..Judgement::default() };
+            verdict(judgement, &Rollout::default(), "abc".into(), Instant::now()).unwrap_err()
+        };
+        assert!(failed(2, 2).retry.is_some() && failed(2, 1).retry.is_none());
+        assert_eq!(
+            (failed(2, 1).reason, failed(2, 1).pending.unwrap().0.as_str()),
+            ("ShadowRunFailed", "abc")
+        );
+        assert!(verdict(Judgement::default(), &Rollout::default(), "abc".into(), Instant::now()).is_ok());
+    }
 }

@@ -185,7 +185,9 @@ impl Manager {
 
     /// Those to be looked at again although nothing about them changed.
     fn waiting(&self) -> Vec<String> {
-        let retried = self.problems.iter().filter(|(_, p)| p.retry).map(|(n, _)| n.clone());
+        let now = Instant::now();
+        let is_due = |p: &Problem| p.retry.is_some_and(|at| at <= now);
+        let retried = self.problems.iter().filter(|(_, p)| is_due(p)).map(|(n, _)| n.clone());
         let pipelines = self.session.pipelines.load();
         let untold = |name: &&String| pipelines.version(name).is_none() && !self.problems.contains_key(*name);
         let replaced = self.modules.keys().filter(untold).cloned();

@@ -39,6 +39,8 @@ pub(super) struct Judgement {
     pub summary: Summary,
     /// Subjects for which the new version fails and the old one does not, and the first failure.
     pub failures: usize,
+    /// So many of them only refer to what is not there.
+    pub missing: usize,
     /// The first of them.
     pub first: Option<String>,
     /// Live subjects of its kinds.
@@ -62,6 +64,7 @@ impl Judgement {
     fn add(&mut self, other: Self) {
         self.summary += other.summary;
         self.failures += other.failures;
+        self.missing += other.missing;
         self.first = self.first.take().or(other.first);
         self.done += other.done;
     }
@@ -252,6 +255,7 @@ impl Session {
         };
         if let (Some(why), None) = (missing, missing_anyway) {
             judgement.fail(stored, &why);
+            judgement.missing += 1;
         }
         judgement.summary += Summary {
             added: then.added.saturating_sub(anyway.added),

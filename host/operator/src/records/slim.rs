@@ -19,6 +19,7 @@ pub(super) struct Slim {
     pub(super) deleting: bool,
     pub(super) released: bool,
     pub(super) on_node: bool,
+    pub(super) mirror: bool,
     pub(super) node: Option<Box<str>>,
     /// It records what nothing else tells ([`isthmus_model::kinds::Kind::is_told_by_record`]).
     pub(super) attached: bool,
@@ -41,6 +42,7 @@ impl Slim {
             deleting: known.deleting,
             released: known.released,
             on_node: known.on_node,
+            mirror: known.mirror,
             node: known.status.node.as_deref().map(Into::into),
             attached: known.status.resources.iter().any(|r| r.kind.is_told_by_record()),
             unwritten: known.unwritten,
@@ -60,6 +62,7 @@ impl Slim {
             deleting: self.deleting,
             released: self.released,
             on_node: self.on_node,
+            mirror: self.mirror,
             unwritten: self.unwritten,
             status: Arc::new(self.status.get().unwrap_or_default()),
         }

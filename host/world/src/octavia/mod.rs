@@ -27,6 +27,7 @@ mod shown;
 mod state;
 mod tree;
 mod types;
+pub(crate) mod versions;
 mod vip;
 
 use std::collections::BTreeMap;
@@ -46,9 +47,6 @@ use tree::Node;
 
 /// A resource as Octavia shows it.
 type Object = Map<String, Value>;
-
-/// Newest minor version.
-const MINOR: u32 = 30;
 
 /// A kind of resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -117,6 +115,8 @@ pub(crate) struct Octavia {
     due: BTreeMap<(Duration, u64), Job>,
     jobs: u64,
     latency: Duration,
+    /// Minor version of the API.
+    minor: u32,
     /// Of the request that is being answered.
     now: Duration,
     ending: Ending,
@@ -125,14 +125,15 @@ pub(crate) struct Octavia {
 }
 
 impl Octavia {
-    /// `latency`: how long a provider takes.
-    pub(crate) fn new(latency: Duration) -> Self {
+    /// `latency`: how long a provider takes. `minor`: version of the API.
+    pub(crate) fn new(latency: Duration, minor: u32) -> Self {
         Self {
             nodes: BTreeMap::new(),
             ids: Ids::new(0x1b),
             due: BTreeMap::new(),
             jobs: 0,
             latency,
+            minor,
             now: Duration::ZERO,
             ending: Ending::Active,
             quotas: BTreeMap::new(),
@@ -142,7 +143,8 @@ impl Octavia {
     /// Does what is asked for. `ending`: how the provider's work on it ends.
     pub(crate) fn call(&mut self, call: &Call<'_>, neutron: &mut Neutron, ending: Ending) -> Reply {
         self.ending = ending;
-        self.answer(call, neutron).unwrap_or_else(|fault| fault.reply())
+        let answer = versions::check(call, self.minor).and_then(|()| self.answer(call, neutron));
+        answer.map_or_else(|fault| fault.reply(), |reply| versions::cut(reply, self.minor))
     }
 
     fn answer(&mut self, call: &Call<'_>, neutron: &mut Neutron) -> Result<Reply> {
@@ -331,19 +333,4 @@ fn not_modelled(call: &Call<'_>) -> Fault {
 /// A refusal that no model made.
 pub(crate) fn refuse(status: StatusCode, message: &str) -> Reply {
     Fault::new(status, message).reply()
-}
-
-/// The documents that say which versions there are: they need no token.
-pub(crate) fn versions(url: &str, path: &str) -> Option<Reply> {
-    match path {
-        "" => {
-            let one = |minor: u32| {
-                let status = if minor == MINOR { "CURRENT" } else { "SUPPORTED" };
-                json!({"id": format!("v2.{minor}"), "status": status, "updated": "2025-02-26T00:00:00Z",
-                       "links": [{"href": format!("{url}/load-balancer/v2"), "rel": "self"}]})
-            };
-            Some(Reply::ok(json!({"versions": (0..=MINOR).map(one).collect::<Vec<_>>()})))
-        }
-        _ => None,
-    }
 }

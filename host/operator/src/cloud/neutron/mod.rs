@@ -19,7 +19,7 @@ macro_rules! observed {
             fields: crate::cloud::untyped($fields),
             tags: isthmus_model::mark::Mark::others(tags.iter().map(String::as_str)),
             display_name: name,
-            description: super::beside(&$resource.description),
+            description: crate::cloud::beside(&$resource.description),
             revision: $resource.revision_number,
             addresses: Vec::new(),
             cidr: None,
@@ -103,11 +103,6 @@ fn has(observed: &Observed, tag: &str) -> bool {
     let marked = observed.mark.iter().flat_map(Mark::tags);
     let tags: Vec<String> = marked.chain(observed.retained.iter().flat_map(Retained::tags)).collect();
     tag.split(',').all(|wanted| tags.iter().any(|own| own == wanted))
-}
-
-/// What a description says beside whose the resource is, or was.
-fn beside(description: &str) -> String {
-    Retained::beside(&Mark::beside(description)).to_owned()
 }
 
 /// The tags of a resource of ours: its mark and the module's.

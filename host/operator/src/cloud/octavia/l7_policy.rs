@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::below::{Above, Known};
 use super::order::{self, Placed};
 use super::rules::{self, Rule};
-use super::{Below, Common, Lacking, Scope, asked, set, tags};
+use super::{Below, Common, Lacking, Marking, Scope, asked, set};
 use crate::cloud::{Create, Driver, Result, Update, typed, untyped};
 
 pub(super) struct L7Policies {
@@ -117,14 +117,15 @@ fn written(action: Action) -> Written {
 }
 
 /// As part of a load balancer's creation, with its rules; its precedence, the listener as [`crate::cloud::within`] names it.
-pub(super) fn nested(create: &Create<'_>) -> Result<(String, String, L7PolicyCreate)> {
+pub(super) fn nested(create: &Create<'_>, marking: Marking) -> Result<(String, String, L7PolicyCreate)> {
+    let (description, tags) = marking.created(create);
     let fields: Fields = typed(create.entry, create.fields.clone())?;
     let rules = fields.rules.unwrap_or_default().into_iter().map(rules::creation).collect();
     let (name, pool, url, prefix, code) = written(fields.action.unwrap_or(Action::Reject(true)));
     let body = L7PolicyCreate {
         name: Some(create.name.clone()),
-        description: create.entry.description.clone(),
-        tags: Some(tags(&create.mark, create.entry)),
+        description,
+        tags,
         action: name.into(),
         redirect_pool_id: pool,
         redirect_url: url,
@@ -216,6 +217,7 @@ impl L7Policies {
         let fields: Fields = typed(create.entry, create.fields.clone())?;
         let listener = fields.listener.unwrap_or_default();
         let precedence = fields.precedence.unwrap_or_default();
+        let (description, tags) = self.scope.marking(create.entry).await?.created(create);
         let owner = self.scope.owner_of_listener(&listener).await?;
         let action = written(fields.action.unwrap_or(Action::Reject(true)));
         let make = || async {
@@ -224,8 +226,8 @@ impl L7Policies {
             let body = L7PolicyCreate {
                 listener_id: Some(listener.clone()),
                 name: Some(create.name.clone()),
-                description: create.entry.description.clone(),
-                tags: Some(tags(&create.mark, create.entry)),
+                description: description.clone(),
+                tags: tags.clone(),
                 admin_state_up: (rules_of(create.entry) > 1).then_some(false),
                 action: name.into(),
                 position: Some(position),
@@ -291,7 +293,8 @@ impl L7Policies {
         let (scope, id) = (&self.scope, update.observed.id.as_str());
         let listener = listener_of(update.observed);
         let moved = fields.precedence.as_deref();
-        let tagged = update.tags || update.remark || moved.is_some();
+        let marking = scope.marking(update.entry).await?;
+        let (description, tags) = marking.updated(update, moved.is_some());
         let action = fields.action.clone().map(written);
         let put = || async {
             let position = match moved {
@@ -300,8 +303,8 @@ impl L7Policies {
             };
             let mut body = L7PolicyUpdate {
                 name: update.name.clone(),
-                description: update.description.clone(),
-                tags: tagged.then(|| tags(&update.mark, update.entry)),
+                description: description.clone(),
+                tags: tags.clone(),
                 position,
                 ..L7PolicyUpdate::default()
             };
@@ -337,6 +340,8 @@ fn kept(observed: &Observed, field: &str) -> Option<(String, serde_json::Value)>
 impl Driver for L7Policies {
     fn list<'a>(&'a self, tag: &'a str) -> BoxFuture<'a, Result<Vec<Observed>>> {
         async move {
+            // Somebody else may have moved or deleted any since.
+            self.disordered();
             let mut found = self.scope.list::<L7Policy>(tag).await?;
             found.sort_by_key(|policy| policy.position);
             let mut by_listener: HashMap<&str, Vec<Placed>> = HashMap::new();
@@ -346,9 +351,6 @@ impl Driver for L7Policies {
             }
             let wrong: Vec<String> =
                 by_listener.values().flat_map(|all| order::misplaced(all)).map(Into::into).collect();
-            if !wrong.is_empty() {
-                self.disordered();
-            }
             let mut all = Vec::new();
             for policy in found {
                 let rules = match self.rules(&policy).await {
@@ -405,10 +407,8 @@ impl Driver for L7Policies {
 
     fn retain<'a>(&'a self, observed: &'a Observed, retained: &'a Retained) -> BoxFuture<'a, Result<()>> {
         async move {
-            let body = L7PolicyUpdate {
-                tags: Some(retained.beside_tags(&observed.tags)),
-                ..L7PolicyUpdate::default()
-            };
+            let (description, tags) = self.scope.released(observed, retained).await?;
+            let body = L7PolicyUpdate { description, tags, ..L7PolicyUpdate::default() };
             self.scope.retain::<L7Policy>(&observed.id, &body).await
         }
         .boxed()

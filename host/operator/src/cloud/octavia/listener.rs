@@ -10,7 +10,7 @@ use isthmus_model::retained::Retained;
 use isthmus_openstack::octavia::{Listener, ListenerCreate, ListenerUpdate};
 use serde::{Deserialize, Serialize};
 
-use super::{Below, Common, Lacking, Scope, cleared, set, tags};
+use super::{Below, Common, Lacking, Marking, Scope, cleared, set};
 use crate::cloud::{Create, Driver, Result, Update, typed, untyped};
 
 pub(super) struct Listeners(pub(super) Arc<Scope>);
@@ -135,18 +135,19 @@ fn observed(found: Listener) -> Observed {
 }
 
 /// As part of a load balancer's creation, with its default pool named as [`crate::cloud::within`] does.
-pub(super) fn nested(create: &Create<'_>) -> Result<ListenerCreate> {
+pub(super) fn nested(create: &Create<'_>, marking: Marking) -> Result<ListenerCreate> {
     let fields: Fields = typed(create.entry, create.fields.clone())?;
-    Ok(ListenerCreate { loadbalancer_id: None, ..creation(create, fields) })
+    Ok(ListenerCreate { loadbalancer_id: None, ..creation(create, fields, marking) })
 }
 
-fn creation(create: &Create<'_>, fields: Fields) -> ListenerCreate {
+fn creation(create: &Create<'_>, fields: Fields, marking: Marking) -> ListenerCreate {
+    let (description, tags) = marking.created(create);
     let (timeouts, tls) = (fields.timeouts.unwrap_or_default(), fields.tls.unwrap_or_default());
     ListenerCreate {
         loadbalancer_id: fields.load_balancer,
         name: Some(create.name.clone()),
-        description: create.entry.description.clone(),
-        tags: Some(tags(&create.mark, create.entry)),
+        description,
+        tags,
         protocol: fields.protocol.unwrap_or_default(),
         protocol_port: fields.port.unwrap_or_default(),
         default_pool_id: fields.default_pool,
@@ -167,7 +168,8 @@ fn creation(create: &Create<'_>, fields: Fields) -> ListenerCreate {
     }
 }
 
-fn change(update: &Update<'_>) -> Result<ListenerUpdate> {
+fn change(update: &Update<'_>, marking: Marking) -> Result<ListenerUpdate> {
+    let (description, tags) = marking.updated(update, false);
     let fields: Fields = typed(update.entry, set(update))?;
     let none = |name: &str| cleared(update, name);
     // Where timeouts change, those that are not set get the cloud's defaults again.
@@ -176,8 +178,8 @@ fn change(update: &Update<'_>) -> Result<ListenerUpdate> {
     let timeouts = fields.timeouts.unwrap_or_default();
     let mut body = ListenerUpdate {
         name: update.name.clone(),
-        description: update.description.clone(),
-        tags: (update.tags || update.remark).then(|| tags(&update.mark, update.entry)),
+        description,
+        tags,
         default_pool_id: fields.default_pool.map(Some).or(none("default_pool").then_some(None)),
         connection_limit: fields.connection_limit.map(Some).or(none("connection_limit").then_some(None)),
         timeout_client_data: timeout(timeouts.client_data_ms),
@@ -214,7 +216,7 @@ impl Driver for Listeners {
         async move {
             let fields: Fields = typed(create.entry, create.fields.clone())?;
             let owner = fields.load_balancer.clone().unwrap_or_default();
-            let body = creation(&create, fields);
+            let body = creation(&create, fields, self.0.marking(create.entry).await?);
             let make = || async { Ok(self.0.octavia.create::<Listener>(&body).await?) };
             let made = self.0.lanes.change(&owner, make).await;
             if let Err(error) = &made {
@@ -232,7 +234,8 @@ impl Driver for Listeners {
 
     fn update<'a>(&'a self, update: Update<'a>) -> BoxFuture<'a, Result<Observed>> {
         async move {
-            let (id, body) = (&update.observed.id, change(&update)?);
+            let body = change(&update, self.0.marking(update.entry).await?)?;
+            let id = &update.observed.id;
             let owner = self.0.owner::<Listener>(id).await?;
             let change = || async { Ok(self.0.octavia.update::<Listener>(id, &body).await?) };
             match self.0.lanes.change(&owner, change).await {
@@ -253,10 +256,8 @@ impl Driver for Listeners {
 
     fn retain<'a>(&'a self, observed: &'a Observed, retained: &'a Retained) -> BoxFuture<'a, Result<()>> {
         async move {
-            let body = ListenerUpdate {
-                tags: Some(retained.beside_tags(&observed.tags)),
-                ..ListenerUpdate::default()
-            };
+            let (description, tags) = self.0.released(observed, retained).await?;
+            let body = ListenerUpdate { description, tags, ..ListenerUpdate::default() };
             self.0.retain::<Listener>(&observed.id, &body).await
         }
         .boxed()

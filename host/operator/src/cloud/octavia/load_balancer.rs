@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::repairs::Repairs;
-use super::{Common, Scope, asked, gone, set, tags, tree};
+use super::{Common, Marked, Scope, asked, gone, set, tree};
 use crate::cloud::{CloudError, Create, Driver, Result, Update, typed, untyped};
 
 /// How long a load balancer may take to go before it is said that it does.
@@ -99,6 +99,7 @@ fn observed(found: LoadBalancer) -> Observed {
 
 impl LoadBalancers {
     async fn creation(&self, create: &Create<'_>, fields: Fields) -> Result<LoadBalancerCreate> {
+        let (description, tags) = self.0.marking(create.entry).await?.created(create);
         let vip = fields.vip.unwrap_or_default();
         let fixed = vip.fixed_ip.unwrap_or_default();
         let flavor_id = match &fields.flavor {
@@ -112,9 +113,9 @@ impl LoadBalancers {
         let further: Vec<_> = further.collect();
         Ok(LoadBalancerCreate {
             name: Some(create.name.clone()),
-            description: create.entry.description.clone(),
+            description,
             project_id: self.0.project.clone(),
-            tags: Some(tags(&create.mark, create.entry)),
+            tags,
             vip_port_id: vip.port,
             vip_subnet_id: fixed.subnet,
             vip_address: fixed.address,
@@ -176,9 +177,7 @@ impl LoadBalancers {
 
     /// What of a load balancer, or below it, is without a mark of its cluster: nobody would make it again.
     async fn stranger(&self, found: &LoadBalancer) -> Result<Option<String>> {
-        let Some(mark) = Mark::from_tags(found.tags.iter().map(String::as_str)) else {
-            return Ok(Some("by its tags it".into()));
-        };
+        let Some(mark) = found.mark() else { return Ok(Some("by its tags it".into())) };
         let tag = Mark::cluster_tag(&mark.cluster);
         let listeners: Vec<Listener> = self.0.list(&tag).await?;
         let pools: Vec<Pool> = self.0.list(&tag).await?;
@@ -231,7 +230,12 @@ impl Driver for LoadBalancers {
     ) -> BoxFuture<'a, Result<Observed>> {
         async move {
             let fields: Fields = typed(root.entry, root.fields.clone())?;
-            let body = tree::body(self.creation(&root, fields).await?, &below)?;
+            let root = self.creation(&root, fields).await?;
+            let mut marked = Vec::new();
+            for create in &below {
+                marked.push((self.0.marking(create.entry).await?, create));
+            }
+            let body = tree::body(root, &marked)?;
             let made = self.0.octavia.create::<LoadBalancer>(&body).await?;
             self.0.lanes.busy(&made.id).await;
             Ok(observed(made))
@@ -243,10 +247,11 @@ impl Driver for LoadBalancers {
         async move {
             let fields: Fields = typed(update.entry, set(&update))?;
             let id = &update.observed.id;
+            let (description, tags) = self.0.marking(update.entry).await?.updated(&update, false);
             let body = LoadBalancerUpdate {
                 name: update.name.clone(),
-                description: update.description.clone(),
-                tags: (update.tags || update.remark).then(|| tags(&update.mark, update.entry)),
+                description,
+                tags,
                 vip_sg_ids: fields.vip_security_groups,
                 ..LoadBalancerUpdate::default()
             };
@@ -288,10 +293,8 @@ impl Driver for LoadBalancers {
 
     fn retain<'a>(&'a self, observed: &'a Observed, retained: &'a Retained) -> BoxFuture<'a, Result<()>> {
         async move {
-            let body = LoadBalancerUpdate {
-                tags: Some(retained.beside_tags(&observed.tags)),
-                ..LoadBalancerUpdate::default()
-            };
+            let (description, tags) = self.0.released(observed, retained).await?;
+            let body = LoadBalancerUpdate { description, tags, ..LoadBalancerUpdate::default() };
             let id = &observed.id;
             let change =
                 || async { self.0.octavia.update::<LoadBalancer>(id, &body).await.map(drop).map_err(gone) };

@@ -1,7 +1,8 @@
 //! Octavia: load balancers, and what is below them.
 //!
-//! Marks are tags (Octavia's API 2.5 and later). What Octavia answers otherwise than it was asked (a flavor's name, a
-//! policy's precedence) is kept in a tag too, so that what is observed can be compared with what is desired.
+//! Marks are tags, or with an Octavia that has none (before API 2.5) at the beginning of descriptions. What Octavia answers otherwise
+//! than it was asked (a flavor's name, a policy's precedence) is kept in a tag too, so that what is observed can be compared with what
+//! is desired.
 
 mod below;
 mod l7_policy;
@@ -9,6 +10,7 @@ mod lane;
 mod listener;
 mod listener_certificate;
 mod load_balancer;
+mod marking;
 mod monitor;
 mod order;
 mod pool;
@@ -16,6 +18,7 @@ mod providers;
 mod repairs;
 mod rules;
 mod tree;
+mod versions;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -37,13 +40,15 @@ use isthmus_openstack::octavia::{
 use prometheus_client::metrics::histogram::Histogram;
 
 use self::lane::{Lanes, Look, Status};
+use self::marking::{Marked, Marking, Said, Tagged};
 pub(super) use self::providers::Lacking;
+pub use self::versions::{SINCE, Since};
 use super::certificate::Marks;
-use super::{CloudError, Driver, Result, cleared, set};
+use super::{CloudError, Driver, Result, beside, cleared, set};
 use crate::queue::Parking;
 
 /// The kinds that are Octavia's.
-pub(super) const KINDS: [Kind; 4] = [Kind::LoadBalancer, Kind::Listener, Kind::Pool, Kind::L7Policy];
+pub const KINDS: [Kind; 4] = [Kind::LoadBalancer, Kind::Listener, Kind::Pool, Kind::L7Policy];
 
 /// The drivers of all of them. `certificates`: whose the secrets are, where there is a key manager.
 pub(super) fn drivers(
@@ -56,7 +61,15 @@ pub(super) fn drivers(
 ) -> Vec<(Kind, Box<dyn Driver>)> {
     let lanes = Lanes::new(Box::new(octavia.clone()), parking.clone(), turns);
     let (owners, project) = (parking_lot::Mutex::default(), project);
-    let scope = Arc::new(Scope { octavia, project, lanes, owners, lacking, parking: parking.clone() });
+    let scope = Arc::new(Scope {
+        octavia,
+        project,
+        lanes,
+        owners,
+        lacking,
+        parking: parking.clone(),
+        tagged: Tagged::default(),
+    });
     let balancers = load_balancer::LoadBalancers(scope.clone(), repairs::Repairs::default());
     let mut all: Vec<(Kind, Box<dyn Driver>)> = vec![
         (Kind::LoadBalancer, Box::new(balancers)),
@@ -71,8 +84,11 @@ pub(super) fn drivers(
     all
 }
 
-/// The providers and what they can do, by name.
+/// The providers and what they can do, by name. Which version of the API there is, is asked anew, too.
 pub(super) async fn providers(octavia: &Octavia, lacking: &Lacking) -> Result<Vec<Provider>> {
+    if let Err(error) = octavia.api_version().await {
+        tracing::debug!(%error, "Octavia does not say which versions it has");
+    }
     let mut names: Vec<String> = octavia.providers().await?.into_iter().map(|p| p.name).collect();
     names.sort();
     let said = &octavia.session().config().providers;
@@ -89,6 +105,7 @@ struct Scope {
     /// Id of the load balancer of each listener, pool and policy: whose lane its writes wait in.
     owners: parking_lot::Mutex<HashMap<String, String>>,
     lacking: Lacking,
+    tagged: Tagged,
 }
 
 /// What is below a load balancer.
@@ -103,10 +120,31 @@ trait Below: Resource<In = Octavia> {
 
 impl Scope {
     /// All of a kind with this tag. A credential that sees other projects sees theirs too: the project is part of the query.
-    async fn list<R: Resource<In = Octavia>>(&self, tag: &str) -> Result<Vec<R>> {
-        let project = self.project.as_deref().map(|p| ("project_id", p));
-        let query: Vec<(&str, &str)> = [("tags", tag)].into_iter().chain(project).collect();
-        Ok(self.octavia.list::<R>(&query).await?)
+    async fn list<R: Marked>(&self, tag: &str) -> Result<Vec<R>> {
+        self.tagged.list(&self.octavia, self.project.as_deref(), tag).await
+    }
+
+    /// How what is made or changed of this entry is marked.
+    ///
+    /// # Errors
+    /// The entry asks for what this Octavia is too old for.
+    async fn marking(&self, entry: &Entry) -> Result<Marking> {
+        let version = self.octavia.known_version().await?;
+        match versions::lacking(entry, version) {
+            Some(since) => Err(CloudError::TooOld {
+                kind: entry.kind,
+                name: entry.name.clone(),
+                what: since.of,
+                since: since.version,
+                version,
+            }),
+            None => Ok(Marking::of(version)),
+        }
+    }
+
+    /// Description and tags of what is let go.
+    async fn released(&self, observed: &Observed, retained: &Retained) -> Result<Said> {
+        Ok(Marking::of(self.octavia.known_version().await?).retained(observed, retained))
     }
 
     /// Notes whose lane an object's writes wait in.
@@ -268,8 +306,8 @@ impl Common {
         let tags = || self.tags.iter().map(String::as_str);
         Observed {
             kind,
-            mark: Mark::from_tags(tags()),
-            retained: Retained::of("", &self.tags),
+            mark: marking::mark(&self.description, &self.tags),
+            retained: Retained::of(&self.description, &self.tags),
             project: (!self.project_id.is_empty()).then(|| self.project_id.clone()),
             fields,
             tags: Mark::others(tags()),
@@ -279,7 +317,7 @@ impl Common {
             cidr: None,
             id: self.id,
             display_name: self.name,
-            description: self.description,
+            description: beside(&self.description),
             created: self.created_at.unwrap_or_default(),
         }
     }

@@ -1,6 +1,5 @@
 //! The health monitor of a pool: in the contract a field of the pool, in Octavia an object that goes with it.
 
-use isthmus_model::mark::Mark;
 use isthmus_openstack::octavia::{
     HealthMonitor, HealthMonitorCreate, HealthMonitorUpdate, HttpVersion, Pool,
 };
@@ -55,7 +54,7 @@ pub(super) async fn apply(
     owner: &str,
     pool: &str,
     wanted: Option<Monitor>,
-    mark: &Mark,
+    tags: Option<Vec<String>>,
 ) -> Result<()> {
     let found: Pool = scope.octavia.get(pool).await?;
     let current = match &found.healthmonitor_id {
@@ -76,21 +75,21 @@ pub(super) async fn apply(
                 scope.lanes.change(owner, delete).await?;
             }
             let Some(wanted) = wanted else { return Ok(()) };
-            let body = creation(pool, wanted, mark);
+            let body = creation(pool, wanted, tags);
             let make = || async { Ok(scope.octavia.create::<HealthMonitor>(&body).await.map(drop)?) };
             scope.lanes.change(owner, make).await
         }
     }
 }
 
-fn creation(pool: &str, wanted: Monitor, mark: &Mark) -> HealthMonitorCreate {
-    HealthMonitorCreate { pool_id: Some(pool.into()), ..nested(wanted, mark) }
+fn creation(pool: &str, wanted: Monitor, tags: Option<Vec<String>>) -> HealthMonitorCreate {
+    HealthMonitorCreate { pool_id: Some(pool.into()), ..nested(wanted, tags) }
 }
 
 /// As part of its pool's creation.
-pub(super) fn nested(wanted: Monitor, mark: &Mark) -> HealthMonitorCreate {
+pub(super) fn nested(wanted: Monitor, tags: Option<Vec<String>>) -> HealthMonitorCreate {
     HealthMonitorCreate {
-        tags: Some(mark.tags().into()),
+        tags,
         http_version: version(&wanted),
         kind: wanted.kind,
         delay: wanted.delay_s,

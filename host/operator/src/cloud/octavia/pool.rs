@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::below::{Above, Known};
 use super::monitor::{self, Monitor};
-use super::{Below, Common, Scope, cleared, set, tags};
+use super::{Below, Common, Marking, Scope, cleared, set};
 use crate::cloud::{CloudError, Create, Driver, Result, Update, typed, untyped};
 
 pub(super) struct Pools {
@@ -165,14 +165,14 @@ fn observed(found: Pool, details: &Details) -> Observed {
 }
 
 /// As part of a load balancer's creation, with members and monitor.
-pub(super) fn nested(create: &Create<'_>) -> Result<PoolCreate> {
+pub(super) fn nested(create: &Create<'_>, marking: Marking) -> Result<PoolCreate> {
     let mut fields: Fields = typed(create.entry, create.fields.clone())?;
     let (members, monitor) = (fields.members.take().map(batch), fields.monitor.take());
     let mut body = PoolCreate {
         loadbalancer_id: None,
         members: members.filter(|members| !members.is_empty()),
-        healthmonitor: monitor.map(|wanted| monitor::nested(wanted, &create.mark)),
-        ..creation(create, fields)
+        healthmonitor: monitor.map(|wanted| monitor::nested(wanted, marking.tags_of(&create.mark))),
+        ..creation(create, fields, marking)
     };
     if body.tls_enabled == Some(true) {
         // Octavia 19 answers 500 where one of the three is missing here.
@@ -182,13 +182,14 @@ pub(super) fn nested(create: &Create<'_>) -> Result<PoolCreate> {
     Ok(body)
 }
 
-fn creation(create: &Create<'_>, fields: Fields) -> PoolCreate {
+fn creation(create: &Create<'_>, fields: Fields, marking: Marking) -> PoolCreate {
+    let (description, tags) = marking.created(create);
     let tls = fields.tls;
     PoolCreate {
         loadbalancer_id: fields.load_balancer,
         name: Some(create.name.clone()),
-        description: create.entry.description.clone(),
-        tags: Some(tags(&create.mark, create.entry)),
+        description,
+        tags,
         protocol: fields.protocol.unwrap_or_default(),
         lb_algorithm: fields.algorithm.unwrap_or_default(),
         session_persistence: fields.session_persistence.map(persistence),
@@ -200,12 +201,13 @@ fn creation(create: &Create<'_>, fields: Fields) -> PoolCreate {
     }
 }
 
-fn change(update: &Update<'_>, fields: Fields) -> PoolUpdate {
+fn change(update: &Update<'_>, fields: Fields, marking: Marking) -> PoolUpdate {
+    let (description, tags) = marking.updated(update, false);
     let none = |name: &str| cleared(update, name);
     let mut body = PoolUpdate {
         name: update.name.clone(),
-        description: update.description.clone(),
-        tags: (update.tags || update.remark).then(|| tags(&update.mark, update.entry)),
+        description,
+        tags,
         lb_algorithm: fields.algorithm,
         session_persistence: fields
             .session_persistence
@@ -251,7 +253,8 @@ impl Pools {
         let (scope, id) = (&self.scope, update.observed.id.as_str());
         let mut fields: Fields = typed(update.entry, set(update))?;
         let (members, wanted) = (fields.members.take(), fields.monitor.take());
-        let body = change(update, fields);
+        let marking = scope.marking(update.entry).await?;
+        let body = change(update, fields, marking);
         let mut changed = update.observed.clone();
         if body != PoolUpdate::default() {
             let put = || async { Ok(scope.octavia.update::<Pool>(id, &body).await?) };
@@ -276,7 +279,7 @@ impl Pools {
                 .extend(update.fields.get_key_value("members").map(|(k, v)| (k.clone(), v.clone())));
         }
         if wanted.is_some() || cleared(update, "monitor") {
-            monitor::apply(scope, owner, id, wanted, &update.mark).await?;
+            monitor::apply(scope, owner, id, wanted, marking.tags_of(&update.mark)).await?;
             changed.state = State::Pending;
             changed.fields.remove("monitor");
             let set = update.fields.get_key_value("monitor").filter(|(_, value)| !value.is_null());
@@ -308,7 +311,7 @@ impl Driver for Pools {
         async move {
             let fields: Fields = typed(create.entry, create.fields.clone())?;
             let owner = fields.load_balancer.clone().unwrap_or_default();
-            let body = creation(&create, fields);
+            let body = creation(&create, fields, self.scope.marking(create.entry).await?);
             let make = || async { Ok(self.scope.octavia.create::<Pool>(&body).await?) };
             let made = self.scope.lanes.change(&owner, make).await?;
             self.scope.belongs(&made.id, &owner);
@@ -351,8 +354,8 @@ impl Driver for Pools {
 
     fn retain<'a>(&'a self, observed: &'a Observed, retained: &'a Retained) -> BoxFuture<'a, Result<()>> {
         async move {
-            let body =
-                PoolUpdate { tags: Some(retained.beside_tags(&observed.tags)), ..PoolUpdate::default() };
+            let (description, tags) = self.scope.released(observed, retained).await?;
+            let body = PoolUpdate { description, tags, ..PoolUpdate::default() };
             self.scope.retain::<Pool>(&observed.id, &body).await
         }
         .boxed()

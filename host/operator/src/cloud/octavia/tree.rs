@@ -9,23 +9,24 @@ use isthmus_openstack::octavia::{
     L7PolicyCreate, ListenerCreate, LoadBalancerCreate, PoolCreate, PoolOrName,
 };
 
-use super::{l7_policy, listener, pool};
+use super::{Marking, l7_policy, listener, pool};
 use crate::cloud::{CloudError, Create, Result, named_within};
 
 /// The load balancer's body with what is below it, listeners before their policies.
-pub(super) fn body(root: LoadBalancerCreate, below: &[Create<'_>]) -> Result<LoadBalancerCreate> {
-    let of_kind = |kind: Kind| below.iter().filter(move |create| create.entry.kind == kind);
-    let pools: BTreeMap<&str, PoolCreate> =
-        of_kind(Kind::Pool).map(|c| Ok((c.entry.name.as_str(), named(c)?))).collect::<Result<_>>()?;
+pub(super) fn body(root: LoadBalancerCreate, below: &[(Marking, &Create<'_>)]) -> Result<LoadBalancerCreate> {
+    let of_kind = |kind: Kind| below.iter().filter(move |(_, create)| create.entry.kind == kind);
+    let pools: BTreeMap<&str, PoolCreate> = of_kind(Kind::Pool)
+        .map(|(m, c)| Ok((c.entry.name.as_str(), named(c, *m)?)))
+        .collect::<Result<_>>()?;
     let mut policies: BTreeMap<String, Vec<(String, L7PolicyCreate)>> = BTreeMap::new();
-    for create in of_kind(Kind::L7Policy) {
-        let (precedence, listener, mut body) = l7_policy::nested(create)?;
+    for (marking, create) in of_kind(Kind::L7Policy) {
+        let (precedence, listener, mut body) = l7_policy::nested(create, *marking)?;
         (body.redirect_pool_id, body.redirect_pool) = pool_of(body.redirect_pool_id, &pools);
         policies.entry(listener).or_default().push((precedence, body));
     }
     let mut listeners = Vec::new();
-    for create in of_kind(Kind::Listener) {
-        let mut body: ListenerCreate = listener::nested(create)?;
+    for (marking, create) in of_kind(Kind::Listener) {
+        let mut body: ListenerCreate = listener::nested(create, *marking)?;
         (body.default_pool_id, body.default_pool) = pool_of(body.default_pool_id, &pools);
         let mut own = policies.remove(&crate::cloud::within(&create.entry.name)).unwrap_or_default();
         // Octavia numbers them as they come.
@@ -42,8 +43,8 @@ pub(super) fn body(root: LoadBalancerCreate, below: &[Create<'_>]) -> Result<Loa
 }
 
 /// A pool, which needs a name of its own to be referred to: what a module calls two of them may be one.
-fn named(create: &Create<'_>) -> Result<PoolCreate> {
-    let body = pool::nested(create)?;
+fn named(create: &Create<'_>, marking: Marking) -> Result<PoolCreate> {
+    let body = pool::nested(create, marking)?;
     match body.name.as_deref() {
         Some("") | None => Err(CloudError::Field {
             kind: Kind::Pool,

@@ -1,5 +1,6 @@
 //! `isthmus uninstall` and `isthmus tree --retained`, where an operator has worked and is gone.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail")]
+#![allow(dead_code, reason = "the stage has what other tests need")]
 
 mod stage;
 

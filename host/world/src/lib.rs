@@ -64,6 +64,8 @@ pub struct Options {
     pub provisioning: Duration,
     /// Whether a port that is bound to a host becomes `ACTIVE` at once, as if the host plugged it; else [`World::plug`] does it.
     pub plug_bound_ports: bool,
+    /// Whether ports have names in DNS (`dns-integration`).
+    pub dns_names: bool,
 }
 
 impl Default for Options {
@@ -76,6 +78,7 @@ impl Default for Options {
             project,
             provisioning: Duration::from_millis(20),
             plug_bound_ports: false,
+            dns_names: false,
         }
     }
 }
@@ -115,7 +118,7 @@ impl World {
     pub async fn start(options: Options) -> std::io::Result<Self> {
         let listener = TcpListener::bind(options.listen).await?;
         let url = format!("http://{}", listener.local_addr()?);
-        let neutron = Neutron::new(options.plug_bound_ports);
+        let neutron = Neutron::new(options.plug_bound_ports, options.dns_names);
         let shared = Arc::new(Shared {
             url: url.clone(),
             started: Instant::now(),

@@ -1,4 +1,4 @@
-//! Routes on one load balancer in the in-process world: what one costs among many.
+//! Routes on one load balancer in the in-process world: what one costs among many, and a load balancer that Octavia mends.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 #![allow(dead_code, reason = "the stage has what other tests need")]
 
@@ -7,14 +7,18 @@ mod stage;
 use std::time::Duration;
 
 use isthmus_kubernetes::crd::CloudMapping;
+use isthmus_openstack::Neutron;
+use isthmus_openstack::neutron::{Network, NetworkCreate, Subnet, SubnetCreate};
+use isthmus_openstack::octavia::{L7Policy, LoadBalancer};
 use kube::Api;
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::core::GroupVersionKind;
 use kube::discovery::ApiResource;
 use serde_json::json;
 use stage::contents::CONFIGS;
-use stage::Stage;
+use stage::{LIMIT, Stage};
 use tokio::process::Child;
+use tokio::time::Instant;
 
 /// Routes beside the one that is counted.
 const MANY: usize = 200;
@@ -102,4 +106,58 @@ async fn one_more_route_costs_the_same_however_many_there_are() {
     // Nothing came after that.
     stage.stop(operator).await;
     assert_eq!(writes(&stage) - before, 1);
+}
+
+/// The only load balancer, once it is so.
+async fn balancer(stage: &Stage, what: &str, is_so: impl Fn(&LoadBalancer) -> bool) -> LoadBalancer {
+    let (octavia, begun) = (stage.octavia(), Instant::now());
+    loop {
+        let all: Vec<LoadBalancer> = octavia.list(&[]).await.unwrap();
+        if let [one] = all.as_slice()
+            && is_so(one)
+        {
+            return one.clone();
+        }
+        assert!(begun.elapsed() < LIMIT, "not in time: {what}: {all:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Who may have Octavia replace what runs a load balancer does that first. Only what comes back in ERROR is made again.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_in_error_is_failed_over_by_who_may_and_keeps_its_address() {
+    let mut stage = Stage::start().await;
+    stage.user = "admin";
+    let neutron = Neutron::new(stage.octavia().session().clone());
+    let network = NetworkCreate { name: Some("front".into()), ..NetworkCreate::default() };
+    let network_id = neutron.create::<Network>(&network).await.unwrap().id;
+    let subnet = SubnetCreate {
+        network_id,
+        name: Some("front-v4".into()),
+        ip_version: 4,
+        cidr: Some("10.90.0.0/24".into()),
+        ..SubnetCreate::default()
+    };
+    neutron.create::<Subnet>(&subnet).await.unwrap();
+    let operator = with_a_route(&stage, "front", "front-v4", &["--resync-seconds", "1"]).await;
+    let active = |lb: &LoadBalancer| lb.provisioning_status == "ACTIVE";
+    let first = balancer(&stage, "it is there", active).await;
+
+    for _ in 0..2 {
+        let before = writes(&stage);
+        assert!(stage.world.set_provisioning_status(&first.id, "ERROR"));
+        let mended = balancer(&stage, "it is failed over", active).await;
+        assert_eq!((&mended.id, &mended.vip_address), (&first.id, &first.vip_address));
+        stage.ready(2).await;
+        assert_eq!(writes(&stage) - before, 1, "a failover, and nothing else");
+    }
+
+    stage.world.faults().break_next_load_balancers(1);
+    assert!(stage.world.set_provisioning_status(&first.id, "ERROR"));
+    let made = balancer(&stage, "another one is made", |lb| active(lb) && lb.id != first.id).await;
+    assert_eq!(made.vip_address, first.vip_address);
+    stage.until("all is mapped", |all| all.len() == 2 && all.iter().all(|m| m.is_ready())).await;
+    let policies: Vec<L7Policy> = stage.octavia().list(&[]).await.unwrap();
+    assert_eq!(policies.len(), 1, "{policies:?}");
+    stage.stop(operator).await;
 }

@@ -1,8 +1,15 @@
 //! Commands against the cluster of `isthmus dev`: a Kubernetes API, an OpenStack and the operator in one process.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// The user and group `nobody`, by the number that they have everywhere.
+const NOBODY: u32 = 65534;
 
 /// The folder of the modules that `cargo xtask plugins` has built.
 fn modules() -> PathBuf {
@@ -95,4 +102,65 @@ fn doctor_looks_at_what_the_modules_need() {
     assert_eq!(lines("ok    Neutron"), [known], "{said}");
     let unknown = "warn  Neutron: it lacks dns-integration, qos: whether modules need that is not known";
     assert_eq!(lines("warn  Neutron"), [unknown], "{said}");
+}
+
+/// Puts a file where everybody may read it.
+fn share(from: &Path, into: &Path) {
+    let to = into.join(from.file_name().unwrap());
+    fs::hard_link(from, &to).or_else(|_| fs::copy(from, &to).map(drop)).unwrap();
+}
+
+/// What is read by everybody, and in it a home of this user's own. The build may lie where only its owner looks.
+fn shared(user: u32) -> tempfile::TempDir {
+    let shared = tempfile::tempdir().unwrap();
+    fs::set_permissions(shared.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let [home, wasm] = ["home", "modules"].map(|name| shared.path().join(name));
+    fs::create_dir(&home).unwrap();
+    fs::create_dir(&wasm).unwrap();
+    chown(&home, Some(user), None).unwrap();
+    share(Path::new(env!("CARGO_BIN_EXE_isthmus")), shared.path());
+    for file in fs::read_dir(modules()).unwrap().map(|file| file.unwrap().path()) {
+        if file.extension().is_some_and(|kind| kind == "wasm") {
+            share(&file, &wasm);
+        }
+    }
+    shared
+}
+
+/// By `nobody`, where the tests run as root, with nothing in its environment. How long it takes is the machine's and the build's.
+#[test]
+fn it_needs_no_root_no_cluster_and_no_cloud() {
+    let ours = fs::metadata("/proc/self").unwrap().uid();
+    let user = if ours == 0 { NOBODY } else { ours };
+    let shared = shared(user);
+    let (program, home) = (shared.path().join("isthmus"), shared.path().join("home"));
+    let mut command = match ours {
+        0 => {
+            let id = NOBODY.to_string();
+            let mut command = Command::new("setpriv");
+            command
+                .args(["--reuid", &id, "--regid", &id, "--clear-groups", "--no-new-privs", "--"])
+                .arg(program);
+            command
+        }
+        _ => Command::new(program),
+    };
+    command.args(["dev", "--output", "json", "--http", "127.0.0.1:0"]).current_dir(&home);
+    // PATH: where `setpriv` is looked for. Few lines: nobody reads them meanwhile.
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", &home);
+    command.env("ISTHMUS_LOG", "warn");
+    let mut running = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = serde_json::Deserializer::from_reader(running.stdout.take().unwrap()).into_iter::<Value>();
+    let said = said.next();
+    // It may have ended by itself: what it says of that is shown below.
+    let _ = Command::new("kill").args(["-TERM", &running.id().to_string()]).status().unwrap();
+    let output = running.wait_with_output().unwrap();
+    let Some(Ok(said)) = said else { panic!("{}", text(&output.stderr)) };
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    println!("ready in {} ms", said.get("readyMs").unwrap());
+    for file in ["kubeconfig", "clouds"] {
+        let path = Path::new(said.get(file).unwrap().as_str().unwrap());
+        assert!(path.starts_with(&home), "{said}");
+        assert_eq!(fs::metadata(path).unwrap().uid(), user);
+    }
 }

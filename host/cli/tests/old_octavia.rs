@@ -7,7 +7,6 @@ mod stage;
 use isthmus_kubernetes::crd::CloudMapping;
 use isthmus_model::mark::Mark;
 use isthmus_openstack::octavia::{Listener, LoadBalancer, Pool};
-use isthmus_world::Options;
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 use kube::api::DeleteParams;
@@ -31,11 +30,11 @@ async fn load(stage: &Stage) {
 /// Whose everything of Octavia's is, by description: name and mark. Nothing has tags.
 async fn marked(stage: &Stage) -> Vec<(String, Mark)> {
     let mut all: Vec<(String, String, Vec<String>)> = Vec::new();
-    let balancers: Vec<LoadBalancer> = stage.octavia.list(&[]).await.unwrap();
+    let balancers: Vec<LoadBalancer> = stage.octavia().list(&[]).await.unwrap();
     all.extend(balancers.into_iter().map(|found| (found.id, found.description, found.tags)));
-    let listeners: Vec<Listener> = stage.octavia.list(&[]).await.unwrap();
+    let listeners: Vec<Listener> = stage.octavia().list(&[]).await.unwrap();
     all.extend(listeners.into_iter().map(|found| (found.id, found.description, found.tags)));
-    let pools: Vec<Pool> = stage.octavia.list(&[]).await.unwrap();
+    let pools: Vec<Pool> = stage.octavia().list(&[]).await.unwrap();
     all.extend(pools.into_iter().map(|found| (found.id, found.description, found.tags)));
     let mark = |(id, description, tags): (String, String, Vec<String>)| {
         assert!(tags.is_empty(), "{id}: {tags:?}");
@@ -51,7 +50,7 @@ fn applied(mapping: &CloudMapping) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn marks_are_in_descriptions_where_there_are_no_tags() {
-    let stage = Stage::start_with(Options { load_balancer_minor: 4, ..Options::default() }).await;
+    let stage = Stage::with(|cloud| cloud.load_balancer_minor = 4).await;
     load(&stage).await;
     stage.apply(service("web", &[80], &[])).await;
     let operator = stage.operator(&[]);
@@ -78,7 +77,7 @@ async fn marks_are_in_descriptions_where_there_are_no_tags() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_came_later_is_refused_with_the_version() {
-    let stage = Stage::start_with(Options { load_balancer_minor: 11, ..Options::default() }).await;
+    let stage = Stage::with(|cloud| cloud.load_balancer_minor = 11).await;
     load(&stage).await;
     stage.apply(service("web", &[80], &["10.0.0.0/8"])).await;
     let operator = stage.operator(&[]);

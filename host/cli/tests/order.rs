@@ -11,7 +11,7 @@ use stage::{Stage, contents};
 
 /// Ids of the policies in their order, each with what it is sorted by.
 async fn policies(stage: &Stage) -> Vec<(String, String)> {
-    let mut all: Vec<L7Policy> = stage.octavia.list(&[]).await.unwrap();
+    let mut all: Vec<L7Policy> = stage.octavia().list(&[]).await.unwrap();
     all.sort_by_key(|policy| policy.position);
     let precedence = |policy: &L7Policy| {
         policy.tags.iter().find_map(|tag| tag.strip_prefix("isthmus:asked:precedence=")).unwrap().to_owned()
@@ -49,7 +49,7 @@ async fn a_policy_that_others_deleted_comes_back_in_its_place() {
     stage.ready(4).await;
     let before = policies(&stage).await;
     let (first, _) = before.first().unwrap();
-    stage.octavia.delete::<L7Policy>(first).await.unwrap();
+    stage.octavia().delete::<L7Policy>(first).await.unwrap();
     let back = |all: &[&CloudMapping]| all.iter().all(|mapping| !has(mapping, first) && mapping.is_ready());
     stage.until("it is made again", |all| back(all)).await;
     let sorted = |all: &[(String, String)]| all.is_sorted_by_key(|(_, by)| by.clone());

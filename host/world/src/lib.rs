@@ -66,6 +66,8 @@ pub struct Options {
     pub load_balancer_minor: u32,
     /// Whether a port that is bound to a host becomes `ACTIVE` at once, as if the host plugged it; else [`World::plug`] does it.
     pub plug_bound_ports: bool,
+    /// Whether ports have names in DNS (`dns-integration`).
+    pub dns_names: bool,
 }
 
 impl Default for Options {
@@ -79,6 +81,7 @@ impl Default for Options {
             provisioning: Duration::from_millis(20),
             load_balancer_minor: octavia::versions::NEWEST,
             plug_bound_ports: false,
+            dns_names: false,
         }
     }
 }
@@ -118,7 +121,7 @@ impl World {
     pub async fn start(options: Options) -> std::io::Result<Self> {
         let listener = TcpListener::bind(options.listen).await?;
         let url = format!("http://{}", listener.local_addr()?);
-        let neutron = Neutron::new(options.plug_bound_ports);
+        let neutron = Neutron::new(options.plug_bound_ports, options.dns_names);
         let shared = Arc::new(Shared {
             url: url.clone(),
             started: Instant::now(),

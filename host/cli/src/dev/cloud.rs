@@ -17,11 +17,14 @@ const CLOUDS: [(&str, As); 3] = [("isthmus", As::Service), ("demo", As::Member),
 /// Network and subnets, as the lab has them.
 const SUBNETS: [(&str, u8, &str); 2] = [("pods-v4", 4, "10.100.0.0/16"), ("pods-v6", 6, "fd00:100::/64")];
 
+/// A load balancer that is at work for a moment can be seen at work.
+pub(super) fn options() -> Options {
+    Options { plug_bound_ports: true, provisioning: Duration::from_millis(200), ..Options::default() }
+}
+
 /// A cloud with what `modules.yaml` names: network `pods` with its subnets and the security group of that name, the external
 /// network `public` behind the router `cluster`, and the subnet pool `namespaces`.
 pub(super) async fn start(options: Options) -> anyhow::Result<World> {
-    // A load balancer that is at work for a moment can be seen at work.
-    let options = Options { plug_bound_ports: true, provisioning: Duration::from_millis(200), ..options };
     let world = World::start(options).await.context("starting the cloud")?;
     let own = Session::new(config(&world)?, Metrics::default())?;
     let admin = Session::new(config_as(&world, As::Admin)?, Metrics::default())?;

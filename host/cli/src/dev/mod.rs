@@ -52,7 +52,7 @@ pub(crate) async fn run(kube: &Kube, args: &DevArgs, output: Output) -> anyhow::
     let api = ApiServer::start(kubernetes::Options { listen: args.kubernetes, ..Default::default() });
     let api =
         api.await.with_context(|| format!("--kubernetes {}: serving the Kubernetes API", args.kubernetes))?;
-    let world = cloud::start(isthmus_world::Options::default()).await?;
+    let world = cloud::start(cloud::options()).await?;
     let running = write(&folder, &api, &world, args.http)?;
     let client = Client::connect(Some(&running.kubeconfig)).await?;
     cluster::prepare(&client, &kube.operator_namespace, &modules).await?;

@@ -16,7 +16,7 @@ use std::time::Duration;
 use isthmus_kubernetes::Client;
 use isthmus_kubernetes::crd::{CloudMapping, PolicyModule, crds};
 use isthmus_kubernetes::watch::{self, Event};
-use isthmus_openstack::{Metrics, Neutron, Octavia, Session};
+use isthmus_openstack::{CloudConfig, Metrics, Neutron, Octavia, Session, Sources};
 use isthmus_world::World;
 use isthmus_world::kubernetes::{ApiServer, Options};
 use kube::api::{Patch, PatchParams};
@@ -25,16 +25,17 @@ use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
 /// Longest wait for anything: most takes a second or two.
-const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) struct Stage {
     folder: tempfile::TempDir,
     _api: ApiServer,
-    _world: World,
+    pub(crate) world: World,
+    /// Name of the cloud in clouds.yaml that the operator is a user of.
+    pub(crate) user: &'static str,
     pub(crate) client: Client,
     /// The cloud as the operator sees it.
     pub(crate) neutron: Neutron,
-    pub(crate) octavia: Octavia,
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -50,11 +51,13 @@ fn module(name: &str) -> String {
 impl Stage {
     /// With the definitions, and nothing else.
     pub(crate) async fn start() -> Self {
-        Self::start_with(isthmus_world::Options::default()).await
+        Self::with(|_| ()).await
     }
 
-    /// With a cloud of these options.
-    pub(crate) async fn start_with(options: isthmus_world::Options) -> Self {
+    /// As [`Self::start`], in a cloud with other options.
+    pub(crate) async fn with(change: impl FnOnce(&mut isthmus_world::Options)) -> Self {
+        let mut options = cloud::options();
+        change(&mut options);
         let folder = tempfile::tempdir().unwrap();
         let api = ApiServer::start(Options::default()).await.unwrap();
         let world = cloud::start(options).await.unwrap();
@@ -63,8 +66,8 @@ impl Stage {
         std::fs::write(folder.path().join("clouds.yaml"), cloud::clouds_yaml(&world)).unwrap();
         let client = Client::connect(Some(&kubeconfig)).await.unwrap();
         let session = Session::new(cloud::config(&world).unwrap(), Metrics::default()).unwrap();
-        let (neutron, octavia) = (Neutron::new(session.clone()), Octavia::new(session));
-        let stage = Self { folder, _api: api, _world: world, client, neutron, octavia };
+        let neutron = Neutron::new(session);
+        let stage = Self { folder, _api: api, world, user: "isthmus", client, neutron };
         for definition in crds() {
             stage.apply(serde_json::to_value(definition).unwrap()).await;
         }
@@ -77,7 +80,7 @@ impl Stage {
     /// As `isthmus dev` begins: its modules, its example.
     pub(crate) async fn populate(&self) {
         for text in contents::CONFIGS.into_iter().chain([contents::EXAMPLE]) {
-            apply::apply_all(&self.client, text).await.unwrap();
+            self.apply_all(text).await;
         }
         for name in contents::MODULES {
             self.prints(&["module", "load", &module(name)]).await;
@@ -91,12 +94,12 @@ impl Stage {
         }
     }
 
-    pub(crate) async fn apply_all(&self, documents: &str) {
-        apply::apply_all(&self.client, documents).await.unwrap();
-    }
-
     pub(crate) async fn apply(&self, object: Value) {
         apply::apply(&self.client, object).await.unwrap();
+    }
+
+    pub(crate) async fn apply_all(&self, documents: &str) {
+        apply::apply_all(&self.client, documents).await.unwrap();
     }
 
     /// A PolicyModule of this config, from the file of its name.
@@ -118,11 +121,24 @@ impl Stage {
         cloud::make(self.neutron.session(), collection, body).await.unwrap()
     }
 
+    fn clouds(&self) -> PathBuf {
+        self.folder.path().join("clouds.yaml")
+    }
+
+    /// Octavia as the operator sees it.
+    pub(crate) fn octavia(&self) -> Octavia {
+        let variables =
+            BTreeMap::from([("OS_CLIENT_CONFIG_FILE".into(), self.clouds().display().to_string())]);
+        let sources = Sources::new(variables, Path::new("/nonexistent"));
+        let config = CloudConfig::load(&sources, Some(self.user)).unwrap();
+        Octavia::new(Session::new(config, Metrics::default()).unwrap())
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_isthmus"));
-        command.args(arguments).kill_on_drop(true).env("ISTHMUS_LOG", "warn").env("OS_CLOUD", "isthmus");
+        command.args(arguments).kill_on_drop(true).env("ISTHMUS_LOG", "warn").env("OS_CLOUD", self.user);
         command.env("KUBECONFIG", self.folder.path().join("kubeconfig"));
-        command.env("OS_CLIENT_CONFIG_FILE", self.folder.path().join("clouds.yaml"));
+        command.env("OS_CLIENT_CONFIG_FILE", self.clouds());
         command
     }
 

@@ -8,6 +8,7 @@
 mod access;
 mod address_group;
 mod attributes;
+mod dns;
 mod fault;
 mod fixed_ip;
 mod floating_ip;
@@ -162,12 +163,14 @@ pub(crate) struct Neutron {
     ids: Ids,
     /// Whether a port that is bound is plugged at once.
     plugs: bool,
+    /// Whether ports have names in DNS.
+    names: bool,
 }
 
 impl Neutron {
     /// Nothing. A project's default security group is made at its first question. `plugs`: whether a port that is bound to a host
-    /// is plugged at once.
-    pub(crate) fn new(plugs: bool) -> Self {
+    /// is plugged at once; `names`: whether ports have names in DNS.
+    pub(crate) fn new(plugs: bool, names: bool) -> Self {
         Self {
             objects: BTreeMap::new(),
             index: Index::default(),
@@ -175,6 +178,7 @@ impl Neutron {
             quotas: HashMap::new(),
             ids: Ids::new(0x0e),
             plugs,
+            names,
         }
     }
 
@@ -215,14 +219,32 @@ impl Neutron {
         let segments = call.segments();
         let Some((&"v2.0", rest)) = segments.split_first() else { return Err(not_modelled(call)) };
         match (call.method.as_str(), rest) {
-            ("GET", ["extensions"]) => Ok(Reply::ok(extensions())),
-            ("GET", ["extensions", alias]) => extension(alias),
+            ("GET", ["extensions"]) => Ok(Reply::ok(self.extensions())),
+            ("GET", ["extensions", alias]) => self.extension(alias),
             (_, ["quotas", rest @ ..]) => self.quotas(call, rest),
             (_, [collection, rest @ ..]) => match Kind::of_path(collection) {
                 Some(kind) => self.resource(call, kind, rest),
                 None => Err(not_modelled(call)),
             },
             _ => Err(not_modelled(call)),
+        }
+    }
+
+    fn aliases(&self) -> impl Iterator<Item = &'static str> {
+        EXTENSIONS.iter().copied().chain(self.names.then_some(dns::ALIAS))
+    }
+
+    fn extensions(&self) -> Value {
+        json!({"extensions": self.aliases().map(described).collect::<Vec<_>>()})
+    }
+
+    fn extension(&self, alias: &str) -> Result<Reply> {
+        match self.aliases().any(|known| known == alias) {
+            true => Ok(Reply::ok(json!({"extension": described(alias)}))),
+            false => {
+                let message = format!("Extension with alias {alias} does not exist");
+                Err(Fault::missing("HTTPNotFound", message))
+            }
         }
     }
 
@@ -317,7 +339,9 @@ impl Neutron {
             return Err(Fault::bad_request(format!("Object '{}' contains invalid data", kind.singular())));
         };
         let project = owner(kind, asked, caller)?;
-        let mut object = attributes::create(kind, asked, caller)?;
+        let (asked, name) = self.dns_name(kind, asked)?;
+        let mut object = attributes::create(kind, &asked, caller)?;
+        object.extend(name);
         object.remove("tenant_id");
         object.insert("project_id".to_owned(), json!(project));
         if kind.tagged() && kind != Kind::Port {
@@ -343,9 +367,11 @@ impl Neutron {
         let Some(asked) = asked.as_object() else {
             return Err(Fault::bad_request(format!("Object '{}' contains invalid data", kind.singular())));
         };
-        let changes = attributes::update(kind, asked)?;
+        let (asked, name) = self.dns_name(kind, asked)?;
+        let mut changes = attributes::update(kind, &asked)?;
         self.writable(kind, id, &call.caller, "update")?;
         attributes::may_change(kind, &changes, &call.caller)?;
+        changes.extend(name);
         self.guard(kind, id, call.revision)?;
         match kind {
             Kind::Port => self.change_port(id, changes)?,
@@ -397,21 +423,6 @@ fn owner(kind: Kind, asked: &Object, caller: &Caller) -> Result<String> {
         }
         Some(project) => Ok(project.to_owned()),
         None => Ok(caller.project.clone()),
-    }
-}
-
-fn extensions() -> Value {
-    let all: Vec<Value> = EXTENSIONS.iter().map(|alias| described(alias)).collect();
-    json!({"extensions": all})
-}
-
-fn extension(alias: &str) -> Result<Reply> {
-    match EXTENSIONS.contains(&alias) {
-        true => Ok(Reply::ok(json!({"extension": described(alias)}))),
-        false => {
-            let message = format!("Extension with alias {alias} does not exist");
-            Err(Fault::missing("HTTPNotFound", message))
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use isthmus_e2e::{Gate, Lab, condition, on_lab, routes_config, until, until_within};
+use isthmus_e2e::{Gate, Lab, Operator, condition, on_lab, routes_config, until, until_within};
 use isthmus_kubernetes::crd::CloudMapping;
 use isthmus_openstack::octavia::{L7Policy, L7PolicyUpdate, Listener, ListenerCreate, LoadBalancer};
 use kube::api::{DeleteParams, ListParams};
@@ -124,6 +124,118 @@ async fn a_load_balancer_in_error_is_made_again_with_its_address() -> Result<()>
     .await
 }
 
+/// What a worker of Octavia leaves behind that dies at its work. That of `noop` ends whatever of its own is PENDING: so it is
+/// somebody else's meanwhile.
+const STICK: &str = "update load_balancer set provisioning_status = 'PENDING_UPDATE', provider = 'amphora' \
+                     where provisioning_status = 'ACTIVE' and provider = 'noop'";
+const UNSTICK: &str = "update load_balancer set provisioning_status = 'ACTIVE', provider = 'noop' \
+                       where provisioning_status = 'PENDING_UPDATE' and provider = 'amphora'";
+/// What the cloud's operator does with one that is stuck.
+const GIVE_UP: &str = "update load_balancer set provisioning_status = 'ERROR', provider = 'noop' \
+                       where provisioning_status = 'PENDING_UPDATE' and provider = 'amphora'";
+
+/// What the Route's mapping says of what is made of it: reason and message.
+async fn realized(lab: &Lab, namespace: &str) -> Result<(String, String)> {
+    let mapping = lab.mapping_of(namespace, "Route").await?;
+    let found = condition(&mapping, "Realized").context("no condition")?;
+    Ok((found.reason.clone(), found.message.clone()))
+}
+
+/// Its work is done, as a mapping may say a moment before; then it is at work for ever.
+async fn stick(lab: &Lab) -> Result<()> {
+    is_active(lab, "it takes changes").await?;
+    lab.octavia_sql(STICK).await?;
+    let now = one_balancer(lab).await?.provisioning_status;
+    ensure!(now == "PENDING_UPDATE", "it is {now}");
+    Ok(())
+}
+
+async fn is_active(lab: &Lab, what: &str) -> Result<()> {
+    until_within(MANY, what, async || {
+        let now = one_balancer(lab).await?;
+        ensure!(now.provisioning_status == "ACTIVE", "{now:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// The one pool has so many members.
+async fn members(lab: &Lab, count: usize) -> Result<()> {
+    until_within(MANY, &format!("the pool has {count} members"), async || {
+        let found = lab.balanced().await?;
+        ensure!(found.pools.iter().all(|pool| pool.split(' ').count() == count + 1), "{found:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// A busy one is waited for without a word. After a minute it is told by its id, nothing is tried any more, and nothing is taken
+/// away from under a worker of Octavia that may live after all. What Octavia's operator makes of it is taken up.
+#[tokio::test]
+async fn one_that_is_stuck_is_told_from_one_that_is_busy_and_keeps_its_address() -> Result<()> {
+    on_lab("balancer-stuck", async |lab| {
+        let (namespace, operator) = lab.with_balancer(2, &["--resync-seconds", "2"]).await?;
+        lab.route(&namespace, "web", json!({"host": "shop.example.com"})).await?;
+        lab.all_ready(&namespace, 1).await?;
+        operator.quiet().await?;
+        let before = lab.balanced().await?;
+        let tested = async {
+            busy(lab, &operator, &namespace).await?;
+            stuck(lab, &operator, &namespace).await
+        };
+        let tested = tested.await;
+        // Else nobody can delete it.
+        lab.octavia_sql(UNSTICK).await?;
+        tested?;
+        let now = lab.balanced().await?;
+        ensure!((&now.address, &now.policies) == (&before.address, &before.policies), "{now:?}");
+        Ok(())
+    })
+    .await
+}
+
+async fn busy(lab: &Lab, operator: &Operator, namespace: &str) -> Result<()> {
+    let balancer = one_balancer(lab).await?;
+    stick(lab).await?;
+    lab.endpoints(namespace, 3).await?;
+    operator.resyncs(&operator.metrics().await?, 3).await?;
+    let (reason, message) = realized(lab, namespace).await?;
+    ensure!(reason != "LoadBalancerPending", "it is busy for seconds: {message}");
+    lab.octavia_sql(UNSTICK).await?;
+    members(lab, 3).await?;
+    lab.all_ready(namespace, 1).await?;
+    ensure!(one_balancer(lab).await?.id == balancer.id, "it was made again");
+    operator.quiet().await.map(drop)
+}
+
+async fn stuck(lab: &Lab, operator: &Operator, namespace: &str) -> Result<()> {
+    let balancer = one_balancer(lab).await?;
+    stick(lab).await?;
+    lab.endpoints(namespace, 1).await?;
+    until_within(MANY, "it is told", async || {
+        let (reason, message) = realized(lab, namespace).await?;
+        let told = message.contains(&balancer.id) && message.contains("PENDING_UPDATE");
+        ensure!(reason == "LoadBalancerPending" && told, "{reason}: {message}");
+        Ok(())
+    })
+    .await?;
+    let told = operator.metrics().await?;
+    operator.resyncs(&told, 3).await?;
+    let tried = operator.metrics().await?.balancer_writes() - told.balancer_writes();
+    ensure!(tried == 0, "{tried} writes to one that is stuck");
+    ensure!(one_balancer(lab).await?.id == balancer.id, "somebody may be at work on it");
+
+    lab.octavia_sql(GIVE_UP).await?;
+    until_within(MANY, "it is made again", async || {
+        let now = one_balancer(lab).await?;
+        ensure!(now.provisioning_status == "ACTIVE" && now.id != balancer.id, "{now:?}");
+        Ok(())
+    })
+    .await?;
+    members(lab, 1).await?;
+    lab.all_ready(namespace, 1).await.map(drop)
+}
+
 /// A policy that somebody switched off serves again.
 async fn switched_off(lab: &Lab) -> Result<()> {
     let policy = lab.octavia().list::<L7Policy>(&[]).await?.pop().context("no policy")?;
@@ -148,12 +260,7 @@ async fn shared_with_somebody(lab: &Lab) -> Result<()> {
         ..ListenerCreate::default()
     };
     let theirs = lab.octavia().create::<Listener>(&theirs).await?;
-    let is_active = async || {
-        let now = one_balancer(lab).await?;
-        ensure!(now.provisioning_status == "ACTIVE", "{now:?}");
-        Ok(())
-    };
-    until_within(MANY, "the listener is there", is_active).await?;
+    is_active(lab, "the listener is there").await?;
     lab.octavia_sql(BREAK).await?;
     until_within(MANY, "the mapping says what is in the way", async || {
         let mappings: Api<CloudMapping> = Api::all(lab.kube.clone());
@@ -170,7 +277,7 @@ async fn shared_with_somebody(lab: &Lab) -> Result<()> {
         Ok(lab.octavia().delete::<Listener>(&theirs.id).await.map(drop)?)
     })
     .await?;
-    until_within(MANY, "the listener is gone", is_active).await
+    is_active(lab, "the listener is gone").await
 }
 
 /// A load balancer in ERROR is no reason to keep its mapping, nor those of what hangs on it.

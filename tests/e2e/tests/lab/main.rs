@@ -7,6 +7,7 @@ mod cli;
 mod cloud;
 mod dev;
 mod docs;
+mod existing;
 mod explain;
 mod faults;
 mod floating;

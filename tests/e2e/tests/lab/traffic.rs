@@ -3,12 +3,54 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use isthmus_e2e::{on_lab, routes_config, until_within};
+use isthmus_e2e::{Lab, Peer, on_lab, routes_config, until_within};
 use kube::api::DeleteParams;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// A load balancer takes ten seconds, each change one or two.
 const SLOW: Duration = Duration::from_secs(240);
+
+/// Host, path, and the status and server of the answer.
+type Row<'a> = (&'a str, &'a str, u16, &'a str);
+
+fn to(name: &str, weight: u32) -> Value {
+    json!({"kind": "Service", "name": name, "weight": weight})
+}
+
+/// Waits until each of these is answered so.
+async fn answers(client: &Peer, vip: &str, table: &[Row<'_>]) -> Result<()> {
+    for (host, path, status, name) in table {
+        until_within(SLOW, &format!("{host}{path} is answered by {name:?}"), async || {
+            let answer = client.ask(vip, host, path).await?;
+            ensure!(answer.status == *status && answer.name == *name, "{answer:?}");
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// A wildcard beside an exact host of its domain: it is for one label, and not for what another Route names.
+async fn wildcard(lab: &Lab, client: &Peer, namespace: &str, vip: &str) -> Result<()> {
+    // The exact one is the younger: that it comes first is not its age.
+    let any = json!({"host": "any.apps.example.com", "wildcardPolicy": "Subdomain", "to": to("cart", 1)});
+    lab.route(namespace, "any", any).await?;
+    let table: [Row<'_>; 5] = [
+        ("any.apps.example.com", "/", 200, "cart"),
+        ("web.apps.example.com", "/x", 200, "cart"),
+        ("apps.example.com", "/", 503, ""),
+        ("a.web.apps.example.com", "/", 503, ""),
+        ("shop.example.com", "/", 200, "web"),
+    ];
+    answers(client, vip, &table).await?;
+    lab.route(namespace, "exact", json!({"host": "web.apps.example.com", "to": to("web", 1)})).await?;
+    let table: [Row<'_>; 3] = [
+        ("web.apps.example.com", "/x", 200, "web"),
+        ("WEB.apps.example.com", "/", 200, "web"),
+        ("other.apps.example.com", "/", 200, "cart"),
+    ];
+    answers(client, vip, &table).await
+}
 
 #[tokio::test]
 async fn requests_come_to_the_pod_that_host_and_path_say() -> Result<()> {
@@ -20,7 +62,6 @@ async fn requests_come_to_the_pod_that_host_and_path_say() -> Result<()> {
         for server in [&web, &cart] {
             lab.service(&namespace, &server.name, std::slice::from_ref(&server.address)).await?;
         }
-        let to = |name: &str, weight: u32| json!({"kind": "Service", "name": name, "weight": weight});
         lab.route(&namespace, "web", json!({"host": "shop.example.com", "to": to("web", 1)})).await?;
         let cart_spec = json!({"host": "shop.example.com", "path": "/cart", "to": to("cart", 1)});
         lab.route(&namespace, "cart", cart_spec).await?;
@@ -36,7 +77,7 @@ async fn requests_come_to_the_pod_that_host_and_path_say() -> Result<()> {
         })
         .await?;
         let vip = lab.balanced().await?.address;
-        let table = [
+        let table: [Row<'_>; 6] = [
             ("shop.example.com", "/", 200, "web"),
             ("SHOP.example.com", "/", 200, "web"),
             ("shop.example.com", "/cart", 200, "cart"),
@@ -44,14 +85,8 @@ async fn requests_come_to_the_pod_that_host_and_path_say() -> Result<()> {
             ("shop.example.com", "/cartoon", 200, "web"),
             ("other.example.com", "/", 503, ""),
         ];
-        for (host, path, status, name) in table {
-            until_within(SLOW, &format!("{host}{path} is answered by {name:?}"), async || {
-                let answer = client.ask(&vip, host, path).await?;
-                ensure!(answer.status == status && answer.name == name, "{answer:?}");
-                Ok(())
-            })
-            .await?;
-        }
+        answers(&client, &vip, &table).await?;
+        wildcard(lab, &client, &namespace, &vip).await?;
         let mut by_web = 0;
         for _ in 0..40 {
             by_web += usize::from(client.ask(&vip, "both.example.com", "/").await?.name == "web");

@@ -103,8 +103,13 @@ impl From<Route> for HostRoute {
     }
 }
 
-/// The address that Neutron gives a gateway: the first one of the prefix. (Of an IPv6 prefix, since `::` is the routers' anycast
-/// address, that is `::1` too.)
+/// Whether Neutron may have given a gateway this address by itself: the first one of the prefix, and of an IPv6 prefix the routers'
+/// anycast address `::` (RFC 4291, 2.6.1), which it is by default.
+fn is_automatic(cidr: &str, address: IpAddr) -> bool {
+    let is_anycast = matches!(cidr.parse(), Ok(IpNet::V6(net)) if address == net.network());
+    is_anycast || first_address(cidr) == Some(address)
+}
+
 fn first_address(cidr: &str) -> Option<IpAddr> {
     match cidr.parse().ok()? {
         IpNet::V4(net) => Some(IpAddr::V4((u32::from(net.network()).checked_add(1)?).into())),
@@ -116,7 +121,7 @@ fn gateway(cidr: &str, address: Option<String>) -> Gateway {
     match address {
         None => Gateway { none: Some(true), ..Gateway::default() },
         Some(address) => {
-            let automatic = address.parse().ok() == first_address(cidr);
+            let automatic = address.parse().is_ok_and(|address| is_automatic(cidr, address));
             Gateway { automatic: automatic.then_some(true), address: Some(address), ..Gateway::default() }
         }
     }
@@ -252,6 +257,9 @@ mod tests {
             ("10.0.0.0/26", None, "gateway", json!({"automatic": true}), false),
             ("10.0.0.0/26", None, "gateway", json!({"none": true}), true),
             ("fd00::/64", Some("fd00::1"), "gateway", json!({"automatic": true}), true),
+            ("fd00::/64", Some("fd00::"), "gateway", json!({"automatic": true}), true),
+            ("fd00::/64", Some("fd00::2"), "gateway", json!({"automatic": true}), false),
+            ("10.0.0.0/26", Some("10.0.0.0"), "gateway", json!({"automatic": true}), false),
             ("10.0.0.0/26", None, "prefix", json!({"cidr": "10.0.0.0/26"}), true),
             ("10.0.0.0/26", None, "prefix", json!({"from_pool": {"subnet_pool": "p"}}), true),
             ("10.0.0.0/26", None, "prefix", json!({"from_pool": {"subnet_pool": "p", "length": 26}}), true),

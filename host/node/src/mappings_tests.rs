@@ -240,3 +240,24 @@ async fn an_api_server_of_quiet_nodes_is_hardly_asked() {
     tokio::time::sleep(SILENCE / 2).await;
     assert_eq!(*server.asked.lock(), before);
 }
+
+#[tokio::test]
+async fn a_port_for_a_virtual_function_is_bound_to_one() {
+    let mappings = none();
+    let direct = |binding: Option<&str>| {
+        let mut status = vif("vnicType", json!("direct"));
+        let fields =
+            json!({"device": "example.com/fast", "segmentationId": 300, "trusted": true, "binding": binding});
+        status["vifs"][0].as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        status
+    };
+    for (binding, expected) in [(None, "sriov"), (Some("another"), "another")] {
+        mappings.take(mapping("u1", direct(binding)));
+        let vif = now(&mappings, None).await.unwrap().unwrap().vifs.remove(0);
+        assert_eq!(vif.binding.as_deref(), Some(expected));
+        assert_eq!((vif.device.as_deref(), vif.segmentation_id), (Some("example.com/fast"), Some(300)));
+        assert!(vif.trusted && !vif.unprotected);
+    }
+    mappings.take(mapping("u1", vif("vnicType", json!("normal"))));
+    assert_eq!(now(&mappings, None).await.unwrap().unwrap().vifs[0].binding, None);
+}

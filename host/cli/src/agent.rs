@@ -34,12 +34,12 @@ pub struct NodeArgs {
     #[arg(long, default_value = "/var/lib/isthmus/attachments")]
     pub state_dir: PathBuf,
 
-    /// How interfaces are bound that do not say it themselves: ovs, bridge, vlan, macvlan or ipvlan.
+    /// How interfaces are bound that do not say it themselves: ovs, bridge, vlan, macvlan, ipvlan or vhostuser.
     #[arg(long, default_value = "ovs")]
     pub binding: String,
 
-    /// Socket of Open vSwitch's database, for the binding `ovs`; default: /run/openvswitch/db.sock where that is how interfaces
-    /// are bound, else that binding is not offered.
+    /// Socket of Open vSwitch's database, for the bindings `ovs` and `vhostuser`; default: /run/openvswitch/db.sock where that is how
+    /// interfaces are bound, or --vhostuser-dir is given, else these bindings are not offered.
     #[arg(long)]
     pub ovsdb: Option<PathBuf>,
 
@@ -55,6 +55,11 @@ pub struct NodeArgs {
     /// not offered.
     #[arg(long, value_name = "INTERFACE")]
     pub nested_parent: Option<String>,
+
+    /// Folder for the sockets of Pods that move packets themselves (DPDK), for the binding `vhostuser`; default: that binding is not
+    /// offered.
+    #[arg(long, value_name = "DIR")]
+    pub vhostuser_dir: Option<PathBuf>,
 
     /// Address for /alive, /ready and /metrics; default: none.
     #[arg(long)]
@@ -96,12 +101,14 @@ pub async fn run(kube: &Kube, args: NodeArgs) -> anyhow::Result<()> {
     }
     let install = args.install_cni.then_some(install);
     let client = Client::connect(kube.kubeconfig.as_deref()).await?;
-    let ovsdb = args.ovsdb.or_else(|| (args.binding == OVS).then(|| OVSDB.into()));
+    let by_ovs = args.binding == OVS || args.vhostuser_dir.is_some();
+    let ovsdb = args.ovsdb.or_else(|| by_ovs.then(|| OVSDB.into()));
     let drivers = DriverOptions {
         default: args.binding,
         ovs: ovsdb.map(|socket| (socket, args.integration_bridge)),
         bridge: args.bridge,
         nested_parent: args.nested_parent,
+        vhostuser: args.vhostuser_dir,
     };
     let options = Options { state: args.state_dir, drivers };
     let mut stop = stop()?;

@@ -5,6 +5,7 @@
 mod bridge;
 mod nested;
 mod ovs;
+mod vhostuser;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -23,6 +24,7 @@ use crate::netlink::reaper::Reaper;
 pub use bridge::Bridge;
 pub use nested::{Nested, NestedKind};
 pub use ovs::Ovs;
+pub use vhostuser::Vhostuser;
 
 /// What a driver gives back later.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
@@ -156,6 +158,8 @@ pub struct DriverOptions {
     pub bridge: Option<String>,
     /// `vlan`, `macvlan`, `ipvlan`: name of the node's interface beneath.
     pub nested_parent: Option<String>,
+    /// `vhostuser`: folder of the sockets. It needs `ovs`, whose bridge its ports are in.
+    pub vhostuser: Option<PathBuf>,
 }
 
 /// The drivers of this node, by name.
@@ -174,6 +178,9 @@ impl Drivers {
         let mut all: BTreeMap<&'static str, Arc<dyn Driver>> = BTreeMap::new();
         if let Some((socket, bridge)) = &options.ovs {
             all.insert("ovs", Arc::new(Ovs::new(host.clone(), socket, bridge)));
+        }
+        if let (Some(folder), Some((socket, bridge))) = (&options.vhostuser, &options.ovs) {
+            all.insert("vhostuser", Arc::new(Vhostuser::new(Ovs::new(host.clone(), socket, bridge), folder)));
         }
         if let Some(bridge) = &options.bridge {
             all.insert("bridge", Arc::new(Bridge::new(host.clone(), bridge)));
@@ -223,6 +230,7 @@ fn needs(driver: &str) -> Option<&'static str> {
         _ if NestedKind::ALL.iter().any(|kind| kind.name() == driver) => {
             Some("--nested-parent, the interface that Pods are put on")
         }
+        "vhostuser" => Some("--vhostuser-dir, the folder of its sockets, and Open vSwitch's database"),
         _ => None,
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 use isthmus_kubernetes::Client;
-use isthmus_node::binding::DriverOptions;
+use isthmus_node::binding::{DriverOptions, SriovOptions};
 use isthmus_node::install::Install;
 use isthmus_node::{Addresses, Options};
 
@@ -34,7 +34,8 @@ pub struct NodeArgs {
     #[arg(long, default_value = "/var/lib/isthmus/attachments")]
     pub state_dir: PathBuf,
 
-    /// How interfaces are bound that do not say it themselves: ovs, bridge, vlan, macvlan, ipvlan or vhostuser.
+    /// How interfaces are bound that do not say it themselves: ovs, bridge, vlan, macvlan, ipvlan, sriov or
+    /// vhostuser.
     #[arg(long, default_value = "ovs")]
     pub binding: String,
 
@@ -60,6 +61,14 @@ pub struct NodeArgs {
     /// offered.
     #[arg(long, value_name = "DIR")]
     pub vhostuser_dir: Option<PathBuf>,
+
+    /// Give Pods virtual functions of the node's network cards, by the binding `sriov`; default: that binding is not offered.
+    #[arg(long)]
+    pub sriov: bool,
+
+    /// Kubelet's socket of what device plugins gave to Pods, for the binding `sriov`.
+    #[arg(long, value_name = "SOCKET", default_value = "/var/lib/kubelet/pod-resources/kubelet.sock")]
+    pub pod_resources: PathBuf,
 
     /// Address for /alive, /ready and /metrics; default: none.
     #[arg(long)]
@@ -109,6 +118,7 @@ pub async fn run(kube: &Kube, args: NodeArgs) -> anyhow::Result<()> {
         bridge: args.bridge,
         nested_parent: args.nested_parent,
         vhostuser: args.vhostuser_dir,
+        sriov: args.sriov.then(|| SriovOptions { sysfs: "/sys".into(), pod_resources: args.pod_resources }),
     };
     let options = Options { state: args.state_dir, drivers };
     let mut stop = stop()?;

@@ -5,6 +5,7 @@
 mod bridge;
 mod nested;
 mod ovs;
+mod sriov;
 mod vhostuser;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +25,7 @@ use crate::netlink::reaper::Reaper;
 pub use bridge::Bridge;
 pub use nested::{Nested, NestedKind};
 pub use ovs::Ovs;
+pub use sriov::{Sriov, SriovOptions};
 pub use vhostuser::Vhostuser;
 
 /// What a driver gives back later.
@@ -160,6 +162,8 @@ pub struct DriverOptions {
     pub nested_parent: Option<String>,
     /// `vhostuser`: folder of the sockets. It needs `ovs`, whose bridge its ports are in.
     pub vhostuser: Option<PathBuf>,
+    /// `sriov`: where virtual functions are found.
+    pub sriov: Option<SriovOptions>,
 }
 
 /// The drivers of this node, by name.
@@ -181,6 +185,9 @@ impl Drivers {
         }
         if let (Some(folder), Some((socket, bridge))) = (&options.vhostuser, &options.ovs) {
             all.insert("vhostuser", Arc::new(Vhostuser::new(Ovs::new(host.clone(), socket, bridge), folder)));
+        }
+        if let Some(functions) = &options.sriov {
+            all.insert("sriov", Arc::new(Sriov::new(host.clone(), functions)));
         }
         if let Some(bridge) = &options.bridge {
             all.insert("bridge", Arc::new(Bridge::new(host.clone(), bridge)));
@@ -230,6 +237,7 @@ fn needs(driver: &str) -> Option<&'static str> {
         _ if NestedKind::ALL.iter().any(|kind| kind.name() == driver) => {
             Some("--nested-parent, the interface that Pods are put on")
         }
+        "sriov" => Some("--sriov"),
         "vhostuser" => Some("--vhostuser-dir, the folder of its sockets, and Open vSwitch's database"),
         _ => None,
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 use isthmus_kubernetes::Client;
-use isthmus_node::binding::DriverOptions;
+use isthmus_node::binding::{DriverOptions, SriovOptions};
 use isthmus_node::install::Install;
 use isthmus_node::{Addresses, Options};
 
@@ -34,12 +34,13 @@ pub struct NodeArgs {
     #[arg(long, default_value = "/var/lib/isthmus/attachments")]
     pub state_dir: PathBuf,
 
-    /// How interfaces are bound that do not say it themselves: ovs, bridge, vlan, macvlan or ipvlan.
+    /// How interfaces are bound that do not say it themselves: ovs, bridge, vlan, macvlan, ipvlan, sriov or
+    /// vhostuser.
     #[arg(long, default_value = "ovs")]
     pub binding: String,
 
-    /// Socket of Open vSwitch's database, for the binding `ovs`; default: /run/openvswitch/db.sock where that is how interfaces
-    /// are bound, else that binding is not offered.
+    /// Socket of Open vSwitch's database, for the bindings `ovs` and `vhostuser`; default: /run/openvswitch/db.sock where that is how
+    /// interfaces are bound, or --vhostuser-dir is given, else these bindings are not offered.
     #[arg(long)]
     pub ovsdb: Option<PathBuf>,
 
@@ -55,6 +56,19 @@ pub struct NodeArgs {
     /// not offered.
     #[arg(long, value_name = "INTERFACE")]
     pub nested_parent: Option<String>,
+
+    /// Folder for the sockets of Pods that move packets themselves (DPDK), for the binding `vhostuser`; default: that binding is not
+    /// offered.
+    #[arg(long, value_name = "DIR")]
+    pub vhostuser_dir: Option<PathBuf>,
+
+    /// Give Pods virtual functions of the node's network cards, by the binding `sriov`; default: that binding is not offered.
+    #[arg(long)]
+    pub sriov: bool,
+
+    /// Kubelet's socket of what device plugins gave to Pods, for the binding `sriov`.
+    #[arg(long, value_name = "SOCKET", default_value = "/var/lib/kubelet/pod-resources/kubelet.sock")]
+    pub pod_resources: PathBuf,
 
     /// Address for /alive, /ready and /metrics; default: none.
     #[arg(long)]
@@ -96,12 +110,15 @@ pub async fn run(kube: &Kube, args: NodeArgs) -> anyhow::Result<()> {
     }
     let install = args.install_cni.then_some(install);
     let client = Client::connect(kube.kubeconfig.as_deref()).await?;
-    let ovsdb = args.ovsdb.or_else(|| (args.binding == OVS).then(|| OVSDB.into()));
+    let by_ovs = args.binding == OVS || args.vhostuser_dir.is_some();
+    let ovsdb = args.ovsdb.or_else(|| by_ovs.then(|| OVSDB.into()));
     let drivers = DriverOptions {
         default: args.binding,
         ovs: ovsdb.map(|socket| (socket, args.integration_bridge)),
         bridge: args.bridge,
         nested_parent: args.nested_parent,
+        vhostuser: args.vhostuser_dir,
+        sriov: args.sriov.then(|| SriovOptions { sysfs: "/sys".into(), pod_resources: args.pod_resources }),
     };
     let options = Options { state: args.state_dir, drivers };
     let mut stop = stop()?;

@@ -149,6 +149,7 @@ const VIF: &[FieldSpec] = &[
     field("default_route", InPlace, Equal),
     field("routes", InPlace, Set),
     field("binding", InPlace, Equal),
+    field("device", InPlace, Equal),
 ];
 const FLOATING_IP: &[FieldSpec] = &[
     field("network", Replace, Equal),

@@ -228,11 +228,14 @@ impl<S: VifSource> Agent<S> {
 
     /// As [`Self::take_name`], of a link in the Pod that has a path.
     async fn take_link(&self, netns: &str, link: &Link) -> (Result<(), Error>, Result<(), Error>) {
+        // Only what a driver that this node no longer has would know stays hooked, or is not given back.
+        let driver = self.drivers.get(Some(&link.driver)).ok().map(|(_, driver)| driver);
+        if let Some(given) = driver.and_then(|driver| driver.give_back(netns, link)) {
+            return (shortly(given).await, Ok(()));
+        }
         if link.nested {
             return (remove_inside(netns, &link.host, |_| false).await, Ok(()));
         }
-        // Only what a driver that this node no longer has would know stays hooked.
-        let driver = self.drivers.get(Some(&link.driver)).ok().map(|(_, driver)| driver);
         self.take_name(driver, &link.host).await
     }
 

@@ -16,14 +16,17 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::netlink::functions::{Netdev, Settings};
 use crate::vif::Vif;
 
 /// Versions of the files' format that are read. Those of version 1 lack `unhook` and the networks' ids.
-const FORMATS: RangeInclusive<u32> = 1..=NESTED;
+const FORMATS: RangeInclusive<u32> = 1..=DEVICES;
 /// Of what an agent that knows no nested links understands.
 const PLAIN: u32 = 2;
 /// With nested links, which such an agent would forget and leave behind: it refuses to start.
 const NESTED: u32 = 3;
+/// With devices, which such an agent would not give back.
+const DEVICES: u32 = 4;
 /// Mode of the folder that is made: nobody else's business.
 const PRIVATE: u32 = 0o700;
 /// A file of this name says that what is attached is not known whole. It outlives the agent, whose next start would else take
@@ -67,15 +70,65 @@ pub struct Attachment {
 pub struct Link {
     /// Name of the driver.
     pub driver: String,
-    /// Name of the link on the host; where it is nested, the alias that it has in the Pod.
+    /// Name of the link on the host; where it is nested, or was moved, the alias that it has in the Pod.
     pub host: String,
     /// Name of the interface in the Pod.
     pub interface: String,
     /// Its only link is in the Pod's namespace.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub nested: bool,
+    /// What there is beside a link, or in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<Device>,
     /// What is bound.
     pub vif: Vif,
+}
+
+/// What a Pod has that is no link of our making.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Device {
+    /// Path of a vhost-user socket: the Pod has no interface.
+    Socket(PathBuf),
+    /// A virtual function of a network card.
+    Function(Function),
+}
+
+/// A virtual function, as it was before the Pod had it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Function {
+    /// PCI address.
+    pub address: String,
+    /// Name of the physical function's interface.
+    pub parent: String,
+    /// Its number there.
+    pub index: u32,
+    /// Its own interface; absent: a driver of user space has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub netdev: Option<Netdev>,
+    /// What was set of it; absent: the card's driver does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Settings>,
+}
+
+impl Link {
+    /// Whether the Pod has an interface of the kernel's for it, with its addresses and routes.
+    pub fn is_in_kernel(&self) -> bool {
+        match &self.device {
+            None => true,
+            Some(Device::Socket(_)) => false,
+            Some(Device::Function(function)) => function.netdev.is_some(),
+        }
+    }
+
+    /// PCI address of what only one Pod may have.
+    pub fn address(&self) -> Option<&str> {
+        match &self.device {
+            Some(Device::Function(function)) => Some(&function.address),
+            _ => None,
+        }
+    }
 }
 
 /// All attachments. Clones share them.
@@ -338,7 +391,7 @@ fn read(path: &Path) -> Result<Attachment, Error> {
     let json = fs::read(path).map_err(|e| failed(e.to_string()))?;
     let head: Head = serde_json::from_slice(&json).map_err(|e| failed(e.to_string()))?;
     if !FORMATS.contains(&head.format) {
-        let why = format!("it has format {}, this agent knows {NESTED}", head.format);
+        let why = format!("it has format {}, this agent knows {DEVICES}", head.format);
         return Err(Error { code: Code::IncompatibleVersion, ..failed(why) });
     }
     serde_json::from_slice(&json).map_err(|e| failed(e.to_string()))
@@ -356,7 +409,11 @@ impl Attachment {
         result: AddResult,
     ) -> Result<Self, Error> {
         Ok(Self {
-            format: if links.iter().any(|link| link.nested) { NESTED } else { PLAIN },
+            format: match links.iter().any(|link| link.device.is_some()) {
+                true => DEVICES,
+                false if links.iter().any(|link| link.nested) => NESTED,
+                false => PLAIN,
+            },
             attached: add.attached.clone(),
             network: add.network.clone(),
             netns: add.netns.clone(),

@@ -90,7 +90,7 @@ async fn an_add_that_has_not_answered_is_not_forgotten() {
 
 /// An agent that knows none would forget them.
 #[test]
-fn nested_links_are_of_a_newer_format_than_others() {
+fn nested_links_and_devices_are_of_a_newer_format_than_others() {
     let pod = PodReference { namespace: "shop".into(), name: "web".into(), uid: None };
     let add = isthmus_cni::protocol::Add {
         attached: attachment("a").attached,
@@ -100,9 +100,13 @@ fn nested_links_are_of_a_newer_format_than_others() {
     };
     let vif = serde_json::json!({"interface": "eth0", "port_id": "p", "mac": "fa:16:3e:00:00:01", "addresses": [],
         "gateways": [], "mtu": null, "default_route": true, "routes": [], "binding": null});
-    for (nested, format) in [(false, 2), (true, 3)] {
+    let socket = || Some(Device::Socket("/run/eth0.sock".into()));
+    for (nested, device, format) in
+        [(false, None, 2), (true, None, 3), (false, socket(), 4), (true, socket(), 4)]
+    {
         let vif = serde_json::from_value(vif.clone()).unwrap();
-        let link = Link { driver: "d".into(), host: "im".into(), interface: "eth0".into(), nested, vif };
+        let link =
+            Link { driver: "d".into(), host: "im".into(), interface: "eth0".into(), nested, device, vif };
         let stored = Attachment::new(&add, "u".into(), vec![link], AddResult::default()).unwrap();
         assert_eq!(stored.format, format);
     }
@@ -112,10 +116,10 @@ fn nested_links_are_of_a_newer_format_than_others() {
 fn a_file_of_a_newer_format_stops_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a@eth0.json");
-    let newer = Attachment { format: 4, ..attachment("a") };
+    let newer = Attachment { format: 5, ..attachment("a") };
     std::fs::write(&path, serde_json::to_string(&newer).unwrap()).unwrap();
     let error = Attachments::open(folder.path()).err().unwrap().to_string();
-    assert!(error.contains("it has format 4") && error.contains("a@eth0.json"), "{error}");
+    assert!(error.contains("it has format 5") && error.contains("a@eth0.json"), "{error}");
 }
 
 #[tokio::test]

@@ -266,3 +266,24 @@ async fn a_watch_that_is_cut_again_and_again_makes_the_node_unready() {
         assert!(server.mappings.usable().is_ok());
     }
 }
+
+#[tokio::test]
+async fn a_port_for_a_virtual_function_is_bound_to_one() {
+    let mappings = none();
+    let direct = |binding: Option<&str>| {
+        let mut status = vif("vnicType", json!("direct"));
+        let fields =
+            json!({"device": "example.com/fast", "segmentationId": 300, "trusted": true, "binding": binding});
+        status["vifs"][0].as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        status
+    };
+    for (binding, expected) in [(None, "sriov"), (Some("another"), "another")] {
+        mappings.take(mapping("u1", direct(binding)));
+        let vif = now(&mappings, None).await.unwrap().unwrap().vifs.remove(0);
+        assert_eq!(vif.binding.as_deref(), Some(expected));
+        assert_eq!((vif.device.as_deref(), vif.segmentation_id), (Some("example.com/fast"), Some(300)));
+        assert!(vif.trusted && !vif.unprotected);
+    }
+    mappings.take(mapping("u1", vif("vnicType", json!("normal"))));
+    assert_eq!(now(&mappings, None).await.unwrap().unwrap().vifs[0].binding, None);
+}

@@ -32,9 +32,18 @@ pub struct Vif {
     pub routes: Vec<Route>,
     /// Binding driver; absent: the node's default.
     pub binding: Option<String>,
-    /// VLAN id of its port on the node's trunk, 1 to 4094.
+    /// VLAN id, 1 to 4094: of its port on the node's trunk, or of its virtual function.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub segmentation_id: Option<u16>,
+    /// PCI address of its virtual function, or name of the resource by which the Pod has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// Whether its virtual function is trusted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trusted: bool,
+    /// Whether it may send with any address.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unprotected: bool,
 }
 
 /// A route.
@@ -73,6 +82,8 @@ impl Vif {
             let valid = u16::try_from(id).ok().filter(|id| (1..=4094).contains(id));
             valid.ok_or_else(|| bad("segmentationId", &id.to_string(), "it is a VLAN id from 1 to 4094"))
         };
+        // Nothing but a virtual function is what such a port is bound to.
+        let direct = status.vnic_type.as_deref() == Some("direct");
         Ok(Self {
             interface: status.interface.clone(),
             port_id: status.port_id.clone(),
@@ -83,8 +94,11 @@ impl Vif {
             mtu: mtu.map_err(|_| bad("mtu", &format!("{:?}", status.mtu), "it is a number of bytes"))?,
             default_route: status.default_route,
             routes: status.routes.iter().map(route).collect::<Result<_, Error>>()?,
-            binding: status.binding.clone(),
+            binding: status.binding.clone().or_else(|| direct.then(|| "sriov".to_owned())),
             segmentation_id: status.segmentation_id.map(vlan).transpose()?,
+            device: status.device.clone(),
+            trusted: status.trusted,
+            unprotected: status.unprotected,
         })
     }
 

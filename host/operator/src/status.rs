@@ -205,21 +205,38 @@ async fn vif(entry: &Entry, port: &str, observed: &Observed, existing: &Existing
         Some(Value::Text(text)) => Some(text.clone()),
         _ => None,
     };
-    Ok(VifStatus {
-        interface: own("interface").unwrap_or_else(|| entry.name.clone()),
-        port: port.into(),
-        port_id: observed.id.clone(),
-        mac_address: text("mac_address"),
-        addresses,
-        gateways,
-        mtu: mtu.and_then(|m| i32::try_from(m).ok()),
-        network,
-        default_route: matches!(entry.fields.get("default_route"), Some(Value::Bool(true))),
-        routes: routes(entry),
-        binding: own("binding"),
-        segmentation_id: None,
-        vnic_type: observed.fields.get("vnic_type").and_then(|v| v.as_str()).map(Into::into),
-    })
+    Ok(function(
+        observed,
+        VifStatus {
+            interface: own("interface").unwrap_or_else(|| entry.name.clone()),
+            port: port.into(),
+            port_id: observed.id.clone(),
+            mac_address: text("mac_address"),
+            addresses,
+            gateways,
+            mtu: mtu.and_then(|m| i32::try_from(m).ok()),
+            network,
+            default_route: matches!(entry.fields.get("default_route"), Some(Value::Bool(true))),
+            routes: routes(entry),
+            binding: own("binding"),
+            device: own("device"),
+            segmentation_id: None,
+            vnic_type: observed.fields.get("vnic_type").and_then(|v| v.as_str()).map(Into::into),
+            trusted: false,
+            unprotected: false,
+        },
+    ))
+}
+
+/// With what the node sets of a virtual function, where the port is for one.
+fn function(port: &Observed, vif: VifStatus) -> VifStatus {
+    if vif.vnic_type.as_deref() != Some("direct") {
+        return vif;
+    }
+    let flag = |name: &str| port.fields.get(name).and_then(serde_json::Value::as_bool);
+    let vlan = port.fields.get("vlan").and_then(|v| v.as_i64()?.try_into().ok());
+    let (trusted, unprotected) = (flag("trusted") == Some(true), flag("port_security") == Some(false));
+    VifStatus { segmentation_id: vlan, trusted, unprotected, ..vif }
 }
 
 fn routes(entry: &Entry) -> Vec<Route> {

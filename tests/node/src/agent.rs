@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -30,6 +31,7 @@ pub struct Stage {
 
 /// An agent that runs. It stops when this is dropped.
 pub struct Running {
+    socket: PathBuf,
     agent: Arc<Agent<Told>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<()>>>,
@@ -140,7 +142,7 @@ impl Stage {
             let ended = thread.join().map_err(|_| anyhow!("the agent panicked"))?;
             return Err(ended.err().context("the agent ended without an error")?);
         };
-        Ok(Running { agent, stop: Some(stop), thread: Some(thread) })
+        Ok(Running { socket: self.socket(), agent, stop: Some(stop), thread: Some(thread) })
     }
 }
 
@@ -153,12 +155,13 @@ impl Running {
         self.agent.alive()
     }
 
-    /// Stops it.
+    /// Stops it. What another test starts just now may hold its socket until it is another program.
     ///
     /// # Errors
     /// It had failed.
     pub fn stop(mut self) -> Result<()> {
-        self.end()
+        self.end()?;
+        until("nobody listens any more", || Ok(UnixStream::connect(&self.socket).is_err()))
     }
 
     fn end(&mut self) -> Result<()> {

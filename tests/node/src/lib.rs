@@ -8,6 +8,7 @@ mod agent;
 pub mod cluster;
 pub mod guest;
 pub mod kubectl;
+mod kubelet;
 mod libcni;
 mod namespace;
 mod ovs;
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 pub use agent::{Running, Stage};
+pub use kubelet::Kubelet;
 pub use libcni::{Network, Reference, list};
 pub use namespace::Namespace;
 pub use ovs::Ovs;

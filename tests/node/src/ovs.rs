@@ -21,6 +21,21 @@ impl Ovs {
     /// # Errors
     /// It is not installed (package openvswitch-switch), or does not start.
     pub fn start(host: &Namespace, folder: &Path) -> Result<Self> {
+        Self::start_program(host, folder, "ovs-vswitchd", "")
+    }
+
+    /// As [`Self::start`], with a switch that has DPDK (package openvswitch-switch-dpdk), without huge pages or network cards.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_dpdk(host: &Namespace, folder: &Path, program: &str) -> Result<Self> {
+        let settings = "other_config:dpdk-init=true other_config:per-port-memory=true other_config:pmd-cpu-mask=0x1 \
+            other_config:dpdk-extra=--legacy-mem+--no-huge+--no-pci+--no-shconf+-m+256";
+        Self::start_program(host, folder, program, settings)
+    }
+
+    /// `settings`: those of the database's one row that the switch reads as it starts.
+    fn start_program(host: &Namespace, folder: &Path, program: &str, settings: &str) -> Result<Self> {
         let folder = folder.join("ovs");
         std::fs::create_dir_all(&folder)?;
         let (file, socket) = (folder.join("conf.db"), folder.join("db.sock"));
@@ -34,8 +49,13 @@ impl Ovs {
             bail!("ovsdb-tool cannot make a database");
         }
         let server = serve(&folder)?;
+        let set = |line: &str| vsctl(&socket, line);
+        set("--no-wait init")?;
+        if !settings.is_empty() {
+            set(&format!("--no-wait set Open_vSwitch . {settings}"))?;
+        }
         let switch = host
-            .command("ovs-vswitchd")
+            .command(program)
             .arg(format!("unix:{}", socket.display()))
             .arg("--disable-system")
             .arg(format!("--unixctl={}", folder.join("switch.ctl").display()))
@@ -44,7 +64,6 @@ impl Ovs {
             .stdin(Stdio::null())
             .spawn()?;
         let ovs = Self { folder, server, switch };
-        ovs.vsctl("--no-wait init")?;
         ovs.vsctl("add-br br-int -- set Bridge br-int datapath_type=netdev")?;
         Ok(ovs)
     }
@@ -59,15 +78,7 @@ impl Ovs {
     /// # Errors
     /// It fails.
     pub fn vsctl(&self, line: &str) -> Result<String> {
-        let done = Command::new("ovs-vsctl")
-            .arg(format!("--db=unix:{}", self.socket().display()))
-            .args(["--timeout=10", "--bare"])
-            .args(line.split_whitespace())
-            .output()?;
-        if !done.status.success() {
-            bail!("ovs-vsctl {line}: {}", String::from_utf8_lossy(&done.stderr));
-        }
-        Ok(String::from_utf8(done.stdout)?.trim().to_owned())
+        vsctl(&self.socket(), line)
     }
 
     /// Ports of `br-int`.
@@ -88,8 +99,19 @@ impl Ovs {
             name = self.vsctl(&format!("--columns=name find Interface external_ids:iface-id={port}"))?;
             Ok(!name.is_empty())
         })?;
-        self.vsctl(&format!("set Interface {name} external_ids:ovn-installed=true"))?;
+        // not for the switch: it has nothing to do about it
+        self.vsctl(&format!("--no-wait set Interface {name} external_ids:ovn-installed=true"))?;
         Ok(name)
+    }
+
+    /// Stops the switch, so that nothing but the database is left.
+    ///
+    /// # Errors
+    /// It had ended.
+    pub fn kill_switch(&mut self) -> Result<()> {
+        self.switch.kill()?;
+        self.switch.wait()?;
+        Ok(())
     }
 
     /// Starts the database again.
@@ -111,6 +133,19 @@ impl Ovs {
         std::fs::remove_file(self.socket())?;
         Ok(())
     }
+}
+
+fn vsctl(socket: &Path, line: &str) -> Result<String> {
+    // a word's spaces are written as +
+    let done = Command::new("ovs-vsctl")
+        .arg(format!("--db=unix:{}", socket.display()))
+        .args(["--timeout=10", "--bare"])
+        .args(line.split_whitespace().map(|word| word.replace('+', " ")))
+        .output()?;
+    if !done.status.success() {
+        bail!("ovs-vsctl {line}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+    Ok(String::from_utf8(done.stdout)?.trim().to_owned())
 }
 
 const QUIET: [&str; 3] = ["-vconsole:off", "-vsyslog:off", "-vfile:off"];

@@ -93,6 +93,9 @@ pub fn vif(n: u8) -> Vif {
         routes: Vec::new(),
         binding: None,
         segmentation_id: None,
+        device: None,
+        trusted: false,
+        unprotected: false,
     }
 }
 

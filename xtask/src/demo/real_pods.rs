@@ -127,6 +127,7 @@ impl Demo<'_> {
         self.type_and_see(&format!("kubectl get pods -n {PODS} -o wide"))?;
         let [from, to] = &*names else { return Ok(()) };
         let address = self.ask(&format!("kubectl get pod -n {PODS} {to} -o jsonpath='{{.status.podIP}}'"))?;
+        let address = address.trim();
         self.type_and_see(&format!("kubectl exec -n {PODS} {from} -- ping -c 3 -W 3 {address}"))?;
         let request = r"printf 'GET /index.html HTTP/1.0\r\n\r\n'";
         let said = self.type_and_see(&format!(

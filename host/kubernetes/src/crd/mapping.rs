@@ -384,14 +384,23 @@ pub struct VifStatus {
     /// How the node binds it (`ovs`, `bridge`, `vlan`, ...); absent: the node's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding: Option<String>,
-    /// VLAN id of its port on the node's trunk (Neutron's `segmentation_id` of the subport), for the binding `vlan`; absent: the port is
-    /// no subport, or not yet.
+    /// PCI address or resource of a device plugin, for the binding `sriov`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// VLAN id: for the binding `vlan` that of its port on the node's trunk (Neutron's `segmentation_id` of the subport), for `sriov`
+    /// that of its network (`vlan` of `binding:vif_details`); absent: there is none, or not yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 4094))]
     pub segmentation_id: Option<i32>,
     /// Neutron's `binding:vnic_type`; absent: `normal`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vnic_type: Option<String>,
+    /// Whether its port's `binding:profile` says `trusted`, for the binding `sriov`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub trusted: bool,
+    /// Whether its port has no port security, for the binding `sriov`: it may send with any address.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unprotected: bool,
 }
 
 /// A route.

@@ -60,7 +60,7 @@ impl<S: VifSource> Agent<S> {
         let begun = Instant::now();
         let PodVifs { uid, vifs } = self.vifs(add, &turn).await?;
         self.metrics.stage("vifs", begun.elapsed());
-        let links = self.links(add, vifs)?;
+        let mut links = self.links(add, vifs)?;
         let ports = links.iter().map(|l| &*l.vif.port_id);
         let _ports = turn.wait(hold_all(&self.ports, ports), busy).await?;
         if turn.arrival.is_overtaken() {
@@ -71,6 +71,7 @@ impl<S: VifSource> Agent<S> {
             self.release(&known).await?;
         }
         self.take_over(add, &uid, &links, &turn).await?;
+        let _devices = turn.wait(self.plan_all(add, &uid, &mut links), busy_device).await??;
         let _names = hold_all(&self.names, links.iter().map(|l| &*l.host)).await;
         let result = Self::result(&netns, &links);
         let planned = Attachment::new(add, uid, links, result)?;
@@ -235,8 +236,12 @@ fn busy() -> Error {
     Error::new(Code::TryAgain, "another container is being given the Pod's ports", "")
 }
 
+fn busy_device() -> Error {
+    Error::new(Code::TryAgain, "it takes too long to tell which devices the Pod has", "or another has them")
+}
+
 /// All of them, in an order that everybody has.
-async fn hold_all<'a>(locks: &'a Locks, keys: impl Iterator<Item = &str>) -> Vec<Held<'a>> {
+pub(super) async fn hold_all<'a>(locks: &'a Locks, keys: impl Iterator<Item = &str>) -> Vec<Held<'a>> {
     let keys: std::collections::BTreeSet<&str> = keys.collect();
     let mut held = Vec::new();
     for key in keys {

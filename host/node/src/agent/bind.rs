@@ -1,12 +1,16 @@
 //! From VIFs to links, and back.
 
-use isthmus_cni::protocol::Add;
+use std::collections::BTreeSet;
+
+use isthmus_cni::protocol::{Add, PodReference};
 use isthmus_cni::result::{AddResult, Interface};
 use isthmus_cni::{Code, Error};
 
 use super::Agent;
-use crate::attachments::{Attachment, Link};
+use super::add::hold_all;
+use crate::attachments::{Attachment, Device, Link};
 use crate::binding::{Pod, TxChecksum};
+use crate::locks::Held;
 use crate::netlink::netns::Netns;
 use crate::netlink::{host_name, inside};
 use crate::source::VifSource;
@@ -29,11 +33,48 @@ impl<S: VifSource> Agent<S> {
             let (name, driver) = self.drivers.get(vif.binding.as_deref())?;
             let host = host_name(&add.attached.container, &interface);
             vif.default_route &= at == main || !taken;
-            let link = Link { driver: name.to_owned(), host, interface, nested: driver.is_nested(), vif };
+            let (driver, nested, device) = (name.to_owned(), driver.is_nested(), None);
+            let link = Link { driver, host, interface, nested, device, vif };
             links.push((at != main, link));
         }
         links.sort_by_key(|(other, _)| *other);
         Ok(links.into_iter().map(|(_, link)| link).collect())
+    }
+
+    /// Has the drivers complete what is to be bound. Until the locks are dropped nobody else is given the same devices.
+    pub(super) async fn plan_all(
+        &self,
+        add: &Add,
+        uid: &str,
+        links: &mut [Link],
+    ) -> Result<Vec<Held<'_>>, Error> {
+        let pod = PodReference { uid: Some(uid.to_owned()), ..add.pod.clone() };
+        // What a device is like may have been looked at before another Pod's was made good.
+        let before = self.attachments.list();
+        let mut taken: BTreeSet<String> = BTreeSet::new();
+        for link in links.iter_mut() {
+            let (_, driver) = self.drivers.get(Some(&link.driver))?;
+            driver.plan(&pod, &taken, link).await?;
+            taken.extend(link.address().map(Into::into));
+        }
+        let held = hold_all(&self.names, taken.iter().map(String::as_str)).await;
+        let wanted: Vec<&str> = links.iter().filter_map(Link::address).collect();
+        if wanted.len() > taken.len() {
+            let what = format!("two interfaces of the Pod have one device: {}", wanted.join(", "));
+            return Err(Error::new(Code::InvalidConfig, what, "each has one of its own"));
+        }
+        // Also of those that are not live: what was is restored, and the device with it.
+        let now = self.attachments.list();
+        for other in before.iter().chain(&now).filter(|other| other.attached != add.attached) {
+            if let Some(address) = other.links.iter().filter_map(Link::address).find(|a| taken.contains(*a)) {
+                let what = format!(
+                    "PCI device {address} is in use by Pod {}/{}",
+                    other.pod.namespace, other.pod.name
+                );
+                return Err(Error::new(Code::TryAgain, what, "a device is one Pod's"));
+            }
+        }
+        Ok(held)
     }
 
     /// Binds all, or none. Their MAC addresses are then those that the interfaces have: ipvlan has none of its own.
@@ -48,6 +89,9 @@ impl<S: VifSource> Agent<S> {
             bound = match driver.bind(pod, link).await {
                 Ok(checksum) => {
                     made = until_here;
+                    if !link.is_in_kernel() {
+                        continue;
+                    }
                     let keep = checksum == TxChecksum::Keep;
                     let configured = inside::configure(&inside, &link.interface, &link.vif, keep);
                     configured.map(|mac| link.vif.mac = format_mac(&mac))
@@ -98,7 +142,9 @@ impl<S: VifSource> Agent<S> {
         let inside = netns.connect(false)?;
         for link in &known.links {
             self.drivers.get(Some(&link.driver))?.1.check(link).await?;
-            inside::check(&inside, &link.interface, &link.vif)?;
+            if link.is_in_kernel() {
+                inside::check(&inside, &link.interface, &link.vif)?;
+            }
         }
         Ok(())
     }
@@ -106,17 +152,22 @@ impl<S: VifSource> Agent<S> {
     pub(super) fn result(netns: &Netns, links: &[Link]) -> AddResult {
         let mut result = AddResult::default();
         for link in links {
-            if !link.nested {
+            if !link.nested && link.device.is_none() {
                 result.interfaces.push(Interface { name: link.host.clone(), ..Interface::default() });
             }
             result.ips.extend(link.vif.ips(result.interfaces.len()));
             result.routes.extend(link.vif.result_routes());
+            let socket_path = match &link.device {
+                Some(Device::Socket(path)) => Some(path.display().to_string()),
+                _ => None,
+            };
             result.interfaces.push(Interface {
                 name: link.interface.clone(),
                 mac: Some(link.vif.mac.clone()),
                 mtu: link.vif.mtu,
                 sandbox: Some(netns.path().to_owned()),
-                ..Interface::default()
+                socket_path,
+                pci_id: link.address().map(Into::into),
             });
         }
         result

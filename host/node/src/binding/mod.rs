@@ -5,6 +5,8 @@
 mod bridge;
 mod nested;
 mod ovs;
+mod sriov;
+mod vhostuser;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -12,6 +14,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use isthmus_cni::protocol::PodReference;
 use isthmus_cni::{Code, Error};
 
 use crate::attachments::Link;
@@ -22,6 +25,8 @@ use crate::netlink::reaper::Reaper;
 pub use bridge::Bridge;
 pub use nested::{Nested, NestedKind};
 pub use ovs::Ovs;
+pub use sriov::{Sriov, SriovOptions};
+pub use vhostuser::Vhostuser;
 
 /// What a driver gives back later.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
@@ -85,14 +90,32 @@ pub struct Pod<'a> {
 
 /// Binds one kind of VIF. Each call may be repeated.
 pub trait Driver: Send + Sync {
+    /// Completes what is to be bound, before any of it is stored or made: its [`Device`](crate::attachments::Device), where
+    /// it has one. The Pod's uid is known. `taken`: PCI addresses of its other interfaces.
+    fn plan<'a>(
+        &'a self,
+        _pod: &'a PodReference,
+        _taken: &'a BTreeSet<String>,
+        _link: &'a mut Link,
+    ) -> Later<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Makes the interface in the Pod, with its MAC address and MTU, and joins it to the node's network. Says whether TX
-    /// checksum offload may stay on. What it made before it failed it takes away.
+    /// checksum offload may stay on. What it made before it failed it takes away. Without an interface of the kernel's
+    /// ([`Link::is_in_kernel`]) nobody configures one.
     fn bind<'a>(&'a self, pod: Pod<'a>, link: &'a Link) -> Later<'a, TxChecksum>;
 
-    /// Whether what it makes is an [upper link](crate::netlink::upper), in the Pod only: [`Link::host`] is its alias, and the caller
-    /// deletes it there.
+    /// Whether what it makes is in the Pod only, with [`Link::host`] as alias: an [upper link](crate::netlink::upper), which the caller
+    /// deletes there, or what is to be [given back](Driver::give_back). It is stored before it is made.
     fn is_nested(&self) -> bool {
         false
+    }
+
+    /// Gives back what was not made, but moved or set, out of the Pod's namespace at this path, as far as it is there; `None`: there is
+    /// none, its links are unhooked and deleted.
+    fn give_back<'a>(&'a self, _netns: &'a str, _link: &'a Link) -> Option<Later<'a, ()>> {
+        None
     }
 
     /// Waits until traffic flows.
@@ -137,6 +160,10 @@ pub struct DriverOptions {
     pub bridge: Option<String>,
     /// `vlan`, `macvlan`, `ipvlan`: name of the node's interface beneath.
     pub nested_parent: Option<String>,
+    /// `vhostuser`: folder of the sockets. It needs `ovs`, whose bridge its ports are in.
+    pub vhostuser: Option<PathBuf>,
+    /// `sriov`: where virtual functions are found.
+    pub sriov: Option<SriovOptions>,
 }
 
 /// The drivers of this node, by name.
@@ -155,6 +182,12 @@ impl Drivers {
         let mut all: BTreeMap<&'static str, Arc<dyn Driver>> = BTreeMap::new();
         if let Some((socket, bridge)) = &options.ovs {
             all.insert("ovs", Arc::new(Ovs::new(host.clone(), socket, bridge)));
+        }
+        if let (Some(folder), Some((socket, bridge))) = (&options.vhostuser, &options.ovs) {
+            all.insert("vhostuser", Arc::new(Vhostuser::new(Ovs::new(host.clone(), socket, bridge), folder)));
+        }
+        if let Some(functions) = &options.sriov {
+            all.insert("sriov", Arc::new(Sriov::new(host.clone(), functions)));
         }
         if let Some(bridge) = &options.bridge {
             all.insert("bridge", Arc::new(Bridge::new(host.clone(), bridge)));
@@ -177,10 +210,10 @@ impl Drivers {
         let name = name.unwrap_or(&self.default);
         let Some((name, driver)) = self.all.get_key_value(name) else {
             let known: Vec<_> = self.all.keys().copied().collect();
-            let why = match (known.is_empty(), NestedKind::ALL.iter().any(|kind| kind.name() == name)) {
-                (_, true) => "it needs --nested-parent, the interface that Pods are put on".to_owned(),
-                (true, _) => "this node has none".to_owned(),
-                _ => format!("this node has {}", known.join(", ")),
+            let why = match needs(name) {
+                Some(option) => format!("it needs {option}"),
+                None if known.is_empty() => "this node has none".to_owned(),
+                None => format!("this node has {}", known.join(", ")),
             };
             return Err(Error::new(Code::InvalidConfig, format!("there is no binding driver {name:?}"), why));
         };
@@ -195,5 +228,17 @@ impl Drivers {
     /// All, with their names.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &dyn Driver)> {
         self.all.iter().map(|(name, driver)| (*name, driver.as_ref()))
+    }
+}
+
+/// The option without which there is no such driver, where that is not plain.
+fn needs(driver: &str) -> Option<&'static str> {
+    match driver {
+        _ if NestedKind::ALL.iter().any(|kind| kind.name() == driver) => {
+            Some("--nested-parent, the interface that Pods are put on")
+        }
+        "sriov" => Some("--sriov"),
+        "vhostuser" => Some("--vhostuser-dir, the folder of its sockets, and Open vSwitch's database"),
+        _ => None,
     }
 }

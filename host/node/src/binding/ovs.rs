@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use isthmus_cni::{Code, Error};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::bridge::mac_of;
 use super::{Driver, Host, Later, Pod, TxChecksum};
 use crate::attachments::Link;
 use crate::netlink::links::{self, Pair};
-use crate::ovsdb::{Ovsdb, map};
+use crate::ovsdb::{Interface, Ovsdb, map};
 
 /// Marks our interfaces in `external_ids`.
 const MARK: &str = "isthmus";
@@ -44,8 +44,14 @@ impl Ovs {
         Ok(row.get("datapath_type").and_then(Value::as_str).unwrap_or_default().to_owned())
     }
 
-    /// Joins the host's link to the bridge, and takes off whatever claims the same port.
-    async fn join(&self, link: &Link) -> Result<TxChecksum, Error> {
+    /// Joins the host's link to the bridge, and takes off whatever claims the same port. `mark`: what tells in `external_ids` that the
+    /// interface is ours. `row`: further columns of it.
+    pub(super) async fn join(
+        &self,
+        link: &Link,
+        mark: (&str, &str),
+        row: Map<String, Value>,
+    ) -> Result<TxChecksum, Error> {
         let vif = &link.vif;
         let claims = json!(["external_ids", "includes", map(&[("iface-id", &vif.port_id)])]);
         let found = self
@@ -61,16 +67,13 @@ impl Ovs {
         let claimants = claimants.into_iter().flatten().filter_map(|r| r.get("name")?.as_str());
         let stale: BTreeSet<&str> = claimants.chain([&*link.host]).collect();
         let mut operations = self.leave(&stale).await?;
-        let ids = [
-            ("iface-id", &*vif.port_id),
-            ("attached-mac", &*vif.mac),
-            ("iface-status", "active"),
-            (MARK, "pod"),
-        ];
-        let host = &link.host;
+        let ids =
+            [("iface-id", &*vif.port_id), ("attached-mac", &*vif.mac), ("iface-status", "active"), mark];
+        let (host, mut row) = (&link.host, row);
+        row.insert("name".into(), json!(host));
+        row.insert("external_ids".into(), map(&ids));
         operations.extend([
-            json!({"op": "insert", "table": "Interface", "uuid-name": "interface",
-                "row": {"name": host, "external_ids": map(&ids)}}),
+            json!({"op": "insert", "table": "Interface", "uuid-name": "interface", "row": row}),
             json!({"op": "insert", "table": "Port", "uuid-name": "port",
                 "row": {"name": host, "interfaces": ["named-uuid", "interface"]}}),
             json!({"op": "mutate", "table": "Bridge", "where": [["name", "==", self.bridge]],
@@ -99,7 +102,8 @@ impl Ovs {
             .collect())
     }
 
-    async fn remove(&self, host: &str) -> Result<(), Error> {
+    /// Takes a port off the bridge, as far as it is there.
+    pub(super) async fn remove(&self, host: &str) -> Result<(), Error> {
         let operations = self.leave(&BTreeSet::from([host])).await?;
         if !operations.is_empty() {
             self.database.transact(operations).await?;
@@ -107,7 +111,8 @@ impl Ovs {
         Ok(())
     }
 
-    async fn installed(&self, link: &Link) -> Result<(), Error> {
+    /// Waits until OVN says that the port's flows are in place.
+    pub(super) async fn installed(&self, link: &Link) -> Result<(), Error> {
         let mut interfaces = self.database.interfaces().await?;
         let judged = interfaces
             .wait_for(|all| {
@@ -127,6 +132,36 @@ impl Ovs {
             }
         }
     }
+
+    /// Whether the host's link is a port that claims its VIF's.
+    pub(super) async fn is_port(&self, link: &Link) -> Result<(), Error> {
+        let conditions = json!([
+            ["name", "==", link.host],
+            ["external_ids", "includes", map(&[("iface-id", &link.vif.port_id)])],
+        ]);
+        let select = json!({"op": "select", "table": "Interface", "where": conditions, "columns": ["name"]});
+        let found = self.database.transact(vec![select]).await?;
+        if found.first().and_then(|r| r.pointer("/rows/0")).is_none() {
+            let what = format!("{} is no port of Open vSwitch with iface-id {}", link.host, link.vif.port_id);
+            return Err(Error::new(Code::Other, what, ""));
+        }
+        Ok(())
+    }
+
+    /// Names of the interfaces with a mark.
+    pub(super) async fn marked(&self, mark: &str) -> Result<BTreeSet<String>, Error> {
+        let interfaces = self.database.interfaces().await?.borrow().clone();
+        let marked = interfaces.iter().filter(|i| i.external_ids.contains_key(mark));
+        Ok(marked.map(|i| i.name.clone()).collect())
+    }
+
+    /// What a mark says of an interface; `None`: it is not there, or without.
+    pub(super) async fn mark_of(&self, host: &str, mark: &str) -> Result<Option<String>, Error> {
+        let select = Self::select("Interface", &json!(["name", "==", host]), &["external_ids"]);
+        let found = self.database.transact(vec![select]).await?;
+        let row = found.first().and_then(|r| r.pointer("/rows/0"));
+        Ok(row.and_then(|row| Interface::of(row).external_ids.remove(mark)))
+    }
 }
 
 impl Driver for Ovs {
@@ -136,7 +171,7 @@ impl Driver for Ovs {
             let (host, inside) = (&*link.host, &*link.interface);
             let pair = Pair { host, inside, mac, mtu: link.vif.mtu, bridge: None };
             self.host.pair(pod.netns, pair).await?;
-            match self.join(link).await {
+            match self.join(link, (MARK, "pod"), Map::new()).await {
                 Ok(checksum) => Ok(checksum),
                 Err(mut error) => {
                     // The answer may have been lost, and not the change.
@@ -161,18 +196,7 @@ impl Driver for Ovs {
 
     fn check<'a>(&'a self, link: &'a Link) -> Later<'a, ()> {
         Box::pin(async move {
-            let conditions = json!([
-                ["name", "==", link.host],
-                ["external_ids", "includes", map(&[("iface-id", &link.vif.port_id)])],
-            ]);
-            let select =
-                json!({"op": "select", "table": "Interface", "where": conditions, "columns": ["name"]});
-            let found = self.database.transact(vec![select]).await?;
-            if found.first().and_then(|r| r.pointer("/rows/0")).is_none() {
-                let what =
-                    format!("{} is no port of Open vSwitch with iface-id {}", link.host, link.vif.port_id);
-                return Err(Error::new(Code::Other, what, ""));
-            }
+            self.is_port(link).await?;
             match links::find(&self.host.netlink, &link.host).await? {
                 Some(host) if host.up => Ok(()),
                 _ => Err(Error::new(Code::Other, format!("link {} is down or gone", link.host), "")),
@@ -181,11 +205,7 @@ impl Driver for Ovs {
     }
 
     fn hooked(&self) -> Later<'_, BTreeSet<String>> {
-        Box::pin(async {
-            let interfaces = self.database.interfaces().await?.borrow().clone();
-            let marked = interfaces.iter().filter(|i| i.external_ids.contains_key(MARK));
-            Ok(marked.map(|i| i.name.clone()).collect())
-        })
+        Box::pin(self.marked(MARK))
     }
 
     fn usable(&self) -> Later<'_, ()> {

@@ -44,6 +44,8 @@ pub struct LinkFacts {
     pub alias: String,
     /// Whether it is set up.
     pub up: bool,
+    /// Whether there is something at its other end.
+    pub carrier: bool,
 }
 
 /// Makes a pair, the host's end up: the kernel cannot open the other before both know each other. One queue each way at both ends: with more the kernel waits for RCU twice.
@@ -153,6 +155,7 @@ pub(super) fn facts(message: LinkMessage) -> LinkFacts {
         mac: Vec::new(),
         alias: String::new(),
         up: message.header.flags.contains(LinkFlags::Up),
+        carrier: message.header.flags.contains(LinkFlags::LowerUp),
     };
     for attribute in message.attributes {
         match attribute {

@@ -1,6 +1,7 @@
 //! The kernel's side: network namespaces, links, addresses and routes, over rtnetlink.
 
 pub(crate) mod direct;
+pub mod functions;
 pub mod inside;
 pub mod links;
 pub mod netns;

@@ -78,6 +78,11 @@ impl Netns {
         self.file.as_fd().as_raw_fd()
     }
 
+    /// The one that the agent is in.
+    pub(crate) fn own_raw(&self) -> RawFd {
+        self.own.as_fd().as_raw_fd()
+    }
+
     /// Sockets in the namespace.
     ///
     /// # Errors

@@ -65,6 +65,12 @@ pub struct Port {
     /// How it is bound: `ovs`, `unbound`, `binding_failed`, ...; shown to those who may bind only.
     #[serde(rename = "binding:vif_type", default, deserialize_with = "or_default")]
     pub binding_vif_type: String,
+    /// How, more closely, as its mechanism driver says; shown to those who may bind only.
+    #[serde(rename = "binding:vif_details", default, deserialize_with = "or_default")]
+    pub binding_vif_details: serde_json::Map<String, serde_json::Value>,
+    /// What was asked of its mechanism driver; shown to those who may bind only.
+    #[serde(rename = "binding:profile", default, deserialize_with = "or_default")]
+    pub binding_profile: serde_json::Map<String, serde_json::Value>,
     /// Name in the network's DNS.
     #[serde(default, deserialize_with = "or_default")]
     pub dns_name: String,

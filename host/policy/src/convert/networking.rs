@@ -74,7 +74,7 @@ record!(wit::Port {
 record!(wit::FixedIp {; option subnet, option address, });
 record!(wit::AddressPair { set address,; option mac_address, });
 
-record!(wit::Vif { set interface, set port, set default_route, set routes,; option binding, });
+record!(wit::Vif { set interface, set port, set default_route, set routes,; option binding, option device, });
 
 record!(wit::FloatingIp { set network, set target,; option subnet, option address, });
 record!(wit::FloatingIpAssociation { set floating_ip, set target,; });

@@ -91,6 +91,7 @@ fn one_of_each() -> Vec<types::Resource> {
             default_route: true,
             routes: vec![],
             binding: Some(text()),
+            device: Some(text()),
         }),
         types::Resource::FloatingIp(net::FloatingIp {
             network: reference(),

@@ -215,10 +215,11 @@ setters!(AddressPair { option mac_address: String; });
 impl Vif {
     /// The interface of this name in the pod, on this port.
     pub fn new(interface: &str, port: Reference) -> Self {
-        Self { interface: interface.into(), port, default_route: false, routes: Vec::new(), binding: None }
+        let (routes, binding, device) = (Vec::new(), None, None);
+        Self { interface: interface.into(), port, default_route: false, routes, binding, device }
     }
 }
-setters!(Vif { option binding: String; list routes as route: Route; flag default_route; });
+setters!(Vif { option binding: String; option device: String; list routes as route: Route; flag default_route; });
 
 impl FloatingIp {
     /// Any free address of this external network.

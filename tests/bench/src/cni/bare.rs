@@ -68,8 +68,14 @@ pub(crate) fn serve(arguments: &Arguments) -> Result<()> {
     let host = runtime.block_on(async { Host::new() })?;
     let driver = Bridge::new(host.clone(), "br0");
     let name = host_name("bare", "eth0");
-    let link =
-        Link { driver: "bridge".into(), host: name, interface: "eth0".into(), nested: false, vif: vif(BARE) };
+    let link = Link {
+        driver: "bridge".into(),
+        host: name,
+        interface: "eth0".into(),
+        nested: false,
+        device: None,
+        vif: vif(BARE),
+    };
     for verb in std::io::stdin().lock().lines() {
         let (before, began) = (used(UsageWho::RUSAGE_SELF)?, Instant::now());
         match verb?.as_str() {

@@ -125,7 +125,11 @@ async fn what_others_have_on_a_load_balancer_stays_as_it_is() -> Result<()> {
         route("cart", "/cart").await?;
         order(lab, &[FIRST, "cart", "web"]).await?;
         let listener = policies(lab).await?.pop().context("a policy")?.listener_id;
-        lab.octavia().create::<L7Policy>(&policy(LAST, "/last", Some(listener))).await?;
+        let last = policy(LAST, "/last", Some(listener));
+        until("their last one is there", async || {
+            Ok(lab.octavia().create::<L7Policy>(&last).await.map(drop)?)
+        })
+        .await?;
         order(lab, &[FIRST, "cart", "web", LAST]).await?;
         lab.all_ready(&namespace, 2).await?;
         // The first one has asked for the whole order already, and knows nothing of this one.

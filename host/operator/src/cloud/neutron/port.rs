@@ -50,6 +50,19 @@ struct Fields {
     vnic_type: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dns_name: Option<String>,
+    /// VLAN id of its network, of a port that is bound to a virtual function: the cloud's choice.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    vlan: Option<u16>,
+    /// Whether its virtual function is to be trusted: an administrator's choice.
+    #[serde(skip_deserializing, skip_serializing_if = "std::ops::Not::not")]
+    trusted: bool,
+}
+
+/// `vlan` of `binding:vif_details`, which Neutron writes as text. 0 is none.
+fn vlan(details: &serde_json::Map<String, serde_json::Value>) -> Option<u16> {
+    let vlan = details.get("vlan")?;
+    let id = vlan.as_str().map_or_else(|| vlan.as_u64()?.try_into().ok(), |text| text.parse().ok());
+    id.filter(|id| *id != 0)
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -113,6 +126,8 @@ impl Standard for Ports {
             node: None,
             vnic_type: text(port.binding_vnic_type),
             dns_name: text(port.dns_name),
+            vlan: vlan(&port.binding_vif_details),
+            trusted: port.binding_profile.get("trusted") == Some(&true.into()),
         };
         Observed {
             addresses,
@@ -184,4 +199,33 @@ async fn with_defaults(scope: &Scope, update: &Update<'_>, mut body: PortUpdate)
         body.port_security_enabled = network.port_security_enabled;
     }
     Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn seen(binding: serde_json::Value) -> serde_json::Value {
+        let mut port = json!({"id": "p", "network_id": "n", "status": "ACTIVE"});
+        port.as_object_mut().unwrap().extend(binding.as_object().unwrap().clone());
+        json!(Ports::observed(serde_json::from_value(port).unwrap()).fields)
+    }
+
+    #[test]
+    fn what_the_cloud_chose_for_a_virtual_function_is_seen() {
+        let port = seen(json!({"binding:vnic_type": "direct", "binding:vif_type": "hw_veb",
+            "binding:vif_details": {"port_filter": false, "vlan": "300"},
+            "binding:profile": {"trusted": true, "pci_slot": "0000:3b:02.1"}}));
+        assert_eq!((&port["vlan"], &port["trusted"]), (&json!(300), &json!(true)));
+        for none in [
+            json!({}),
+            json!({"binding:vif_details": {"vlan": "0"}, "binding:profile": {"trusted": "maybe"}}),
+            json!({"binding:vif_details": {"vlan": 70_000}, "binding:profile": null}),
+        ] {
+            let port = seen(none);
+            assert!(port.get("vlan").is_none() && port.get("trusted").is_none(), "{port}");
+        }
+    }
 }

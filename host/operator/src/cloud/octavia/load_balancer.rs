@@ -153,7 +153,7 @@ impl LoadBalancers {
                     self.1.note(name, Some(id));
                     tracing::warn!(id, "a load balancer in ERROR: Octavia replaces what runs it");
                     self.0.lanes.busy(id).await;
-                    return Ok(self.0.look::<LoadBalancer>(id).await?.map(observed));
+                    return Ok(self.0.look::<LoadBalancer>(id).await?.map(|found| self.seen(found)));
                 }
                 Err(error) if error.class == RetryClass::Forbidden || error.unsupported() => {}
                 Err(error) if error.immutable() => return Ok(Some(observed(found))),
@@ -173,6 +173,14 @@ impl LoadBalancers {
         self.0.owners.lock().retain(|_, owner| owner != id);
         self.1.note(name, None);
         Ok(None)
+    }
+
+    /// As Octavia shows it. One that is ACTIVE needs no repair any more.
+    fn seen(&self, found: LoadBalancer) -> Observed {
+        if found.provisioning_status == "ACTIVE" {
+            self.1.forget(&found.name);
+        }
+        observed(found)
     }
 
     /// What of a load balancer, or below it, is without a mark of its cluster: nobody would make it again.
@@ -208,7 +216,10 @@ impl LoadBalancers {
 
 impl Driver for LoadBalancers {
     fn list<'a>(&'a self, tag: &'a str) -> BoxFuture<'a, Result<Vec<Observed>>> {
-        async move { Ok(self.0.list::<LoadBalancer>(tag).await?.into_iter().map(observed).collect()) }.boxed()
+        async move {
+            Ok(self.0.list::<LoadBalancer>(tag).await?.into_iter().map(|found| self.seen(found)).collect())
+        }
+        .boxed()
     }
 
     fn create<'a>(&'a self, create: Create<'a>) -> BoxFuture<'a, Result<Observed>> {
@@ -267,15 +278,10 @@ impl Driver for LoadBalancers {
     fn refresh<'a>(&'a self, old: &'a Observed) -> BoxFuture<'a, Result<Option<Observed>>> {
         async move {
             let Some(found) = self.0.look::<LoadBalancer>(&old.id).await? else { return Ok(None) };
-            match found.provisioning_status.as_str() {
-                "ERROR" => self.repair(found).await,
-                status => {
-                    if status == "ACTIVE" {
-                        self.1.forget(&found.name);
-                    }
-                    Ok(Some(observed(found)))
-                }
+            if found.provisioning_status == "ERROR" {
+                return self.repair(found).await;
             }
+            Ok(Some(self.seen(found)))
         }
         .boxed()
     }

@@ -40,6 +40,7 @@ pub use metrics::Sample;
 pub use modules::pods_config;
 pub use networks::Made;
 pub use operator::{Cost, Operator};
+pub use parts::xtask_lab;
 pub use pods::{Answer, OPEN_GROUP, Peer, Target};
 pub use services::SERVED;
 pub use tls::Identity;

@@ -1,6 +1,7 @@
 //! The parts of the lab as processes, and what they keep.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Namespace;
@@ -33,9 +34,17 @@ fn etcd() -> PathBuf {
     Path::new("/dev/shm").join(lab()).join("etcd")
 }
 
+/// What `cargo xtask lab` prints.
+///
+/// # Errors
+/// It fails.
+pub async fn xtask_lab(arguments: &[&str]) -> Result<String> {
+    let mut xtask = Command::new(variable("ISTHMUS_XTASK")?);
+    run(xtask.arg("lab").args(arguments).stdin(Stdio::null())).await
+}
+
 pub(crate) async fn part_of_lab(verb: &str, part: &str, flags: &[&str]) -> Result<()> {
-    let program = variable("ISTHMUS_XTASK")?;
-    run(Command::new(program).args(["lab", verb, part]).args(flags)).await.map(drop)
+    xtask_lab(&[&[verb, part], flags].concat()).await.map(drop)
 }
 
 impl Lab {

@@ -1,22 +1,12 @@
 //! The lab itself, as who looks around in it has it.
 
-use std::process::Stdio;
-
 use anyhow::{Context, Result, ensure};
+use isthmus_e2e::xtask_lab;
 use serde_json::Value;
-use tokio::process::Command;
-
-/// What `cargo xtask lab` prints.
-async fn lab(arguments: &[&str]) -> Result<String> {
-    let mut xtask = Command::new(std::env::var("ISTHMUS_XTASK").context("ISTHMUS_XTASK")?);
-    let done = xtask.arg("lab").args(arguments).stdin(Stdio::null()).kill_on_drop(true).output().await?;
-    ensure!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
-    Ok(String::from_utf8(done.stdout)?)
-}
 
 /// Each part with its process.
 async fn parts() -> Result<Vec<(Value, Value)>> {
-    let parts: Vec<Value> = serde_json::from_str(&lab(&["status", "-o", "json"]).await?)?;
+    let parts: Vec<Value> = serde_json::from_str(&xtask_lab(&["status", "-o", "json"]).await?)?;
     ensure!(parts.iter().all(|part| part.get("running") == Some(&true.into())), "{parts:?}");
     let of = |part: &Value, field: &str| part.get(field).cloned().with_context(|| format!("{field}: {part}"));
     parts.iter().map(|part| Ok((of(part, "part")?, of(part, "pid")?))).collect()
@@ -26,11 +16,12 @@ async fn parts() -> Result<Vec<(Value, Value)>> {
 async fn up_changes_nothing_of_one_that_runs_and_its_shell_has_the_clients() -> Result<()> {
     let before = parts().await?;
     ensure!(before.len() > 10, "{before:?}");
-    lab(&["up", "--octavia"]).await?;
+    xtask_lab(&["up", "--octavia"]).await?;
     ensure!(parts().await? == before, "another process");
-    let version: Value = serde_json::from_str(&lab(&["shell", "kubectl", "version", "-o", "json"]).await?)?;
+    let version: Value =
+        serde_json::from_str(&xtask_lab(&["shell", "kubectl", "version", "-o", "json"]).await?)?;
     ensure!(version.pointer("/serverVersion/major") == Some(&"1".into()), "{version}");
-    let networks = lab(&["shell", "openstack", "network", "list", "-f", "value", "-c", "Name"]).await?;
+    let networks = xtask_lab(&["shell", "openstack", "network", "list", "-f", "value", "-c", "Name"]).await?;
     ensure!(networks.lines().any(|name| name == "pods"), "{networks}");
     Ok(())
 }

@@ -45,9 +45,14 @@ impl Problem {
         Self { reason, message: message.into(), pending: None, served: None, retry: None }
     }
 
+    /// It is worth trying again without a change.
+    fn passing(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { retry: Some(Instant::now()), ..Self::new(reason, message) }
+    }
+
     /// It comes after another PolicyModule, which serves the kinds: they are not frozen, and become free when that one goes.
     fn second(reason: &'static str, message: String) -> Self {
-        Self { retry: Some(Instant::now()), ..Self::new(reason, message) }
+        Self::passing(reason, message)
     }
 
     /// Whether it loads, and somebody has to agree to what it would do.
@@ -139,10 +144,7 @@ impl Manager {
         let new = self.with(&old, module, &version).map_err(with_kinds)?;
         let read = version.module.manifest().projections().map(|p| p.kind.clone()).collect();
         if let Err(why) = self.watch(&new, Some(&read)).await {
-            return Err(with_kinds(Problem {
-                retry: Some(Instant::now()),
-                ..Problem::new("WatchesNotReady", why)
-            }));
+            return Err(with_kinds(Problem::passing("WatchesNotReady", why)));
         }
         self.judge(module, &version, &old, &new, &kinds).await.map_err(with_kinds)?;
         self.swap(module, version, new, &kinds, bytes.bytes).await;
@@ -193,14 +195,8 @@ impl Manager {
         match tokio::task::spawn_blocking(load).await {
             Ok(Ok(Ok(module))) => Ok(module),
             Ok(Ok(Err(error))) => Err(Problem::new(error.reason(), error.to_string())),
-            Ok(Err(error)) => Err(Problem {
-                retry: Some(Instant::now()),
-                ..Problem::new("EngineFailed", error.to_string())
-            }),
-            Err(error) => {
-                let why = format!("loading ended abnormally: {error}");
-                Err(Problem { retry: Some(Instant::now()), ..Problem::new("LoadFailed", why) })
-            }
+            Ok(Err(error)) => Err(Problem::passing("EngineFailed", error.to_string())),
+            Err(error) => Err(Problem::passing("LoadFailed", format!("loading ended abnormally: {error}"))),
         }
     }
 
@@ -263,9 +259,8 @@ impl Manager {
         kinds: &BTreeSet<Gvk>,
     ) -> Result<(), Problem> {
         let began = Instant::now();
-        let judgement = self.session.shadow(old, new, kinds).await.map_err(|error| Problem {
-            retry: Some(Instant::now()),
-            ..Problem::new("CloudUnavailable", format!("the shadow run can't ask the cloud: {error}"))
+        let judgement = self.session.shadow(old, new, kinds).await.map_err(|error| {
+            Problem::passing("CloudUnavailable", format!("the shadow run can't ask the cloud: {error}"))
         })?;
         let revision = version.revision();
         if module.annotations().get(ANNOTATION_APPROVE).is_some_and(|by| approves(by, &revision, &judgement))

@@ -439,17 +439,17 @@ impl Manager {
 
     async fn keep_both(&self, version: &Version, kept: &keep::Kept) -> Result<(), isthmus_kubernetes::Error> {
         let name = &version.name;
+        let load = |which| keep::load(&self.client, &self.namespace, name, which);
         let is_other = |k: &keep::Kept| (&k.digest, &k.config) != (&kept.digest, &kept.config);
-        // Else the last good one is an older one, which is kept already.
-        let is_last_good = |k: &keep::Kept| {
-            let last_good = version.fallback.as_ref();
-            last_good.is_none_or(|good| **good.module.digest() == k.digest && *good.config == k.config)
-        };
-        match keep::load(&self.client, &self.namespace, name, Which::Current).await? {
-            Some(before) if is_other(&before) && is_last_good(&before) => {
+        if let Some(before) = load(Which::Current).await?.filter(is_other) {
+            // The last good one may be an older one, which is kept then.
+            let is_last_good = |k: keep::Kept| {
+                let last_good = version.fallback.as_ref();
+                last_good.is_some_and(|good| **good.module.digest() == k.digest && *good.config == k.config)
+            };
+            if !load(Which::Previous).await?.is_some_and(is_last_good) {
                 keep::store(&self.client, &self.namespace, name, Which::Previous, &before).await?;
             }
-            _ => {}
         }
         keep::store(&self.client, &self.namespace, name, Which::Current, kept).await
     }

@@ -268,7 +268,8 @@ impl Session {
 
     /// Whether a list is the one that was realized last: most are, and of these nothing else needs to be known.
     fn is_as_before(&self, stored: &Stored, list: &DesiredList) -> bool {
-        self.records.lock().output_hash(&subject_of(stored)) == Some(&hash::of(list))
+        let (subject, hash) = (subject_of(stored), hash::of(list));
+        self.records.lock().output_hash(&subject) == Some(&*hash)
     }
 
     fn live_now(&self, stored: &Stored) -> Live {

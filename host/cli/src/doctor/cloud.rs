@@ -3,7 +3,7 @@
 use isthmus_openstack::auth::Token;
 use isthmus_openstack::catalog::{KEY_MANAGER, LOAD_BALANCER, NETWORK};
 use isthmus_openstack::{Barbican, CloudConfig, Metrics, Neutron, Session, Sources};
-use isthmus_operator::cloud::Cloud;
+use isthmus_operator::cloud::{Cloud, CloudError};
 
 use super::services::{self, Found, KeyManager, Octavia};
 use super::used::Used;
@@ -109,12 +109,13 @@ async fn balancing(session: &Session, token: &Token) -> Found<Octavia> {
     if token.catalog.endpoint(LOAD_BALANCER, session.config()).is_err() {
         return Found::Absent;
     }
-    let asked = async { Cloud::to_look_at(session).await?.providers().await };
+    let asked = async {
+        let cloud = Cloud::to_look_at(session).await?;
+        let providers = cloud.providers().await?;
+        Ok::<_, CloudError>(Octavia { version: cloud.balancing_version(), providers })
+    };
     match asked.await {
-        Ok(providers) => {
-            let version = isthmus_openstack::Octavia::new(session.clone()).api_version().await.ok();
-            Found::There(Octavia { version, providers })
-        }
+        Ok(octavia) => Found::There(octavia),
         Err(error) => Found::failed(error.class(), error.to_string()),
     }
 }

@@ -82,6 +82,10 @@ pub(super) fn octavia(found: &Found<Octavia>, used: Option<&Used>) -> Vec<Check>
         Found::Fails(why) => wrong(why.clone(), "is it up?"),
         Found::There(octavia) => {
             let mut all = used.map(|used| lacking(octavia, used)).unwrap_or_default();
+            if octavia.version.is_none() && needed.as_ref().is_none_or(|modules| !modules.is_empty()) {
+                let remedy = "look at it by `openstack versions show`; what it lacks, it refuses itself";
+                all.push(Check::warning(OCTAVIA, "it does not say which version it has", remedy));
+            }
             if all.is_empty() {
                 all.push(Check::ok(OCTAVIA, shown(octavia)));
             }
@@ -175,9 +179,16 @@ mod tests {
     }
 
     fn there(minor: u16) -> Found<Octavia> {
+        said(Some(ApiVersion { major: 2, minor }))
+    }
+
+    fn silent() -> Found<Octavia> {
+        said(None)
+    }
+
+    fn said(version: Option<ApiVersion>) -> Found<Octavia> {
         let provider =
             |name: &str, l7| Provider { name: name.into(), l7, protocols: vec![], algorithms: vec![] };
-        let version = Some(ApiVersion { major: 2, minor });
         Found::There(Octavia { version, providers: vec![provider("amphora", true), provider("ovn", false)] })
     }
 
@@ -231,6 +242,13 @@ mod tests {
                 "FAIL  Octavia: provider ovn has no L7 policies (route-l7policy)\n      \
                  -> name another provider in the module's config\n",
             ),
+            (
+                silent(),
+                Some(&ranges),
+                "warn  Octavia: it does not say which version it has\n      \
+                 -> look at it by `openstack versions show`; what it lacks, it refuses itself\n",
+            ),
+            (silent(), Some(&nothing), "ok    Octavia: providers amphora, ovn\n"),
             (there(12), Some(&ranges), "ok    Octavia: version 2.12, providers amphora, ovn\n"),
             (
                 there(11),

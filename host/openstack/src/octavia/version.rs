@@ -29,6 +29,10 @@ struct Version {
 }
 
 impl ApiVersion {
+    /// Timeouts of listeners, and members that stand by.
+    pub const TIMEOUTS: Self = Self::v2(1);
+    /// The same.
+    pub const BACKUP: Self = Self::v2(1);
     /// Tags of every kind, and filters by them.
     pub const TAGS: Self = Self::v2(5);
     /// Flavors and the list of providers.
@@ -106,6 +110,11 @@ impl Octavia {
         })?;
         *self.version.lock() = Some(newest);
         Ok(newest)
+    }
+
+    /// The same, as it was said last; `None`: not yet, or it says none.
+    pub fn said_version(&self) -> Option<ApiVersion> {
+        self.version.lock().filter(|version| *version != ApiVersion::ANY)
     }
 
     /// The same, as it was said last: asked for where that is not known yet. One whose answer is something else (a proxy that hides

@@ -22,6 +22,7 @@ use isthmus_model::snapshot::Provider;
 use isthmus_openstack::auth::Token;
 use isthmus_openstack::catalog::{KEY_MANAGER, LOAD_BALANCER};
 use isthmus_openstack::neutron::Quotas;
+use isthmus_openstack::octavia::ApiVersion;
 use isthmus_openstack::{Barbican, Neutron, Octavia, Session};
 use prometheus_client::metrics::histogram::Histogram;
 use serde::Serialize;
@@ -354,6 +355,11 @@ impl Cloud {
             Some(octavia) => octavia::providers(octavia, &self.lacking).await,
             None => Ok(Vec::new()),
         }
+    }
+
+    /// Octavia's version of the API, as it said with its providers; `None`: it does not say.
+    pub fn balancing_version(&self) -> Option<ApiVersion> {
+        self.octavia.as_ref().and_then(Octavia::said_version)
     }
 
     /// Whether a provider said that it can't do something, since this was asked last.

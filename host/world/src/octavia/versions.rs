@@ -12,6 +12,11 @@ pub(crate) const NEWEST: u32 = 30;
 /// The minor version that an attribute came with.
 fn since(attribute: &str) -> u32 {
     match attribute {
+        "backup"
+        | "timeout_client_data"
+        | "timeout_member_connect"
+        | "timeout_member_data"
+        | "timeout_tcp_inspect" => 1,
         "tags" => 5,
         "flavor_id" => 6,
         "client_ca_tls_container_ref"

@@ -141,16 +141,19 @@ impl LoadBalancers {
     /// Octavia takes no changes of one in ERROR. It builds another one in its place for who may ask for that; else it goes with
     /// all that is below it, and is made again: its VIP is a port that stays.
     async fn repair(&self, found: LoadBalancer) -> Result<Option<Observed>> {
-        let (id, name) = (found.id.as_str(), found.name.as_str());
-        if let Some(wait) = self.1.wait(name) {
+        let id = found.id.as_str();
+        let Some(mark) = found.mark() else {
+            return Err(CloudError::Shared { load_balancer: id.into(), part: "by its tags it".into() });
+        };
+        if let Some(wait) = self.1.wait(&mark) {
             tracing::debug!(id, ?wait, "a load balancer is in ERROR again: its repair waits");
             return Ok(Some(observed(found)));
         }
         // One that came back from it as it was is not asked again.
-        if !self.1.was_asked(name, id) {
+        if !self.1.was_asked(&mark, id) {
             match self.0.octavia.failover(id).await {
                 Ok(()) => {
-                    self.1.note(name, Some(id));
+                    self.1.note(&mark, Some(id));
                     tracing::warn!(id, "a load balancer in ERROR: Octavia replaces what runs it");
                     self.0.lanes.busy(id).await;
                     return Ok(self.0.look::<LoadBalancer>(id).await?.map(|found| self.seen(found)));
@@ -160,7 +163,7 @@ impl LoadBalancers {
                 Err(error) => return Err(error.into()),
             }
         }
-        if let Some(part) = self.stranger(&found).await? {
+        if let Some(part) = self.stranger(&found, &mark).await? {
             return Err(CloudError::Shared { load_balancer: id.into(), part });
         }
         tracing::warn!(
@@ -171,21 +174,22 @@ impl LoadBalancers {
         self.0.parking.park(self.gone(id)).await?;
         self.0.lanes.forget(id);
         self.0.owners.lock().retain(|_, owner| owner != id);
-        self.1.note(name, None);
+        self.1.note(&mark, None);
         Ok(None)
     }
 
     /// As Octavia shows it. One that is ACTIVE needs no repair any more.
     fn seen(&self, found: LoadBalancer) -> Observed {
-        if found.provisioning_status == "ACTIVE" {
-            self.1.forget(&found.name);
+        if found.provisioning_status == "ACTIVE"
+            && let Some(mark) = found.mark()
+        {
+            self.1.forget(&mark);
         }
         observed(found)
     }
 
-    /// What of a load balancer, or below it, is without a mark of its cluster: nobody would make it again.
-    async fn stranger(&self, found: &LoadBalancer) -> Result<Option<String>> {
-        let Some(mark) = found.mark() else { return Ok(Some("by its tags it".into())) };
+    /// What below a load balancer is without a mark of its cluster: nobody would make it again.
+    async fn stranger(&self, found: &LoadBalancer, mark: &Mark) -> Result<Option<String>> {
         let tag = Mark::cluster_tag(&mark.cluster);
         let listeners: Vec<Listener> = self.0.list(&tag).await?;
         let pools: Vec<Pool> = self.0.list(&tag).await?;
@@ -241,12 +245,11 @@ impl Driver for LoadBalancers {
     ) -> BoxFuture<'a, Result<Observed>> {
         async move {
             let fields: Fields = typed(root.entry, root.fields.clone())?;
-            let root = self.creation(&root, fields).await?;
-            let mut marked = Vec::new();
+            let marking = self.0.marking(root.entry).await?;
             for create in &below {
-                marked.push((self.0.marking(create.entry).await?, create));
+                self.0.may(create.entry).await?;
             }
-            let body = tree::body(root, &marked)?;
+            let body = tree::body(self.creation(&root, fields).await?, &below, marking)?;
             let made = self.0.octavia.create::<LoadBalancer>(&body).await?;
             self.0.lanes.busy(&made.id).await;
             Ok(observed(made))

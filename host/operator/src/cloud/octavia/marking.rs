@@ -100,10 +100,10 @@ macro_rules! marked {
 }
 marked!(LoadBalancer Listener Pool L7Policy);
 
-/// The kinds of which everything that was listed has its mark in tags: by these they are listed from then on. The first list of a
-/// kind has everything, as Octavia may have been an older one when something was made.
+/// The kinds of which everything of a cluster (by its tag) that was listed has its mark in tags: by these they are listed from then on.
+/// The first list of a kind has everything, as Octavia may have been an older one when something was made.
 #[derive(Debug, Default)]
-pub(super) struct Tagged(Mutex<HashSet<&'static str>>);
+pub(super) struct Tagged(Mutex<HashSet<(&'static str, String)>>);
 
 impl Tagged {
     /// All of a kind in a project that have these tags.
@@ -114,12 +114,14 @@ impl Tagged {
         tag: &str,
     ) -> Result<Vec<R>> {
         let marking = Marking::of(octavia.known_version().await?);
-        let by_tags = marking == Marking::Tags && self.0.lock().contains(R::PATH);
+        let whose = tag.split(',').next().unwrap_or(tag);
+        let key = (R::PATH, whose.to_owned());
+        let by_tags = marking == Marking::Tags && self.0.lock().contains(&key);
         let tags = by_tags.then_some(("tags", tag));
         let query: Vec<(&str, &str)> = tags.into_iter().chain(project.map(|p| ("project_id", p))).collect();
         let mut all = octavia.list::<R>(&query).await?;
-        if marking == Marking::Tags && !all.iter().any(|found| by_description(found)) {
-            self.0.lock().insert(R::PATH);
+        if marking == Marking::Tags && !all.iter().any(|found| by_description(found) && found.has(whose)) {
+            self.0.lock().insert(key);
         }
         all.retain(|found| found.has(tag));
         Ok(all)

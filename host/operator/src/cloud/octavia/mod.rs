@@ -34,7 +34,7 @@ use isthmus_model::snapshot::Provider;
 use isthmus_model::value::Value;
 use isthmus_openstack::Octavia;
 use isthmus_openstack::octavia::{
-    Creatable, Listener, LoadBalancer, Resource, StatusTree, Updatable, pending,
+    ApiVersion, Creatable, Listener, LoadBalancer, Resource, StatusTree, Updatable, pending,
 };
 
 use prometheus_client::metrics::histogram::Histogram;
@@ -129,6 +129,14 @@ impl Scope {
     /// # Errors
     /// The entry asks for what this Octavia is too old for.
     async fn marking(&self, entry: &Entry) -> Result<Marking> {
+        self.may(entry).await.map(Marking::of)
+    }
+
+    /// Whether this Octavia has all that an entry asks for; its version.
+    ///
+    /// # Errors
+    /// It is too old for it.
+    async fn may(&self, entry: &Entry) -> Result<ApiVersion> {
         let version = self.octavia.known_version().await?;
         match versions::lacking(entry, version) {
             Some(since) => Err(CloudError::TooOld {
@@ -138,7 +146,7 @@ impl Scope {
                 since: since.version,
                 version,
             }),
-            None => Ok(Marking::of(version)),
+            None => Ok(version),
         }
     }
 

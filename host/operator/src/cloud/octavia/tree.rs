@@ -13,20 +13,24 @@ use super::{Marking, l7_policy, listener, pool};
 use crate::cloud::{CloudError, Create, Result, named_within};
 
 /// The load balancer's body with what is below it, listeners before their policies.
-pub(super) fn body(root: LoadBalancerCreate, below: &[(Marking, &Create<'_>)]) -> Result<LoadBalancerCreate> {
-    let of_kind = |kind: Kind| below.iter().filter(move |(_, create)| create.entry.kind == kind);
+pub(super) fn body(
+    root: LoadBalancerCreate,
+    below: &[Create<'_>],
+    marking: Marking,
+) -> Result<LoadBalancerCreate> {
+    let of_kind = |kind: Kind| below.iter().filter(move |create| create.entry.kind == kind);
     let pools: BTreeMap<&str, PoolCreate> = of_kind(Kind::Pool)
-        .map(|(m, c)| Ok((c.entry.name.as_str(), named(c, *m)?)))
+        .map(|create| Ok((create.entry.name.as_str(), named(create, marking)?)))
         .collect::<Result<_>>()?;
     let mut policies: BTreeMap<String, Vec<(String, L7PolicyCreate)>> = BTreeMap::new();
-    for (marking, create) in of_kind(Kind::L7Policy) {
-        let (precedence, listener, mut body) = l7_policy::nested(create, *marking)?;
+    for create in of_kind(Kind::L7Policy) {
+        let (precedence, listener, mut body) = l7_policy::nested(create, marking)?;
         (body.redirect_pool_id, body.redirect_pool) = pool_of(body.redirect_pool_id, &pools);
         policies.entry(listener).or_default().push((precedence, body));
     }
     let mut listeners = Vec::new();
-    for (marking, create) in of_kind(Kind::Listener) {
-        let mut body: ListenerCreate = listener::nested(create, *marking)?;
+    for create in of_kind(Kind::Listener) {
+        let mut body: ListenerCreate = listener::nested(create, marking)?;
         (body.default_pool_id, body.default_pool) = pool_of(body.default_pool_id, &pools);
         let mut own = policies.remove(&crate::cloud::within(&create.entry.name)).unwrap_or_default();
         // Octavia numbers them as they come.

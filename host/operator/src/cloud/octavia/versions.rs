@@ -32,6 +32,10 @@ pub const SINCE: &[Since] = &[
     since("load-balancer.availability_zone", ApiVersion::AVAILABILITY_ZONES),
     since("load-balancer.additional_vips", ApiVersion::ADDITIONAL_VIPS),
     since("load-balancer.vip_security_groups", ApiVersion::VIP_SECURITY_GROUPS),
+    since("listener.timeouts.client_data_ms", ApiVersion::TIMEOUTS),
+    since("listener.timeouts.member_connect_ms", ApiVersion::TIMEOUTS),
+    since("listener.timeouts.member_data_ms", ApiVersion::TIMEOUTS),
+    since("listener.timeouts.tcp_inspect_ms", ApiVersion::TIMEOUTS),
     since("listener.allowed_cidrs", ApiVersion::ALLOWED_CIDRS),
     since("listener.protocol=PROMETHEUS", ApiVersion::PROMETHEUS),
     since("listener.protocol=SCTP", ApiVersion::SCTP),
@@ -41,6 +45,7 @@ pub const SINCE: &[Since] = &[
     since("listener.tls.client_ca", ApiVersion::CLIENT_AUTHENTICATION),
     since("listener.tls.versions", ApiVersion::LISTENER_TLS_VERSIONS),
     since("pool.algorithm=SOURCE_IP_PORT", ApiVersion::SOURCE_IP_PORT),
+    since("pool.members.backup", ApiVersion::BACKUP),
     since("pool.monitor.domain_name", ApiVersion::MONITOR_DOMAIN_NAME),
     since("pool.protocol=PROXYV2", ApiVersion::PROXYV2),
     since("pool.protocol=SCTP", ApiVersion::SCTP),
@@ -77,7 +82,7 @@ pub(super) fn lacking(entry: &Entry, version: ApiVersion) -> Option<&'static Sin
     SINCE.iter().filter(|since| since.version > version).find(|since| since.is_asked_by(entry))
 }
 
-/// Whether something is set at this path, to this text if one is given. An empty list sets nothing.
+/// Whether something is set at this path, to this text if one is given. An empty list sets nothing, nor does `false`.
 fn is_set(set: &Value, path: &[&str], wanted: Option<&str>) -> bool {
     match (set, path.split_first()) {
         (Value::List(items), _) => items.iter().any(|item| is_set(item, path, wanted)),
@@ -85,6 +90,7 @@ fn is_set(set: &Value, path: &[&str], wanted: Option<&str>) -> bool {
             fields.get(*name).is_some_and(|value| is_set(value, rest, wanted))
         }
         (Value::Text(text), None) => wanted.is_none_or(|wanted| wanted == text),
+        (Value::Bool(false), None) => false,
         (_, None) => wanted.is_none(),
         (_, Some(_)) => false,
     }
@@ -114,31 +120,61 @@ mod tests {
         }
     }
 
+    /// Each row, as the contract's converter makes what it is about.
     #[test]
     fn what_came_later_is_lacking_before() {
         let text = |text: &str| Value::List(vec![text.into()]);
+        let balancer = |name, value| entry(Kind::LoadBalancer, name, value);
+        let listener = |name, value| entry(Kind::Listener, name, value);
+        let tls = |name, value| listener("tls", map(name, value));
+        let timeout = |name| listener("timeouts", map(name, Value::Int(1)));
+        let pool = |name, value| entry(Kind::Pool, name, value);
+        let code = |kind| entry(Kind::L7Policy, "action", map(kind, map("code", Value::Int(301))));
+        let mut tagged = pool("protocol", "TCP".into());
+        tagged.tags.insert("team".into());
         let table = [
-            (entry(Kind::Listener, "allowed_cidrs", text("10.0.0.0/8")), "2.12"),
-            (entry(Kind::Listener, "protocol", "SCTP".into()), "2.23"),
-            (entry(Kind::Listener, "tls", map("versions", text("TLSv1.3"))), "2.17"),
-            (entry(Kind::Listener, "tls", map("ciphers", "AES".into())), "2.15"),
-            (entry(Kind::Listener, "tls", map("alpn", text("h2"))), "2.20"),
-            (entry(Kind::Pool, "algorithm", "SOURCE_IP_PORT".into()), "2.13"),
-            (entry(Kind::Pool, "monitor", map("domain_name", "a.example".into())), "2.10"),
-            (
-                entry(Kind::LoadBalancer, "additional_vips", Value::List(vec![map("subnet", "s".into())])),
-                "2.26",
-            ),
-            (entry(Kind::LoadBalancer, "flavor", "small".into()), "2.6"),
-            (entry(Kind::L7Policy, "action", map("redirect_url", map("code", Value::Int(301)))), "2.9"),
+            (tagged, "2.5"),
+            (entry(Kind::L7Policy, "action", map("reject", true.into())), "2.5"),
+            (balancer("provider", "octavia".into()), "2.5"),
+            (balancer("flavor", "small".into()), "2.6"),
+            (balancer("availability_zone", "a".into()), "2.14"),
+            (balancer("additional_vips", Value::List(vec![map("subnet", "s".into())])), "2.26"),
+            (balancer("vip_security_groups", text("g")), "2.29"),
+            (timeout("client_data_ms"), "2.1"),
+            (timeout("member_connect_ms"), "2.1"),
+            (timeout("member_data_ms"), "2.1"),
+            (timeout("tcp_inspect_ms"), "2.1"),
+            (listener("allowed_cidrs", text("10.0.0.0/8")), "2.12"),
+            (listener("protocol", "PROMETHEUS".into()), "2.25"),
+            (listener("protocol", "SCTP".into()), "2.23"),
+            (tls("alpn", text("h2")), "2.20"),
+            (tls("ciphers", "AES".into()), "2.15"),
+            (tls("client_authentication", "mandatory".into()), "2.8"),
+            (tls("client_ca", "c".into()), "2.8"),
+            (tls("versions", text("TLSv1.3")), "2.17"),
+            (pool("algorithm", "SOURCE_IP_PORT".into()), "2.13"),
+            (pool("members", Value::List(vec![map("backup", true.into())])), "2.1"),
+            (pool("monitor", map("domain_name", "a.example".into())), "2.10"),
+            (pool("protocol", "PROXYV2".into()), "2.22"),
+            (pool("protocol", "SCTP".into()), "2.23"),
+            (pool("tls", Value::Map(Default::default())), "2.8"),
+            (pool("tls", map("versions", text("TLSv1.3"))), "2.18"),
+            (code("redirect_prefix"), "2.9"),
+            (code("redirect_url"), "2.9"),
         ];
+        let mut rows: Vec<&str> = SINCE.iter().map(|row| row.of).collect();
         for (entry, first) in table {
             let row = SINCE.iter().find(|row| row.is_asked_by(&entry) && row.version.to_string() == first);
             let row = row.unwrap_or_else(|| panic!("{entry:?}: nothing of {first}"));
-            assert!(lacking(&entry, row.version).is_none(), "{entry:?}: {first} has it");
+            assert!(
+                lacking(&entry, row.version).is_none_or(|since| since.version > row.version),
+                "{entry:?}: {first} has it"
+            );
             let before = ApiVersion { major: 2, minor: row.version.minor - 1 };
-            assert_eq!(lacking(&entry, before), Some(row), "{entry:?}");
+            assert!(lacking(&entry, before).is_some_and(|since| since.version > before), "{entry:?}");
+            rows.retain(|of| *of != row.of);
         }
+        assert_eq!(rows, Vec::<&str>::new(), "not one of these is asked for");
     }
 
     #[test]
@@ -147,6 +183,8 @@ mod tests {
         for entry in [
             entry(Kind::Listener, "protocol", "TCP".into()),
             entry(Kind::Listener, "allowed_cidrs", Value::List(vec![])),
+            entry(Kind::Listener, "timeouts", Value::Map(Default::default())),
+            entry(Kind::Pool, "members", Value::List(vec![map("backup", false.into())])),
             entry(Kind::Pool, "algorithm", "ROUND_ROBIN".into()),
             entry(Kind::Port, "tls", map("versions", "x".into())),
         ] {

@@ -7,7 +7,7 @@ mod stage;
 
 use isthmus_kubernetes::crd::CloudMapping;
 use serde_json::{Value, json};
-use stage::{Stage, contents};
+use stage::{Stage, contents, has_words};
 
 /// The PolicyModules of a page, in its order.
 fn modules(page: &str) -> Vec<Value> {
@@ -64,11 +64,6 @@ async fn ready(stage: &Stage, subjects: &[(&str, &str)]) {
     stage.until(&format!("{subjects:?} are ready"), |mappings| all(mappings)).await;
 }
 
-fn says(mapping: &CloudMapping, words: &str) -> bool {
-    let mut conditions = mapping.status.iter().flat_map(|status| &status.conditions);
-    conditions.any(|condition| condition.message.contains(words))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn namespaces_and_services_are_mapped_as_the_page_says() {
     let stage = Stage::start().await;
@@ -111,7 +106,7 @@ async fn routes_are_mapped_as_the_page_says() {
     let spec = json!({"host": "shop.example.com", "to": {"kind": "Service", "name": "safe"}});
     stage.apply(route(json!({"metadata": {"name": "plain"}, "spec": spec}))).await;
     let why = "the cloud has no key manager (Barbican)";
-    stage.until("it says so", |all| all.iter().any(|mapping| says(mapping, why))).await;
+    stage.until("it says so", |all| all.iter().any(|mapping| has_words(mapping, why))).await;
 
     let mut module = module.clone();
     module["spec"]["config"]["passthroughPorts"] = json!([{"first": 8443, "last": 8443}]);

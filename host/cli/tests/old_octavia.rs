@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
-use stage::Stage;
+use stage::{Stage, has_words};
 
 fn service(name: &str, ports: &[u16], ranges: &[&str]) -> Value {
     let ports: Vec<Value> =
@@ -82,11 +82,7 @@ async fn what_came_later_is_refused_with_the_version() {
     stage.apply(service("web", &[80], &["10.0.0.0/8"])).await;
     let operator = stage.operator(&[]);
     let said = "listener.allowed_cidrs came with version 2.12 of Octavia's API, and this cloud has 2.11";
-    let refused = |mapping: &CloudMapping| {
-        let conditions = mapping.status.iter().flat_map(|status| &status.conditions);
-        conditions.into_iter().any(|condition| condition.message.contains(said))
-    };
-    stage.until("it is refused", |all| all.iter().any(|m| refused(m))).await;
+    stage.until("it is refused", |all| all.iter().any(|m| has_words(m, said))).await;
     // Who asks for no such thing is served.
     stage.apply(service("web", &[80], &[])).await;
     stage.ready(1).await;

@@ -23,6 +23,7 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
 
 /// Longest wait for anything: most takes a second or two.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
@@ -36,6 +37,21 @@ pub(crate) struct Stage {
     pub(crate) client: Client,
     /// The cloud as the operator sees it.
     pub(crate) neutron: Neutron,
+}
+
+/// The next thing that a watch tells, which goes on.
+async fn next<K>(events: &mut mpsc::Receiver<Event<K>>, what: &str) -> Event<K> {
+    match events.recv().await {
+        Some(Event::Malformed { reason, .. } | Event::Unavailable(reason)) => panic!("{what}: {reason}"),
+        Some(event) => event,
+        None => panic!("{what}: the watch has ended"),
+    }
+}
+
+/// Whether a CloudMapping has these words in a condition.
+pub(crate) fn has_words(mapping: &CloudMapping, words: &str) -> bool {
+    let mut conditions = mapping.status.iter().flat_map(|status| &status.conditions);
+    conditions.any(|condition| condition.message.contains(words))
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -187,21 +203,17 @@ impl Stage {
         let mut events = watch::mappings(&self.client, None);
         let (mut all, mut synced) = (BTreeMap::new(), false);
         let come = async {
-            while let Some(event) = events.recv().await {
-                match event {
+            loop {
+                match next(&mut events, what).await {
                     Event::Applied(mapping) => drop(all.insert(mapping.uid(), mapping)),
                     Event::Deleted(gone) => drop(all.remove(&Some(gone.uid))),
                     Event::Synced => synced = true,
-                    Event::Interrupted(_) => {}
-                    Event::Malformed { reason, .. } | Event::Unavailable(reason) => {
-                        panic!("{what}: {reason}")
-                    }
+                    _ => {}
                 }
                 if synced && is_so(&all.values().map(|mapping| &**mapping).collect::<Vec<_>>()) {
                     return;
                 }
             }
-            panic!("{what}: the watch has ended");
         };
         let in_time = tokio::time::timeout(LIMIT, come).await.is_ok();
         assert!(in_time, "not in time: {what}: {:#?}", self.mappings().await);
@@ -212,8 +224,8 @@ impl Stage {
         let mut events = watch::modules(&self.client);
         let mut last = None;
         let come = async {
-            while let Some(event) = events.recv().await {
-                let Event::Applied(module) = event else { continue };
+            loop {
+                let Event::Applied(module) = next(&mut events, name).await else { continue };
                 let conditions = module.status.iter().flat_map(|status| &status.conditions);
                 let loaded =
                     conditions.into_iter().find(|c| c.type_ == "Loaded" && module.name_any() == name);

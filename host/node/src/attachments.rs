@@ -94,16 +94,13 @@ pub enum Device {
     Function(Function),
 }
 
-/// A virtual function, as it was before the Pod had it.
+/// A virtual function, as it was before the Pod had it. Its card's name and its number there may be others' by now: its address alone
+/// tells which it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Function {
     /// PCI address.
     pub address: String,
-    /// Name of the physical function's interface.
-    pub parent: String,
-    /// Its number there.
-    pub index: u32,
     /// Its own interface; absent: a driver of user space has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub netdev: Option<Netdev>,

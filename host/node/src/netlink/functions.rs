@@ -149,7 +149,7 @@ fn setting(parent: &str, info: VfInfo) -> LinkMessage {
     LinkUnspec::new_with_name(parent).append_extra_attribute(list).build()
 }
 
-/// Moves the host's link `netdev` into a Pod, and sets it up. Where this fails half-way, [`bring_back`] finds it.
+/// Moves the host's link `netdev` into a Pod, and sets it up. Where this fails half-way, [`take`] or [`restore`] sees to it.
 ///
 /// # Errors
 /// [`Code::InvalidEnvironment`] where the Pod has an interface of that name; the kernel's.
@@ -204,16 +204,17 @@ pub fn take(inside: &Connected, netns: &Netns, alias: &str) -> Result<bool, Erro
     Ok(true)
 }
 
-/// Makes a link of the host with this alias what it was. `false`: there is none; it may be in a namespace that ends just now.
+/// Makes an interface of the host what it was.
 ///
 /// # Errors
 /// The kernel's.
-pub async fn restore(host: &Handle, alias: &str, was: &Netdev) -> Result<bool, Error> {
-    let all = links::list(host).await?;
-    let Some(found) = all.iter().find(|link| link.alias == alias) else {
-        return Ok(all.iter().any(|link| link.name == was.name));
-    };
-    let link = || LinkUnspec::new_with_index(found.index);
+pub async fn restore(host: &Handle, there: &LinkFacts, alias: &str, was: &Netdev) -> Result<(), Error> {
+    if (&*there.name, &*format_mac(&there.mac), there.mtu) == (&*was.name, &*was.mac, was.mtu)
+        && there.alias != alias
+    {
+        return Ok(());
+    }
+    let link = || LinkUnspec::new_with_index(there.index);
     // Its settings are no longer of use, whatever becomes of them; its name is what others find it by.
     let set =
         async |step: rtnetlink::LinkMessageBuilder<LinkUnspec>| host.link().set(step.build()).execute().await;
@@ -225,7 +226,7 @@ pub async fn restore(host: &Handle, alias: &str, was: &Netdev) -> Result<bool, E
     }
     match set(link().name(&was.name)).await {
         Err(e) if errno(&e) != Some(EEXIST) => {
-            return Err(failed(format!("naming {alias} {} again", was.name), &e));
+            return Err(failed(format!("naming {} {} again", there.name, was.name), &e));
         }
         Err(_) => {
             tracing::warn!(name = was.name, alias, "its name is another's by now: it keeps the one it has")
@@ -233,8 +234,7 @@ pub async fn restore(host: &Handle, alias: &str, was: &Netdev) -> Result<bool, E
         Ok(()) => {}
     }
     // last: until then it is found by it
-    set(link().alias("")).await.map_err(|e| failed(format!("giving {} back", was.name), &e))?;
-    Ok(true)
+    set(link().alias("")).await.map_err(|e| failed(format!("giving {} back", was.name), &e))
 }
 
 #[cfg(test)]

@@ -455,6 +455,24 @@ mod netdevsim {
         card.is_clean()
     }
 
+    /// Else it would send as whom it likes.
+    #[test]
+    fn what_is_set_stays_while_a_pod_hides_its_interface() -> Result<()> {
+        let card = simulated()?;
+        let free = settings(&card, 1)?;
+        let _agent = card.stage.start()?;
+        let (netns, call) = card.one_pod(1)?;
+        netns.run("ip link set eth0 alias none")?;
+        let set = settings(&card, 1)?;
+        call.ok("DEL")?;
+        assert_eq!((settings(&card, 1)?, card.stage.files()?), (set, vec!["c1@eth0.json".into()]));
+        card.ends(netns, 1)?;
+        card.plug(1)?;
+        until("it is as it was", || Ok(card.stage.files()?.is_empty()))?;
+        assert_eq!(settings(&card, 1)?, free);
+        card.is_clean()
+    }
+
     /// `sriov_numvfs` was lowered, or a reboot came and they are not made yet.
     #[test]
     fn functions_that_the_card_no_longer_has_are_forgotten() -> Result<()> {

@@ -17,7 +17,7 @@ use rtnetlink::packet_route::link::VfInfo;
 use super::bridge::mac_of;
 use super::{Driver, Host, Later, Pod, TxChecksum, fits};
 use crate::attachments::{Device, Function, Link};
-use crate::netlink::functions::{self, Moved, Netdev, Place, Settings};
+use crate::netlink::functions::{self, Moved, Netdev, Place, Settings, Which};
 use crate::netlink::links::{self, LinkFacts};
 use crate::netlink::netns::Netns;
 use crate::vif::format_mac;
@@ -94,7 +94,8 @@ impl Sriov {
                 let link = links::find(&self.host.netlink, name).await?.ok_or_else(|| {
                     unusable(&address, "its interface is not in the host's network namespace")
                 })?;
-                Some(Netdev { name: name.clone(), mac: format_mac(&link.mac), mtu: link.mtu })
+                let told = link.device.as_ref() == Some(&address);
+                Some(Netdev { name: name.clone(), mac: format_mac(&link.mac), mtu: link.mtu, told })
             }
             None if found.is_in_user_space() => None,
             None => {
@@ -121,12 +122,14 @@ impl Sriov {
         }
     }
 
-    /// The function's interface, as far as it is on the host.
-    async fn interface(&self, link: &Link, found: &Found) -> Result<Option<LinkFacts>, Error> {
+    /// The function's interface, as far as it is on the host. Where the kernel does not say whose device's one is, sysfs does, or
+    /// the alias that it went with.
+    async fn interface(&self, link: &Link, address: &str, found: &Found) -> Result<Option<LinkFacts>, Error> {
         let all = links::list(&self.host.netlink).await?;
-        let is_it =
-            |there: &LinkFacts| there.alias == link.host || found.netdev.as_ref() == Some(&there.name);
-        Ok(all.into_iter().find(is_it))
+        Ok(all.into_iter().find(|there| match &there.device {
+            Some(device) => device == address,
+            None => there.alias == link.host || found.netdev.as_ref() == Some(&there.name),
+        }))
     }
 
     async fn make(&self, pod: Pod<'_>, link: &Link, function: &Function) -> Result<(), Error> {
@@ -145,7 +148,7 @@ impl Sriov {
         if function.netdev.is_none() {
             return Ok(());
         }
-        let there = self.interface(link, &found).await?.ok_or_else(|| {
+        let there = self.interface(link, &function.address, &found).await?.ok_or_else(|| {
             unusable(&function.address, "its interface was on the host a moment ago, and is not")
         })?;
         let to = Moved { alias: &link.host, interface: &link.interface, mac, mtu: link.vif.mtu };
@@ -175,9 +178,10 @@ impl Sriov {
         found: &Found,
     ) -> Result<(), Error> {
         if let Some(netns) = Netns::open_if_there(netns)? {
-            functions::take(&netns.connect(false)?, &netns, &link.host)?;
+            let which = Which { address: address.into(), told: was.told, alias: link.host.clone() };
+            functions::take(&netns.connect(false)?, &netns, &which)?;
         }
-        if let Some(there) = self.interface(link, found).await? {
+        if let Some(there) = self.interface(link, address, found).await? {
             return functions::restore(&self.host.netlink, &there, &link.host, was).await;
         }
         // It has none while it has no driver, or one of user space.

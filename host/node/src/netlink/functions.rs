@@ -55,6 +55,27 @@ pub struct Moved<'a> {
     pub mtu: Option<u32>,
 }
 
+/// Which interface of a Pod it is.
+#[derive(Clone, Debug)]
+pub struct Which {
+    /// PCI address of its device.
+    pub address: String,
+    /// Whether the kernel says that it is that device's.
+    pub told: bool,
+    /// The alias that it was given.
+    pub alias: String,
+}
+
+impl Which {
+    /// The Pod may have cleared the alias, or given it to a link of its own.
+    fn is(&self, link: &LinkFacts) -> bool {
+        match &link.device {
+            Some(device) => *device == self.address,
+            None => !self.told && link.alias == self.alias,
+        }
+    }
+}
+
 /// An interface as it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -65,6 +86,9 @@ pub struct Netdev {
     pub mac: String,
     /// MTU, in bytes.
     pub mtu: u32,
+    /// Whether the kernel says whose device's it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub told: bool,
 }
 
 /// What is set; `None`: the card's driver does not say, or there is no such function.
@@ -181,18 +205,14 @@ pub async fn give(
     })
 }
 
-/// Takes it out of a Pod, down, under its alias as name. `false`: it is not there.
+/// Takes it out of a Pod, down, under its alias as name, as far as it is there.
 ///
 /// # Errors
 /// The kernel's.
-pub fn take(inside: &Connected, netns: &Netns, alias: &str) -> Result<bool, Error> {
+pub fn take(inside: &Connected, netns: &Netns, which: &Which) -> Result<(), Error> {
+    let alias = &*which.alias;
     let what = || format!("bringing {alias} back from {}", netns.path());
-    let all = inside.netlink.dump(RouteNetlinkMessage::GetLink(LinkMessage::default()));
-    let links = all.map_err(|e| failed("listing links", &e))?.into_iter().filter_map(|object| match object {
-        RouteNetlinkMessage::NewLink(message) => Some(links::facts(message)),
-        _ => None,
-    });
-    let Some(found) = links.into_iter().find(|link| link.alias == alias) else { return Ok(false) };
+    let Some(found) = links::inside(inside)?.into_iter().find(|link| which.is(link)) else { return Ok(()) };
     let link = || LinkUnspec::new_with_index(found.index);
     // One after the other: the host may have a link of the Pod's name.
     let steps = [link().down(), link().name(alias), link().setns_by_fd(netns.own_raw())];
@@ -201,7 +221,7 @@ pub fn take(inside: &Connected, netns: &Netns, alias: &str) -> Result<bool, Erro
             inside.netlink.ask([RouteNetlinkMessage::SetLink(step.build())]).map_err(unanswered(what()))?;
         done.map_err(|e| failed(what(), &e))?;
     }
-    Ok(true)
+    Ok(())
 }
 
 /// Makes an interface of the host what it was.
@@ -271,6 +291,28 @@ mod tests {
             assert_eq!(bytes[12..16], 3u32.to_ne_bytes());
             assert_eq!(&bytes[16..16 + payload.len()], payload, "{kind}");
         }
+    }
+
+    #[test]
+    fn a_pods_own_link_is_not_taken_for_its_function() {
+        let link = |device: Option<&str>, alias: &str| LinkFacts {
+            index: 7,
+            name: "eth0".into(),
+            group: 0,
+            master: None,
+            mtu: 1500,
+            mac: Vec::new(),
+            alias: alias.into(),
+            device: device.map(Into::into),
+            up: true,
+            carrier: true,
+        };
+        let which = |told| Which { address: "0000:3b:02.1".into(), told, alias: "im1".into() };
+        let (own, hidden) = (link(None, "im1"), link(Some("0000:3b:02.1"), ""));
+        let another = link(Some("0000:3b:02.2"), "im1");
+        let are = |told| [&own, &hidden, &another].map(|link| which(told).is(link));
+        assert_eq!(are(true), [false, true, false]);
+        assert_eq!(are(false), [true, true, false], "an old kernel says it of none");
     }
 
     #[test]

@@ -485,6 +485,27 @@ mod netdevsim {
         card.is_clean()
     }
 
+    /// As some drivers refuse the MAC address of zeros that they say a function has.
+    #[test]
+    fn what_the_card_refuses_does_not_keep_the_rest() -> Result<()> {
+        let card = simulated()?;
+        let free = settings(&card, 1)?;
+        let agent = card.stage.start()?;
+        let (_netns, call) = card.one_pod(1)?;
+        let set = settings(&card, 1)?;
+        card.stage.host.run("ip link set card vf 1 vlan 300")?;
+        agent.stop()?;
+        let file = card.stage.state().join("c1@eth0.json");
+        let mut stored: Value = serde_json::from_slice(&fs::read(&file)?)?;
+        stored["links"][0]["device"]["function"]["before"]["mac"] = "01:00:00:00:00:01".into();
+        fs::write(&file, stored.to_string())?;
+        let _agent = card.stage.start()?;
+        call.ok("DEL")?;
+        let now = settings(&card, 1)?;
+        assert_eq!((&now[0], &now[1], &now[2]), (&set[0], &free[1], &free[2]));
+        card.is_clean()
+    }
+
     /// What is restored is that of the device, whatever number it has by now at whatever card.
     #[test]
     fn a_function_is_known_by_its_address() -> Result<()> {

@@ -162,10 +162,10 @@ impl Sriov {
             self.bring_home(netns, link, &function.address, was, &found).await?;
         }
         // Not before: the Pod would have an interface that nothing holds to its port.
-        match &function.before {
-            Some(before) => functions::set(&self.host.netlink, place(&found), before, |_| false).await,
-            None => Ok(()),
+        if let Some(before) = &function.before {
+            functions::reset(&self.host.netlink, place(&found), before).await;
         }
+        Ok(())
     }
 
     /// Has the function's interface on the host, as it was.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::direct::get_link;
 use super::links::{self, LinkFacts};
 use super::netns::{Connected, Netns};
-use super::{EEXIST, ENODEV, EOPNOTSUPP, errno, failed, unanswered};
+use super::{EEXIST, ENODEV, ENOTSUPP, EOPNOTSUPP, errno, failed, unanswered};
 use crate::vif::{format_mac, parse_mac};
 
 /// What is set of a virtual function at its physical one.
@@ -139,33 +139,52 @@ pub async fn set(
     wanted: &Settings,
     needed: impl Fn(&VfInfo) -> bool,
 ) -> Result<(), Error> {
-    let Place { parent, index } = place;
-    let Some(mac) = parse_mac(&wanted.mac) else {
-        return Err(Error::new(
-            Code::InvalidConfig,
-            format!("MAC address {:?}", wanted.mac),
-            "six bytes in hex",
-        ));
-    };
-    let all = [
-        ("MAC address", VfInfo::Mac(VfInfoMac::new(index, &mac))),
-        ("VLAN", VfInfo::Vlan(VfInfoVlan::new(index, wanted.vlan, wanted.qos))),
-        ("spoof check", VfInfo::SpoofCheck(VfInfoSpoofCheck::new(index, wanted.spoof_check))),
-        ("trust", VfInfo::Trust(VfInfoTrust::new(index, wanted.trusted))),
-    ];
-    for (name, info) in all {
+    if parse_mac(&wanted.mac).is_none() {
+        let what = format!("MAC address {:?}", wanted.mac);
+        return Err(Error::new(Code::InvalidConfig, what, "six bytes in hex"));
+    }
+    for (name, info) in infos(place.index, wanted) {
         let needed = needed(&info);
-        let Err(e) = host.link().set(setting(parent, info)).execute().await else { continue };
-        let what = format!("{name} of virtual function {index} of {parent} cannot be set");
-        match errno(&e) {
-            Some(EOPNOTSUPP) if needed => {
+        let Err(e) = host.link().set(setting(place.parent, info)).execute().await else { continue };
+        let what = cannot(name, place);
+        match is_unsupported(errno(&e)) {
+            true if needed => {
                 return Err(Error::new(Code::InvalidConfig, what, "the card's driver does not support it"));
             }
-            Some(EOPNOTSUPP) => tracing::debug!("{what}: the card's driver does not support it"),
-            _ => return Err(failed(what, &e)),
+            true => tracing::debug!("{what}: the card's driver does not support it"),
+            false => return Err(failed(what, &e)),
         }
     }
     Ok(())
+}
+
+/// Sets them to what they were, as far as the card takes that: not every card that says a MAC address of zeros is its function's takes it.
+pub async fn reset(host: &Handle, place: Place<'_>, was: &Settings) {
+    for (name, info) in infos(place.index, was) {
+        let Err(e) = host.link().set(setting(place.parent, info)).execute().await else { continue };
+        let error = failed(cannot(name, place), &e);
+        match is_unsupported(errno(&e)) {
+            true => tracing::debug!(%error, "it was not set"),
+            false => tracing::warn!(%error, "it stays as the Pod had it"),
+        }
+    }
+}
+
+fn infos(index: u32, settings: &Settings) -> impl Iterator<Item = (&'static str, VfInfo)> {
+    let mac = parse_mac(&settings.mac).map(|mac| ("MAC address", VfInfo::Mac(VfInfoMac::new(index, &mac))));
+    mac.into_iter().chain([
+        ("VLAN", VfInfo::Vlan(VfInfoVlan::new(index, settings.vlan, settings.qos))),
+        ("spoof check", VfInfo::SpoofCheck(VfInfoSpoofCheck::new(index, settings.spoof_check))),
+        ("trust", VfInfo::Trust(VfInfoTrust::new(index, settings.trusted))),
+    ])
+}
+
+fn cannot(name: &str, Place { parent, index }: Place<'_>) -> String {
+    format!("{name} of virtual function {index} of {parent} cannot be set")
+}
+
+fn is_unsupported(number: Option<i32>) -> bool {
+    matches!(number, Some(EOPNOTSUPP | ENOTSUPP))
 }
 
 fn setting(parent: &str, info: VfInfo) -> LinkMessage {
@@ -291,6 +310,13 @@ mod tests {
             assert_eq!(bytes[12..16], 3u32.to_ne_bytes());
             assert_eq!(&bytes[16..16 + payload.len()], payload, "{kind}");
         }
+    }
+
+    #[test]
+    fn drivers_have_two_words_for_what_they_do_not_know() {
+        let (unsupported, invalid) = ([95, 524], 22);
+        assert!(unsupported.into_iter().all(|number| is_unsupported(Some(number))));
+        assert!(!is_unsupported(Some(invalid)) && !is_unsupported(None));
     }
 
     #[test]

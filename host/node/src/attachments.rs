@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::files::{blocking, remove_file};
 use crate::netlink::functions::{Netdev, Settings};
 use crate::vif::Vif;
 
@@ -94,16 +95,13 @@ pub enum Device {
     Function(Function),
 }
 
-/// A virtual function, as it was before the Pod had it.
+/// A virtual function, as it was before the Pod had it. Its card's name and its number there may be others' by now: its address alone
+/// tells which it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Function {
     /// PCI address.
     pub address: String,
-    /// Name of the physical function's interface.
-    pub parent: String,
-    /// Its number there.
-    pub index: u32,
     /// Its own interface; absent: a driver of user space has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub netdev: Option<Netdev>,
@@ -213,7 +211,7 @@ impl Attachments {
     pub async fn set_lost(&self, lost: bool) -> Result<(), Error> {
         if self.lost() != lost {
             let folder = Arc::clone(&self.folder);
-            blocking(self.folder.join(LOST), move || mark_lost(&folder, lost)).await?;
+            blocking(told(&self.folder.join(LOST)), move || mark_lost(&folder, lost)).await?;
             self.lost.store(lost, Ordering::Relaxed);
             self.changes.send_modify(|n| *n += 1);
         }
@@ -274,7 +272,7 @@ impl Attachments {
         let json = serde_json::to_vec_pretty(attachment)
             .map_err(|e| Error::new(Code::Io, "an attachment cannot be written", e.to_string()))?;
         let folder = Arc::clone(&self.folder);
-        blocking(path.clone(), move || write(&folder, &path, &json)).await
+        blocking(told(&path), move || write(&folder, &path, &json)).await
     }
 
     /// Has everybody know one whose file was written.
@@ -290,7 +288,7 @@ impl Attachments {
     pub async fn remove(&self, attached: &Attached) -> Result<(), Error> {
         let path = self.path(attached);
         // Also where it is not known here: a write that failed may have left it. Not synced: one that comes back after a crash is removed by the next DEL or GC.
-        blocking(path.clone(), move || {
+        blocking(told(&path), move || {
             remove_file(&path.with_extension(UNREADABLE))?;
             remove_file(&path)
         })
@@ -307,21 +305,9 @@ impl Attachments {
     }
 }
 
-async fn blocking(
-    path: PathBuf,
-    work: impl FnOnce() -> io::Result<()> + Send + 'static,
-) -> Result<(), Error> {
-    let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::other);
-    done.and_then(|done| done)
-        .map_err(|e| Error::new(Code::Io, format!("attachment {}", path.display()), e.to_string()))
-}
-
-/// Nothing to do where it is not there.
-fn remove_file(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        _ => Ok(()),
-    }
+/// What an error is told of.
+fn told(path: &Path) -> String {
+    format!("attachment {}", path.display())
 }
 
 fn mark_lost(folder: &Path, lost: bool) -> io::Result<()> {

@@ -21,6 +21,7 @@ pub mod agent;
 mod arrivals;
 pub mod attachments;
 pub mod binding;
+mod files;
 pub mod health;
 pub mod http;
 pub mod install;

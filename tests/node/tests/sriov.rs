@@ -85,10 +85,30 @@ impl Card {
 
     /// Makes the interface of a function.
     fn plug(&self, n: u8) -> Result<()> {
+        self.plug_as(n, &format!("vf{n}"))
+    }
+
+    fn plug_as(&self, n: u8, name: &str) -> Result<()> {
         let host = &self.stage.host;
-        host.run(&format!("ip link add vf{n} address {} type veth peer name wire{n}", own_mac(n)))?;
+        host.run(&format!("ip link add {name} address {} type veth peer name wire{n}", own_mac(n)))?;
         host.run(&format!("ip link set wire{n} master br0 up"))?;
         Ok(())
+    }
+
+    /// A Pod `web` that has this function.
+    fn one_pod(&self, n: u8) -> Result<(Namespace, Call)> {
+        self.stage.told.tell("web", vec![on(&address(n), 5)]);
+        let netns = Namespace::new()?;
+        let call = self.call("web", "c1", &netns);
+        call.ok("ADD")?;
+        Ok((netns, call))
+    }
+
+    /// The Pod's namespace ends, and with it an interface of the kind veth.
+    fn ends(&self, netns: Namespace, n: u8) -> Result<()> {
+        drop(netns);
+        let wire = format!("wire{n}");
+        until("the kernel took the namespace down", || Ok(!self.stage.host.links()?.contains(&wire)))
     }
 
     fn call(&self, pod: &str, container: &str, netns: &Namespace) -> Call {
@@ -271,11 +291,8 @@ fn what_cannot_be_is_refused_and_undone() -> Result<()> {
 #[test]
 fn an_add_that_was_cut_off_is_undone() -> Result<()> {
     let card = Card::new()?;
-    card.stage.told.tell("web", vec![on(&address(0), 5)]);
     let agent = card.stage.start()?;
-    let netns = Namespace::new()?;
-    let call = card.call("web", "c1", &netns);
-    call.ok("ADD")?;
+    let (netns, call) = card.one_pod(0)?;
     agent.stop()?;
     let file = card.stage.state().join("c1@eth0.json");
     let mut stored: Value = serde_json::from_slice(&fs::read(&file)?)?;
@@ -295,13 +312,9 @@ fn an_add_that_was_cut_off_is_undone() -> Result<()> {
 #[test]
 fn a_namespace_that_ends_gives_it_back() -> Result<()> {
     let card = Card::new()?;
-    card.stage.told.tell("web", vec![on(&address(0), 5)]);
     let _agent = card.stage.start()?;
-    let netns = Namespace::new()?;
-    let call = card.call("web", "c1", &netns);
-    call.ok("ADD")?;
-    drop(netns);
-    until("the kernel took the namespace down", || Ok(!card.stage.host.links()?.contains(&"wire0".into())))?;
+    let (netns, call) = card.one_pod(0)?;
+    card.ends(netns, 0)?;
     call.ok("DEL")?;
     assert_eq!(card.stage.files()?, ["c1@eth0.json"], "it is not back yet");
     card.plug(0)?;
@@ -316,6 +329,58 @@ fn a_namespace_that_ends_gives_it_back() -> Result<()> {
     }
     until("it is as it was", || Ok(card.stage.files()?.is_empty()))?;
     card.is_clean()
+}
+
+/// After a reboot udev may give it another one.
+#[test]
+fn an_interface_comes_back_under_another_name() -> Result<()> {
+    let card = Card::new()?;
+    let _agent = card.stage.start()?;
+    let (netns, call) = card.one_pod(0)?;
+    card.ends(netns, 0)?;
+    call.ok("DEL")?;
+    assert_eq!(card.stage.files()?, ["c1@eth0.json"], "it is not back yet");
+    let net = card.devices().join(address(0)).join("net");
+    fs::rename(net.join("vf0"), net.join("ens9v0"))?;
+    card.plug_as(0, "ens9v0")?;
+    until("it is as it was", || Ok(card.stage.files()?.is_empty()))?;
+    card.is_clean()
+}
+
+#[test]
+fn a_function_that_cannot_be_looked_at_is_not_forgotten() -> Result<()> {
+    let card = Card::new()?;
+    let _agent = card.stage.start()?;
+    let (netns, call) = card.one_pod(0)?;
+    card.ends(netns, 0)?;
+    let (there, away) = (card.devices().join("0000:3b:00.0/net"), card.sysfs.join("away"));
+    fs::rename(&there, &away)?;
+    call.ok("DEL")?;
+    assert_eq!(card.stage.files()?, ["c1@eth0.json"], "its card is in another namespace just now");
+    card.plug(0)?;
+    fs::rename(&away, &there)?;
+    until("it is as it was", || Ok(card.stage.files()?.is_empty()))?;
+    card.is_clean()
+}
+
+/// Another card, or none, is at the address.
+#[test]
+fn a_function_that_has_gone_is_forgotten() -> Result<()> {
+    let card = Card::new()?;
+    let _agent = card.stage.start()?;
+    for (n, gone) in [(0, "physfn"), (1, "")] {
+        let (netns, call) = card.one_pod(n)?;
+        card.ends(netns, n)?;
+        let device = card.devices().join(address(n));
+        if gone.is_empty() {
+            fs::remove_dir_all(device)?
+        } else {
+            fs::remove_file(device.join(gone))?
+        }
+        call.ok("DEL")?;
+        assert_eq!(card.stage.files()?, Vec::<String>::new(), "{gone}");
+    }
+    Ok(())
 }
 
 /// On a kernel with netdevsim alone, by `cargo test -p isthmus-node-tests --features netdevsim`.
@@ -334,16 +399,22 @@ mod netdevsim {
         Ok(json!([one["address"], vlan, one["spoofchk"], one["trust"]]))
     }
 
+    fn functions(card: &Card, count: u8) -> Result<()> {
+        let line = format!("echo {count} > /sys/bus/netdevsim/devices/netdevsim7/sriov_numvfs");
+        ensure!(card.stage.host.command("sh").args(["-c", &line]).status()?.success(), "{line}");
+        Ok(())
+    }
+
     /// A card of netdevsim, whose functions have no interfaces. It comes to be in the namespace of who asks for it.
     fn simulated() -> Result<Card> {
         let card = Card::new_without_parent()?;
         let host = &card.stage.host;
         let before = host.links()?;
-        for (what, file) in [("7 1", "new_device"), ("4", "devices/netdevsim7/sriov_numvfs")] {
-            let line = format!("echo {what} > /sys/bus/netdevsim/{file}");
-            let done = host.command("sh").args(["-c", &line]).status()?;
-            ensure!(done.success(), "this kernel has no netdevsim: {line}");
-        }
+        // one card for each test, one after the other
+        let line = "cd /sys/bus/netdevsim; [ ! -e devices/netdevsim7 ] || echo 7 > del_device; echo 7 1 > new_device";
+        let done = host.command("sh").args(["-c", line]).status()?;
+        ensure!(done.success(), "this kernel has no netdevsim: {line}");
+        functions(&card, 4)?;
         let links = host.links()?;
         let name = links.iter().find(|name| !before.contains(name)).context("no new interface")?;
         host.run(&format!("ip link set {name} name card"))?;
@@ -381,6 +452,82 @@ mod netdevsim {
             call.ok("DEL")?;
         }
         assert_eq!([settings(&card, 1)?, settings(&card, VFIO)?], free);
+        card.is_clean()
+    }
+
+    /// Else it would send as whom it likes.
+    #[test]
+    fn what_is_set_stays_while_a_pod_hides_its_interface() -> Result<()> {
+        let card = simulated()?;
+        let free = settings(&card, 1)?;
+        let _agent = card.stage.start()?;
+        let (netns, call) = card.one_pod(1)?;
+        netns.run("ip link set eth0 alias none")?;
+        let set = settings(&card, 1)?;
+        call.ok("DEL")?;
+        assert_eq!((settings(&card, 1)?, card.stage.files()?), (set, vec!["c1@eth0.json".into()]));
+        card.ends(netns, 1)?;
+        card.plug(1)?;
+        until("it is as it was", || Ok(card.stage.files()?.is_empty()))?;
+        assert_eq!(settings(&card, 1)?, free);
+        card.is_clean()
+    }
+
+    /// `sriov_numvfs` was lowered, or a reboot came and they are not made yet.
+    #[test]
+    fn functions_that_the_card_no_longer_has_are_forgotten() -> Result<()> {
+        let card = simulated()?;
+        let _agent = card.stage.start()?;
+        let (_netns, call) = card.one_pod(VFIO)?;
+        functions(&card, 0)?;
+        fs::remove_dir_all(card.devices().join(address(VFIO)))?;
+        call.ok("DEL")?;
+        card.is_clean()
+    }
+
+    /// As some drivers refuse the MAC address of zeros that they say a function has.
+    #[test]
+    fn what_the_card_refuses_does_not_keep_the_rest() -> Result<()> {
+        let card = simulated()?;
+        let free = settings(&card, 1)?;
+        let agent = card.stage.start()?;
+        let (_netns, call) = card.one_pod(1)?;
+        let set = settings(&card, 1)?;
+        card.stage.host.run("ip link set card vf 1 vlan 300")?;
+        agent.stop()?;
+        let file = card.stage.state().join("c1@eth0.json");
+        let mut stored: Value = serde_json::from_slice(&fs::read(&file)?)?;
+        stored["links"][0]["device"]["function"]["before"]["mac"] = "01:00:00:00:00:01".into();
+        fs::write(&file, stored.to_string())?;
+        let _agent = card.stage.start()?;
+        call.ok("DEL")?;
+        let now = settings(&card, 1)?;
+        assert_eq!((&now[0], &now[1], &now[2]), (&set[0], &free[1], &free[2]));
+        card.is_clean()
+    }
+
+    /// What is restored is that of the device, whatever number it has by now at whatever card.
+    #[test]
+    fn a_function_is_known_by_its_address() -> Result<()> {
+        let card = simulated()?;
+        let free = settings(&card, 1)?;
+        let _agent = card.stage.start()?;
+        let (_netns, call) = card.one_pod(1)?;
+        assert_eq!(settings(&card, 1)?[0], json!(vif(5).mac));
+        let physical = card.devices().join("0000:3b:00.0");
+        for (number, n) in [(1, 2), (2, 1)] {
+            let link = physical.join(format!("virtfn{number}"));
+            fs::remove_file(&link)?;
+            symlink(format!("../{}", address(n)), link)?;
+        }
+        card.stage.host.run("ip link set card vf 1 mac 02:00:00:00:00:aa vlan 200")?;
+        card.stage.host.run("ip link set card vf 2 mac 02:00:00:00:00:bb vlan 300")?;
+        let others = settings(&card, 1)?;
+        card.stage.host.run("ip link set card name nic")?;
+        fs::rename(physical.join("net/card"), physical.join("net/nic"))?;
+        call.ok("DEL")?;
+        card.stage.host.run("ip link set nic name card")?;
+        assert_eq!([settings(&card, 1)?, settings(&card, 2)?], [others, free]);
         card.is_clean()
     }
 }

@@ -157,6 +157,36 @@ fn what_a_sandbox_before_left_is_not_followed() -> Result<()> {
     Ok(())
 }
 
+/// Nor does what the Pod's processes leave there keep a port, or the folder.
+#[test]
+fn what_an_application_leaves_is_in_nobodys_way() -> Result<()> {
+    let sockets = Sockets::new()?;
+    let second = Vif { interface: "net1".into(), default_route: false, ..vif(6) };
+    sockets.stage.told.tell("dpdk", vec![vif(5), second]);
+    let _agent = sockets.stage.start()?;
+    let netns = Namespace::new()?;
+    let precious = sockets.stage.folder().join("precious");
+    std::fs::create_dir_all(precious.join("deep"))?;
+    let call = sockets.call("c1", &netns);
+    for _ in 0..2 {
+        sockets.add(&call, &[vif(5).port_id, vif(6).port_id])?;
+        std::fs::create_dir_all(sockets.pod().join("eth0.sock/deep"))?;
+        std::fs::remove_file(sockets.pod().join("eth0.json"))?;
+        std::fs::create_dir_all(sockets.pod().join("eth0.json/deep"))?;
+        std::os::unix::fs::symlink(&precious, sockets.pod().join("eth0.sock/deep/er"))?;
+        std::os::unix::fs::symlink(&precious, sockets.pod().join("net1.sock"))?;
+        std::fs::write(sockets.pod().join("x.json"), "")?;
+        call.ok("DEL")?;
+        sockets.is_clean()?;
+    }
+    std::fs::create_dir_all(sockets.pod().join("eth0.sock/deep"))?;
+    sockets.add(&call, &[vif(5).port_id, vif(6).port_id])?;
+    assert!(!sockets.pod().join("eth0.sock").exists(), "what a sandbox before left");
+    call.ok("DEL")?;
+    assert!(precious.join("deep").exists(), "no link is followed");
+    sockets.is_clean()
+}
+
 /// Without DPDK Open vSwitch says that it knows no such type.
 #[test]
 fn a_port_that_open_vswitch_cannot_make_is_rolled_back() -> Result<()> {

@@ -18,7 +18,7 @@ use isthmus_cni::protocol::PodReference;
 use isthmus_cni::{Code, Error};
 
 use crate::attachments::Link;
-use crate::netlink::links;
+use crate::netlink::links::{self, LinkFacts};
 use crate::netlink::netns::{Connected, Netns};
 use crate::netlink::reaper::Reaper;
 
@@ -229,6 +229,17 @@ impl Drivers {
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &dyn Driver)> {
         self.all.iter().map(|(name, driver)| (*name, driver.as_ref()))
     }
+}
+
+/// What does not fit through the link beneath is lost.
+fn fits(link: &Link, beneath: &LinkFacts) -> Result<(), Error> {
+    let Some(mtu) = link.vif.mtu.filter(|mtu| *mtu > beneath.mtu) else { return Ok(()) };
+    let what = format!(
+        "port {} has MTU {mtu}, and {} beneath it has {}",
+        link.vif.port_id, beneath.name, beneath.mtu
+    );
+    let why = "larger packets would be lost: raise that one, or lower the network's";
+    Err(Error::new(Code::InvalidConfig, what, why))
 }
 
 /// The option without which there is no such driver, where that is not plain.

@@ -10,7 +10,7 @@
 use isthmus_cni::{Code, Error};
 
 use super::bridge::mac_of;
-use super::{Driver, Host, Later, Pod, TxChecksum};
+use super::{Driver, Host, Later, Pod, TxChecksum, fits};
 use crate::attachments::Link;
 use crate::netlink::links::{self, LinkFacts};
 use crate::netlink::upper::{self, Kind, Upper};
@@ -87,17 +87,6 @@ impl Nested {
             ),
         }
     }
-
-    /// What does not fit through the link beneath is lost.
-    fn fits(link: &Link, parent: &LinkFacts) -> Result<(), Error> {
-        let Some(mtu) = link.vif.mtu.filter(|mtu| *mtu > parent.mtu) else { return Ok(()) };
-        let what = format!(
-            "port {} has MTU {mtu}, and {} beneath it has {}",
-            link.vif.port_id, parent.name, parent.mtu
-        );
-        let why = "larger packets would be lost: raise that one, or lower the network's";
-        Err(Error::new(Code::InvalidConfig, what, why))
-    }
 }
 
 impl Driver for Nested {
@@ -105,7 +94,7 @@ impl Driver for Nested {
         Box::pin(async move {
             let kind = self.kind.of(link)?;
             let parent = self.parent().await?;
-            Self::fits(link, &parent)?;
+            fits(link, &parent)?;
             let (alias, interface) = (&*link.host, &*link.interface);
             let upper = Upper { kind, parent: &parent, alias, interface, mtu: link.vif.mtu };
             upper::create(&self.host.netlink, pod.netns, pod.inside, upper).await?;

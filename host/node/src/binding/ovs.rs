@@ -1,7 +1,7 @@
 //! `ovs`: a veth pair whose host's end is a port of Open vSwitch's integration bridge. OVN finds it by the port's id in
 //! `external_ids:iface-id`, and says `ovn-installed` there when its flows are in place.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use isthmus_cni::{Code, Error};
@@ -11,7 +11,7 @@ use super::bridge::mac_of;
 use super::{Driver, Host, Later, Pod, TxChecksum};
 use crate::attachments::Link;
 use crate::netlink::links::{self, Pair};
-use crate::ovsdb::{Interface, Ovsdb, map};
+use crate::ovsdb::{Ovsdb, map};
 
 /// Marks our interfaces in `external_ids`.
 const MARK: &str = "isthmus";
@@ -148,19 +148,17 @@ impl Ovs {
         Ok(())
     }
 
-    /// Names of the interfaces with a mark.
-    pub(super) async fn marked(&self, mark: &str) -> Result<BTreeSet<String>, Error> {
+    /// What a mark says, by the names of the interfaces that have it.
+    pub(super) async fn marks(&self, mark: &str) -> Result<BTreeMap<String, String>, Error> {
         let interfaces = self.database.interfaces().await?.borrow().clone();
-        let marked = interfaces.iter().filter(|i| i.external_ids.contains_key(mark));
-        Ok(marked.map(|i| i.name.clone()).collect())
+        let marked =
+            interfaces.iter().filter_map(|i| Some((i.name.clone(), i.external_ids.get(mark)?.clone())));
+        Ok(marked.collect())
     }
 
-    /// What a mark says of an interface; `None`: it is not there, or without.
-    pub(super) async fn mark_of(&self, host: &str, mark: &str) -> Result<Option<String>, Error> {
-        let select = Self::select("Interface", &json!(["name", "==", host]), &["external_ids"]);
-        let found = self.database.transact(vec![select]).await?;
-        let row = found.first().and_then(|r| r.pointer("/rows/0"));
-        Ok(row.and_then(|row| Interface::of(row).external_ids.remove(mark)))
+    /// Names of the interfaces with a mark.
+    pub(super) async fn marked(&self, mark: &str) -> Result<BTreeSet<String>, Error> {
+        Ok(self.marks(mark).await?.into_keys().collect())
     }
 }
 

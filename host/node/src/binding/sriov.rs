@@ -15,9 +15,9 @@ use isthmus_cni::{Code, Error};
 use rtnetlink::packet_route::link::VfInfo;
 
 use super::bridge::mac_of;
-use super::{Driver, Host, Later, Pod, TxChecksum};
+use super::{Driver, Host, Later, Pod, TxChecksum, fits};
 use crate::attachments::{Device, Function, Link};
-use crate::netlink::functions::{self, Moved, Netdev, Place, Settings};
+use crate::netlink::functions::{self, Moved, Netdev, Place, Settings, Which};
 use crate::netlink::links::{self, LinkFacts};
 use crate::netlink::netns::Netns;
 use crate::vif::format_mac;
@@ -73,57 +73,69 @@ impl Sriov {
         sysfs::find(&self.options.sysfs, address)
     }
 
+    /// The function that has to be there.
+    fn found(&self, address: &str) -> Result<Found, Error> {
+        self.find(address)?.ok_or_else(|| unusable(address, "the node has none there"))
+    }
+
+    /// The function that was there once: `None` where it has gone, and what was set of it, or another device has its address.
+    fn still_there(&self, address: &str) -> Result<Option<Found>, Error> {
+        match self.find(address) {
+            Err(error) if error.code == Code::InvalidConfig => Ok(None),
+            other => other,
+        }
+    }
+
     /// The function as it is before anything is done to it.
     async fn function(&self, address: String) -> Result<Function, Error> {
-        let nothing =
-            |why: &str| Error::new(Code::TryAgain, format!("PCI device {address} cannot be used"), why);
-        let found = self.find(&address)?.ok_or_else(|| nothing("the node has none there"))?;
+        let found = self.found(&address)?;
         let netdev = match &found.netdev {
             Some(name) => {
-                let link = links::find(&self.host.netlink, name).await?;
-                let link =
-                    link.ok_or_else(|| nothing("its interface is not in the host's network namespace"))?;
-                Some(Netdev { name: name.clone(), mac: format_mac(&link.mac), mtu: link.mtu })
+                let link = links::find(&self.host.netlink, name).await?.ok_or_else(|| {
+                    unusable(&address, "its interface is not in the host's network namespace")
+                })?;
+                let told = link.device.as_ref() == Some(&address);
+                Some(Netdev { name: name.clone(), mac: format_mac(&link.mac), mtu: link.mtu, told })
             }
             None if found.is_in_user_space() => None,
             None => {
-                return Err(nothing("it has neither an interface on the host nor a driver of user space"));
+                let why = "it has neither an interface on the host nor a driver of user space";
+                return Err(unusable(&address, why));
             }
         };
-        let place = Place { parent: &found.parent, index: found.index };
-        let before = functions::settings(&self.host.netlink, place).await?;
-        Ok(Function { address, parent: found.parent, index: found.index, netdev, before })
+        let before = functions::settings(&self.host.netlink, place(&found)).await?;
+        Ok(Function { address, netdev, before })
     }
 
-    /// The physical function, through which packets are to come.
-    async fn parent(&self, function: &Function, link: &Link) -> Result<LinkFacts, Error> {
-        let name = &function.parent;
+    /// Whether the card carries packets, and of that size.
+    async fn carries(&self, card: &str, link: &Link) -> Result<(), Error> {
         let try_again = |what: String, why: &str| Err(Error::new(Code::TryAgain, what, why));
-        let parent = match links::find(&self.host.netlink, name).await? {
-            Some(parent) if parent.up && parent.carrier => parent,
+        match links::find(&self.host.netlink, card).await? {
+            Some(parent) if parent.up && parent.carrier => fits(link, &parent),
             Some(parent) if parent.up => {
-                return try_again(format!("the card {name} has no carrier"), "is a cable plugged in?");
+                try_again(format!("the card {card} has no carrier"), "is a cable plugged in?")
             }
             Some(_) => {
-                return try_again(
-                    format!("the card {name} is down"),
-                    "set it up: its functions have no carrier else",
-                );
+                try_again(format!("the card {card} is down"), "set it up: its functions have no carrier else")
             }
-            None => return try_again(format!("the card {name} is gone"), "it had another name a moment ago"),
-        };
-        if let Some(mtu) = link.vif.mtu.filter(|mtu| *mtu > parent.mtu) {
-            let what =
-                format!("port {} has MTU {mtu}, and the card {name} has {}", link.vif.port_id, parent.mtu);
-            let why = "larger packets would be lost: raise that one, or lower the network's";
-            return Err(Error::new(Code::InvalidConfig, what, why));
+            None => try_again(format!("the card {card} is gone"), "it had another name a moment ago"),
         }
-        Ok(parent)
+    }
+
+    /// The function's interface, as far as it is on the host. Where the kernel does not say whose device's one is, sysfs does, or
+    /// the alias that it went with.
+    async fn interface(&self, link: &Link, address: &str, found: &Found) -> Result<Option<LinkFacts>, Error> {
+        let all = links::list(&self.host.netlink).await?;
+        Ok(all.into_iter().find(|there| match &there.device {
+            Some(device) => device == address,
+            None => there.alias == link.host || found.netdev.as_ref() == Some(&there.name),
+        }))
     }
 
     async fn make(&self, pod: Pod<'_>, link: &Link, function: &Function) -> Result<(), Error> {
         let mac = mac_of(link)?;
-        self.parent(function, link).await?;
+        let found = self.found(&function.address)?;
+        self.carries(&found.parent, link).await?;
         let wanted = wanted(link);
         let needed = |info: &VfInfo| match info {
             // An interface is given the address itself, and whoever sets VLANs and trust means it.
@@ -132,45 +144,62 @@ impl Sriov {
             VfInfo::Trust(_) => wanted.trusted,
             _ => false,
         };
-        functions::set(&self.host.netlink, place(function), &wanted, needed).await?;
-        let Some(netdev) = &function.netdev else { return Ok(()) };
-        let found = links::find(&self.host.netlink, &netdev.name).await?.ok_or_else(|| {
-            let what =
-                format!("interface {} of PCI device {} is not on the host", netdev.name, function.address);
-            Error::new(Code::TryAgain, what, "it was a moment ago")
+        functions::set(&self.host.netlink, place(&found), &wanted, needed).await?;
+        if function.netdev.is_none() {
+            return Ok(());
+        }
+        let there = self.interface(link, &function.address, &found).await?.ok_or_else(|| {
+            unusable(&function.address, "its interface was on the host a moment ago, and is not")
         })?;
         let to = Moved { alias: &link.host, interface: &link.interface, mac, mtu: link.vif.mtu };
-        functions::give(&self.host.netlink, pod.netns, pod.inside, &found, to).await
+        functions::give(&self.host.netlink, pod.netns, pod.inside, &there, to).await
     }
 
     /// Gives a function back, out of the Pod's namespace where there is one, as it was.
     async fn restore(&self, netns: &str, link: &Link, function: &Function) -> Result<(), Error> {
-        if let (Some(_), Some(netns)) = (&function.netdev, Netns::open_if_there(netns)?) {
-            functions::take(&netns.connect(false)?, &netns, &link.host)?;
+        let Some(found) = self.still_there(&function.address)? else { return Ok(()) };
+        if let Some(was) = &function.netdev {
+            self.bring_home(netns, link, &function.address, was, &found).await?;
         }
-        if let Some(before) = &function.before
-            && links::find(&self.host.netlink, &function.parent).await?.is_some()
-        {
-            functions::set(&self.host.netlink, place(function), before, |_| false).await?;
+        // Not before: the Pod would have an interface that nothing holds to its port.
+        if let Some(before) = &function.before {
+            functions::reset(&self.host.netlink, place(&found), before).await;
         }
-        let Some(netdev) = &function.netdev else { return Ok(()) };
-        if functions::restore(&self.host.netlink, &link.host, netdev).await? {
+        Ok(())
+    }
+
+    /// Has the function's interface on the host, as it was.
+    async fn bring_home(
+        &self,
+        netns: &str,
+        link: &Link,
+        address: &str,
+        was: &Netdev,
+        found: &Found,
+    ) -> Result<(), Error> {
+        if let Some(netns) = Netns::open_if_there(netns)? {
+            let which = Which { address: address.into(), told: was.told, alias: link.host.clone() };
+            functions::take(&netns.connect(false)?, &netns, &which)?;
+        }
+        if let Some(there) = self.interface(link, address, found).await? {
+            return functions::restore(&self.host.netlink, &there, &link.host, was).await;
+        }
+        // It has none while it has no driver, or one of user space.
+        if found.driver.is_none() || found.is_in_user_space() {
             return Ok(());
         }
-        // A namespace that ends gives it back to the host in the background, unless it has gone, or been given to another driver.
-        match self.find(&function.address) {
-            Ok(Some(found)) if !found.is_in_user_space() && found.driver.is_some() => {
-                let what =
-                    format!("interface {} of PCI device {} is not back yet", netdev.name, function.address);
-                Err(Error::new(Code::TryAgain, what, "the namespace that it was in is being taken down"))
-            }
-            _ => Ok(()),
-        }
+        // A namespace that ends gives it back in the background.
+        let what = format!("interface {} of PCI device {address} is not back yet", was.name);
+        Err(Error::new(Code::TryAgain, what, "the namespace that it was in is being taken down"))
     }
 }
 
-fn place(function: &Function) -> Place<'_> {
-    Place { parent: &function.parent, index: function.index }
+fn place(found: &Found) -> Place<'_> {
+    Place { parent: &found.parent, index: found.index }
+}
+
+fn unusable(address: &str, why: &str) -> Error {
+    Error::new(Code::TryAgain, format!("PCI device {address} cannot be used"), why)
 }
 
 /// What is set of the function while the Pod has it.
@@ -234,24 +263,24 @@ impl Driver for Sriov {
     fn check<'a>(&'a self, link: &'a Link) -> Later<'a, ()> {
         Box::pin(async move {
             let function = function(link)?;
-            let Some(now) = functions::settings(&self.host.netlink, place(function)).await? else {
+            let gone = |why: String| {
+                let what = format!("PCI device {} is gone", function.address);
+                Err(Error::new(Code::Other, what, why))
+            };
+            let Some(found) = self.still_there(&function.address)? else {
+                return gone("the node has no virtual function there".into());
+            };
+            let Some(now) = functions::settings(&self.host.netlink, place(&found)).await? else {
                 return match function.before {
                     None => Ok(()),
-                    Some(_) => {
-                        let what = format!("PCI device {} is gone", function.address);
-                        Err(Error::new(
-                            Code::Other,
-                            what,
-                            format!("{} has no function {}", function.parent, function.index),
-                        ))
-                    }
+                    Some(_) => gone(format!("{} has no function {}", found.parent, found.index)),
                 };
             };
             let wanted = wanted(link);
             if (&now.mac, now.vlan) != (&wanted.mac, wanted.vlan) {
                 let what = format!(
                     "virtual function {} of {} has another MAC address or VLAN",
-                    function.index, function.parent
+                    found.index, found.parent
                 );
                 return Err(Error::new(Code::Other, what, "something else has changed it"));
             }

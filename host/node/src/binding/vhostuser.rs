@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use super::bridge::mac_of;
 use super::{Driver, Later, Ovs, Pod, TxChecksum};
 use crate::attachments::{Device, Link};
+use crate::files::{blocking, remove_all};
 use crate::ovsdb::map;
 
 /// In `external_ids`: `UID/INTERFACE`. Not the mark of [`Ovs`], which would take a port away and leave its files.
@@ -47,36 +48,13 @@ impl Vhostuser {
         (is_name(uid) && is_name(interface)).then(|| self.folder.join(uid).join(format!("{interface}.sock")))
     }
 
-    /// The folder that the Pod may have as a volume, and in it what its application reads. It may have been that of a sandbox before:
-    /// what its processes left there is not followed.
-    fn write(&self, socket: &Path, link: &Link) -> Result<(), Error> {
-        let failed = |e: io::Error| {
-            Error::new(
-                Code::Io,
-                format!("files beside {} cannot be written", socket.display()),
-                e.to_string(),
-            )
-        };
-        let pod = socket.parent().unwrap_or(&self.folder);
-        DirBuilder::new().recursive(true).mode(0o711).create(&self.folder).map_err(failed)?;
-        DirBuilder::new().recursive(true).mode(0o755).create(pod).map_err(failed)?;
-        let described = described(socket, link).to_string();
-        for path in [socket.to_owned(), socket.with_extension("json")] {
-            remove_file(&path).map_err(failed)?;
-        }
-        let mut options = OpenOptions::new();
-        let file = options.write(true).create_new(true).mode(0o644).open(socket.with_extension("json"));
-        file.and_then(|mut file| file.write_all(described.as_bytes())).map_err(failed)
-    }
-
     /// Takes files and port away, as far as they are there.
     async fn remove(&self, host: &str) -> Result<(), Error> {
-        let mark = self.ovs.mark_of(host, MARK).await?;
-        if let Some(socket) = mark.and_then(|mark| self.socket(&mark)) {
-            remove_files(&socket).map_err(|e| {
-                let what = format!("files beside {} cannot be removed", socket.display());
-                Error::new(Code::Io, what, e.to_string())
-            })?;
+        let mut marks = self.ovs.marks(MARK).await?;
+        if let Some(socket) = marks.remove(host).and_then(|mark| self.socket(&mark)) {
+            let others: Vec<PathBuf> = marks.values().filter_map(|mark| self.socket(mark)).collect();
+            let what = format!("files beside {} cannot be removed", socket.display());
+            blocking(what, move || remove_files(&socket, &others)).await?;
         }
         self.ovs.remove(host).await
     }
@@ -91,7 +69,10 @@ impl Vhostuser {
         let row = json!({"type": "dpdkvhostuserclient", "options": map(&[("vhost-server-path", &path)])});
         let row = row.as_object().cloned().unwrap_or_default();
         self.ovs.join(link, (MARK, &mark), row).await?;
-        self.write(socket, link)
+        let (folder, socket) = (self.folder.clone(), socket.clone());
+        let described = described(&socket, link).to_string();
+        let what = format!("files beside {} cannot be written", socket.display());
+        blocking(what, move || write(&folder, &socket, &described)).await
     }
 }
 
@@ -105,25 +86,30 @@ fn described(socket: &Path, link: &Link) -> Value {
         "mtu": link.vif.mtu, "ips": ips, "routes": link.vif.result_routes()})
 }
 
-fn remove_file(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        _ => Ok(()),
+/// The folder that the Pod may have as a volume, and in it what its application reads. It may have been that of a sandbox before:
+/// what its processes left there is not followed.
+fn write(folder: &Path, socket: &Path, described: &str) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o711).create(folder)?;
+    DirBuilder::new().recursive(true).mode(0o755).create(socket.parent().unwrap_or(folder))?;
+    let description = socket.with_extension("json");
+    for path in [socket, &description] {
+        remove_all(path)?;
     }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(description)?;
+    file.write_all(described.as_bytes())
 }
 
-/// With the last of a Pod's, its folder goes, and what its application left there.
-fn remove_files(socket: &Path) -> io::Result<()> {
-    let described = socket.with_extension("json");
-    remove_file(socket)?;
-    remove_file(&described)?;
-    let Some(pod) = socket.parent() else { return Ok(()) };
-    let others = match std::fs::read_dir(pod) {
-        Ok(entries) => entries.filter_map(Result::ok).any(|e| e.path().extension() == described.extension()),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(e) => return Err(e),
-    };
-    if others { Ok(()) } else { std::fs::remove_dir_all(pod) }
+/// With the last of a Pod's, its folder goes, and what its application left there. `others`: sockets of the other ports.
+fn remove_files(socket: &Path, others: &[PathBuf]) -> io::Result<()> {
+    if let Some(pod) = socket.parent()
+        && !others.iter().any(|other| other.parent() == Some(pod))
+    {
+        return remove_all(pod);
+    }
+    for path in [socket, &socket.with_extension("json")] {
+        remove_all(path)?;
+    }
+    Ok(())
 }
 
 impl Driver for Vhostuser {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::direct::get_link;
 use super::links::{self, LinkFacts};
 use super::netns::{Connected, Netns};
-use super::{EEXIST, ENODEV, EOPNOTSUPP, errno, failed, unanswered};
+use super::{EEXIST, ENODEV, ENOTSUPP, EOPNOTSUPP, errno, failed, unanswered};
 use crate::vif::{format_mac, parse_mac};
 
 /// What is set of a virtual function at its physical one.
@@ -55,6 +55,27 @@ pub struct Moved<'a> {
     pub mtu: Option<u32>,
 }
 
+/// Which interface of a Pod it is.
+#[derive(Clone, Debug)]
+pub struct Which {
+    /// PCI address of its device.
+    pub address: String,
+    /// Whether the kernel says that it is that device's.
+    pub told: bool,
+    /// The alias that it was given.
+    pub alias: String,
+}
+
+impl Which {
+    /// The Pod may have cleared the alias, or given it to a link of its own.
+    fn is(&self, link: &LinkFacts) -> bool {
+        match &link.device {
+            Some(device) => *device == self.address,
+            None => !self.told && link.alias == self.alias,
+        }
+    }
+}
+
 /// An interface as it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -65,6 +86,9 @@ pub struct Netdev {
     pub mac: String,
     /// MTU, in bytes.
     pub mtu: u32,
+    /// Whether the kernel says whose device's it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub told: bool,
 }
 
 /// What is set; `None`: the card's driver does not say, or there is no such function.
@@ -115,33 +139,52 @@ pub async fn set(
     wanted: &Settings,
     needed: impl Fn(&VfInfo) -> bool,
 ) -> Result<(), Error> {
-    let Place { parent, index } = place;
-    let Some(mac) = parse_mac(&wanted.mac) else {
-        return Err(Error::new(
-            Code::InvalidConfig,
-            format!("MAC address {:?}", wanted.mac),
-            "six bytes in hex",
-        ));
-    };
-    let all = [
-        ("MAC address", VfInfo::Mac(VfInfoMac::new(index, &mac))),
-        ("VLAN", VfInfo::Vlan(VfInfoVlan::new(index, wanted.vlan, wanted.qos))),
-        ("spoof check", VfInfo::SpoofCheck(VfInfoSpoofCheck::new(index, wanted.spoof_check))),
-        ("trust", VfInfo::Trust(VfInfoTrust::new(index, wanted.trusted))),
-    ];
-    for (name, info) in all {
+    if parse_mac(&wanted.mac).is_none() {
+        let what = format!("MAC address {:?}", wanted.mac);
+        return Err(Error::new(Code::InvalidConfig, what, "six bytes in hex"));
+    }
+    for (name, info) in infos(place.index, wanted) {
         let needed = needed(&info);
-        let Err(e) = host.link().set(setting(parent, info)).execute().await else { continue };
-        let what = format!("{name} of virtual function {index} of {parent} cannot be set");
-        match errno(&e) {
-            Some(EOPNOTSUPP) if needed => {
+        let Err(e) = host.link().set(setting(place.parent, info)).execute().await else { continue };
+        let what = cannot(name, place);
+        match is_unsupported(errno(&e)) {
+            true if needed => {
                 return Err(Error::new(Code::InvalidConfig, what, "the card's driver does not support it"));
             }
-            Some(EOPNOTSUPP) => tracing::debug!("{what}: the card's driver does not support it"),
-            _ => return Err(failed(what, &e)),
+            true => tracing::debug!("{what}: the card's driver does not support it"),
+            false => return Err(failed(what, &e)),
         }
     }
     Ok(())
+}
+
+/// Sets them to what they were, as far as the card takes that: not every card that says a MAC address of zeros is its function's takes it.
+pub async fn reset(host: &Handle, place: Place<'_>, was: &Settings) {
+    for (name, info) in infos(place.index, was) {
+        let Err(e) = host.link().set(setting(place.parent, info)).execute().await else { continue };
+        let error = failed(cannot(name, place), &e);
+        match is_unsupported(errno(&e)) {
+            true => tracing::debug!(%error, "it was not set"),
+            false => tracing::warn!(%error, "it stays as the Pod had it"),
+        }
+    }
+}
+
+fn infos(index: u32, settings: &Settings) -> impl Iterator<Item = (&'static str, VfInfo)> {
+    let mac = parse_mac(&settings.mac).map(|mac| ("MAC address", VfInfo::Mac(VfInfoMac::new(index, &mac))));
+    mac.into_iter().chain([
+        ("VLAN", VfInfo::Vlan(VfInfoVlan::new(index, settings.vlan, settings.qos))),
+        ("spoof check", VfInfo::SpoofCheck(VfInfoSpoofCheck::new(index, settings.spoof_check))),
+        ("trust", VfInfo::Trust(VfInfoTrust::new(index, settings.trusted))),
+    ])
+}
+
+fn cannot(name: &str, Place { parent, index }: Place<'_>) -> String {
+    format!("{name} of virtual function {index} of {parent} cannot be set")
+}
+
+fn is_unsupported(number: Option<i32>) -> bool {
+    matches!(number, Some(EOPNOTSUPP | ENOTSUPP))
 }
 
 fn setting(parent: &str, info: VfInfo) -> LinkMessage {
@@ -149,7 +192,7 @@ fn setting(parent: &str, info: VfInfo) -> LinkMessage {
     LinkUnspec::new_with_name(parent).append_extra_attribute(list).build()
 }
 
-/// Moves the host's link `netdev` into a Pod, and sets it up. Where this fails half-way, [`bring_back`] finds it.
+/// Moves the host's link `netdev` into a Pod, and sets it up. Where this fails half-way, [`take`] or [`restore`] sees to it.
 ///
 /// # Errors
 /// [`Code::InvalidEnvironment`] where the Pod has an interface of that name; the kernel's.
@@ -181,18 +224,14 @@ pub async fn give(
     })
 }
 
-/// Takes it out of a Pod, down, under its alias as name. `false`: it is not there.
+/// Takes it out of a Pod, down, under its alias as name, as far as it is there.
 ///
 /// # Errors
 /// The kernel's.
-pub fn take(inside: &Connected, netns: &Netns, alias: &str) -> Result<bool, Error> {
+pub fn take(inside: &Connected, netns: &Netns, which: &Which) -> Result<(), Error> {
+    let alias = &*which.alias;
     let what = || format!("bringing {alias} back from {}", netns.path());
-    let all = inside.netlink.dump(RouteNetlinkMessage::GetLink(LinkMessage::default()));
-    let links = all.map_err(|e| failed("listing links", &e))?.into_iter().filter_map(|object| match object {
-        RouteNetlinkMessage::NewLink(message) => Some(links::facts(message)),
-        _ => None,
-    });
-    let Some(found) = links.into_iter().find(|link| link.alias == alias) else { return Ok(false) };
+    let Some(found) = links::inside(inside)?.into_iter().find(|link| which.is(link)) else { return Ok(()) };
     let link = || LinkUnspec::new_with_index(found.index);
     // One after the other: the host may have a link of the Pod's name.
     let steps = [link().down(), link().name(alias), link().setns_by_fd(netns.own_raw())];
@@ -201,19 +240,20 @@ pub fn take(inside: &Connected, netns: &Netns, alias: &str) -> Result<bool, Erro
             inside.netlink.ask([RouteNetlinkMessage::SetLink(step.build())]).map_err(unanswered(what()))?;
         done.map_err(|e| failed(what(), &e))?;
     }
-    Ok(true)
+    Ok(())
 }
 
-/// Makes a link of the host with this alias what it was. `false`: there is none; it may be in a namespace that ends just now.
+/// Makes an interface of the host what it was.
 ///
 /// # Errors
 /// The kernel's.
-pub async fn restore(host: &Handle, alias: &str, was: &Netdev) -> Result<bool, Error> {
-    let all = links::list(host).await?;
-    let Some(found) = all.iter().find(|link| link.alias == alias) else {
-        return Ok(all.iter().any(|link| link.name == was.name));
-    };
-    let link = || LinkUnspec::new_with_index(found.index);
+pub async fn restore(host: &Handle, there: &LinkFacts, alias: &str, was: &Netdev) -> Result<(), Error> {
+    if (&*there.name, &*format_mac(&there.mac), there.mtu) == (&*was.name, &*was.mac, was.mtu)
+        && there.alias != alias
+    {
+        return Ok(());
+    }
+    let link = || LinkUnspec::new_with_index(there.index);
     // Its settings are no longer of use, whatever becomes of them; its name is what others find it by.
     let set =
         async |step: rtnetlink::LinkMessageBuilder<LinkUnspec>| host.link().set(step.build()).execute().await;
@@ -225,7 +265,7 @@ pub async fn restore(host: &Handle, alias: &str, was: &Netdev) -> Result<bool, E
     }
     match set(link().name(&was.name)).await {
         Err(e) if errno(&e) != Some(EEXIST) => {
-            return Err(failed(format!("naming {alias} {} again", was.name), &e));
+            return Err(failed(format!("naming {} {} again", there.name, was.name), &e));
         }
         Err(_) => {
             tracing::warn!(name = was.name, alias, "its name is another's by now: it keeps the one it has")
@@ -233,8 +273,7 @@ pub async fn restore(host: &Handle, alias: &str, was: &Netdev) -> Result<bool, E
         Ok(()) => {}
     }
     // last: until then it is found by it
-    set(link().alias("")).await.map_err(|e| failed(format!("giving {} back", was.name), &e))?;
-    Ok(true)
+    set(link().alias("")).await.map_err(|e| failed(format!("giving {} back", was.name), &e))
 }
 
 #[cfg(test)]
@@ -271,6 +310,35 @@ mod tests {
             assert_eq!(bytes[12..16], 3u32.to_ne_bytes());
             assert_eq!(&bytes[16..16 + payload.len()], payload, "{kind}");
         }
+    }
+
+    #[test]
+    fn drivers_have_two_words_for_what_they_do_not_know() {
+        let (unsupported, invalid) = ([95, 524], 22);
+        assert!(unsupported.into_iter().all(|number| is_unsupported(Some(number))));
+        assert!(!is_unsupported(Some(invalid)) && !is_unsupported(None));
+    }
+
+    #[test]
+    fn a_pods_own_link_is_not_taken_for_its_function() {
+        let link = |device: Option<&str>, alias: &str| LinkFacts {
+            index: 7,
+            name: "eth0".into(),
+            group: 0,
+            master: None,
+            mtu: 1500,
+            mac: Vec::new(),
+            alias: alias.into(),
+            device: device.map(Into::into),
+            up: true,
+            carrier: true,
+        };
+        let which = |told| Which { address: "0000:3b:02.1".into(), told, alias: "im1".into() };
+        let (own, hidden) = (link(None, "im1"), link(Some("0000:3b:02.1"), ""));
+        let another = link(Some("0000:3b:02.2"), "im1");
+        let are = |told| [&own, &hidden, &another].map(|link| which(told).is(link));
+        assert_eq!(are(true), [false, true, false]);
+        assert_eq!(are(false), [true, true, false], "an old kernel says it of none");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute,
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
 use super::direct::Answer;
-use super::netns::Netns;
+use super::netns::{Connected, Netns};
 use super::{EEXIST, ENODEV, GROUP, GROUP_DEAD, errno, failed};
 
 /// A pair of links, one end on the host and one in a Pod.
@@ -42,6 +42,8 @@ pub struct LinkFacts {
     pub mac: Vec<u8>,
     /// Alias; empty: none.
     pub alias: String,
+    /// Its device on its bus, of a card a PCI address. Unlike name and alias nobody can set it. Linux says it since 5.14.
+    pub device: Option<String>,
     /// Whether it is set up.
     pub up: bool,
     /// Whether there is something at its other end.
@@ -117,6 +119,16 @@ pub async fn list(handle: &Handle) -> Result<Vec<LinkFacts>, Error> {
     Ok(links.into_iter().map(facts).collect())
 }
 
+/// All links of a Pod.
+pub(super) fn inside(inside: &Connected) -> Result<Vec<LinkFacts>, Error> {
+    let all = inside.netlink.dump(RouteNetlinkMessage::GetLink(LinkMessage::default()));
+    let links = all.map_err(|e| failed("listing links", &e))?.into_iter().filter_map(|object| match object {
+        RouteNetlinkMessage::NewLink(message) => Some(facts(message)),
+        _ => None,
+    });
+    Ok(links.collect())
+}
+
 /// Marks a link for deletion. `false` where it is gone already. Setting it down, or taking it off its bridge, would wait for
 /// RCU each time; its deletion does both.
 ///
@@ -145,7 +157,7 @@ pub async fn delete_dead(host: &Handle) -> Result<(), Error> {
     }
 }
 
-pub(super) fn facts(message: LinkMessage) -> LinkFacts {
+fn facts(message: LinkMessage) -> LinkFacts {
     let mut facts = LinkFacts {
         index: message.header.index,
         name: String::new(),
@@ -154,6 +166,7 @@ pub(super) fn facts(message: LinkMessage) -> LinkFacts {
         mtu: 0,
         mac: Vec::new(),
         alias: String::new(),
+        device: None,
         up: message.header.flags.contains(LinkFlags::Up),
         carrier: message.header.flags.contains(LinkFlags::LowerUp),
     };
@@ -165,6 +178,7 @@ pub(super) fn facts(message: LinkMessage) -> LinkFacts {
             LinkAttribute::Mtu(mtu) => facts.mtu = mtu,
             LinkAttribute::Address(mac) => facts.mac = mac,
             LinkAttribute::IfAlias(alias) => facts.alias = alias,
+            LinkAttribute::ParentDevName(device) => facts.device = Some(device),
             _ => {}
         }
     }

@@ -21,6 +21,8 @@ pub(crate) const EEXIST: i32 = 17;
 pub(crate) const ENODEV: i32 = 19;
 pub(crate) const EOPNOTSUPP: i32 = 95;
 pub(crate) const EADDRINUSE: i32 = 98;
+/// The kernel's own (linux/errno.h), which some drivers of cards answer in place of [`EOPNOTSUPP`].
+pub(crate) const ENOTSUPP: i32 = 524;
 
 /// The kernel's error number.
 pub(crate) fn errno(error: &rtnetlink::Error) -> Option<i32> {

@@ -7,8 +7,7 @@
 use isthmus_cni::{Code, Error};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{
-    InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoVlan, IpVlanMode, LinkAttribute, LinkMessage,
-    MacVlanMode, VlanFlags,
+    InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoVlan, IpVlanMode, LinkAttribute, MacVlanMode, VlanFlags,
 };
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec};
 
@@ -158,14 +157,9 @@ fn refused(upper: &Upper<'_>, netns: &Netns, error: &rtnetlink::Error) -> Error 
 
 /// Those in a Pod whose alias, or name, begins so, as far as they are ours and of nobody that is known.
 fn list(inside: &Connected, prefix: &str, known: impl Fn(&str) -> bool) -> Result<Vec<LinkFacts>, Error> {
-    let all = inside.netlink.dump(RouteNetlinkMessage::GetLink(LinkMessage::default()));
-    let links = all.map_err(|e| failed("listing links", &e))?.into_iter().filter_map(|object| match object {
-        RouteNetlinkMessage::NewLink(message) => Some(links::facts(message)),
-        _ => None,
-    });
     let ours =
         |l: &LinkFacts| l.group == GROUP && (l.alias.starts_with(prefix) || l.name.starts_with(prefix));
-    Ok(links.filter(|link| ours(link) && !known(&link.alias)).collect())
+    Ok(links::inside(inside)?.into_iter().filter(|link| ours(link) && !known(&link.alias)).collect())
 }
 
 /// Deletes links as far as they are there; all are tried. Waits for RCU (12 ms and more) for each: whoever is told that a port is

@@ -53,13 +53,6 @@ impl Interfaces {
 }
 
 impl Interface {
-    /// What a row has of it.
-    pub fn of(row: &Value) -> Self {
-        let mut interface = Self::default();
-        interface.take(row);
-        interface
-    }
-
     fn take(&mut self, row: &Value) {
         if let Some(name) = row.get("name").and_then(Value::as_str) {
             self.name = name.into();

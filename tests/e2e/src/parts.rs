@@ -106,7 +106,8 @@ impl Lab {
         Ok(copy)
     }
 
-    /// Makes etcd hold again what it held then, as after a disaster: the revision is an earlier one too.
+    /// Makes etcd hold again what it held then, as after a disaster: the revision is an earlier one too. Kubernetes' own
+    /// controllers are started again, as etcd's guide to a restore has it: they may wait for events of revisions to come.
     ///
     /// # Errors
     /// As [`Lab::back_up_etcd`].
@@ -115,7 +116,9 @@ impl Lab {
             std::fs::remove_dir_all(etcd())?;
             run(Command::new("cp").arg("-a").arg(copy.path().join("etcd")).arg(etcd())).await.map(drop)
         })
-        .await
+        .await?;
+        self.restarted_part("controllers").await?;
+        self.restarted_part("scheduler").await
     }
 
     /// Starts its parts again whatever became of the work.

@@ -94,7 +94,8 @@ impl Cluster {
         let http = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
         let log = self.state.join("log/isthmus-operator.log");
         // One identity: who comes after a crash need not wait for the lease.
-        let arguments = ["operator", "--identity", "nodes", "--http", &http];
+        // What one that was killed had Neutron create is seen by a resync.
+        let arguments = ["operator", "--identity", "nodes", "--http", &http, "--resync-seconds", "15"];
         self.operator = Some(Process::start(&variable("ISTHMUS_BIN")?, &arguments, &log)?);
         kubectl(&["wait", "--for=condition=Loaded", "--timeout=90s", "policymodule/pod-port"], None)
             .map(|_| ())

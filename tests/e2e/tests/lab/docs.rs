@@ -24,7 +24,8 @@ async fn clear(lab: &Lab) -> Result<()> {
     lab.kubectl(&["delete", "-f", &format!("{DEPLOY}/admission.yaml"), "--ignore-not-found"]).await?;
     lab.kubectl(&["delete", "crd", "widgets.example.com", "--ignore-not-found"]).await?;
     lab.kubectl(&["delete", "pods", "--all", "-n", "shop", "--force", "--grace-period=0"]).await?;
-    lab.kubectl(&["delete", "namespace", "shop", "--ignore-not-found", "--wait=false"]).await?;
+    // Until it is gone: the next page makes one of that name, and its mappings go while the operator runs.
+    lab.kubectl(&["delete", "namespace", "shop", "--ignore-not-found", "--timeout=120s"]).await?;
     Ok(())
 }
 

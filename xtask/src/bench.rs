@@ -145,7 +145,7 @@ fn operators(workspace: &Workspace, arguments: &BenchArguments) -> Result<Vec<Ro
         let lab = Lab::chosen();
         let reserved = lab.reserve("measuring on it")?;
         let measured =
-            lab.up(workspace, false).and_then(|()| operator(workspace, &lab, &folder, arguments.pods));
+            lab.up(workspace, true).and_then(|()| operator(workspace, &lab, &folder, arguments.pods));
         reserved.restore(workspace)?;
         rows.extend(measured?);
     }
@@ -196,8 +196,7 @@ fn operator(workspace: &Workspace, lab: &Lab, folder: &Path, pods: u32) -> Resul
 
 fn driven(workspace: &Workspace, folder: &Path, pods: u32, mut driver: Command) -> Result<Vec<Row>> {
     driver.arg("--operator").arg(folder.join("isthmus"));
-    driver.arg("--module").arg(workspace.modules().join("pod-port.wasm"));
-    driver.arg("--routes").arg(workspace.modules().join("route-l7policy.wasm"));
+    driver.arg("--modules").arg(workspace.modules());
     driver.arg("--pods").arg(pods.to_string());
     measured(workspace, "measuring an operator (minutes)", driver)
 }

@@ -22,7 +22,7 @@ use kube::runtime::watcher;
 use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -200,6 +200,15 @@ impl Cluster {
 
     /// Makes the Pods of these numbers, bound to our node. Nothing will run them.
     pub(crate) async fn create_pods(&self, numbers: std::ops::Range<usize>) -> Result<()> {
+        self.create_labelled_pods(numbers, |_| json!({})).await
+    }
+
+    /// As [`Self::create_pods`], each with labels.
+    pub(crate) async fn create_labelled_pods(
+        &self,
+        numbers: std::ops::Range<usize>,
+        labels: impl Fn(usize) -> Value,
+    ) -> Result<()> {
         let api = self.pods::<Pod>();
         // The node has no kubelet: its controllers would evict what does not tolerate that.
         let tolerations = json!([{"operator": "Exists"}]);
@@ -208,7 +217,7 @@ impl Cluster {
                               "terminationGracePeriodSeconds": 0,
                               "containers": [{"name": "main", "image": "none.invalid/none"}]});
             Ok(serde_json::from_value(
-                json!({"metadata": {"name": format!("pod-{number:05}")}, "spec": spec}),
+                json!({"metadata": {"name": format!("pod-{number:05}"), "labels": labels(number)}, "spec": spec}),
             )?)
         };
         let creates = stream::iter(numbers).map(|number| {

@@ -4,10 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
-use isthmus_kubernetes::crd::{CloudMapping, PolicyModule};
-use isthmus_kubernetes::names::LABEL_POLICY_MODULE;
-use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::ConfigMap;
+use isthmus_kubernetes::crd::CloudMapping;
+use isthmus_openstack::Octavia;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
@@ -15,11 +13,13 @@ use kube::discovery::ApiResource;
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, NAMESPACE, PODS, another_build, read_module};
+use crate::cluster::{Cluster, PODS, another_build};
 use crate::measure::{Measure, ratio, say};
+use crate::objects::{apply, load};
 use crate::operator::Operator;
 use crate::scenario::{Stage, limit, loaded, rate};
-use crate::{Arguments, cloud};
+use crate::services::Site;
+use crate::{Arguments, cloud, policies};
 
 const ROUTES: &str = include_str!("../../../plugins/route-l7policy/deploy/crd.yaml");
 /// Routes that are made at once.
@@ -38,14 +38,14 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
     let environment = world.environment();
     let operator = start(&environment).await?;
     cluster.configure().await?;
-    cluster.load(read_module(&arguments.module)?).await?;
+    cluster.load(arguments.read("pod-port")?).await?;
     loaded(&operator, 1).await?;
     let mut stage = Stage { cluster: &cluster, operator, mappings: cluster.watch(), world };
     let first = 2_000.min(arguments.pods);
     stage.throughput(first, 500.0).await?;
     stage.grow(first, arguments.pods).await?;
     stage.settle().await?;
-    stage.swap(another_build(&arguments.module)?, arguments.pods).await?;
+    stage.swap(another_build(&arguments.module())?, arguments.pods).await?;
     stage.settle().await?;
 
     let Stage { operator, world, .. } = stage;
@@ -77,8 +77,21 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
         note: "to Kubernetes and the cloud".into(),
     }
     .print();
+    let policies = arguments.read("networkpolicy-securitygroup")?;
+    policies::over_all(&cluster.client(), &stage.operator, arguments.pods, policies).await?;
     cluster.delete_pods().await?;
     stage.mappings.gone(limit(arguments.pods)).await?;
+    let session = cloud::session(&stage.world)?;
+    let site = Site {
+        client: cluster.client(),
+        subnet: cloud::subnet(&session).await?,
+        octavia: Octavia::new(session),
+        provider: "amphora",
+        algorithm: "ROUND_ROBIN",
+        prefix: "10.100.9",
+        every: Duration::from_millis(5),
+    };
+    site.run(arguments.read("service-loadbalancer")?).await?;
     routes(&stage, arguments).await?;
     stage.operator.stop().await?;
     // The system's temporary folder is emptied by others, should this fail.
@@ -94,7 +107,8 @@ async fn routes(stage: &Stage<'_>, arguments: &Arguments) -> Result<()> {
     let parameters = PatchParams::apply("isthmus-bench").force();
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     definitions.patch(&definition.name_any(), &parameters, &Patch::Apply(&definition)).await?;
-    load(&client, read_module(&arguments.routes)?).await?;
+    let config = json!({"network": "pods", "subnets": ["pods-v4"], "provider": "amphora"});
+    load(&client, "route-l7policy", config, arguments.read("route-l7policy")?).await?;
     service(&client).await?;
     let kind = GroupVersionKind::gvk("route.openshift.io", "v1", "Route");
     let api: Api<DynamicObject> =
@@ -185,59 +199,16 @@ async fn ready(client: &kube::Client, wanted: usize) -> Result<()> {
     }
 }
 
-async fn load(client: &kube::Client, bytes: Vec<u8>) -> Result<()> {
-    let name = "route-l7policy";
-    let parameters = PatchParams::apply("isthmus-bench").force();
-    let module = json!({"apiVersion": "isthmus.dev/v1alpha1", "kind": "PolicyModule", "metadata": {"name": name},
-        "spec": {"source": {"configMaps": [{"name": name}]},
-                 "config": {"network": "pods", "subnets": ["pods-v4"], "provider": "amphora"}}});
-    let modules: Api<PolicyModule> = Api::all(client.clone());
-    modules.patch(name, &parameters, &Patch::Apply(&module)).await?;
-    let mut map = ConfigMap {
-        binary_data: Some([("module.wasm".to_owned(), ByteString(bytes))].into()),
-        ..ConfigMap::default()
-    };
-    map.metadata.name = Some(name.into());
-    map.metadata.labels = Some([(LABEL_POLICY_MODULE.to_owned(), name.to_owned())].into());
-    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), NAMESPACE);
-    maps.patch(name, &parameters, &Patch::Apply(&map)).await?;
-    Ok(())
-}
-
 /// A Service with two endpoints.
 async fn service(client: &kube::Client) -> Result<()> {
-    let parameters = PatchParams::apply("isthmus-bench").force();
-    let objects = [
-        (
-            "",
-            "Service",
-            "services",
-            "web",
-            json!({"spec": {"ports": [{"name": "http", "port": 80, "targetPort": 8080}]}}),
-        ),
-        (
-            "discovery.k8s.io",
-            "EndpointSlice",
-            "endpointslices",
-            "web-1",
-            json!({
-            "addressType": "IPv4", "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
-            "endpoints": [{"addresses": ["10.100.9.1"], "conditions": {"ready": true}},
-                          {"addresses": ["10.100.9.2"], "conditions": {"ready": true}}]}),
-        ),
-    ];
-    for (group, kind, plural, name, mut object) in objects {
-        let gvk = GroupVersionKind::gvk(group, "v1", kind);
-        let resource = ApiResource::from_gvk_with_plural(&gvk, plural);
-        let labels = json!({"kubernetes.io/service-name": "web"});
-        let head = json!({"apiVersion": resource.api_version, "kind": kind, "metadata": {"name": name, "labels": labels}});
-        if let (Some(object), Some(head)) = (object.as_object_mut(), head.as_object()) {
-            object.extend(head.clone());
-        }
-        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), PODS, &resource);
-        api.patch(name, &parameters, &Patch::Apply(&object))
-            .await
-            .with_context(|| format!("applying {kind} {name}"))?;
-    }
-    Ok(())
+    let ports = json!([{"name": "http", "port": 80, "targetPort": 8080}]);
+    let service =
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {"ports": ports}});
+    let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": "web-1", "labels": {"kubernetes.io/service-name": "web"}},
+        "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+        "endpoints": [{"addresses": ["10.100.9.1"], "conditions": {"ready": true}},
+                      {"addresses": ["10.100.9.2"], "conditions": {"ready": true}}]});
+    apply(client, slice).await?;
+    apply(client, service).await
 }

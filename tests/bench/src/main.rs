@@ -11,9 +11,12 @@ mod cluster;
 mod cni;
 mod embedded;
 mod measure;
+mod objects;
 mod operator;
+mod policies;
 mod process;
 mod scenario;
+mod services;
 
 use std::path::PathBuf;
 
@@ -41,17 +44,13 @@ struct Arguments {
     #[arg(long)]
     operator: PathBuf,
 
-    /// The module that maps Pods to ports.
+    /// The folder with the modules, as `cargo xtask plugins` makes it.
     #[arg(long)]
-    module: PathBuf,
+    modules: PathBuf,
 
     /// Most Pods that are mapped at once; from 2,000 on a swap is measured, and above that the memory of a Pod.
     #[arg(long, default_value_t = 10_000)]
     pods: usize,
-
-    /// The module that maps Routes.
-    #[arg(long)]
-    routes: PathBuf,
 
     /// Measure on the in-process Kubernetes and cloud alone: no lab is needed.
     #[arg(long)]
@@ -65,6 +64,18 @@ struct Arguments {
     /// its two resyncs soon after, is little a Pod.
     #[arg(long, default_value_t = 240)]
     real_pods: usize,
+}
+
+impl Arguments {
+    /// Where the module that maps Pods is.
+    fn module(&self) -> PathBuf {
+        self.modules.join("pod-port.wasm")
+    }
+
+    /// The bytes of a module.
+    fn read(&self, name: &str) -> Result<Vec<u8>> {
+        cluster::read_module(&self.modules.join(format!("{name}.wasm")))
+    }
 }
 
 fn main() -> Result<()> {

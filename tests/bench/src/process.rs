@@ -22,3 +22,17 @@ pub(crate) fn cpu(pid: u32) -> Result<f64> {
     let ticks: Vec<f64> = words.split_whitespace().skip(11).take(2).flat_map(str::parse).collect();
     Ok(ticks.iter().sum::<f64>() / TICKS_PER_SECOND)
 }
+
+/// That of all processes in whose command line a word is.
+pub(crate) fn cpu_of_all(word: &str) -> Result<f64> {
+    let mut sum = 0.0;
+    for entry in fs::read_dir("/proc")? {
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        // One that ends meanwhile has none.
+        let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else { continue };
+        if String::from_utf8_lossy(&line).contains(word) {
+            sum += cpu(pid).unwrap_or_default();
+        }
+    }
+    Ok(sum)
+}

@@ -3,13 +3,15 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use isthmus_openstack::Octavia;
 use isthmus_world::{Kind, World};
 
 use crate::Arguments;
-use crate::cloud;
-use crate::cluster::{Cluster, Mappings, another_build, read_module};
+use crate::cluster::{Cluster, Mappings, another_build};
 use crate::measure::{Measure, ratio, say};
 use crate::operator::{Numbers, Operator, ensure_none_runs};
+use crate::services::Site;
+use crate::{cloud, policies};
 
 /// Pods of which throughput and writes are measured.
 const FIRST: usize = 1_000;
@@ -41,7 +43,7 @@ async fn in_process(cluster: &Cluster, arguments: &Arguments) -> Result<()> {
     let world = cloud::start().await?;
     let operator = Operator::start(&arguments.operator, &world.environment(), None).await?;
     cluster.configure().await?;
-    cluster.load(read_module(&arguments.module)?).await?;
+    cluster.load(arguments.read("pod-port")?).await?;
     loaded(&operator, 1).await?;
     let mut stage = Stage { cluster, operator, mappings: cluster.watch(), world };
     stage.whole_life().await?;
@@ -55,7 +57,7 @@ async fn in_process(cluster: &Cluster, arguments: &Arguments) -> Result<()> {
         pods = SWAP;
         // A late call of the old version would count as the first of the new one.
         stage.settle().await?;
-        stage.swap(another_build(&arguments.module)?, SWAP).await?;
+        stage.swap(another_build(&arguments.module())?, SWAP).await?;
     }
     if arguments.pods > pods {
         // After the swap: what a compiler leaves behind is not a Pod's.
@@ -280,6 +282,24 @@ async fn real(cluster: &Cluster, arguments: &Arguments) -> Result<()> {
     mappings.gone(limit(pods) * 10).await?;
     let gone = operator.numbers().await?;
     at_most("real Neutron: Kubernetes writes a Pod, over its life", "<= 4", written(&gone), 4.0).print();
+
+    cluster.create_labelled_pods(0..2 * policies::EACH, policies::labels).await?;
+    mappings.ready(2 * policies::EACH, limit(pods) * 10).await?;
+    let policies = arguments.read("networkpolicy-securitygroup")?;
+    policies::of_some(&cluster.client(), &operator, policies).await?;
+    cluster.delete_pods().await?;
+    mappings.gone(limit(pods) * 10).await?;
+    let session = cloud::session_of_lab()?;
+    let site = Site {
+        client: cluster.client(),
+        subnet: cloud::subnet(&session).await?,
+        octavia: Octavia::new(session),
+        provider: "ovn",
+        algorithm: "SOURCE_IP_PORT",
+        prefix: "10.100.9",
+        every: Duration::from_millis(100),
+    };
+    site.run(arguments.read("service-loadbalancer")?).await?;
     let status = operator.stop().await?;
     ensure!(status.success(), "the operator ended with {status}");
     Ok(())

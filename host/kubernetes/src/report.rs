@@ -4,6 +4,7 @@
 //! - An object that was made again under the same name is not touched: its uid is part of what is applied.
 //! - What is there already is not written again (invariant 6).
 //! - A condition keeps its transition time until its status changes.
+//! - Elements of others in a shared list stay, whatever was written between our read and our write: then ours is refused.
 
 use isthmus_model::object::Subject;
 use isthmus_model::retry::RetryClass;
@@ -22,8 +23,46 @@ use crate::names::FIELD_MANAGER;
 pub struct Said {
     /// A part of its status; `None`: nothing of it is ours.
     pub status: Option<Value>,
+    /// Lists in it in which others have elements, too.
+    pub shared: Vec<SharedList>,
     /// Our annotations.
     pub annotations: Vec<(String, String)>,
+}
+
+/// A list of a status that the API server takes as a whole, and of which some elements are ours.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SharedList {
+    /// Names with dots between, from the object on: `status.ingress`.
+    pub path: String,
+    /// Field of its elements that names whose one is.
+    pub field: String,
+    /// What this is in ours.
+    pub value: String,
+}
+
+impl SharedList {
+    fn pointer(&self) -> Option<String> {
+        Some(format!("/{}", self.path.strip_prefix("status.")?.replace('.', "/")))
+    }
+
+    fn is_ours(&self, element: &Value) -> bool {
+        element.get(&self.field).and_then(Value::as_str) == Some(&*self.value)
+    }
+
+    /// Puts the elements of others into our status, each where it is.
+    fn share(&self, wanted: &mut Value, current: Option<&Value>) {
+        let Some(pointer) = self.pointer() else { return };
+        let Some(Value::Array(list)) = wanted.pointer_mut(&pointer) else { return };
+        let there = current.and_then(|current| current.pointer(&pointer)).and_then(Value::as_array);
+        let mut ours = std::mem::take(list).into_iter();
+        for element in there.into_iter().flatten() {
+            match self.is_ours(element) {
+                true => list.extend(ours.next()),
+                false => list.push(element.clone()),
+            }
+        }
+        list.extend(ours);
+    }
 }
 
 /// Writes reports.
@@ -42,7 +81,8 @@ impl Reports {
     /// Makes an object say this, and nothing else by us.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] where the object, in this life, or its kind is gone.
+    /// [`ErrorKind::NotFound`] where the object, in this life, or its kind is gone; [`ErrorKind::Conflict`] where it has a shared list
+    /// and somebody wrote to it meanwhile.
     pub async fn say(&self, subject: &Subject, said: &Said) -> Result<(), Error> {
         let key = &subject.key;
         let what = format!("report to {key}");
@@ -56,8 +96,13 @@ impl Reports {
         let head = json!({"apiVersion": key.kind.api_version(), "kind": key.kind.kind,
                           "metadata": {"name": key.name, "uid": &*subject.uid}});
         let (resource, parameters) = ("reports", PatchParams::apply(FIELD_MANAGER).force());
-        if let Some(status) = status_to_write(&live, said.status.as_ref()) {
+        if let Some(status) = status_to_write(&live, said) {
             let mut body = head.clone();
+            if !said.shared.is_empty()
+                && let Some(metadata) = body.get_mut("metadata")
+            {
+                insert(metadata, "resourceVersion", json!(live.resource_version()));
+            }
             status.into_iter().for_each(|status| drop(insert(&mut body, "status", status)));
             let patch = Patch::Apply(body);
             let call = api.patch_status(&key.name, &parameters, &patch);
@@ -83,14 +128,18 @@ fn insert(object: &mut Value, field: &str, value: Value) -> Option<Value> {
 }
 
 /// The status to apply, if anything is to be: `Some(None)` takes back what is ours.
-fn status_to_write(live: &DynamicObject, wanted: Option<&Value>) -> Option<Option<Value>> {
+fn status_to_write(live: &DynamicObject, said: &Said) -> Option<Option<Value>> {
     let current = live.data.get("status");
-    match wanted {
-        Some(wanted) => {
-            let dated = dated(wanted, current, &Timestamp::now().to_string());
-            // Without the times of new conditions, which are of this moment.
-            let whole =
-                ours(live, Some("status")).is_some_and(|ours| !says_more(ours.get("f:status"), &dated));
+    match said.status.clone() {
+        Some(mut wanted) => {
+            said.shared.iter().for_each(|list| list.share(&mut wanted, current));
+            let dated = dated(&wanted, current, &Timestamp::now().to_string());
+            // Without the times of new conditions, which are of this moment. Who wrote last to a shared list has it, and we want
+            // nothing but our elements in it.
+            let whole = match ours(live, Some("status")) {
+                Some(ours) => !says_more(ours.get("f:status"), &dated),
+                None => !said.shared.is_empty(),
+            };
             let there = current.is_some_and(|current| says(current, &dated)) && whole;
             (!there).then_some(Some(dated))
         }
@@ -247,11 +296,42 @@ mod tests {
     fn what_is_said_already_is_not_written_and_what_is_ours_is_taken_back() {
         let there = admitted("True", Some("then"));
         let ours = live(&there, Some(FIELD_MANAGER));
-        assert_eq!(status_to_write(&ours, Some(&admitted("True", None))), None);
-        assert!(status_to_write(&ours, Some(&admitted("False", None))).is_some());
-        assert_eq!(status_to_write(&ours, None), Some(None));
+        let said = |status| Said { status, ..Said::default() };
+        assert_eq!(status_to_write(&ours, &said(Some(admitted("True", None)))), None);
+        assert!(status_to_write(&ours, &said(Some(admitted("False", None)))).is_some());
+        assert_eq!(status_to_write(&ours, &said(None)), Some(None));
         let of_others = live(&there, Some("another"));
-        assert_eq!(status_to_write(&of_others, None), None, "what others said stays");
-        assert!(status_to_write(&of_others, Some(&admitted("True", None))).is_some());
+        assert_eq!(status_to_write(&of_others, &said(None)), None, "what others said stays");
+        assert!(status_to_write(&of_others, &said(Some(admitted("True", None)))).is_some());
+    }
+
+    #[test]
+    fn elements_of_others_stay_where_they_are() {
+        let element = |router: &str, host: &str| json!({"routerName": router, "host": host});
+        let all = |elements: &[Value]| json!({"ingress": elements});
+        let list =
+            SharedList { path: "status.ingress".into(), field: "routerName".into(), value: "own".into() };
+        let said = |elements: &[Value]| Said {
+            status: Some(all(elements)),
+            shared: vec![list.clone()],
+            ..Said::default()
+        };
+        let (other, before, after) = (element("default", "a"), element("own", "a"), element("own", "b"));
+        let table = [
+            (vec![], vec![after.clone()], Some(vec![after.clone()])),
+            (vec![other.clone()], vec![after.clone()], Some(vec![other.clone(), after.clone()])),
+            (
+                vec![before.clone(), other.clone()],
+                vec![after.clone()],
+                Some(vec![after.clone(), other.clone()]),
+            ),
+            (vec![other.clone(), after.clone()], vec![after.clone()], None),
+            (vec![other.clone(), before], vec![], Some(vec![other])),
+        ];
+        for (there, ours, expected) in table {
+            // The other router has written to the list last.
+            let written = status_to_write(&live(&all(&there), Some("router")), &said(&ours));
+            assert_eq!(written, expected.map(|expected| Some(all(&expected))), "{there:?} and {ours:?}");
+        }
     }
 }

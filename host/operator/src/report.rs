@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use isthmus_kubernetes::ErrorKind;
 use isthmus_kubernetes::crd::{ResourceState, ResourceStatus};
-use isthmus_kubernetes::report::Said;
+use isthmus_kubernetes::report::{Said, SharedList};
 use isthmus_kubernetes::store::{StoreSnapshot, Stored};
 use isthmus_model::condition::{ATTACHED, Condition, REPORTED};
 use isthmus_model::hash;
@@ -191,8 +191,10 @@ fn realized(resource: &ResourceStatus, observed: Option<&Observed>) -> Realized 
 fn said(report: Option<SubjectReport>) -> serde_json::Result<Said> {
     let Some(report) = report else { return Ok(Said::default()) };
     let status: Option<Value> = report.status.as_deref().map(serde_json::from_str).transpose()?;
+    let shared = report.shared_lists.into_iter();
+    let shared = shared.map(|list| SharedList { path: list.path, field: list.field, value: list.value });
     let annotations = report.annotations.into_iter().map(|p| (p.name, p.value)).collect();
-    Ok(Said { status, annotations })
+    Ok(Said { status, shared: shared.collect(), annotations })
 }
 
 /// Why there is no list, as the module said it.

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::objects::{Condition, Route, RouteIngress, RouteStatus};
 use crate::passthrough;
 
-/// The entry of this router in `status.ingress`.
+/// The entry of this router in `status.ingress`: other routers have theirs beside it.
 pub(crate) fn report(
     route: &Route<'_>,
     config: &Config,
@@ -31,7 +31,8 @@ pub(crate) fn report(
         }],
     };
     let status = serde_json::to_string(&RouteStatus { ingress: [ingress] }).ok()?;
-    Some(SubjectReport::new(Some(status)))
+    let report = SubjectReport::new(Some(status));
+    Some(report.shared_list("status.ingress", "routerName", &config.router_name))
 }
 
 fn refused(outcome: &Outcome) -> Condition<'static> {

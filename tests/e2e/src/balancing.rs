@@ -135,13 +135,16 @@ impl Lab {
         Ok(())
     }
 
-    /// The condition `Admitted` of a Route: status and reason.
+    /// The condition `Admitted` that we give a Route: status and reason.
     ///
     /// # Errors
     /// The API server's, or that it has none.
     pub async fn admitted(&self, namespace: &str, name: &str) -> Result<(String, String)> {
         let route = self.route_api(namespace).get_status(name).await?;
-        let condition = route.data.pointer("/status/ingress/0/conditions/0").context("no condition")?;
+        let all = route.data.pointer("/status/ingress").and_then(Value::as_array);
+        let is_ours = |element: &&Value| element.pointer("/routerName").is_some_and(|name| name == "isthmus");
+        let ours = all.into_iter().flatten().find(is_ours);
+        let condition = ours.and_then(|ours| ours.pointer("/conditions/0")).context("no condition")?;
         let text = |field: &str| condition.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
         Ok((text("status"), text("reason")))
     }

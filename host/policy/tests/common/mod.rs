@@ -4,6 +4,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use isthmus_model::object::{Gvk, ObjectKey};
 use isthmus_model::selector::Selector;
@@ -71,8 +72,10 @@ pub(crate) fn pod(namespace: &str, name: &str) -> String {
     .to_string()
 }
 
+/// With time enough for a busy machine: whose subject is the deadline sets one.
 pub(crate) fn stage(name: &str, module: Arc<Module>, config: &str) -> Stage {
-    Stage { name: name.into(), module, config: config.into(), limits: Limits::default(), fallback: None }
+    let limits = Limits { deadline: Duration::from_secs(30), ..Limits::default() };
+    Stage { name: name.into(), module, config: config.into(), limits, fallback: None }
 }
 
 /// Config of the module of faults.

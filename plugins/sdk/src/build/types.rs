@@ -9,7 +9,7 @@ use crate::records::networking::{
     Vif,
 };
 use crate::records::types::{
-    Creation, Desired, Manifest, Projection, Property, Removal, Resource, SubjectReport,
+    Creation, Desired, Manifest, Projection, Property, Removal, Resource, SharedList, SubjectReport,
 };
 use crate::records::values::{Kind, Reference};
 
@@ -122,7 +122,15 @@ impl Desired {
 impl SubjectReport {
     /// A report of this status (JSON), or of none.
     pub fn new(status: Option<String>) -> Self {
-        Self { status, annotations: Vec::new() }
+        Self { status, shared_lists: Vec::new(), annotations: Vec::new() }
+    }
+
+    /// The elements of the status's list at `path` whose `field` is `value` are the module's, and all others somebody else's, which
+    /// stay: `status.ingress` of a Route, where each router has its element.
+    #[must_use]
+    pub fn shared_list(mut self, path: &str, field: &str, value: &str) -> Self {
+        self.shared_lists.push(SharedList { path: path.into(), field: field.into(), value: value.into() });
+        self
     }
 
     /// One more annotation.

@@ -10,7 +10,7 @@ use isthmus_e2e::{
 use isthmus_openstack::octavia::HealthMonitor;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
-use kube::api::{DeleteParams, DynamicObject, ListParams};
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 /// Thirty Routes, each of them several writes that wait for one another.
@@ -202,6 +202,7 @@ async fn a_route_that_is_refused_says_why() -> Result<()> {
             .await?;
         }
         ensure!(operator.quiet().await?.balancer_writes() == before, "nothing is tried");
+        let operator = another_router(lab, &namespace, operator).await?;
         // The winner goes: the other one is served.
         lab.route_api(&namespace).delete("first", &DeleteParams::default()).await?;
         until("the second one is admitted", async || {
@@ -212,6 +213,49 @@ async fn a_route_that_is_refused_says_why() -> Result<()> {
         .await
     })
     .await
+}
+
+/// What another router says of a Route stays, whatever we say of it.
+async fn another_router(lab: &Lab, namespace: &str, operator: Operator) -> Result<Operator> {
+    let theirs = json!({"host": "shop.example.com", "routerName": "default", "wildcardPolicy": "None",
+        "conditions": [{"type": "Admitted", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}]});
+    let api = lab.route_api(namespace);
+    let said = async |name: &str| {
+        let route = api.get_status(name).await?;
+        let all = route.data.pointer("/status/ingress").and_then(Value::as_array).cloned();
+        anyhow::Ok(all.unwrap_or_default())
+    };
+    let both = async |name: &str, status: &str| {
+        until("both routers have their say", async || {
+            let all = said(name).await?;
+            let ours: Vec<&Value> = all.iter().filter(|element| **element != theirs).collect();
+            let admitted = |own: &Value| own.pointer("/conditions/0/status").cloned();
+            ensure!(all.len() == 2 && ours.len() == 1, "{all:?}");
+            ensure!(ours.into_iter().all(|own| admitted(own) == Some(json!(status))), "{all:?}");
+            Ok(())
+        })
+        .await
+    };
+    for name in ["first", "second"] {
+        // As another router writes it: the whole list, its element first.
+        let mut all = said(name).await?;
+        all.insert(0, theirs.clone());
+        let patch = Patch::Merge(json!({"status": {"ingress": all}}));
+        api.patch_status(name, &PatchParams::default(), &patch).await?;
+    }
+    both("first", "True").await?;
+    let operator = lab.restarted(operator).await?;
+    operator.quiet().await?;
+    let reports = |sample: &Sample| sample.sum("isthmus_kubernetes_writes_total", &[("resource", "reports")]);
+    ensure!(reports(&operator.metrics().await?) == 0, "what is said is not said again");
+    both("first", "True").await?;
+    both("second", "False").await?;
+    // One that is refused, and one that no longer is.
+    lab.change_route(namespace, "second", json!({"path": "/other"})).await?;
+    both("second", "True").await?;
+    lab.change_route(namespace, "second", json!({"path": ""})).await?;
+    both("second", "False").await?;
+    Ok(operator)
 }
 
 /// OVN's load balancers know no HTTP.

@@ -28,7 +28,7 @@ pub(super) struct L7Policies {
     /// The precedence of each policy of ours, where it is another one than its tag says: a change of it that moves nothing is
     /// not worth a write. After a restart the tag is all that is known, until the policy's Route is mapped again.
     precedences: parking_lot::Mutex<HashMap<String, String>>,
-    /// All policies of a listener in order, by listener: known from the first write on, and until anything is not as thought.
+    /// All policies of a listener of ours in order, by listener: known from the first write on, and until anything is not as thought.
     orders: parking_lot::Mutex<HashMap<String, Vec<Placed>>>,
 }
 
@@ -182,7 +182,10 @@ impl L7Policies {
                 all.sort_by_key(|policy| policy.position);
                 let placed: Vec<Placed> =
                     all.into_iter().map(|p| (p.id.clone(), self.precedence(&p))).collect();
-                self.orders.lock().insert(listener.to_owned(), placed.clone());
+                // On a listener of somebody else's, policies come and go without our knowing.
+                if self.scope.own_listeners.lock().contains(listener) {
+                    self.orders.lock().insert(listener.to_owned(), placed.clone());
+                }
                 placed
             }
         };

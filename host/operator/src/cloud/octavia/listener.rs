@@ -206,7 +206,8 @@ impl Driver for Listeners {
     fn list<'a>(&'a self, tag: &'a str) -> BoxFuture<'a, Result<Vec<Observed>>> {
         async move {
             let all = self.0.list::<Listener>(tag).await?;
-            all.iter().for_each(|found| self.0.belongs(&found.id, found.load_balancer().unwrap_or_default()));
+            all.iter()
+                .for_each(|found| self.0.own_listener(&found.id, found.load_balancer().unwrap_or_default()));
             Ok(all.into_iter().map(observed).collect())
         }
         .boxed()
@@ -226,7 +227,7 @@ impl Driver for Listeners {
                 self.0.learn(&owner, error, lacks).await;
             }
             let made = made?;
-            self.0.belongs(&made.id, &owner);
+            self.0.own_listener(&made.id, &owner);
             Ok(observed(made))
         }
         .boxed()

@@ -20,7 +20,7 @@ mod rules;
 mod tree;
 mod versions;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use futures::future::{BoxFuture, FutureExt};
@@ -60,12 +60,13 @@ pub(super) fn drivers(
     lacking: Lacking,
 ) -> Vec<(Kind, Box<dyn Driver>)> {
     let lanes = Lanes::new(Box::new(octavia.clone()), parking.clone(), turns);
-    let (owners, project) = (parking_lot::Mutex::default(), project);
+    let (owners, own_listeners) = Default::default();
     let scope = Arc::new(Scope {
         octavia,
         project,
         lanes,
         owners,
+        own_listeners,
         lacking,
         parking: parking.clone(),
         tagged: Tagged::default(),
@@ -104,6 +105,8 @@ struct Scope {
     parking: Parking,
     /// Id of the load balancer of each listener, pool and policy: whose lane its writes wait in.
     owners: parking_lot::Mutex<HashMap<String, String>>,
+    /// Ids of listeners with our mark: nobody else is expected to change what is on them.
+    own_listeners: parking_lot::Mutex<HashSet<String>>,
     lacking: Lacking,
     tagged: Tagged,
 }
@@ -158,6 +161,12 @@ impl Scope {
     /// Notes whose lane an object's writes wait in.
     fn belongs(&self, id: &str, load_balancer: &str) {
         self.owners.lock().insert(id.to_owned(), load_balancer.to_owned());
+    }
+
+    /// Notes that a listener is ours.
+    fn own_listener(&self, id: &str, load_balancer: &str) {
+        self.belongs(id, load_balancer);
+        self.own_listeners.lock().insert(id.to_owned());
     }
 
     /// The load balancer of an object.

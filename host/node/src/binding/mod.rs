@@ -112,8 +112,8 @@ pub trait Driver: Send + Sync {
         false
     }
 
-    /// Gives back what was not made, but moved or set, out of the Pod's namespace at this path, as far as it is there; `None`: there is
-    /// none, its links are unhooked and deleted.
+    /// Gives back the [`Device`](crate::attachments::Device) of an attachment, out of the Pod's namespace at this path, as far as it is
+    /// there; `None`: there is none, its links are unhooked and deleted.
     fn give_back<'a>(&'a self, _netns: &'a str, _link: &'a Link) -> Option<Later<'a, ()>> {
         None
     }
@@ -121,8 +121,8 @@ pub trait Driver: Send + Sync {
     /// Waits until traffic flows.
     fn ready<'a>(&'a self, link: &'a Link) -> Later<'a, ()>;
 
-    /// Takes a link of the host off what it was joined to outside of the kernel, as far as it is there; the link itself is
-    /// deleted by the caller, and what the kernel joined it to goes with it.
+    /// Takes a link of the host off what it was joined to outside of the kernel, as far as it is there, and its device with it; the link
+    /// itself is deleted by the caller, and what the kernel joined it to goes with it.
     fn unhook<'a>(&'a self, _host: &'a str) -> Later<'a, ()> {
         Box::pin(async { Ok(()) })
     }
@@ -181,10 +181,11 @@ impl Drivers {
     pub fn new(options: &DriverOptions, host: &Host) -> Result<Self, Error> {
         let mut all: BTreeMap<&'static str, Arc<dyn Driver>> = BTreeMap::new();
         if let Some((socket, bridge)) = &options.ovs {
-            all.insert("ovs", Arc::new(Ovs::new(host.clone(), socket, bridge)));
-        }
-        if let (Some(folder), Some((socket, bridge))) = (&options.vhostuser, &options.ovs) {
-            all.insert("vhostuser", Arc::new(Vhostuser::new(Ovs::new(host.clone(), socket, bridge), folder)));
+            let ovs = Arc::new(Ovs::new(host.clone(), socket, bridge));
+            if let Some(folder) = &options.vhostuser {
+                all.insert("vhostuser", Arc::new(Vhostuser::new(Arc::clone(&ovs), folder)));
+            }
+            all.insert("ovs", ovs);
         }
         if let Some(functions) = &options.sriov {
             all.insert("sriov", Arc::new(Sriov::new(host.clone(), functions)));

@@ -233,6 +233,12 @@ impl Attachments {
         self.all.lock().values().cloned().collect()
     }
 
+    /// Those with [addresses](Link::address) of devices, which few have.
+    pub fn with_addresses(&self) -> Vec<Arc<Attachment>> {
+        let all = self.all.lock();
+        all.values().filter(|a| a.links.iter().any(|link| link.address().is_some())).cloned().collect()
+    }
+
     /// Those of a network that are not among these. Nor are those of an ADD that has not answered: a runtime does not know them yet,
     /// and what one leaves behind goes by itself.
     pub fn forgotten(&self, network: &str, valid: &[Attached]) -> Vec<Arc<Attachment>> {

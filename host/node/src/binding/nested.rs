@@ -106,10 +106,6 @@ impl Driver for Nested {
         true
     }
 
-    fn ready<'a>(&'a self, _: &'a Link) -> Later<'a, ()> {
-        Box::pin(async { Ok(()) })
-    }
-
     fn check<'a>(&'a self, _: &'a Link) -> Later<'a, ()> {
         self.usable()
     }

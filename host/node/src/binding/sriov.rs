@@ -251,10 +251,6 @@ impl Driver for Sriov {
         true
     }
 
-    fn ready<'a>(&'a self, _: &'a Link) -> Later<'a, ()> {
-        Box::pin(async { Ok(()) })
-    }
-
     fn give_back<'a>(&'a self, netns: &'a str, link: &'a Link) -> Option<Later<'a, ()>> {
         let function = function(link).ok()?;
         Some(Box::pin(self.restore(netns, link, function)))

@@ -8,13 +8,20 @@
     reason = "a test fails by a panic"
 )]
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::future::ready;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
+use std::pin::Pin;
 
-use anyhow::Result;
-use isthmus_node::binding::SriovOptions;
+use anyhow::{Result, bail};
+use isthmus_cni::Error;
+use isthmus_cni::protocol::PodReference;
+use isthmus_node::attachments::Link;
+use isthmus_node::binding::{Drivers, Host, Later, Pod, SriovOptions};
 use isthmus_node::netlink::host_name;
+use isthmus_node::netlink::netns::Netns;
 use isthmus_node::vif::Vif;
 use isthmus_node_tests::{Call, Kubelet, Namespace, Stage, reach, until, vif};
 use serde_json::{Value, json};
@@ -380,6 +387,50 @@ fn a_function_that_has_gone_is_forgotten() -> Result<()> {
         call.ok("DEL")?;
         assert_eq!(card.stage.files()?, Vec::<String>::new(), "{gone}");
     }
+    Ok(())
+}
+
+/// Has something begin, and no more.
+async fn begin<T>(work: &mut Pin<Box<dyn Future<Output = Result<T, Error>> + Send + '_>>) -> Result<()> {
+    tokio::select! {
+        biased;
+        _ = work => bail!("the thread was kept waiting"),
+        () = ready(()) => Ok(()),
+    }
+}
+
+/// A card may take seconds for what it is asked. This thread does nothing while it waits, as if it served others.
+#[tokio::test]
+async fn a_card_is_worked_on_beside_the_thread_that_serves() -> Result<()> {
+    let card = Card::new()?;
+    card.stage.enter()?;
+    let drivers = Drivers::new(&card.stage.drivers, &Host::new()?)?;
+    let (driver, sriov) = drivers.get(None)?;
+    let (namespace, alias) = (Namespace::new()?, host_name("c1", "eth0"));
+    let netns = Netns::open(&namespace.path())?;
+    let inside = netns.connect(false)?;
+    let (interface, vif) = ("eth0".to_owned(), on(&address(0), 5));
+    let mac = vif.mac.clone();
+    let mut link =
+        Link { driver: driver.to_owned(), host: alias, interface, nested: true, device: None, vif };
+    let pod = PodReference { namespace: "shop".into(), name: "web".into(), uid: Some("uid-web".into()) };
+    sriov.plan(&pod, &BTreeSet::new(), &mut link).await?;
+    let mut bound = sriov.bind(Pod { netns: &netns, inside: &inside }, &mut link);
+    begin(&mut bound).await?;
+    until("it is in the Pod", || {
+        Ok(namespace.links()?.contains(&"eth0".into()) && eth0(&namespace)?["address"] == json!(mac))
+    })?;
+    bound.await?;
+    let give_back = || -> Result<Later<'_, ()>> {
+        sriov.give_back(netns.path(), &link).ok_or_else(|| anyhow::anyhow!("nothing to give back"))
+    };
+    let mut given = give_back()?;
+    begin(&mut given).await?;
+    // as of a DEL that has answered by now
+    drop(given);
+    until("it is on the host", || card.is_home(0))?;
+    give_back()?.await?;
+    assert_eq!(namespace.links()?, ["lo"]);
     Ok(())
 }
 

@@ -190,7 +190,7 @@ impl Drivers {
             all.insert("ovs", ovs);
         }
         if let Some(functions) = &options.sriov {
-            all.insert("sriov", Arc::new(Sriov::new(host.clone(), functions)));
+            all.insert("sriov", Arc::new(Sriov::new(functions)));
         }
         if let Some(bridge) = &options.bridge {
             all.insert("bridge", Arc::new(Bridge::new(host.clone(), bridge)));

@@ -108,6 +108,9 @@ pub struct Function {
     /// What was set of it; absent: the card's driver does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Settings>,
+    /// What is set of it while the Pod has it, as the card told when it was; absent: as above, or an older agent stored this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<Settings>,
 }
 
 impl Link {

@@ -20,6 +20,7 @@ use isthmus_cni::Error;
 use isthmus_cni::protocol::PodReference;
 use isthmus_node::attachments::Link;
 use isthmus_node::binding::{Drivers, Host, Later, Pod, SriovOptions};
+use isthmus_node::netlink::functions::{self, Place, Settings};
 use isthmus_node::netlink::host_name;
 use isthmus_node::netlink::netns::Netns;
 use isthmus_node::vif::Vif;
@@ -434,6 +435,17 @@ async fn a_card_is_worked_on_beside_the_thread_that_serves() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn what_a_card_does_not_know_is_told() -> Result<()> {
+    let card = Card::new()?;
+    card.stage.enter()?;
+    let host = Host::new()?;
+    let wanted = Settings { mac: own_mac(7), vlan: 0, qos: 0, spoof_check: true, trusted: false };
+    let place = Place { parent: "card", index: 0 };
+    assert_eq!(functions::set(&host.netlink, place, &wanted, |_| false).await?.len(), 4);
+    Ok(())
+}
+
 /// On a kernel with netdevsim alone, by `cargo test -p isthmus-node-tests --features netdevsim`.
 #[cfg(feature = "netdevsim")]
 mod netdevsim {
@@ -499,6 +511,9 @@ mod netdevsim {
         card.stage.host.run("ip link set card vf 3 mac 02:00:00:00:00:77")?;
         let why = user.clone().with("prevResult", results[1].clone()).fails("CHECK", 100)?;
         assert!(why.contains("another MAC address"), "{why}");
+        card.stage.host.run("ip link set card vf 1 spoofchk on trust off")?;
+        let why = vlan.clone().with("prevResult", results[0].clone()).fails("CHECK", 100)?;
+        assert!(why.contains("another spoof check, trust"), "{why}");
         for call in [vlan, user] {
             call.ok("DEL")?;
         }

@@ -40,7 +40,7 @@ impl Bridge {
 }
 
 impl Driver for Bridge {
-    fn bind<'a>(&'a self, pod: Pod<'a>, link: &'a Link) -> Later<'a, TxChecksum> {
+    fn bind<'a>(&'a self, pod: Pod<'a>, link: &'a mut Link) -> Later<'a, TxChecksum> {
         Box::pin(async move {
             let bridge = self.bridge().await?;
             self.fits(link, &bridge).await?;

@@ -102,9 +102,9 @@ pub trait Driver: Send + Sync {
     }
 
     /// Makes the interface in the Pod, with its MAC address and MTU, and joins it to the node's network. Says whether TX
-    /// checksum offload may stay on. What it made before it failed it takes away. Without an interface of the kernel's
+    /// checksum offload may stay on, and in the link's device what came of it. What it made before it failed it takes away. Without an interface of the kernel's
     /// ([`Link::is_in_kernel`]) nobody configures one.
-    fn bind<'a>(&'a self, pod: Pod<'a>, link: &'a Link) -> Later<'a, TxChecksum>;
+    fn bind<'a>(&'a self, pod: Pod<'a>, link: &'a mut Link) -> Later<'a, TxChecksum>;
 
     /// Whether what it makes is in the Pod only, with [`Link::host`] as alias: an [upper link](crate::netlink::upper), which the caller
     /// deletes there, or what is to be [given back](Driver::give_back). It is stored before it is made.

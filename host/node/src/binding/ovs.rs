@@ -178,7 +178,7 @@ fn unclaimed(name: &str) -> Value {
 }
 
 impl Driver for Ovs {
-    fn bind<'a>(&'a self, pod: Pod<'a>, link: &'a Link) -> Later<'a, TxChecksum> {
+    fn bind<'a>(&'a self, pod: Pod<'a>, link: &'a mut Link) -> Later<'a, TxChecksum> {
         Box::pin(async move {
             let mac = mac_of(link)?;
             let (host, inside) = (&*link.host, &*link.interface);

@@ -19,7 +19,7 @@ use tokio::sync::Mutex;
 use super::{Driver, Later, Pod, TxChecksum};
 use crate::attachments::{Device, Function, Link};
 use crate::netlink::beside::beside;
-use work::Work;
+use work::{Unguarded, Work};
 
 /// Where a node's virtual functions are found.
 #[derive(Clone, Debug)]
@@ -33,14 +33,15 @@ pub struct SriovOptions {
 /// The driver.
 pub struct Sriov {
     options: SriovOptions,
-    /// Whose work is done.
+    /// Held by the work that is under way.
     turn: Arc<Mutex<()>>,
+    unguarded: Arc<Unguarded>,
 }
 
 impl Sriov {
     /// With the functions that these options lead to.
     pub fn new(options: &SriovOptions) -> Self {
-        Self { options: options.clone(), turn: Arc::default() }
+        Self { options: options.clone(), turn: Arc::default(), unguarded: Arc::default() }
     }
 
     /// The PCI address of what a VIF asks for.
@@ -75,9 +76,10 @@ impl Sriov {
         work: impl AsyncFnOnce(Work) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let (turn, sysfs) = (Arc::clone(&self.turn).lock_owned().await, self.options.sysfs.clone());
+        let unguarded = Arc::clone(&self.unguarded);
         beside("virtual functions", async move |netlink| {
             let _turn = turn;
-            work(Work { netlink, sysfs }).await
+            work(Work { netlink, sysfs, unguarded }).await
         })
         .await
     }
@@ -106,10 +108,11 @@ impl Driver for Sriov {
         })
     }
 
-    fn bind<'a>(&'a self, pod: Pod<'a>, link: &'a Link) -> Later<'a, TxChecksum> {
+    fn bind<'a>(&'a self, pod: Pod<'a>, link: &'a mut Link) -> Later<'a, TxChecksum> {
         Box::pin(async move {
-            let (netns, link, function) = (pod.netns.clone(), link.clone(), function(link)?.clone());
-            self.have(async move |work| work.bind(&netns, &link, &function).await).await?;
+            let (netns, planned, function) = (pod.netns.clone(), link.clone(), function(link)?.clone());
+            let bound = self.have(async move |work| work.bind(&netns, &planned, function).await).await?;
+            link.device = Some(Device::Function(bound));
             Ok(TxChecksum::Keep)
         })
     }

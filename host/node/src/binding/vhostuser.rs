@@ -150,7 +150,7 @@ impl Driver for Vhostuser {
         })
     }
 
-    fn bind<'a>(&'a self, _: Pod<'a>, link: &'a Link) -> Later<'a, TxChecksum> {
+    fn bind<'a>(&'a self, _: Pod<'a>, link: &'a mut Link) -> Later<'a, TxChecksum> {
         Box::pin(async move {
             mac_of(link)?;
             let Err(mut error) = self.make(link).await else { return Ok(TxChecksum::Keep) };

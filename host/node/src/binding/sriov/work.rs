@@ -1,8 +1,11 @@
 //! What is asked of cards, sysfs and the Pods' namespaces. A card may take seconds for an answer.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use isthmus_cni::{Code, Error};
+use parking_lot::Mutex;
 use rtnetlink::Handle;
 use rtnetlink::packet_route::link::VfInfo;
 
@@ -21,6 +24,22 @@ pub(super) struct Work {
     pub(super) netlink: Handle,
     /// Where sysfs is.
     pub(super) sysfs: PathBuf,
+    /// The driver's.
+    pub(super) unguarded: Arc<Unguarded>,
+}
+
+/// Cards that were warned of, by the names of their interfaces: they do not check what a Pod sends.
+#[derive(Default)]
+pub(super) struct Unguarded(Mutex<BTreeSet<String>>);
+
+impl Unguarded {
+    /// Whether it is to be said, the first time, that a port's security does not hold. `left`: what the card does not know; `set`: what it
+    /// tells afterwards.
+    fn is_new(&self, card: &str, wanted: &Settings, left: &[VfInfo], set: Option<&Settings>) -> bool {
+        let refused = left.iter().any(|info| matches!(info, VfInfo::SpoofCheck(_)));
+        let checks = set.is_some_and(|set| set.spoof_check);
+        wanted.spoof_check && refused && !checks && self.0.lock().insert(card.to_owned())
+    }
 }
 
 impl Work {
@@ -59,7 +78,7 @@ impl Work {
             }
         };
         let before = functions::settings(&self.netlink, place(&found)).await?;
-        Ok(Function { address, netdev, before })
+        Ok(Function { address, netdev, before, set: None })
     }
 
     /// Whether the card carries packets, and of that size.
@@ -87,16 +106,25 @@ impl Work {
         }))
     }
 
-    /// Gives it to a Pod, or leaves it as it was.
-    pub(super) async fn bind(&self, netns: &Netns, link: &Link, function: &Function) -> Result<(), Error> {
-        let Err(mut error) = self.make(netns, link, function).await else { return Ok(()) };
-        if let Err(more) = self.restore(netns.path(), link, function).await {
+    /// Gives it to a Pod, or leaves it as it was; with what is set of it.
+    pub(super) async fn bind(
+        &self,
+        netns: &Netns,
+        link: &Link,
+        function: Function,
+    ) -> Result<Function, Error> {
+        let mut error = match self.make(netns, link, &function).await {
+            Ok(set) => return Ok(Function { set, ..function }),
+            Err(error) => error,
+        };
+        if let Err(more) = self.restore(netns.path(), link, &function).await {
             error.details = format!("{}; and it is not as it was: {more}", error.details);
         }
         Err(error)
     }
 
-    async fn make(&self, netns: &Netns, link: &Link, function: &Function) -> Result<(), Error> {
+    /// What the card tells when all is made: it may not have set all, and not tell all that it has.
+    async fn make(&self, netns: &Netns, link: &Link, function: &Function) -> Result<Option<Settings>, Error> {
         let mac = mac_of(link)?;
         let found = self.found(&function.address)?;
         self.carries(&found.parent, link).await?;
@@ -108,15 +136,24 @@ impl Work {
             VfInfo::Trust(_) => wanted.trusted,
             _ => false,
         };
-        functions::set(&self.netlink, place(&found), &wanted, needed).await?;
-        if function.netdev.is_none() {
-            return Ok(());
+        let left = functions::set(&self.netlink, place(&found), &wanted, needed).await?;
+        if function.netdev.is_some() {
+            let there = self.interface(link, &function.address, &found).await?.ok_or_else(|| {
+                unusable(&function.address, "its interface was on the host a moment ago, and is not")
+            })?;
+            let to = Moved { alias: &link.host, interface: &link.interface, mac, mtu: link.vif.mtu };
+            functions::give(&self.netlink, netns, &netns.connect(false)?, &there, to).await?;
         }
-        let there = self.interface(link, &function.address, &found).await?.ok_or_else(|| {
-            unusable(&function.address, "its interface was on the host a moment ago, and is not")
-        })?;
-        let to = Moved { alias: &link.host, interface: &link.interface, mac, mtu: link.vif.mtu };
-        functions::give(&self.netlink, netns, &netns.connect(false)?, &there, to).await
+        let set = functions::settings(&self.netlink, place(&found)).await?;
+        if self.unguarded.is_new(&found.parent, &wanted, &left, set.as_ref()) {
+            let (card, port) = (&found.parent, &link.vif.port_id);
+            tracing::warn!(
+                card,
+                port,
+                "the card's driver knows no spoof check: in spite of their port security, Pods with its functions can send with any MAC address"
+            );
+        }
+        Ok(set)
     }
 
     /// Gives a function back, out of the Pod's namespace where there is one, as it was.
@@ -172,11 +209,13 @@ impl Work {
                 Some(_) => gone(format!("{} has no function {}", found.parent, found.index)),
             };
         };
-        let wanted = wanted(link);
-        if (&now.mac, now.vlan) != (&wanted.mac, wanted.vlan) {
+        let changed = set(link, function, &now).changed(&now);
+        if !changed.is_empty() {
             let what = format!(
-                "virtual function {} of {} has another MAC address or VLAN",
-                found.index, found.parent
+                "virtual function {} of {} has another {}",
+                found.index,
+                found.parent,
+                changed.join(", ")
             );
             return Err(Error::new(Code::Other, what, "something else has changed it"));
         }
@@ -201,5 +240,57 @@ fn wanted(link: &Link) -> Settings {
         qos: 0,
         spoof_check: !vif.unprotected,
         trusted: vif.trusted,
+    }
+}
+
+/// What was set of the function, as far as is known: an older agent has stored nothing of it.
+fn set(link: &Link, function: &Function, now: &Settings) -> Settings {
+    let Settings { mac, vlan, .. } = wanted(link);
+    function.set.clone().unwrap_or_else(|| Settings { mac, vlan, ..now.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use rtnetlink::packet_route::link::{VfInfoSpoofCheck, VfInfoTrust};
+
+    use super::*;
+
+    fn settings() -> Settings {
+        Settings { mac: "02:00:00:00:00:05".into(), vlan: 300, qos: 0, spoof_check: true, trusted: false }
+    }
+
+    #[test]
+    fn a_card_that_checks_nothing_is_warned_of_once() {
+        let (unguarded, wanted) = (Unguarded::default(), settings());
+        let silent = Settings { spoof_check: false, ..settings() };
+        let left = [VfInfo::SpoofCheck(VfInfoSpoofCheck::new(0, true))];
+        let other = [VfInfo::Trust(VfInfoTrust::new(0, false))];
+        assert!(!unguarded.is_new("p0", &silent, &left, None), "a port without port security");
+        assert!(!unguarded.is_new("p0", &wanted, &other, None), "it is set");
+        assert!(!unguarded.is_new("p0", &wanted, &left, Some(&wanted)), "it is always on");
+        assert!(unguarded.is_new("p0", &wanted, &left, Some(&silent)));
+        assert!(!unguarded.is_new("p0", &wanted, &left, None), "once");
+        assert!(unguarded.is_new("p1", &wanted, &left, None), "another card");
+    }
+
+    #[test]
+    fn what_is_set_is_compared_with_what_the_card_told() {
+        let vif = serde_json::json!({"interface": "eth0", "port_id": "p", "mac": settings().mac, "addresses": [],
+            "gateways": [], "mtu": null, "default_route": true, "routes": [], "binding": null, "segmentation_id": 300});
+        let link: Link = serde_json::from_value(
+            serde_json::json!({"driver": "sriov", "host": "im1", "interface": "eth0", "vif": vif}),
+        )
+        .unwrap();
+        let stored = |set| Function { address: "0000:3b:02.1".into(), netdev: None, before: None, set };
+        let differs =
+            |set: Option<Settings>, now: &Settings| super::set(&link, &stored(set), now).changed(now);
+        let unchecked = Settings { spoof_check: false, ..settings() };
+        let other = Settings { mac: "02:00:00:00:00:06".into(), vlan: 0, trusted: true, ..unchecked.clone() };
+        assert_eq!(differs(Some(settings()), &settings()), [""; 0]);
+        assert_eq!(differs(Some(settings()), &unchecked), ["spoof check"]);
+        assert_eq!(differs(Some(unchecked.clone()), &unchecked), [""; 0], "the card had refused it");
+        assert_eq!(differs(Some(settings()), &other), ["MAC address", "VLAN", "spoof check", "trust"]);
+        assert_eq!(differs(None, &unchecked), [""; 0], "an older agent has stored nothing");
+        assert_eq!(differs(None, &other), ["MAC address", "VLAN"]);
     }
 }

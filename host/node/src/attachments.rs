@@ -108,6 +108,9 @@ pub struct Function {
     /// What was set of it; absent: the card's driver does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Settings>,
+    /// What is set of it while the Pod has it, as the card told when it was; absent: as above, or an older agent stored this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<Settings>,
 }
 
 impl Link {
@@ -231,6 +234,12 @@ impl Attachments {
     /// All of them.
     pub fn list(&self) -> Vec<Arc<Attachment>> {
         self.all.lock().values().cloned().collect()
+    }
+
+    /// Those with [addresses](Link::address) of devices, which few have.
+    pub fn with_addresses(&self) -> Vec<Arc<Attachment>> {
+        let all = self.all.lock();
+        all.values().filter(|a| a.links.iter().any(|link| link.address().is_some())).cloned().collect()
     }
 
     /// Those of a network that are not among these. Nor are those of an ADD that has not answered: a runtime does not know them yet,

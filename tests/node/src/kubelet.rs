@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 /// Answers on a socket until it is dropped.
 pub struct Kubelet {
-    /// By Pod's name: resource, and ids of devices.
+    /// The message that it answers with: a field for each Pod.
     given: Arc<Mutex<Vec<u8>>>,
     _stop: oneshot::Sender<()>,
 }

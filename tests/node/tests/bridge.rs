@@ -290,7 +290,7 @@ fn what_cannot_be_bound_says_why_and_leaves_nothing() -> Result<()> {
         (on("next", &stage.host.path()), 4, "the host's own"),
         (on("next", &taken.path()), 4, "the name is taken"),
         (on("next", &routed.path()), 7, "the Pod has another, not through eth0"),
-        (on("large", &fresh.path()), 7, "has MTU 9000, and uplink of bridge br0 has 1500"),
+        (on("large", &fresh.path()), 7, "has MTU 9000, and uplink beneath it has 1500"),
         (on("odd", &fresh.path()), 7, "no binding driver \"carrier-pigeon\""),
         (on("same", &fresh.path()), 11, "used by Pod shop/web"),
         (on("mixed", &fresh.path()), 7, "route to fd99::/64 by 192.0.2.1 cannot be set"),

@@ -15,6 +15,9 @@ use isthmus_node::vif::Vif;
 use isthmus_node_tests::{Call, Namespace, Ovs, Stage, until, vif};
 use serde_json::{Value, json};
 
+/// What tells that a port is this driver's.
+const MARKED: &str = "external_ids:isthmus-vhostuser=uid-lost/eth0";
+
 struct Sockets {
     stage: Stage,
     ovs: Ovs,
@@ -58,6 +61,12 @@ impl Sockets {
             }
             add.join().expect("no panic")
         })
+    }
+
+    /// A port whose attachment was lost.
+    fn orphan(&self, name: &str, ids: &str) -> Result<()> {
+        let set = format!("set Interface {name} {ids}");
+        self.ovs.vsctl(&format!("--no-wait add-port br-int {name} -- {set}")).map(drop)
     }
 
     fn pod(&self) -> PathBuf {
@@ -217,6 +226,63 @@ fn del_needs_no_database_and_a_start_removes_what_nobody_owns() -> Result<()> {
     let _agent = sockets.stage.start()?;
     until("the port goes", || Ok(sockets.ovs.ports()?.is_empty()))?;
     sockets.is_clean()
+}
+
+#[test]
+fn files_go_also_where_somebody_took_the_port() -> Result<()> {
+    let sockets = Sockets::new()?;
+    let _agent = sockets.stage.start()?;
+    let netns = Namespace::new()?;
+    let call = sockets.call("c1", &netns);
+    sockets.add(&call, &[vif(5).port_id])?;
+    sockets.ovs.vsctl(&format!("--no-wait del-port br-int {}", host_name("c1", "eth0")))?;
+    call.ok("DEL")?;
+    sockets.is_clean()
+}
+
+/// Its files would stay for ever: nothing but its row tells where they are.
+#[test]
+fn a_port_that_another_binding_claims_goes_with_its_files() -> Result<()> {
+    let sockets = Sockets::new()?;
+    let plain = Vif { binding: Some("ovs".into()), ..vif(5) };
+    sockets.stage.told.tell("plain", vec![plain]);
+    sockets.orphan("imfirst", MARKED)?;
+    let agent = sockets.stage.start()?;
+    until("its start has looked for such ports", || Ok(sockets.ovs.ports()?.is_empty()))?;
+    let file = sockets.folder.join("uid-lost/eth0.json");
+    std::fs::create_dir_all(sockets.folder.join("uid-lost"))?;
+    std::fs::write(&file, "{}")?;
+    sockets.orphan("imlost", &format!("{MARKED} external_ids:iface-id={}", vif(5).port_id))?;
+    let (netns, port) = (Namespace::new()?, host_name("c1", "eth0"));
+    let call = Call::new(&sockets.stage.socket(), "plain", "c1", &netns.path());
+    std::thread::scope(|scope| -> Result<()> {
+        let add = scope.spawn(|| call.ok("ADD"));
+        until("the port is there", || Ok(sockets.ovs.ports()?.contains(&port)))?;
+        assert_eq!(sockets.ovs.install(&vif(5).port_id)?, port, "one has the claim");
+        add.join().expect("no panic").map(drop)
+    })?;
+    assert_eq!(file.exists(), sockets.ovs.ports()?.contains(&"imlost".into()), "one without the other");
+    agent.stop()?;
+    let _agent = sockets.stage.start()?;
+    until("the next start takes both", || Ok(sockets.ovs.ports()? == [&*port] && !file.exists()))?;
+    call.ok("DEL")?;
+    sockets.is_clean()
+}
+
+#[test]
+fn two_drivers_have_one_connection() -> Result<()> {
+    let sockets = Sockets::new()?;
+    sockets.orphan("imone", "external_ids:isthmus=pod")?;
+    sockets.orphan("imother", MARKED)?;
+    let _agent = sockets.stage.start()?;
+    until("both took their own", || Ok(sockets.ovs.ports()?.is_empty()))?;
+    let (path, connected) = (sockets.ovs.socket(), " 0001 03 ");
+    until("one is connected", || {
+        // the server's ends, which are in the namespace of who connected
+        let all = sockets.stage.host.run("cat /proc/net/unix")?;
+        let is_it = |line: &&str| line.contains(connected) && line.ends_with(path.to_str().unwrap());
+        Ok(all.lines().filter(is_it).count() == 1)
+    })
 }
 
 /// By `--features dpdk` with `ISTHMUS_DPDK=ovs-vswitchd-dpdk:dpdk-testpmd`, of Debian's openvswitch-switch-dpdk and dpdk; neither needs huge pages here.

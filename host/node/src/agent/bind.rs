@@ -50,7 +50,7 @@ impl<S: VifSource> Agent<S> {
     ) -> Result<Vec<Held<'_>>, Error> {
         let pod = PodReference { uid: Some(uid.to_owned()), ..add.pod.clone() };
         // What a device is like may have been looked at before another Pod's was made good.
-        let before = self.attachments.list();
+        let before = self.attachments.with_addresses();
         let mut taken: BTreeSet<String> = BTreeSet::new();
         for link in links.iter_mut() {
             let (_, driver) = self.drivers.get(Some(&link.driver))?;
@@ -64,7 +64,7 @@ impl<S: VifSource> Agent<S> {
             return Err(Error::new(Code::InvalidConfig, what, "each has one of its own"));
         }
         // Also of those that are not live: what was is restored, and the device with it.
-        let now = self.attachments.list();
+        let now = self.attachments.with_addresses();
         for other in before.iter().chain(&now).filter(|other| other.attached != add.attached) {
             if let Some(address) = other.links.iter().filter_map(Link::address).find(|a| taken.contains(*a)) {
                 let what = format!(

@@ -2,7 +2,7 @@
 
 use isthmus_cni::{Code, Error};
 
-use super::{Driver, Host, Later, Pod, TxChecksum};
+use super::{Driver, Host, Later, Pod, TxChecksum, fits};
 use crate::attachments::Link;
 use crate::netlink::links::{self, LinkFacts, Pair};
 use crate::netlink::{GROUP, GROUP_DEAD};
@@ -28,36 +28,28 @@ impl Bridge {
     }
 
     /// The bridge's own MTU is the least of its ports', Pods' included: only a way out that is narrower is in the way.
-    async fn fits(&self, mtu: u32, bridge: &LinkFacts, port: &str) -> Result<(), Error> {
+    async fn fits(&self, link: &Link, bridge: &LinkFacts) -> Result<(), Error> {
+        if fits(link, bridge).is_ok() {
+            return Ok(());
+        }
         let all = links::list(&self.host.netlink).await?;
         let ways_out =
             all.iter().filter(|l| l.master == Some(bridge.index) && ![GROUP, GROUP_DEAD].contains(&l.group));
-        let Some(narrowest) = ways_out.min_by_key(|l| l.mtu).filter(|l| l.mtu < mtu) else { return Ok(()) };
-        let (name, least) = (&narrowest.name, narrowest.mtu);
-        let what = format!("port {port} has MTU {mtu}, and {name} of bridge {} has {least}", self.bridge);
-        let why = "larger packets would be lost: raise that one, or lower the network's";
-        Err(Error::new(Code::InvalidConfig, what, why))
+        ways_out.min_by_key(|l| l.mtu).map_or(Ok(()), |narrowest| fits(link, narrowest))
     }
 }
 
 impl Driver for Bridge {
-    fn bind<'a>(&'a self, pod: Pod<'a>, link: &'a Link) -> Later<'a, TxChecksum> {
+    fn bind<'a>(&'a self, pod: Pod<'a>, link: &'a mut Link) -> Later<'a, TxChecksum> {
         Box::pin(async move {
             let bridge = self.bridge().await?;
-            let vif = &link.vif;
-            if let Some(mtu) = vif.mtu.filter(|mtu| *mtu > bridge.mtu) {
-                self.fits(mtu, &bridge, &vif.port_id).await?;
-            }
+            self.fits(link, &bridge).await?;
             let mac = mac_of(link)?;
             let (host, inside) = (&*link.host, &*link.interface);
-            let pair = Pair { host, inside, mac, mtu: vif.mtu, bridge: Some(bridge.index) };
+            let pair = Pair { host, inside, mac, mtu: link.vif.mtu, bridge: Some(bridge.index) };
             self.host.pair(pod.netns, pair).await?;
             Ok(TxChecksum::Keep)
         })
-    }
-
-    fn ready<'a>(&'a self, _: &'a Link) -> Later<'a, ()> {
-        Box::pin(async { Ok(()) })
     }
 
     fn check<'a>(&'a self, link: &'a Link) -> Later<'a, ()> {

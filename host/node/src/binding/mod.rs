@@ -102,9 +102,9 @@ pub trait Driver: Send + Sync {
     }
 
     /// Makes the interface in the Pod, with its MAC address and MTU, and joins it to the node's network. Says whether TX
-    /// checksum offload may stay on. What it made before it failed it takes away. Without an interface of the kernel's
+    /// checksum offload may stay on, and in the link's device what came of it. What it made before it failed it takes away. Without an interface of the kernel's
     /// ([`Link::is_in_kernel`]) nobody configures one.
-    fn bind<'a>(&'a self, pod: Pod<'a>, link: &'a Link) -> Later<'a, TxChecksum>;
+    fn bind<'a>(&'a self, pod: Pod<'a>, link: &'a mut Link) -> Later<'a, TxChecksum>;
 
     /// Whether what it makes is in the Pod only, with [`Link::host`] as alias: an [upper link](crate::netlink::upper), which the caller
     /// deletes there, or what is to be [given back](Driver::give_back). It is stored before it is made.
@@ -112,17 +112,19 @@ pub trait Driver: Send + Sync {
         false
     }
 
-    /// Gives back what was not made, but moved or set, out of the Pod's namespace at this path, as far as it is there; `None`: there is
-    /// none, its links are unhooked and deleted.
+    /// Gives back the [`Device`](crate::attachments::Device) of an attachment, out of the Pod's namespace at this path, as far as it is
+    /// there; `None`: there is none, its links are unhooked and deleted.
     fn give_back<'a>(&'a self, _netns: &'a str, _link: &'a Link) -> Option<Later<'a, ()>> {
         None
     }
 
     /// Waits until traffic flows.
-    fn ready<'a>(&'a self, link: &'a Link) -> Later<'a, ()>;
+    fn ready<'a>(&'a self, _link: &'a Link) -> Later<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
 
-    /// Takes a link of the host off what it was joined to outside of the kernel, as far as it is there; the link itself is
-    /// deleted by the caller, and what the kernel joined it to goes with it.
+    /// Takes a link of the host off what it was joined to outside of the kernel, as far as it is there, and its device with it; the link
+    /// itself is deleted by the caller, and what the kernel joined it to goes with it.
     fn unhook<'a>(&'a self, _host: &'a str) -> Later<'a, ()> {
         Box::pin(async { Ok(()) })
     }
@@ -181,13 +183,14 @@ impl Drivers {
     pub fn new(options: &DriverOptions, host: &Host) -> Result<Self, Error> {
         let mut all: BTreeMap<&'static str, Arc<dyn Driver>> = BTreeMap::new();
         if let Some((socket, bridge)) = &options.ovs {
-            all.insert("ovs", Arc::new(Ovs::new(host.clone(), socket, bridge)));
-        }
-        if let (Some(folder), Some((socket, bridge))) = (&options.vhostuser, &options.ovs) {
-            all.insert("vhostuser", Arc::new(Vhostuser::new(Ovs::new(host.clone(), socket, bridge), folder)));
+            let ovs = Arc::new(Ovs::new(host.clone(), socket, bridge));
+            if let Some(folder) = &options.vhostuser {
+                all.insert("vhostuser", Arc::new(Vhostuser::new(Arc::clone(&ovs), folder)));
+            }
+            all.insert("ovs", ovs);
         }
         if let Some(functions) = &options.sriov {
-            all.insert("sriov", Arc::new(Sriov::new(host.clone(), functions)));
+            all.insert("sriov", Arc::new(Sriov::new(functions)));
         }
         if let Some(bridge) = &options.bridge {
             all.insert("bridge", Arc::new(Bridge::new(host.clone(), bridge)));

@@ -90,7 +90,7 @@ impl Nested {
 }
 
 impl Driver for Nested {
-    fn bind<'a>(&'a self, pod: Pod<'a>, link: &'a Link) -> Later<'a, TxChecksum> {
+    fn bind<'a>(&'a self, pod: Pod<'a>, link: &'a mut Link) -> Later<'a, TxChecksum> {
         Box::pin(async move {
             let kind = self.kind.of(link)?;
             let parent = self.parent().await?;
@@ -104,10 +104,6 @@ impl Driver for Nested {
 
     fn is_nested(&self) -> bool {
         true
-    }
-
-    fn ready<'a>(&'a self, _: &'a Link) -> Later<'a, ()> {
-        Box::pin(async { Ok(()) })
     }
 
     fn check<'a>(&'a self, _: &'a Link) -> Later<'a, ()> {

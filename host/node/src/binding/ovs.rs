@@ -8,10 +8,10 @@ use isthmus_cni::{Code, Error};
 use serde_json::{Map, Value, json};
 
 use super::bridge::mac_of;
-use super::{Driver, Host, Later, Pod, TxChecksum};
+use super::{Driver, Host, Later, Pod, TxChecksum, vhostuser};
 use crate::attachments::Link;
 use crate::netlink::links::{self, Pair};
-use crate::ovsdb::{Ovsdb, map};
+use crate::ovsdb::{Ovsdb, ids, map};
 
 /// Marks our interfaces in `external_ids`.
 const MARK: &str = "isthmus";
@@ -44,8 +44,8 @@ impl Ovs {
         Ok(row.get("datapath_type").and_then(Value::as_str).unwrap_or_default().to_owned())
     }
 
-    /// Joins the host's link to the bridge, and takes off whatever claims the same port. `mark`: what tells in `external_ids` that the
-    /// interface is ours. `row`: further columns of it.
+    /// Joins the host's link to the bridge, and takes off whatever claims the same port; of a port with files the claim alone, as only
+    /// its own driver knows those. `mark`: what tells in `external_ids` that the interface is ours. `row`: further columns of it.
     pub(super) async fn join(
         &self,
         link: &Link,
@@ -58,20 +58,16 @@ impl Ovs {
             .database
             .transact(vec![
                 Self::select("Bridge", &json!(["name", "==", self.bridge]), &["datapath_type"]),
-                Self::select("Interface", &claims, &["name"]),
-                Self::select("Port", &json!(["name", "==", link.host]), &["_uuid"]),
+                Self::select("Interface", &claims, &["name", "external_ids"]),
             ])
             .await?;
         let datapath = self.datapath(found.first())?;
-        let claimants = found.get(1).and_then(|r| r.get("rows")).and_then(Value::as_array);
-        let claimants = claimants.into_iter().flatten().filter_map(|r| r.get("name")?.as_str());
-        let stale: BTreeSet<&str> = claimants.chain([&*link.host]).collect();
-        let mut operations = self.leave(&stale).await?;
-        let ids =
+        let mut operations = self.displace(&link.host, found.get(1)).await?;
+        let own =
             [("iface-id", &*vif.port_id), ("attached-mac", &*vif.mac), ("iface-status", "active"), mark];
         let (host, mut row) = (&link.host, row);
         row.insert("name".into(), json!(host));
-        row.insert("external_ids".into(), map(&ids));
+        row.insert("external_ids".into(), map(&own));
         operations.extend([
             json!({"op": "insert", "table": "Interface", "uuid-name": "interface", "row": row}),
             json!({"op": "insert", "table": "Port", "uuid-name": "port",
@@ -86,6 +82,19 @@ impl Ovs {
             return Err(Error::new(Code::TryAgain, what, ""));
         }
         Ok(if datapath == "netdev" { TxChecksum::Off } else { TxChecksum::Keep })
+    }
+
+    /// Operations after which nobody claims the port of these interfaces, nor has the name `host`.
+    async fn displace(&self, host: &str, claimants: Option<&Value>) -> Result<Vec<Value>, Error> {
+        let rows = claimants.and_then(|r| r.get("rows")).and_then(Value::as_array);
+        let named = rows.into_iter().flatten().filter_map(|row| Some((row.get("name")?.as_str()?, row)));
+        let (with_files, without): (Vec<_>, Vec<_>) = named
+            .filter(|(name, _)| *name != host)
+            .partition(|(_, row)| ids(row).any(|(key, _)| key == vhostuser::MARK));
+        let stale = without.into_iter().map(|(name, _)| name).chain([host]).collect();
+        let mut operations = self.leave(&stale).await?;
+        operations.extend(with_files.into_iter().map(|(name, _)| unclaimed(name)));
+        Ok(operations)
     }
 
     /// Operations that take ports off their bridges; rows that nothing refers to go by themselves.
@@ -162,8 +171,14 @@ impl Ovs {
     }
 }
 
+/// The operation that takes a port's claim away, and leaves the port to who made it.
+fn unclaimed(name: &str) -> Value {
+    json!({"op": "mutate", "table": "Interface", "where": [["name", "==", name]],
+        "mutations": [["external_ids", "delete", ["set", ["iface-id"]]]]})
+}
+
 impl Driver for Ovs {
-    fn bind<'a>(&'a self, pod: Pod<'a>, link: &'a Link) -> Later<'a, TxChecksum> {
+    fn bind<'a>(&'a self, pod: Pod<'a>, link: &'a mut Link) -> Later<'a, TxChecksum> {
         Box::pin(async move {
             let mac = mac_of(link)?;
             let (host, inside) = (&*link.host, &*link.interface);

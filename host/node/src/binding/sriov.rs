@@ -6,22 +6,20 @@
 
 mod allocated;
 mod sysfs;
+mod work;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use isthmus_cni::protocol::PodReference;
 use isthmus_cni::{Code, Error};
-use rtnetlink::packet_route::link::VfInfo;
+use tokio::sync::Mutex;
 
-use super::bridge::mac_of;
-use super::{Driver, Host, Later, Pod, TxChecksum, fits};
+use super::{Driver, Later, Pod, TxChecksum};
 use crate::attachments::{Device, Function, Link};
-use crate::netlink::functions::{self, Moved, Netdev, Place, Settings, Which};
-use crate::netlink::links::{self, LinkFacts};
-use crate::netlink::netns::Netns;
-use crate::vif::format_mac;
-use sysfs::Found;
+use crate::netlink::beside::beside;
+use work::{Unguarded, Work};
 
 /// Where a node's virtual functions are found.
 #[derive(Clone, Debug)]
@@ -34,14 +32,16 @@ pub struct SriovOptions {
 
 /// The driver.
 pub struct Sriov {
-    host: Host,
     options: SriovOptions,
+    /// Held by the work that is under way.
+    turn: Arc<Mutex<()>>,
+    unguarded: Arc<Unguarded>,
 }
 
 impl Sriov {
     /// With the functions that these options lead to.
-    pub fn new(host: Host, options: &SriovOptions) -> Self {
-        Self { host, options: options.clone() }
+    pub fn new(options: &SriovOptions) -> Self {
+        Self { options: options.clone(), turn: Arc::default(), unguarded: Arc::default() }
     }
 
     /// The PCI address of what a VIF asks for.
@@ -69,148 +69,19 @@ impl Sriov {
         })
     }
 
-    fn find(&self, address: &str) -> Result<Option<Found>, Error> {
-        sysfs::find(&self.options.sysfs, address)
-    }
-
-    /// The function that has to be there.
-    fn found(&self, address: &str) -> Result<Found, Error> {
-        self.find(address)?.ok_or_else(|| unusable(address, "the node has none there"))
-    }
-
-    /// The function that was there once: `None` where it has gone, and what was set of it, or another device has its address.
-    fn still_there(&self, address: &str) -> Result<Option<Found>, Error> {
-        match self.find(address) {
-            Err(error) if error.code == Code::InvalidConfig => Ok(None),
-            other => other,
-        }
-    }
-
-    /// The function as it is before anything is done to it.
-    async fn function(&self, address: String) -> Result<Function, Error> {
-        let found = self.found(&address)?;
-        let netdev = match &found.netdev {
-            Some(name) => {
-                let link = links::find(&self.host.netlink, name).await?.ok_or_else(|| {
-                    unusable(&address, "its interface is not in the host's network namespace")
-                })?;
-                let told = link.device.as_ref() == Some(&address);
-                Some(Netdev { name: name.clone(), mac: format_mac(&link.mac), mtu: link.mtu, told })
-            }
-            None if found.is_in_user_space() => None,
-            None => {
-                let why = "it has neither an interface on the host nor a driver of user space";
-                return Err(unusable(&address, why));
-            }
-        };
-        let before = functions::settings(&self.host.netlink, place(&found)).await?;
-        Ok(Function { address, netdev, before })
-    }
-
-    /// Whether the card carries packets, and of that size.
-    async fn carries(&self, card: &str, link: &Link) -> Result<(), Error> {
-        let try_again = |what: String, why: &str| Err(Error::new(Code::TryAgain, what, why));
-        match links::find(&self.host.netlink, card).await? {
-            Some(parent) if parent.up && parent.carrier => fits(link, &parent),
-            Some(parent) if parent.up => {
-                try_again(format!("the card {card} has no carrier"), "is a cable plugged in?")
-            }
-            Some(_) => {
-                try_again(format!("the card {card} is down"), "set it up: its functions have no carrier else")
-            }
-            None => try_again(format!("the card {card} is gone"), "it had another name a moment ago"),
-        }
-    }
-
-    /// The function's interface, as far as it is on the host. Where the kernel does not say whose device's one is, sysfs does, or
-    /// the alias that it went with.
-    async fn interface(&self, link: &Link, address: &str, found: &Found) -> Result<Option<LinkFacts>, Error> {
-        let all = links::list(&self.host.netlink).await?;
-        Ok(all.into_iter().find(|there| match &there.device {
-            Some(device) => device == address,
-            None => there.alias == link.host || found.netdev.as_ref() == Some(&there.name),
-        }))
-    }
-
-    async fn make(&self, pod: Pod<'_>, link: &Link, function: &Function) -> Result<(), Error> {
-        let mac = mac_of(link)?;
-        let found = self.found(&function.address)?;
-        self.carries(&found.parent, link).await?;
-        let wanted = wanted(link);
-        let needed = |info: &VfInfo| match info {
-            // An interface is given the address itself, and whoever sets VLANs and trust means it.
-            VfInfo::Mac(_) => function.netdev.is_none(),
-            VfInfo::Vlan(_) => wanted.vlan != 0,
-            VfInfo::Trust(_) => wanted.trusted,
-            _ => false,
-        };
-        functions::set(&self.host.netlink, place(&found), &wanted, needed).await?;
-        if function.netdev.is_none() {
-            return Ok(());
-        }
-        let there = self.interface(link, &function.address, &found).await?.ok_or_else(|| {
-            unusable(&function.address, "its interface was on the host a moment ago, and is not")
-        })?;
-        let to = Moved { alias: &link.host, interface: &link.interface, mac, mtu: link.vif.mtu };
-        functions::give(&self.host.netlink, pod.netns, pod.inside, &there, to).await
-    }
-
-    /// Gives a function back, out of the Pod's namespace where there is one, as it was.
-    async fn restore(&self, netns: &str, link: &Link, function: &Function) -> Result<(), Error> {
-        let Some(found) = self.still_there(&function.address)? else { return Ok(()) };
-        if let Some(was) = &function.netdev {
-            self.bring_home(netns, link, &function.address, was, &found).await?;
-        }
-        // Not before: the Pod would have an interface that nothing holds to its port.
-        if let Some(before) = &function.before {
-            functions::reset(&self.host.netlink, place(&found), before).await;
-        }
-        Ok(())
-    }
-
-    /// Has the function's interface on the host, as it was.
-    async fn bring_home(
+    /// Has work done by another thread: the one that serves all has other calls meanwhile. One after the other, each to its end: what a
+    /// DEL that has answered by now had begun is not met half-way.
+    async fn have<T: Send + 'static>(
         &self,
-        netns: &str,
-        link: &Link,
-        address: &str,
-        was: &Netdev,
-        found: &Found,
-    ) -> Result<(), Error> {
-        if let Some(netns) = Netns::open_if_there(netns)? {
-            let which = Which { address: address.into(), told: was.told, alias: link.host.clone() };
-            functions::take(&netns.connect(false)?, &netns, &which)?;
-        }
-        if let Some(there) = self.interface(link, address, found).await? {
-            return functions::restore(&self.host.netlink, &there, &link.host, was).await;
-        }
-        // It has none while it has no driver, or one of user space.
-        if found.driver.is_none() || found.is_in_user_space() {
-            return Ok(());
-        }
-        // A namespace that ends gives it back in the background.
-        let what = format!("interface {} of PCI device {address} is not back yet", was.name);
-        Err(Error::new(Code::TryAgain, what, "the namespace that it was in is being taken down"))
-    }
-}
-
-fn place(found: &Found) -> Place<'_> {
-    Place { parent: &found.parent, index: found.index }
-}
-
-fn unusable(address: &str, why: &str) -> Error {
-    Error::new(Code::TryAgain, format!("PCI device {address} cannot be used"), why)
-}
-
-/// What is set of the function while the Pod has it.
-fn wanted(link: &Link) -> Settings {
-    let vif = &link.vif;
-    Settings {
-        mac: vif.mac.clone(),
-        vlan: vif.segmentation_id.map_or(0, Into::into),
-        qos: 0,
-        spoof_check: !vif.unprotected,
-        trusted: vif.trusted,
+        work: impl AsyncFnOnce(Work) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (turn, sysfs) = (Arc::clone(&self.turn).lock_owned().await, self.options.sysfs.clone());
+        let unguarded = Arc::clone(&self.unguarded);
+        beside("virtual functions", async move |netlink| {
+            let _turn = turn;
+            work(Work { netlink, sysfs, unguarded }).await
+        })
+        .await
     }
 }
 
@@ -231,19 +102,18 @@ impl Driver for Sriov {
     ) -> Later<'a, ()> {
         Box::pin(async move {
             let address = self.address(pod, taken, link).await?;
-            link.device = Some(Device::Function(self.function(address).await?));
+            let function = self.have(async move |work| work.function(address).await).await?;
+            link.device = Some(Device::Function(function));
             Ok(())
         })
     }
 
-    fn bind<'a>(&'a self, pod: Pod<'a>, link: &'a Link) -> Later<'a, TxChecksum> {
+    fn bind<'a>(&'a self, pod: Pod<'a>, link: &'a mut Link) -> Later<'a, TxChecksum> {
         Box::pin(async move {
-            let function = function(link)?;
-            let Err(mut error) = self.make(pod, link, function).await else { return Ok(TxChecksum::Keep) };
-            if let Err(more) = self.restore(pod.netns.path(), link, function).await {
-                error.details = format!("{}; and it is not as it was: {more}", error.details);
-            }
-            Err(error)
+            let (netns, planned, function) = (pod.netns.clone(), link.clone(), function(link)?.clone());
+            let bound = self.have(async move |work| work.bind(&netns, &planned, function).await).await?;
+            link.device = Some(Device::Function(bound));
+            Ok(TxChecksum::Keep)
         })
     }
 
@@ -251,40 +121,15 @@ impl Driver for Sriov {
         true
     }
 
-    fn ready<'a>(&'a self, _: &'a Link) -> Later<'a, ()> {
-        Box::pin(async { Ok(()) })
-    }
-
     fn give_back<'a>(&'a self, netns: &'a str, link: &'a Link) -> Option<Later<'a, ()>> {
-        let function = function(link).ok()?;
-        Some(Box::pin(self.restore(netns, link, function)))
+        let (netns, link, function) = (netns.to_owned(), link.clone(), function(link).ok()?.clone());
+        Some(Box::pin(self.have(async move |work| work.restore(&netns, &link, &function).await)))
     }
 
     fn check<'a>(&'a self, link: &'a Link) -> Later<'a, ()> {
         Box::pin(async move {
-            let function = function(link)?;
-            let gone = |why: String| {
-                let what = format!("PCI device {} is gone", function.address);
-                Err(Error::new(Code::Other, what, why))
-            };
-            let Some(found) = self.still_there(&function.address)? else {
-                return gone("the node has no virtual function there".into());
-            };
-            let Some(now) = functions::settings(&self.host.netlink, place(&found)).await? else {
-                return match function.before {
-                    None => Ok(()),
-                    Some(_) => gone(format!("{} has no function {}", found.parent, found.index)),
-                };
-            };
-            let wanted = wanted(link);
-            if (&now.mac, now.vlan) != (&wanted.mac, wanted.vlan) {
-                let what = format!(
-                    "virtual function {} of {} has another MAC address or VLAN",
-                    found.index, found.parent
-                );
-                return Err(Error::new(Code::Other, what, "something else has changed it"));
-            }
-            Ok(())
+            let (link, function) = (link.clone(), function(link)?.clone());
+            self.have(async move |work| work.check(&link, &function).await).await
         })
     }
 

@@ -2,14 +2,15 @@
 //! Pod's application the other: nothing of it goes through the kernel, and the Pod has no interface.
 //!
 //! The application listens (`dpdkvhostuserclient`): Open vSwitch connects, and does so again after a restart of either. Socket and
-//! what the application has to know lie in a folder for each Pod, named by its uid, as `eth0.sock` and `eth0.json`. What
-//! Open vSwitch's database says of a port tells where they are: it knows of a port before there is a file.
+//! what the application has to know lie in a folder for each Pod, named by its uid, as `eth0.sock` and `eth0.json`. Where they are its
+//! attachment tells, and of a port without one what Open vSwitch's database says: it knows of a port before there is a file.
 
 use std::collections::BTreeSet;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use isthmus_cni::protocol::PodReference;
 use isthmus_cni::{Code, Error};
@@ -22,19 +23,19 @@ use crate::files::{blocking, remove_all};
 use crate::ovsdb::map;
 
 /// In `external_ids`: `UID/INTERFACE`. Not the mark of [`Ovs`], which would take a port away and leave its files.
-const MARK: &str = "isthmus-vhostuser";
+pub(super) const MARK: &str = "isthmus-vhostuser";
 /// The kernel's (`sun_path` of linux/un.h), with its NUL.
 const MOST_PATH: usize = 108;
 
 /// The driver.
 pub struct Vhostuser {
-    ovs: Ovs,
+    ovs: Arc<Ovs>,
     folder: PathBuf,
 }
 
 impl Vhostuser {
     /// Ports of that Open vSwitch, and sockets below `folder`.
-    pub fn new(ovs: Ovs, folder: &Path) -> Self {
+    pub fn new(ovs: Arc<Ovs>, folder: &Path) -> Self {
         Self { ovs, folder: folder.into() }
     }
 
@@ -48,10 +49,11 @@ impl Vhostuser {
         (is_name(uid) && is_name(interface)).then(|| self.folder.join(uid).join(format!("{interface}.sock")))
     }
 
-    /// Takes files and port away, as far as they are there.
-    async fn remove(&self, host: &str) -> Result<(), Error> {
+    /// Takes files and port away, as far as they are there. `socket`: as the attachment tells it; else the port's mark does.
+    async fn remove(&self, host: &str, socket: Option<&Path>) -> Result<(), Error> {
         let mut marks = self.ovs.marks(MARK).await?;
-        if let Some(socket) = marks.remove(host).and_then(|mark| self.socket(&mark)) {
+        let marked = marks.remove(host).and_then(|mark| self.socket(&mark));
+        if let Some(socket) = socket.map(Path::to_path_buf).or(marked) {
             let others: Vec<PathBuf> = marks.values().filter_map(|mark| self.socket(mark)).collect();
             let what = format!("files beside {} cannot be removed", socket.display());
             blocking(what, move || remove_files(&socket, &others)).await?;
@@ -60,19 +62,26 @@ impl Vhostuser {
     }
 
     async fn make(&self, link: &Link) -> Result<(), Error> {
-        let Some(Device::Socket(socket)) = &link.device else {
-            return Err(Error::new(Code::Other, format!("{} has no socket", link.interface), ""));
-        };
+        let socket = socket(link)
+            .ok_or_else(|| Error::new(Code::Other, format!("{} has no socket", link.interface), ""))?;
         let pod = socket.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
         let mark = format!("{pod}/{}", link.interface);
         let path = socket.display().to_string();
         let row = json!({"type": "dpdkvhostuserclient", "options": map(&[("vhost-server-path", &path)])});
         let row = row.as_object().cloned().unwrap_or_default();
         self.ovs.join(link, (MARK, &mark), row).await?;
-        let (folder, socket) = (self.folder.clone(), socket.clone());
+        let (folder, socket) = (self.folder.clone(), socket.to_owned());
         let described = described(&socket, link).to_string();
         let what = format!("files beside {} cannot be written", socket.display());
         blocking(what, move || write(&folder, &socket, &described)).await
+    }
+}
+
+/// The socket that was planned.
+fn socket(link: &Link) -> Option<&Path> {
+    match &link.device {
+        Some(Device::Socket(socket)) => Some(socket),
+        _ => None,
     }
 }
 
@@ -99,8 +108,12 @@ fn write(folder: &Path, socket: &Path, described: &str) -> io::Result<()> {
     file.write_all(described.as_bytes())
 }
 
-/// With the last of a Pod's, its folder goes, and what its application left there. `others`: sockets of the other ports.
+/// With the last of a Pod's, its folder goes, and what its application left there. `others`: sockets of the other ports; a newer sandbox
+/// of the Pod has the same.
 fn remove_files(socket: &Path, others: &[PathBuf]) -> io::Result<()> {
+    if others.iter().any(|other| other == socket) {
+        return Ok(());
+    }
     if let Some(pod) = socket.parent()
         && !others.iter().any(|other| other.parent() == Some(pod))
     {
@@ -137,12 +150,12 @@ impl Driver for Vhostuser {
         })
     }
 
-    fn bind<'a>(&'a self, _: Pod<'a>, link: &'a Link) -> Later<'a, TxChecksum> {
+    fn bind<'a>(&'a self, _: Pod<'a>, link: &'a mut Link) -> Later<'a, TxChecksum> {
         Box::pin(async move {
             mac_of(link)?;
             let Err(mut error) = self.make(link).await else { return Ok(TxChecksum::Keep) };
             // The answer may have been lost, and not the change.
-            if let Err(more) = self.remove(&link.host).await {
+            if let Err(more) = self.remove(&link.host, socket(link)).await {
                 error.details = format!("{}; and: {more}", error.details);
             }
             Err(error)
@@ -154,14 +167,19 @@ impl Driver for Vhostuser {
     }
 
     fn unhook<'a>(&'a self, host: &'a str) -> Later<'a, ()> {
-        Box::pin(self.remove(host))
+        Box::pin(self.remove(host, None))
+    }
+
+    fn give_back<'a>(&'a self, _: &'a str, link: &'a Link) -> Option<Later<'a, ()>> {
+        let socket = socket(link)?;
+        Some(Box::pin(self.remove(&link.host, Some(socket))))
     }
 
     fn check<'a>(&'a self, link: &'a Link) -> Later<'a, ()> {
         Box::pin(async move {
             self.ovs.is_port(link).await?;
-            match &link.device {
-                Some(Device::Socket(socket)) if socket.with_extension("json").exists() => Ok(()),
+            match socket(link) {
+                Some(socket) if socket.with_extension("json").exists() => Ok(()),
                 _ => Err(Error::new(Code::Other, format!("the file of {} is gone", link.interface), "")),
             }
         })
@@ -184,10 +202,30 @@ mod tests {
     #[tokio::test]
     async fn a_mark_leads_nowhere_else() {
         let ovs = Ovs::new(Host::new().unwrap(), Path::new("/none"), "br-int");
-        let driver = Vhostuser::new(ovs, Path::new("/sockets"));
+        let driver = Vhostuser::new(Arc::new(ovs), Path::new("/sockets"));
         assert_eq!(driver.socket("u-1/eth0"), Some("/sockets/u-1/eth0.sock".into()));
         for odd in ["", "u", "u/", "/eth0", "../eth0", "u/..", "./eth0", "u/a/b", "u/../../etc"] {
             assert_eq!(driver.socket(odd), None, "{odd:?}");
         }
+    }
+
+    /// A newer sandbox of the Pod may have another port for the same interface.
+    #[test]
+    fn files_that_a_newer_sandbox_has_as_well_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let pod = folder.path().join("u-1");
+        std::fs::create_dir(&pod).unwrap();
+        let sockets = ["eth0.sock", "net1.sock"].map(|name| pod.join(name));
+        for socket in &sockets {
+            std::fs::write(socket.with_extension("json"), "{}").unwrap();
+        }
+        let [first, second] = &sockets;
+        let are = || sockets.each_ref().map(|socket| socket.with_extension("json").exists());
+        remove_files(first, &sockets).unwrap();
+        assert_eq!(are(), [true, true]);
+        remove_files(first, std::slice::from_ref(second)).unwrap();
+        assert_eq!(are(), [false, true]);
+        remove_files(second, &[]).unwrap();
+        assert!(!pod.exists());
     }
 }

@@ -76,6 +76,19 @@ impl Which {
     }
 }
 
+impl Settings {
+    /// What of them is another now.
+    pub fn changed(&self, now: &Self) -> Vec<&'static str> {
+        let all = [
+            ("MAC address", self.mac != now.mac),
+            ("VLAN", (self.vlan, self.qos) != (now.vlan, now.qos)),
+            ("spoof check", self.spoof_check != now.spoof_check),
+            ("trust", self.trusted != now.trusted),
+        ];
+        all.into_iter().filter_map(|(name, changed)| changed.then_some(name)).collect()
+    }
+}
+
 /// An interface as it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -129,7 +142,7 @@ fn of(message: LinkMessage, index: u32) -> Option<Settings> {
     Some(settings)
 }
 
-/// Sets them, one by one: cards differ in what they know. What one does not know, and is not `needed`, is left.
+/// Sets them, one by one: cards differ in what they know. What one does not know, and is not `needed`, is left, and returned.
 ///
 /// # Errors
 /// [`Code::InvalidConfig`] where the card cannot do what is needed; the kernel's.
@@ -138,24 +151,27 @@ pub async fn set(
     place: Place<'_>,
     wanted: &Settings,
     needed: impl Fn(&VfInfo) -> bool,
-) -> Result<(), Error> {
+) -> Result<Vec<VfInfo>, Error> {
     if parse_mac(&wanted.mac).is_none() {
         let what = format!("MAC address {:?}", wanted.mac);
         return Err(Error::new(Code::InvalidConfig, what, "six bytes in hex"));
     }
+    let mut left = Vec::new();
     for (name, info) in infos(place.index, wanted) {
-        let needed = needed(&info);
-        let Err(e) = host.link().set(setting(place.parent, info)).execute().await else { continue };
+        let Err(e) = host.link().set(setting(place.parent, info.clone())).execute().await else { continue };
         let what = cannot(name, place);
         match is_unsupported(errno(&e)) {
-            true if needed => {
+            true if needed(&info) => {
                 return Err(Error::new(Code::InvalidConfig, what, "the card's driver does not support it"));
             }
-            true => tracing::debug!("{what}: the card's driver does not support it"),
+            true => {
+                tracing::debug!("{what}: the card's driver does not support it");
+                left.push(info);
+            }
             false => return Err(failed(what, &e)),
         }
     }
-    Ok(())
+    Ok(left)
 }
 
 /// Sets them to what they were, as far as the card takes that: not every card that says a MAC address of zeros is its function's takes it.

@@ -1,5 +1,6 @@
 //! The kernel's side: network namespaces, links, addresses and routes, over rtnetlink.
 
+pub(crate) mod beside;
 pub(crate) mod direct;
 pub mod functions;
 pub mod inside;

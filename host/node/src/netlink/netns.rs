@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
 
 use isthmus_cni::{Code, Error};
 use rustix::fs::{Mode, OFlags};
@@ -15,11 +16,12 @@ use super::direct::Direct;
 /// `statfs` type of what namespaces live on (`NSFS_MAGIC`).
 const NSFS: i64 = 0x6e73_6673;
 
-/// An open network namespace, which therefore stays.
+/// An open network namespace, which therefore stays, as long as any clone.
+#[derive(Clone)]
 pub struct Netns {
-    file: File,
+    file: Arc<File>,
     /// The one that the agent is in.
-    own: File,
+    own: Arc<File>,
     path: String,
 }
 
@@ -52,7 +54,7 @@ impl Netns {
         if same(&file.metadata().map_err(unknown)?, &own.metadata().map_err(unknown)?) {
             return Err(bad("it is the host's own network namespace"));
         }
-        Ok(Self { file, own, path: path.to_owned() })
+        Ok(Self { file: Arc::new(file), own: Arc::new(own), path: path.to_owned() })
     }
 
     /// As [`Self::open`], of what may have gone.

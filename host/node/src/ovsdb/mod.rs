@@ -19,7 +19,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 pub use frames::{Frames, MOST_FRAME};
-pub use rows::{Interface, Interfaces, map};
+pub use rows::{Interface, Interfaces, ids, map};
 
 /// Key of our monitor in what the server tells.
 const MONITOR: &str = "isthmus";

@@ -10,6 +10,12 @@ pub fn map(pairs: &[(&str, &str)]) -> Value {
     json!(["map", pairs])
 }
 
+/// What a row says in `external_ids`.
+pub fn ids(row: &Value) -> impl Iterator<Item = (&str, &str)> {
+    let pairs = row.pointer("/external_ids/1").and_then(Value::as_array);
+    pairs.into_iter().flatten().filter_map(|pair| Some((pair.get(0)?.as_str()?, pair.get(1)?.as_str()?)))
+}
+
 /// What is watched of an interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Interface {
@@ -61,10 +67,8 @@ impl Interface {
             // a string, or the empty set
             self.error = error.as_str().map(Into::into);
         }
-        if let Some(pairs) = row.pointer("/external_ids/1").and_then(Value::as_array) {
-            let text = |pair: &Value, at: usize| pair.get(at).and_then(Value::as_str).map(String::from);
-            self.external_ids =
-                pairs.iter().filter_map(|pair| Some((text(pair, 0)?, text(pair, 1)?))).collect();
+        if row.pointer("/external_ids/1").is_some_and(Value::is_array) {
+            self.external_ids = ids(row).map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         }
     }
 }

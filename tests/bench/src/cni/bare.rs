@@ -68,7 +68,7 @@ pub(crate) fn serve(arguments: &Arguments) -> Result<()> {
     let host = runtime.block_on(async { Host::new() })?;
     let driver = Bridge::new(host.clone(), "br0");
     let name = host_name("bare", "eth0");
-    let link = Link {
+    let mut link = Link {
         driver: "bridge".into(),
         host: name,
         interface: "eth0".into(),
@@ -79,7 +79,7 @@ pub(crate) fn serve(arguments: &Arguments) -> Result<()> {
     for verb in std::io::stdin().lock().lines() {
         let (before, began) = (used(UsageWho::RUSAGE_SELF)?, Instant::now());
         match verb?.as_str() {
-            "ADD" => runtime.block_on(add(&driver, &arguments.netns, &link))?,
+            "ADD" => runtime.block_on(add(&driver, &arguments.netns, &mut link))?,
             _ => runtime.block_on(del(&host, &link))?,
         }
         let wall = began.elapsed().as_secs_f64() * 1e6;
@@ -89,7 +89,7 @@ pub(crate) fn serve(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-async fn add(driver: &Bridge, netns: &str, link: &Link) -> Result<()> {
+async fn add(driver: &Bridge, netns: &str, link: &mut Link) -> Result<()> {
     let netns = Netns::open(netns)?;
     let inside = netns.connect(false)?;
     driver.bind(Pod { netns: &netns, inside: &inside }, link).await?;

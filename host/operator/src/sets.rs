@@ -45,22 +45,28 @@ impl Session {
     /// Keeps the sets that a list names from now on, and no others for this subject.
     pub(crate) fn use_sets(&self, subject: &Arc<Subject>, desired: &DesiredList) {
         let keys: BTreeSet<SetKey> = named(subject, desired).into_values().collect();
-        // A change of an object may be seen here first: then it is this that tells the other sets' users.
-        let mut users: BTreeSet<Arc<Subject>> = BTreeSet::new();
-        {
-            let mut sets = self.sets.lock();
-            let new = sets.set(subject, keys);
-            let kinds: BTreeSet<Gvk> = new.iter().map(|key| key.selection.kind.clone()).collect();
-            let snapshot = self.snapshot();
-            for kind in kinds {
-                for stored in snapshot.iter(&kind) {
-                    let member = self.member(stored, &snapshot);
-                    users.extend(sets.put(&kind, &stored.uid, Some(member.candidate())));
-                }
+        let mut sets = self.sets.lock();
+        let mut new: BTreeMap<Gvk, Vec<Arc<SetKey>>> = BTreeMap::new();
+        for key in sets.set(subject, keys) {
+            new.entry(key.selection.kind.clone()).or_default().push(key);
+        }
+        if new.is_empty() {
+            return;
+        }
+        // What is read is read under the lock. A change of an object may be seen here first: the other sets' users are told of it when
+        // it is put, as it is in the new sets alone by now.
+        let snapshot = self.snapshot();
+        for (kind, keys) in new {
+            // A set of one namespace holds nothing of another.
+            let homes: Option<BTreeSet<&str>> = keys.iter().map(|key| key.home.as_deref()).collect();
+            let may_be_in = |stored: &&Arc<Stored>| match (&homes, &stored.key.namespace) {
+                (Some(homes), Some(namespace)) => homes.contains(&**namespace),
+                _ => true,
+            };
+            for stored in snapshot.iter(&kind).filter(may_be_in) {
+                sets.fill(&keys, &stored.uid, self.member(stored, &snapshot).candidate());
             }
         }
-        users.remove(subject);
-        users.into_iter().for_each(|user| self.queue.now(user));
     }
 
     /// The addresses of the sets that a list names.

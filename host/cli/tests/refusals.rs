@@ -7,11 +7,14 @@ mod stage;
 use http::Method;
 use isthmus_kubernetes::crd::CloudMapping;
 use isthmus_openstack::catalog::LOAD_BALANCER;
-use isthmus_openstack::neutron::Subnet;
+use isthmus_openstack::neutron::{Port, PortCreate, Subnet};
 use isthmus_openstack::octavia::{LoadBalancer, LoadBalancerCreate};
 use isthmus_openstack::session::Request;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
+use kube::api::DeleteParams;
 use serde_json::json;
-use stage::Stage;
+use stage::{Stage, has_words};
 
 /// How many load balancers the project may have, as an administrator says.
 async fn may_have_load_balancers(stage: &mut Stage, limit: u32) {
@@ -51,5 +54,32 @@ async fn a_quota_of_octavia_is_named_with_its_limit_and_use() {
 
     may_have_load_balancers(&mut stage, 2).await;
     stage.ready(1).await;
+    stage.stop(operator).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_that_somebody_uses_is_waited_for_and_their_port_is_named() {
+    let stage = Stage::start().await;
+    let others = json!(["kube-*", "default", "isthmus-*"]);
+    let config = json!({"ipv4": {"subnetPool": "namespaces"}, "router": "cluster", "exclude": others});
+    stage.load("namespace-network", config).await;
+    stage.node_and_namespace("node1", "office").await;
+    let operator = stage.operator(&[]);
+    stage.ready(1).await;
+    let own = stage.mappings().await.remove(0);
+    let network = own.status.unwrap().resources.into_iter().find(|r| r.name == "network");
+    let body = PortCreate { network_id: network.unwrap().id.unwrap(), ..PortCreate::default() };
+    let theirs = stage.neutron.create::<Port>(&body).await.unwrap().id;
+
+    let namespaces: Api<Namespace> = Api::all(stage.client.kube());
+    namespaces.delete("office", &DeleteParams::default()).await.unwrap();
+    let named = format!("held by the ports of others: {theirs} (of no device)");
+    stage
+        .until("what holds it is named", |all| {
+            all.iter().any(|m| has_words(m, "InUse") && has_words(m, &named))
+        })
+        .await;
+    stage.neutron.delete::<Port>(&theirs).await.unwrap();
+    stage.until("it is gone", |all| all.is_empty()).await;
     stage.stop(operator).await;
 }

@@ -37,10 +37,12 @@ impl Session {
     }
 
     /// A failure, for people: with what the cloud's words leave out, which is asked for when it refuses.
-    async fn told(&self, name: &str, error: &ReconcileError) -> String {
+    async fn told(&self, applied: &Applied, name: &str, error: &ReconcileError) -> String {
         let message = format!("{name}: {}", error.told());
-        let more = match error.class() {
-            RetryClass::Quota => self.cloud.quota(&message).await,
+        let id = applied.record.get(name).and_then(|recorded| recorded.id.as_deref());
+        let more = match (error, id) {
+            (error, _) if error.class() == RetryClass::Quota => self.cloud.quota(&message).await,
+            (ReconcileError::Cloud(error), Some(id)) => self.cloud.holders(&self.cluster, error, id).await,
             _ => None,
         };
         match more {
@@ -60,7 +62,7 @@ impl Session {
     ) -> Vec<Condition> {
         let realized = match worst(applied) {
             Some((name, error)) => {
-                let message = self.told(name, error).await;
+                let message = self.told(applied, name, error).await;
                 Condition::no(REALIZED, error.reason(), message)
             }
             None => match steps.blocked.first() {

@@ -6,6 +6,7 @@ mod attachment;
 pub(crate) mod certificate;
 mod error;
 pub(crate) mod existing;
+mod holders;
 mod neutron;
 mod octavia;
 mod quota;

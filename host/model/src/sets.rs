@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
+use crate::members::Members;
 use crate::object::Gvk;
 use crate::selector::{Labels, Selector, SelectorError};
 use crate::value::{IpVersion, Selection};
@@ -108,8 +109,8 @@ pub fn check(selection: &Selection) -> Result<(), SelectorError> {
 }
 
 /// The addresses of a set, looked for among all objects of its kind. A set whose selectors can't be read has none.
-pub fn addresses<'a>(key: &SetKey, objects: impl IntoIterator<Item = Candidate<'a>>) -> BTreeSet<IpAddr> {
-    let Ok(chooser) = Chooser::new(&key.selection) else { return BTreeSet::new() };
+pub fn addresses<'a>(key: &SetKey, objects: impl IntoIterator<Item = Candidate<'a>>) -> Members {
+    let Ok(chooser) = Chooser::new(&key.selection) else { return Members::default() };
     objects.into_iter().flat_map(|object| chooser.addresses(key, &object)).collect()
 }
 
@@ -118,17 +119,28 @@ struct Set<S> {
     chooser: Chooser,
     users: BTreeSet<S>,
     /// By the uid of the object.
-    members: HashMap<Arc<str>, BTreeSet<IpAddr>>,
+    by_uid: HashMap<Arc<str>, BTreeSet<IpAddr>>,
+    /// What all of them have.
+    members: Arc<Members>,
 }
 
 impl<S> Set<S> {
     /// Takes in an object as it is now. Answers whether the set changed by it.
     fn take(&mut self, key: &SetKey, uid: &Arc<str>, object: Option<Candidate<'_>>) -> bool {
         let now = object.map(|object| self.chooser.addresses(key, &object)).unwrap_or_default();
-        match now.is_empty() {
-            true => self.members.remove(uid).is_some(),
-            false => self.members.insert(uid.clone(), now.clone()) != Some(now),
+        let before = match now.is_empty() {
+            true => self.by_uid.remove(uid),
+            false => self.by_uid.insert(uid.clone(), now.clone()),
+        };
+        let before = before.unwrap_or_default();
+        if before == now {
+            return false;
         }
+        // Who reads it now keeps what it has.
+        let members = Arc::make_mut(&mut self.members);
+        now.difference(&before).for_each(|address| members.add(*address));
+        before.difference(&now).for_each(|address| members.take(*address));
+        true
     }
 }
 
@@ -166,7 +178,8 @@ impl<S: Clone + Ord + Hash> SetIndex<S> {
             let known = self.sets.get_key_value(&key).map(|(key, _)| key.clone());
             let key = known.unwrap_or_else(|| {
                 let key = Arc::new(key);
-                let set = Set { chooser, users: BTreeSet::new(), members: HashMap::new() };
+                let (users, by_uid, members) = Default::default();
+                let set = Set { chooser, users, by_uid, members };
                 self.sets.insert(key.clone(), set);
                 new.push(key.clone());
                 key
@@ -214,9 +227,8 @@ impl<S: Clone + Ord + Hash> SetIndex<S> {
     }
 
     /// The addresses of a set; `None`: nobody uses it.
-    pub fn addresses(&self, key: &SetKey) -> Option<BTreeSet<IpAddr>> {
-        let set = self.sets.get(key)?;
-        Some(set.members.values().flatten().copied().collect())
+    pub fn addresses(&self, key: &SetKey) -> Option<Arc<Members>> {
+        Some(self.sets.get(key)?.members.clone())
     }
 }
 
@@ -281,7 +293,7 @@ mod tests {
             let mut selection = selection();
             edit(&mut selection);
             let key = SetKey::new(&selection, Some(&"shop".into()));
-            assert_eq!(addresses(&key, [pod]).len(), expected, "{selection:?}");
+            assert_eq!(addresses(&key, [pod]).iter().count(), expected, "{selection:?}");
         }
         let elsewhere = SetKey::new(&selection(), Some(&"other".into()));
         assert!(addresses(&elsewhere, [pod]).is_empty(), "only the namespace that names the set");
@@ -356,9 +368,10 @@ mod tests {
             let mut sets: SetIndex<usize> = SetIndex::default();
             let mut uses: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
             // What each user read of its sets, when it was told last.
-            let mut read: BTreeMap<(usize, usize), BTreeSet<IpAddr>> = BTreeMap::new();
-            let found = |objects: &BTreeMap<usize, (bool, bool, u8)>, key: &SetKey| -> BTreeSet<IpAddr> {
-                objects.values().flat_map(|seen| with_candidate(*seen, |object| addresses(key, [object]))).collect()
+            let mut read: BTreeMap<(usize, usize), Arc<Members>> = BTreeMap::new();
+            let found = |objects: &BTreeMap<usize, (bool, bool, u8)>, key: &SetKey| -> Members {
+                let one = |seen: &_| with_candidate(*seen, |object| addresses(key, [object]));
+                objects.values().map(one).flat_map(|found| found.iter().copied().collect::<Vec<_>>()).collect()
             };
             for step in steps {
                 let (seen, used) = match step {
@@ -395,10 +408,11 @@ mod tests {
                 let used: BTreeSet<usize> = uses.values().flatten().copied().collect();
                 for (at, key) in keys.iter().enumerate() {
                     let expected = used.contains(&at).then(|| found(&objects, key));
-                    prop_assert_eq!(sets.addresses(key), expected);
+                    let kept = sets.addresses(key);
+                    prop_assert_eq!(kept.as_deref(), expected.as_ref());
                 }
                 for ((user, at), known) in &read {
-                    prop_assert_eq!(known, &found(&objects, &keys[*at]), "user {} of set {} was not told", user, at);
+                    prop_assert_eq!(&**known, &found(&objects, &keys[*at]), "user {} of set {} was not told", user, at);
                 }
             }
         }
@@ -413,7 +427,7 @@ mod tests {
         let new = sets.set(&2, keys.iter().cloned().collect());
         assert_eq!(new.len(), keys.len() - 1, "one is used already");
         with_candidate((true, true, 1), |object| sets.fill(&new, &uid, object));
-        let sizes: Vec<usize> = keys.iter().map(|key| sets.addresses(key).unwrap().len()).collect();
+        let sizes: Vec<usize> = keys.iter().map(|key| sets.addresses(key).unwrap().iter().count()).collect();
         assert_eq!(sizes, [0, 0, 1, 0], "the set of another one is not");
         let told = with_candidate((true, true, 1), |object| sets.put(&selection().kind, &uid, Some(object)));
         assert_eq!(told, [1, 2].into(), "both users of the first set, by the object's own change");
@@ -441,10 +455,11 @@ mod tests {
         assert!(sets.put(&kind, &a, Some(pod(&web, &first))).is_empty(), "nothing changed");
         assert!(sets.put(&kind, &b, Some(pod(&db, &second))).is_empty(), "it is of no set");
         assert_eq!(sets.put(&kind, &b, Some(pod(&web, &second))), both, "relabelled");
-        assert_eq!(sets.addresses(&key), Some(addresses(&key, [pod(&web, &first), pod(&web, &second)])));
+        let all = addresses(&key, [pod(&web, &first), pod(&web, &second)]);
+        assert_eq!(sets.addresses(&key).as_deref(), Some(&all));
         assert_eq!(sets.put(&kind, &a, Some(pod(&web, &[]))), both, "it has no address any more");
         assert_eq!(sets.put(&kind, &b, None), both);
-        assert_eq!(sets.addresses(&key), Some(BTreeSet::new()));
+        assert_eq!(sets.addresses(&key).as_deref(), Some(&Members::default()));
         sets.set(&"policy", BTreeSet::new());
         sets.set(&"other", BTreeSet::new());
         assert_eq!(sets.addresses(&key), None);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use isthmus_kubernetes::store::{StoreSnapshot, Stored};
 use isthmus_model::desired::DesiredList;
+use isthmus_model::members::Members;
 use isthmus_model::object::{Gvk, ObjectKey, Subject};
 use isthmus_model::sets::{Candidate, SetIndex, SetKey, addresses};
 use isthmus_model::value::Selection;
@@ -74,18 +75,18 @@ impl Session {
         &self,
         subject: &Subject,
         desired: &DesiredList,
-    ) -> BTreeMap<Selection, BTreeSet<IpAddr>> {
+    ) -> BTreeMap<Selection, Arc<Members>> {
         let named = named(subject, desired);
         let found = |(selection, key): (Selection, SetKey)| {
             let kept = self.sets.lock().addresses(&key);
-            let all = kept.unwrap_or_else(|| self.look_for(&key));
+            let all = kept.unwrap_or_else(|| Arc::new(self.look_for(&key)));
             (selection, all)
         };
         named.into_iter().map(found).collect()
     }
 
     /// The addresses of a set that nobody uses yet.
-    fn look_for(&self, key: &SetKey) -> BTreeSet<IpAddr> {
+    fn look_for(&self, key: &SetKey) -> Members {
         let snapshot = self.snapshot();
         let members: Vec<Member> =
             snapshot.iter(&key.selection.kind).map(|stored| self.member(stored, &snapshot)).collect();

@@ -1,6 +1,6 @@
 //! Whether what is observed is what is desired: only fields that the module set, normalised (invariant 6).
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use ipnet::IpNet;
 use serde_json::Value as Json;
@@ -41,18 +41,16 @@ pub fn satisfies(
 /// Whether each of these texts is one of those for itself alone: of thousands of addresses each is read once. `None`: there is
 /// something else among them, which can fit more than one.
 fn are_held<'j>(these: impl IntoIterator<Item = &'j Json>, those: &'j [Json]) -> Option<bool> {
-    let mut left: HashMap<Text<'j>, usize> = HashMap::with_capacity(those.len());
-    for that in those {
-        *left.entry(Text::of(that.as_str()?)).or_default() += 1;
-    }
-    let mut held = true;
-    for this in these {
-        match left.get_mut(&Text::of(this.as_str()?)) {
-            Some(count) if *count > 0 => *count -= 1,
-            _ => held = false,
-        }
-    }
-    Some(held)
+    let (these, those) = (sorted(these)?, sorted(those)?);
+    let mut left = those.iter();
+    Some(these.iter().all(|this| left.find(|that| *that >= this) == Some(this)))
+}
+
+fn sorted<'j>(elements: impl IntoIterator<Item = &'j Json>) -> Option<Vec<Text<'j>>> {
+    let texts = elements.into_iter().map(|element| element.as_str().map(Text::of));
+    let mut texts: Vec<Text<'j>> = texts.collect::<Option<_>>()?;
+    texts.sort_unstable();
+    Some(texts)
 }
 
 /// Whether each of these can have one of those for its own.
@@ -127,7 +125,7 @@ fn equal(desired: &Json, observed: &Json) -> bool {
 
 /// What a text says, in the one form of it. IPv6 text has many forms, an address may be written as the prefix that it is alone in,
 /// and MAC addresses have two cases.
-#[derive(PartialEq, Eq, Hash)]
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Text<'t> {
     Network(IpNet),
     Mac(String),

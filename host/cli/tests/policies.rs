@@ -72,6 +72,15 @@ async fn peers(stage: &Stage, what: &str, is_so: impl Fn(&[String]) -> bool) -> 
     }
 }
 
+/// Waits until address groups were written to so often.
+async fn written(stage: &Stage, writes: u64) {
+    let begun = Instant::now();
+    while stage.world.stats().of("address-groups").writes < writes {
+        assert!(begun.elapsed() < LIMIT, "not in time: {writes} writes to address groups");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
 /// Writes to address groups; all writes to Neutron; calls of rules.
 fn counts(stage: &Stage) -> (u64, u64, Counts) {
     let stats = stage.world.stats();
@@ -88,7 +97,11 @@ async fn of_a_thousand_peers_one_that_comes_or_goes_is_one_write() {
     let before = counts(&stage);
     assert!(before.0 > 0 && before.2.writes > 0, "they are counted: {before:?}");
 
+    let reads = || stage.world.stats().of("address-groups").reads;
+    let read = reads();
     label(&stage, "other", "client").await;
+    written(&stage, before.0 + 1).await;
+    assert_eq!(reads(), read, "what is in a group was said by the last answer");
     let joined = peers(&stage, "one came", |all| all.len() == MANY + 1).await;
     let now = counts(&stage);
     assert_eq!((now.0 - before.0, now.1 - before.1), (1, 1), "writes for one that comes");
@@ -102,13 +115,28 @@ async fn of_a_thousand_peers_one_that_comes_or_goes_is_one_write() {
     label(&stage, "client-0", "client").await;
     label(&stage, "client-1", "nobody").await;
     let swapped = |all: &[String]| all.len() == MANY && all.iter().any(|address| !left.contains(address));
-    peers(&stage, "one came and one went", swapped).await;
-    // Nothing came after that.
-    stage.stop(operator).await;
+    let now = peers(&stage, "one came and one went", swapped).await;
+    let gone: Vec<String> = left.iter().filter(|address| !now.contains(address)).cloned().collect();
     let now = counts(&stage);
-    assert!(
-        now.0 - before.0 <= 4 && now.1 - before.1 <= 4,
-        "at most two for one of each: {before:?} {now:?}"
-    );
-    assert_eq!(now.2, before.2, "no rule is looked at or put again");
+    assert!(now.1 - before.1 <= 4, "at most two for one of each: {before:?} {now:?}");
+
+    // Somebody else adds one that is to come, and another: the next change finds it so, and mends it.
+    let group = stage.neutron.list::<AddressGroup>(&[]).await.unwrap().remove(0).id;
+    let theirs = "10.200.0.1/32".to_owned();
+    stage.neutron.add_addresses(&group, &[gone[0].clone(), theirs.clone()]).await.unwrap();
+    label(&stage, "client-1", "client").await;
+    let is_mended = |all: &[String]| all.len() == MANY + 1 && !all.contains(&theirs);
+    peers(&stage, "all are there and no other", is_mended).await;
+    // And takes away one that is to go, and another.
+    let goes = joined.iter().find(|address| !first.contains(address)).unwrap();
+    stage.neutron.remove_addresses(&group, &[goes.clone(), gone[0].clone()]).await.unwrap();
+    label(&stage, "other", "nobody").await;
+    let are_back = |all: &[String]| all.len() == MANY && all.contains(&gone[0]);
+    peers(&stage, "who was taken away is back", are_back).await;
+
+    // Nothing came after any of that. Theirs are two; each of ours began with one that was refused.
+    stage.stop(operator).await;
+    let ended = counts(&stage);
+    assert!(ended.1 - before.1 <= 4 + 2 + 4, "{before:?} {ended:?}");
+    assert_eq!(ended.2, before.2, "no rule is looked at or put again");
 }

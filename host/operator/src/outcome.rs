@@ -18,8 +18,7 @@ impl Session {
     fn readiness(&self, subject: &Subject, record: &Record) -> Condition {
         let inventory = self.inventory.lock();
         for (name, recorded) in record.iter().filter(|(_, r)| r.kind.in_cloud()) {
-            let observed = recorded.id.as_ref().and_then(|id| inventory.get(&subject.uid, id));
-            match observed.map(|o| o.state) {
+            match recorded.id.as_ref().and_then(|id| inventory.state(&subject.uid, id)) {
                 Some(State::Ready) => {}
                 Some(State::Failed) => {
                     return Condition::no(

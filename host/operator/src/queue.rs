@@ -231,7 +231,7 @@ mod tests {
             // The queue takes it in before the next.
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        turns.add_permits(10);
+        turns.add_permits(1_000);
         looks(2).await;
         // Anything that is still to come comes before what is asked for after it.
         tokio::time::sleep(Duration::from_secs(60)).await;

@@ -6,8 +6,10 @@ use ipnet::IpNet;
 
 /// The prefix that a text is: a CIDR, or an address, which is the prefix of itself alone.
 pub fn network(text: &str) -> Option<IpNet> {
-    let alone = || text.parse::<IpAddr>().ok().map(IpNet::from);
-    text.parse().ok().or_else(alone)
+    match text.contains('/') {
+        true => text.parse().ok(),
+        false => text.parse::<IpAddr>().ok().map(IpNet::from),
+    }
 }
 
 /// Whether an address is what a host with this MAC address gives itself (RFC 4291, appendix A).

@@ -11,7 +11,7 @@
 //! | [`manifest`], [`outcome`] | what a module says about itself; why there is no list |
 //! | [`value`], [`desired`], [`kinds`] | desired resources, and per kind which fields may change in place |
 //! | [`record`], [`observed`], [`plan`] | what we made, what the cloud says, and the ordered operations between |
-//! | [`deps`], [`sets`] | which subjects a change can touch; sets of addresses that are named, not listed |
+//! | [`deps`], [`sets`], [`members`] | which subjects a change can touch; sets of addresses that are named, not listed |
 //! | [`mark`], [`retry`], [`condition`] | ownership marks, retry classes, conditions |
 //! | [`address`], [`text`] | addresses and prefixes as text; text from outside, and how much of it is shown |
 #![warn(missing_docs)]
@@ -25,6 +25,7 @@ pub mod hash;
 pub mod kinds;
 pub mod manifest;
 pub mod mark;
+pub mod members;
 pub mod nested;
 pub mod object;
 pub mod observed;

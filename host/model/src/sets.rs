@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
+use crate::members::Members;
 use crate::object::Gvk;
 use crate::selector::{Labels, Selector, SelectorError};
 use crate::value::{IpVersion, Selection};
@@ -108,8 +109,8 @@ pub fn check(selection: &Selection) -> Result<(), SelectorError> {
 }
 
 /// The addresses of a set, looked for among all objects of its kind. A set whose selectors can't be read has none.
-pub fn addresses<'a>(key: &SetKey, objects: impl IntoIterator<Item = Candidate<'a>>) -> BTreeSet<IpAddr> {
-    let Ok(chooser) = Chooser::new(&key.selection) else { return BTreeSet::new() };
+pub fn addresses<'a>(key: &SetKey, objects: impl IntoIterator<Item = Candidate<'a>>) -> Members {
+    let Ok(chooser) = Chooser::new(&key.selection) else { return Members::default() };
     objects.into_iter().flat_map(|object| chooser.addresses(key, &object)).collect()
 }
 
@@ -118,7 +119,29 @@ struct Set<S> {
     chooser: Chooser,
     users: BTreeSet<S>,
     /// By the uid of the object.
-    members: HashMap<Arc<str>, BTreeSet<IpAddr>>,
+    by_uid: HashMap<Arc<str>, BTreeSet<IpAddr>>,
+    /// What all of them have.
+    members: Arc<Members>,
+}
+
+impl<S> Set<S> {
+    /// Takes in an object as it is now. Answers whether the set changed by it.
+    fn take(&mut self, key: &SetKey, uid: &Arc<str>, object: Option<Candidate<'_>>) -> bool {
+        let now = object.map(|object| self.chooser.addresses(key, &object)).unwrap_or_default();
+        let before = match now.is_empty() {
+            true => self.by_uid.remove(uid),
+            false => self.by_uid.insert(uid.clone(), now.clone()),
+        };
+        let before = before.unwrap_or_default();
+        if before == now {
+            return false;
+        }
+        // Who reads it now keeps what it has.
+        let members = Arc::make_mut(&mut self.members);
+        now.difference(&before).for_each(|address| members.add(*address));
+        before.difference(&now).for_each(|address| members.take(*address));
+        true
+    }
 }
 
 /// All sets that are in use. `S` names who uses them; clones of it should be cheap.
@@ -137,8 +160,8 @@ impl<S> Default for SetIndex<S> {
 }
 
 impl<S: Clone + Ord + Hash> SetIndex<S> {
-    /// Makes these the sets that somebody uses. Answers those that nobody used before: every object of their kind is to be put
-    /// once.
+    /// Makes these the sets that somebody uses. Answers those that nobody used before: each object of their kind is to be
+    /// put into them once ([`Self::fill`]).
     pub fn set(&mut self, user: &S, keys: BTreeSet<SetKey>) -> Vec<Arc<SetKey>> {
         let before = self.used.remove(user).unwrap_or_default();
         for key in before.iter().filter(|key| !keys.contains(&***key)) {
@@ -155,7 +178,8 @@ impl<S: Clone + Ord + Hash> SetIndex<S> {
             let known = self.sets.get_key_value(&key).map(|(key, _)| key.clone());
             let key = known.unwrap_or_else(|| {
                 let key = Arc::new(key);
-                let set = Set { chooser, users: BTreeSet::new(), members: HashMap::new() };
+                let (users, by_uid, members) = Default::default();
+                let set = Set { chooser, users, by_uid, members };
                 self.sets.insert(key.clone(), set);
                 new.push(key.clone());
                 key
@@ -181,16 +205,21 @@ impl<S: Clone + Ord + Hash> SetIndex<S> {
         self.sets.keys().any(|key| key.selection.kind == *kind)
     }
 
+    /// Takes in an object as it is now in these sets of its kind, and in no others: who uses those is told of a change by
+    /// [`Self::put`].
+    pub fn fill(&mut self, keys: &[Arc<SetKey>], uid: &Arc<str>, object: Candidate<'_>) {
+        for key in keys {
+            if let Some(set) = self.sets.get_mut(key) {
+                set.take(key, uid, Some(object));
+            }
+        }
+    }
+
     /// Takes in an object as it is now; `None`: it is not there, or not mapped. Answers who uses a set that changed by it.
     pub fn put(&mut self, kind: &Gvk, uid: &Arc<str>, object: Option<Candidate<'_>>) -> BTreeSet<S> {
         let mut users = BTreeSet::new();
         for (key, set) in self.sets.iter_mut().filter(|(key, _)| key.selection.kind == *kind) {
-            let now = object.map(|object| set.chooser.addresses(key, &object)).unwrap_or_default();
-            let changed = match now.is_empty() {
-                true => set.members.remove(uid).is_some(),
-                false => set.members.insert(uid.clone(), now.clone()) != Some(now),
-            };
-            if changed {
+            if set.take(key, uid, object) {
                 users.extend(set.users.iter().cloned());
             }
         }
@@ -198,14 +227,17 @@ impl<S: Clone + Ord + Hash> SetIndex<S> {
     }
 
     /// The addresses of a set; `None`: nobody uses it.
-    pub fn addresses(&self, key: &SetKey) -> Option<BTreeSet<IpAddr>> {
-        let set = self.sets.get(key)?;
-        Some(set.members.values().flatten().copied().collect())
+    pub fn addresses(&self, key: &SetKey) -> Option<Arc<Members>> {
+        Some(self.sets.get(key)?.members.clone())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::{btree_set, vec};
+    use proptest::option;
+    use proptest::prelude::*;
+
     use super::*;
 
     fn labels(pairs: &[(&str, &str)]) -> Labels {
@@ -261,10 +293,144 @@ mod tests {
             let mut selection = selection();
             edit(&mut selection);
             let key = SetKey::new(&selection, Some(&"shop".into()));
-            assert_eq!(addresses(&key, [pod]).len(), expected, "{selection:?}");
+            assert_eq!(addresses(&key, [pod]).iter().count(), expected, "{selection:?}");
         }
         let elsewhere = SetKey::new(&selection(), Some(&"other".into()));
         assert!(addresses(&elsewhere, [pod]).is_empty(), "only the namespace that names the set");
+    }
+
+    /// One of three objects, and what it is by now: not there, or one of two labels, in one of two namespaces, with an address.
+    type Seen = (usize, Option<(bool, bool, u8)>);
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// An object changes, and is put.
+        Put(Seen),
+        /// An object changes, and a new set is filled before it is put.
+        UsedFirst(Seen, usize, BTreeSet<usize>),
+        /// One of three uses these of the sets.
+        Use(usize, BTreeSet<usize>),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let seen = || (0..3_usize, option::of((any::<bool>(), any::<bool>(), 1..3_u8)));
+        let used = || btree_set(0..4_usize, 0..4);
+        vec(
+            prop_oneof![
+                seen().prop_map(Step::Put),
+                (seen(), 0..3_usize, used()).prop_map(|(seen, user, used)| Step::UsedFirst(seen, user, used)),
+                (0..3_usize, used()).prop_map(|(user, used)| Step::Use(user, used)),
+            ],
+            0..30,
+        )
+    }
+
+    /// An object of [`Seen`], made a candidate.
+    fn with_candidate<T>(seen: (bool, bool, u8), then: impl FnOnce(Candidate<'_>) -> T) -> T {
+        let (web, shop, last) = seen;
+        let own = labels(&[("app", if web { "web" } else { "db" })]);
+        let (namespace, of) = if shop { ("shop", "a") } else { ("other", "b") };
+        let team = labels(&[("team", of)]);
+        let interfaces = [("eth0".to_owned(), IpAddr::from([10, 0, 0, last]))];
+        then(Candidate {
+            namespace: Some(namespace),
+            labels: &own,
+            namespace_labels: Some(&team),
+            text: "{}",
+            interfaces: &interfaces,
+        })
+    }
+
+    fn keys() -> Vec<SetKey> {
+        let set = |namespaces: Option<&str>, selector: &str, home: &str| {
+            let namespaces = namespaces.map(str::to_owned);
+            SetKey::new(
+                &Selection { namespaces, selector: selector.into(), ..selection() },
+                Some(&home.into()),
+            )
+        };
+        vec![
+            set(None, "app=web", "shop"),
+            set(None, "app=web", "other"),
+            set(Some("team=a"), "", "shop"),
+            set(Some(""), "app!=web", "shop"),
+        ]
+    }
+
+    proptest! {
+        /// Whoever comes to use which sets when, a set holds what a look at all objects finds, and who uses one that changed since
+        /// it was used is told.
+        #[test]
+        fn sets_hold_what_is_found_among_all_and_users_are_told(steps in steps()) {
+            let (keys, kind) = (keys(), selection().kind);
+            let uids: [Arc<str>; 3] = ["0".into(), "1".into(), "2".into()];
+            let mut objects: BTreeMap<usize, (bool, bool, u8)> = BTreeMap::new();
+            let mut sets: SetIndex<usize> = SetIndex::default();
+            let mut uses: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+            // What each user read of its sets, when it was told last.
+            let mut read: BTreeMap<(usize, usize), Arc<Members>> = BTreeMap::new();
+            let found = |objects: &BTreeMap<usize, (bool, bool, u8)>, key: &SetKey| -> Members {
+                let one = |seen: &_| with_candidate(*seen, |object| addresses(key, [object]));
+                objects.values().map(one).flat_map(|found| found.iter().copied().collect::<Vec<_>>()).collect()
+            };
+            for step in steps {
+                let (seen, used) = match step {
+                    Step::Put(seen) => (Some(seen), None),
+                    Step::UsedFirst(seen, user, used) => (Some(seen), Some((user, used))),
+                    Step::Use(user, used) => (None, Some((user, used))),
+                };
+                if let Some((at, now)) = seen {
+                    match now {
+                        Some(now) => drop(objects.insert(at, now)),
+                        None => drop(objects.remove(&at)),
+                    }
+                }
+                if let Some((user, used)) = used {
+                    let new = sets.set(&user, used.iter().map(|at| keys[*at].clone()).collect());
+                    for (at, now) in &objects {
+                        with_candidate(*now, |object| sets.fill(&new, &uids[*at], object));
+                    }
+                    read.retain(|(whose, _), _| *whose != user);
+                    read.extend(used.iter().map(|at| ((user, *at), sets.addresses(&keys[*at]).unwrap())));
+                    uses.insert(user, used);
+                }
+                if let Some((at, now)) = seen {
+                    let told = match now {
+                        Some(now) => with_candidate(now, |object| sets.put(&kind, &uids[at], Some(object))),
+                        None => sets.put(&kind, &uids[at], None),
+                    };
+                    for user in told {
+                        for at in &uses[&user] {
+                            read.insert((user, *at), sets.addresses(&keys[*at]).unwrap());
+                        }
+                    }
+                }
+                let used: BTreeSet<usize> = uses.values().flatten().copied().collect();
+                for (at, key) in keys.iter().enumerate() {
+                    let expected = used.contains(&at).then(|| found(&objects, key));
+                    let kept = sets.addresses(key);
+                    prop_assert_eq!(kept.as_deref(), expected.as_ref());
+                }
+                for ((user, at), known) in &read {
+                    prop_assert_eq!(&**known, &found(&objects, &keys[*at]), "user {} of set {} was not told", user, at);
+                }
+            }
+        }
+    }
+
+    /// A thousand policies of a thousand Pods came to a thousand million looks: each new set had all objects put into all sets.
+    #[test]
+    fn a_new_set_is_filled_and_no_other_is_touched() {
+        let mut sets: SetIndex<usize> = SetIndex::default();
+        let (keys, uid): (_, Arc<str>) = (keys(), "a".into());
+        sets.set(&1, [keys[0].clone()].into());
+        let new = sets.set(&2, keys.iter().cloned().collect());
+        assert_eq!(new.len(), keys.len() - 1, "one is used already");
+        with_candidate((true, true, 1), |object| sets.fill(&new, &uid, object));
+        let sizes: Vec<usize> = keys.iter().map(|key| sets.addresses(key).unwrap().iter().count()).collect();
+        assert_eq!(sizes, [0, 0, 1, 0], "the set of another one is not");
+        let told = with_candidate((true, true, 1), |object| sets.put(&selection().kind, &uid, Some(object)));
+        assert_eq!(told, [1, 2].into(), "both users of the first set, by the object's own change");
     }
 
     #[test]
@@ -289,10 +455,11 @@ mod tests {
         assert!(sets.put(&kind, &a, Some(pod(&web, &first))).is_empty(), "nothing changed");
         assert!(sets.put(&kind, &b, Some(pod(&db, &second))).is_empty(), "it is of no set");
         assert_eq!(sets.put(&kind, &b, Some(pod(&web, &second))), both, "relabelled");
-        assert_eq!(sets.addresses(&key), Some(addresses(&key, [pod(&web, &first), pod(&web, &second)])));
+        let all = addresses(&key, [pod(&web, &first), pod(&web, &second)]);
+        assert_eq!(sets.addresses(&key).as_deref(), Some(&all));
         assert_eq!(sets.put(&kind, &a, Some(pod(&web, &[]))), both, "it has no address any more");
         assert_eq!(sets.put(&kind, &b, None), both);
-        assert_eq!(sets.addresses(&key), Some(BTreeSet::new()));
+        assert_eq!(sets.addresses(&key).as_deref(), Some(&Members::default()));
         sets.set(&"policy", BTreeSet::new());
         sets.set(&"other", BTreeSet::new());
         assert_eq!(sets.addresses(&key), None);

@@ -404,6 +404,9 @@ async fn what_a_cloud_offers() {
         "/" => ok(json!({"versions": [
             {"id": "v1", "status": "SUPPORTED"}, {"id": "v2.9", "status": "SUPPORTED"},
             {"id": "v2.30", "status": "CURRENT"}, {"id": null}, {"id": "v3.0"}]})),
+        "/v2/lbaas/quotas/p1" => {
+            ok(json!({"quota": {"loadbalancer": 10, "load_balancer": 10, "l7policy": -1, "pool": null, "x": "y"}}))
+        }
         "/v2/lbaas/providers" => {
             ok(json!({"providers": [{"name": "amphora", "description": null}, {"name": "ovn", "x": 1}]}))
         }
@@ -419,6 +422,9 @@ async fn what_a_cloud_offers() {
     assert!(version >= ApiVersion::TAGS && version >= ApiVersion::VIP_SECURITY_GROUPS);
     let providers: Vec<_> = octavia.providers().await.unwrap().into_iter().map(|p| p.name).collect();
     assert_eq!(providers, ["amphora", "ovn"]);
+    let limits = octavia.limits("p1").await.unwrap();
+    assert_eq!((limits["loadbalancer"], limits["l7policy"]), (10, -1));
+    assert!(!limits.contains_key("pool") && !limits.contains_key("x"), "{limits:?}");
     assert_eq!(octavia.flavor("small").await.unwrap().unwrap().id, "f1");
     assert_eq!(octavia.flavor("f1").await.unwrap().unwrap().id, "f1", "an id comes before a name");
     assert_eq!(octavia.flavor("large").await.unwrap(), None);

@@ -150,7 +150,7 @@ impl<'a> Work<'a> {
         external: External,
     ) -> Self {
         let mut targets = Targets { local: BTreeMap::new(), external };
-        let observed = session.inventory.lock().of(&subject.uid);
+        let observed = session.inventory.lock().heads(&subject.uid);
         for entry in desired.entries() {
             let id = record.get(&entry.name).filter(|r| r.kind == entry.kind).and_then(|r| r.id.as_ref());
             if let Some(found) = id.and_then(|id| observed.get(id)) {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use isthmus_model::kinds::Kind;
 use isthmus_model::observed::{Observed, State};
+use serde_json::Value as Json;
 
 use crate::packed::Packed;
 
@@ -13,7 +14,37 @@ use crate::packed::Packed;
 struct Kept {
     id: Box<str>,
     kind: Kind,
-    packed: Packed<Observed>,
+    /// All but the next.
+    head: Packed<Observed>,
+    /// Of an address group its addresses: there may be thousands, and hardly anybody looks at them.
+    addresses: Option<Packed<Json>>,
+}
+
+/// The field that is packed by itself.
+const ADDRESSES: &str = "addresses";
+
+impl Kept {
+    fn new(mut observed: Observed) -> Self {
+        let addresses = match observed.kind {
+            Kind::AddressGroup => observed.fields.remove(ADDRESSES),
+            _ => None,
+        };
+        Self {
+            id: observed.id.as_str().into(),
+            kind: observed.kind,
+            head: Packed::new(&observed),
+            addresses: addresses.as_ref().map(Packed::new),
+        }
+    }
+
+    /// The whole of it.
+    fn get(&self) -> Option<Observed> {
+        let mut observed = self.head.get()?;
+        if let Some(addresses) = &self.addresses {
+            observed.fields.insert(ADDRESSES.to_owned(), addresses.get()?);
+        }
+        Some(observed)
+    }
 }
 
 /// Resources of ours, by subject's uid.
@@ -33,12 +64,27 @@ impl Inventory {
     /// Everything that carries this subject's mark, by id.
     pub fn of(&self, subject: &str) -> BTreeMap<String, Observed> {
         let all = self.by_subject.get(subject).into_iter().flatten();
-        all.filter_map(|kept| Some((kept.id.to_string(), kept.packed.get()?))).collect()
+        all.filter_map(|kept| Some((kept.id.to_string(), kept.get()?))).collect()
+    }
+
+    /// The same, address groups without what they hold.
+    pub fn heads(&self, subject: &str) -> BTreeMap<String, Observed> {
+        let all = self.by_subject.get(subject).into_iter().flatten();
+        all.filter_map(|kept| Some((kept.id.to_string(), kept.head.get()?))).collect()
+    }
+
+    /// The state of one resource.
+    pub fn state(&self, subject: &str, id: &str) -> Option<State> {
+        Some(self.kept(subject, id)?.head.get()?.state)
     }
 
     /// One resource.
     pub fn get(&self, subject: &str, id: &str) -> Option<Observed> {
-        self.by_subject.get(subject)?.iter().find(|kept| *kept.id == *id)?.packed.get()
+        self.kept(subject, id)?.get()
+    }
+
+    fn kept(&self, subject: &str, id: &str) -> Option<&Kept> {
+        self.by_subject.get(subject)?.iter().find(|kept| *kept.id == *id)
     }
 
     /// Whether anything carries this subject's mark.
@@ -66,7 +112,7 @@ impl Inventory {
         self.touch(subject);
         self.take(subject, &observed.id);
         if observed.mark.as_ref().is_some_and(|m| m.subject == subject) {
-            self.by_subject.entry(subject.into()).or_default().push(packed(&observed));
+            self.by_subject.entry(subject.into()).or_default().push(Kept::new(observed));
             self.resources += 1;
         }
     }
@@ -120,7 +166,7 @@ impl Inventory {
         let mut fresh: HashMap<Box<str>, Vec<_>> = HashMap::new();
         for observed in listed {
             if let Some(mark) = &observed.mark {
-                fresh.entry(mark.subject.as_str().into()).or_default().push(packed(&observed));
+                fresh.entry(mark.subject.as_str().into()).or_default().push(Kept::new(observed));
             }
         }
         let ids: HashSet<Box<str>> = fresh.values().flatten().map(|kept| kept.id.clone()).collect();
@@ -166,16 +212,12 @@ impl Inventory {
         let mut all = self.by_subject.remove(subject).unwrap_or_default();
         self.resources -= all.len();
         all.retain(|kept| !kinds.contains(&kept.kind));
-        all.extend(listed.iter().map(packed));
+        all.extend(listed.into_iter().map(Kept::new));
         self.resources += all.len();
         if !all.is_empty() {
             self.by_subject.insert(subject.into(), all);
         }
     }
-}
-
-fn packed(observed: &Observed) -> Kept {
-    Kept { id: observed.id.as_str().into(), kind: observed.kind, packed: Packed::new(observed) }
 }
 
 #[cfg(test)]
@@ -198,6 +240,32 @@ mod tests {
         assert_eq!(inventory.failed("1").as_deref(), Some("a"));
         assert_eq!(inventory.get("a", "1").map(|o| o.state), Some(State::Failed));
         assert_eq!((inventory.failed("1"), inventory.len()), (None, 1));
+    }
+
+    #[test]
+    fn what_a_group_holds_is_read_by_who_asks_for_all() {
+        let mut inventory = Inventory::default();
+        let group = Observed {
+            kind: Kind::AddressGroup,
+            fields: BTreeMap::from([("addresses".to_owned(), Json::from(vec!["10.0.0.1/32"]))]),
+            ..port("g", "a")
+        };
+        let other = Observed { fields: group.fields.clone(), ..port("p", "a") };
+        inventory.put("a", group.clone());
+        inventory.put("a", other.clone());
+        assert_eq!(inventory.get("a", "g"), Some(group.clone()));
+        assert_eq!(
+            inventory.of("a"),
+            BTreeMap::from([("g".into(), group.clone()), ("p".into(), other.clone())])
+        );
+        let heads = inventory.heads("a");
+        assert_eq!((heads["g"].fields.len(), &heads["p"]), (0, &other));
+        assert_eq!(inventory.state("a", "g"), Some(State::Ready));
+        // Who is in it is part of what it is.
+        let changed =
+            Observed { fields: BTreeMap::from([("addresses".to_owned(), Json::from(vec!["::1"]))]), ..group };
+        let begun = inventory.begin();
+        assert_eq!(inventory.replace(begun, vec![changed, other], &BTreeSet::new()).len(), 1);
     }
 
     #[test]

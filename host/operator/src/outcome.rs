@@ -18,8 +18,7 @@ impl Session {
     fn readiness(&self, subject: &Subject, record: &Record) -> Condition {
         let inventory = self.inventory.lock();
         for (name, recorded) in record.iter().filter(|(_, r)| r.kind.in_cloud()) {
-            let observed = recorded.id.as_ref().and_then(|id| inventory.get(&subject.uid, id));
-            match observed.map(|o| o.state) {
+            match recorded.id.as_ref().and_then(|id| inventory.state(&subject.uid, id)) {
                 Some(State::Ready) => {}
                 Some(State::Failed) => {
                     return Condition::no(
@@ -36,6 +35,21 @@ impl Session {
         Condition::yes(READY, "Ready", "everything desired exists and is ready")
     }
 
+    /// A failure, for people: with what the cloud's words leave out, which is asked for when it refuses.
+    async fn told(&self, applied: &Applied, name: &str, error: &ReconcileError) -> String {
+        let message = format!("{name}: {}", error.told());
+        let id = applied.record.get(name).and_then(|recorded| recorded.id.as_deref());
+        let more = match (error, id) {
+            (error, _) if error.class() == RetryClass::Quota => self.cloud.quota(&message).await,
+            (ReconcileError::Cloud(error), Some(id)) => self.cloud.holders(&self.cluster, error, id).await,
+            _ => None,
+        };
+        match more {
+            Some(more) => format!("{message}; {more}"),
+            None => message,
+        }
+    }
+
     /// The three conditions after an apply.
     pub(crate) async fn outcome_conditions(
         &self,
@@ -47,13 +61,7 @@ impl Session {
     ) -> Vec<Condition> {
         let realized = match worst(applied) {
             Some((name, error)) => {
-                let mut message = format!("{name}: {}", error.told());
-                if error.class() == RetryClass::Quota
-                    && let Some(resource) = exceeded(&message)
-                    && let Some(quota) = self.cloud.quota(resource).await
-                {
-                    message = format!("{message}; {quota}");
-                }
+                let message = self.told(applied, name, error).await;
                 Condition::no(REALIZED, error.reason(), message)
             }
             None => match steps.blocked.first() {
@@ -97,26 +105,7 @@ fn blocked_condition(name: &str, on: &Wait, resolved: &Resolved) -> Condition {
     Condition::no(REALIZED, reason, format!("{name}: {message}"))
 }
 
-/// The resource that Neutron names: "Quota exceeded for resources: ['security_group_rule']." Octavia's numbers can't be
-/// asked for by its users, and its text names none in this form.
-fn exceeded(message: &str) -> Option<&str> {
-    let (_, rest) = message.split_once("Quota exceeded for resources: ['")?;
-    rest.split_once('\'').map(|(resource, _)| resource)
-}
-
 /// The failure to tell people about: what only they can mend comes first.
 fn worst(applied: &Applied) -> Option<(&String, &ReconcileError)> {
     applied.errors.iter().max_by_key(|(_, error)| error.class())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::exceeded;
-
-    #[test]
-    fn the_numbers_are_those_of_what_neutron_names() {
-        let told = "port: 409 OverQuota: Quota exceeded for resources: ['security_group_rule'].";
-        assert_eq!(exceeded(told), Some("security_group_rule"));
-        assert_eq!(exceeded("Quota has been met for resources: load_balancer"), None);
-    }
 }

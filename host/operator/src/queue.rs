@@ -177,6 +177,70 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn of_twenty_keys_four_are_in_flight() {
+        let (queue, requests) = queue();
+        let (stop, stopped) = watch::channel(false);
+        let (flying, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let done = Arc::new(AtomicUsize::new(0));
+        (0..20).for_each(|key| queue.now(key));
+        let (f, m, d) = (flying.clone(), most.clone(), done.clone());
+        let runner = tokio::spawn(run(requests, 4, Parking::default(), stopped, move |_| {
+            let (f, m, d) = (f.clone(), m.clone(), d.clone());
+            async move {
+                m.fetch_max(f.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                f.fetch_sub(1, Ordering::SeqCst);
+                d.fetch_add(1, Ordering::SeqCst);
+                None
+            }
+        }));
+        while done.load(Ordering::SeqCst) < 20 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        stop.send(true).unwrap();
+        runner.await.unwrap();
+        assert_eq!((most.load(Ordering::SeqCst), done.load(Ordering::SeqCst)), (4, 20));
+    }
+
+    /// What is worked on is the state that is there when the work begins: all changes that come meanwhile are one more look.
+    #[tokio::test(start_paused = true)]
+    async fn what_changes_many_times_while_it_is_worked_on_is_worked_on_once_more() {
+        let (queue, requests) = queue();
+        let (stop, stopped) = watch::channel(false);
+        let (state, seen) = (Arc::new(AtomicUsize::new(0)), Arc::new(parking_lot::Mutex::new(Vec::new())));
+        let turns = Arc::new(tokio::sync::Semaphore::new(0));
+        queue.now("a");
+        let (s, v, t) = (state.clone(), seen.clone(), turns.clone());
+        let runner = tokio::spawn(run(requests, 4, Parking::default(), stopped, move |_| {
+            let (s, v, t) = (s.clone(), v.clone(), t.clone());
+            async move {
+                v.lock().push(s.load(Ordering::SeqCst));
+                t.acquire().await.unwrap().forget();
+                None
+            }
+        }));
+        let looks = async |wanted| {
+            while seen.lock().len() < wanted {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        looks(1).await;
+        for change in 1..=100 {
+            state.store(change, Ordering::SeqCst);
+            queue.now("a");
+            // The queue takes it in before the next.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        turns.add_permits(1_000);
+        looks(2).await;
+        // Anything that is still to come comes before what is asked for after it.
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        stop.send(true).unwrap();
+        runner.await.unwrap();
+        assert_eq!(*seen.lock(), [0, 100], "the first, and then the newest alone");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_waits_elsewhere_takes_no_place() {
         let (queue, requests) = queue();
         let (stop, stopped) = watch::channel(false);

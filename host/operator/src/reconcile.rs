@@ -283,7 +283,7 @@ impl Session {
             self.stage(subject, 2);
         }
         let ended =
-            (ready || nothing) && !self.inventory.lock().of(&subject.uid).values().any(awaits_members);
+            (ready || nothing) && !self.inventory.lock().heads(&subject.uid).values().any(awaits_members);
         self.succeeded(&subject.uid, ended);
         if steps.blocked.is_empty() && ended {
             return Ok(Next::Done);
@@ -350,8 +350,10 @@ impl Session {
         subject: &Subject,
         at: impl Fn(&Observed) -> bool,
     ) -> Result<(), ReconcileError> {
-        let observed = self.inventory.lock().of(&subject.uid);
-        for old in observed.values().filter(|o| at(o)) {
+        let heads = self.inventory.lock().heads(&subject.uid);
+        let ids = heads.values().filter(|o| at(o)).map(|o| &o.id);
+        for old in ids.filter_map(|id| self.inventory.lock().get(&subject.uid, id)) {
+            let old = &old;
             match self.cloud.driver(old.kind)?.refresh(old).await {
                 Ok(Some(now)) if now == *old => {}
                 Ok(Some(now)) => self.inventory.lock().put(&subject.uid, now),

@@ -149,7 +149,7 @@ impl Session {
     /// What came to be of each entry.
     fn realized(&self, subject: &Subject) -> Vec<Realized> {
         let Some(known) = self.records.lock().get(subject) else { return Vec::new() };
-        let observed = self.inventory.lock().of(&subject.uid);
+        let observed = self.inventory.lock().heads(&subject.uid);
         let resources = known.status.resources.iter();
         let mut all: Vec<Realized> =
             resources.map(|r| realized(r, r.id.as_ref().and_then(|id| observed.get(id)))).collect();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use isthmus_kubernetes::store::{StoreSnapshot, Stored};
 use isthmus_model::desired::DesiredList;
+use isthmus_model::members::Members;
 use isthmus_model::object::{Gvk, ObjectKey, Subject};
 use isthmus_model::sets::{Candidate, SetIndex, SetKey, addresses};
 use isthmus_model::value::Selection;
@@ -45,22 +46,28 @@ impl Session {
     /// Keeps the sets that a list names from now on, and no others for this subject.
     pub(crate) fn use_sets(&self, subject: &Arc<Subject>, desired: &DesiredList) {
         let keys: BTreeSet<SetKey> = named(subject, desired).into_values().collect();
-        // A change of an object may be seen here first: then it is this that tells the other sets' users.
-        let mut users: BTreeSet<Arc<Subject>> = BTreeSet::new();
-        {
-            let mut sets = self.sets.lock();
-            let new = sets.set(subject, keys);
-            let kinds: BTreeSet<Gvk> = new.iter().map(|key| key.selection.kind.clone()).collect();
-            let snapshot = self.snapshot();
-            for kind in kinds {
-                for stored in snapshot.iter(&kind) {
-                    let member = self.member(stored, &snapshot);
-                    users.extend(sets.put(&kind, &stored.uid, Some(member.candidate())));
-                }
+        let mut sets = self.sets.lock();
+        let mut new: BTreeMap<Gvk, Vec<Arc<SetKey>>> = BTreeMap::new();
+        for key in sets.set(subject, keys) {
+            new.entry(key.selection.kind.clone()).or_default().push(key);
+        }
+        if new.is_empty() {
+            return;
+        }
+        // What is read is read under the lock. A change of an object may be seen here first: the other sets' users are told of it when
+        // it is put, as it is in the new sets alone by now.
+        let snapshot = self.snapshot();
+        for (kind, keys) in new {
+            // A set of one namespace holds nothing of another.
+            let homes: Option<BTreeSet<&str>> = keys.iter().map(|key| key.home.as_deref()).collect();
+            let may_be_in = |stored: &&Arc<Stored>| match (&homes, &stored.key.namespace) {
+                (Some(homes), Some(namespace)) => homes.contains(&**namespace),
+                _ => true,
+            };
+            for stored in snapshot.iter(&kind).filter(may_be_in) {
+                sets.fill(&keys, &stored.uid, self.member(stored, &snapshot).candidate());
             }
         }
-        users.remove(subject);
-        users.into_iter().for_each(|user| self.queue.now(user));
     }
 
     /// The addresses of the sets that a list names.
@@ -68,18 +75,18 @@ impl Session {
         &self,
         subject: &Subject,
         desired: &DesiredList,
-    ) -> BTreeMap<Selection, BTreeSet<IpAddr>> {
+    ) -> BTreeMap<Selection, Arc<Members>> {
         let named = named(subject, desired);
         let found = |(selection, key): (Selection, SetKey)| {
             let kept = self.sets.lock().addresses(&key);
-            let all = kept.unwrap_or_else(|| self.look_for(&key));
+            let all = kept.unwrap_or_else(|| Arc::new(self.look_for(&key)));
             (selection, all)
         };
         named.into_iter().map(found).collect()
     }
 
     /// The addresses of a set that nobody uses yet.
-    fn look_for(&self, key: &SetKey) -> BTreeSet<IpAddr> {
+    fn look_for(&self, key: &SetKey) -> Members {
         let snapshot = self.snapshot();
         let members: Vec<Member> =
             snapshot.iter(&key.selection.kind).map(|stored| self.member(stored, &snapshot)).collect();

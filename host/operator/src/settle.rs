@@ -32,7 +32,7 @@ impl Session {
         applied: &Applied,
         conditions: Vec<Condition>,
     ) -> Result<(), ReconcileError> {
-        let observed = self.inventory.lock().of(&subject.uid);
+        let observed = self.inventory.lock().heads(&subject.uid);
         let record = applied.record_with_unknown(desired);
         let messages = applied.errors.iter().map(|(name, error)| (name.clone(), error.told())).collect();
         let facts = Facts {
@@ -223,7 +223,7 @@ impl Session {
         unknown: &BTreeSet<String>,
         conditions: Vec<Condition>,
     ) -> Result<(), ReconcileError> {
-        let observed = self.inventory.lock().of(&subject.uid);
+        let observed = self.inventory.lock().heads(&subject.uid);
         let facts = Facts {
             subject,
             generation: known.generation,

@@ -4,6 +4,7 @@ mod own;
 mod stays;
 mod way;
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
@@ -189,7 +190,7 @@ impl<'a> Builder<'a> {
         }
         let fields: BTreeSet<String> = differing
             .into_iter()
-            .chain(meta_differences(entry, found, self.exact(entry)))
+            .chain(meta_differences(entry, found, || self.exact(entry)))
             .chain(self.cleared(entry, found))
             .collect();
         if !fields.is_empty() {
@@ -234,20 +235,22 @@ impl<'a> Builder<'a> {
 
     /// The fields that differ, of those that may change so.
     fn differences(&self, entry: &Entry, found: &Observed, of: impl Fn(Change) -> bool) -> BTreeSet<String> {
-        self.differing(entry, found, self.exact(entry), of)
+        self.differing(entry, found, || self.exact(entry), of)
     }
 
     fn differing(
         &self,
         entry: &Entry,
         found: &Observed,
-        exact: bool,
+        exact: impl FnOnce() -> bool,
         of: impl Fn(Change) -> bool,
     ) -> BTreeSet<String> {
+        // It takes a hash of all that the entry says, and hardly any field asks for it.
+        let exact = LazyCell::new(exact);
         let differs = |name: &&String, value: &Value| {
             entry.kind.field(name).filter(|spec| of(spec.change)).is_some_and(|spec| {
                 let desired = resolve(name, value, &self.targets);
-                let adds = |element: &Json| !exact || found.gives_itself(element);
+                let adds = |element: &Json| !*exact || found.gives_itself(element);
                 !desired.is_ok_and(|v| compare::satisfies(&v, found.fields.get(*name), spec.compare, adds))
             })
         };

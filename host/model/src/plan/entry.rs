@@ -22,8 +22,8 @@ pub(super) fn locals_of<'e>(entry: &'e Entry, field: &'e str) -> BTreeSet<&'e st
 }
 
 /// What differs beside the fields: tags, name and description in the cloud.
-pub(super) fn meta_differences(entry: &Entry, found: &Observed, exact: bool) -> Vec<String> {
-    let tags_differ = if exact { entry.tags != found.tags } else { !entry.tags.is_subset(&found.tags) };
+pub(super) fn meta_differences(entry: &Entry, found: &Observed, exact: impl FnOnce() -> bool) -> Vec<String> {
+    let tags_differ = entry.tags != found.tags && (exact() || !entry.tags.is_subset(&found.tags));
     let differs = [
         ("tags", tags_differ),
         (DISPLAY_NAME, entry.display_name.as_ref().is_some_and(|n| *n != found.display_name)),

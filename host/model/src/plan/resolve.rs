@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
 use crate::desired::Entry;
 use crate::hash;
+use crate::members::Members;
 use crate::observed::Target;
 use crate::record::RecordedReference;
 use crate::value::{AddressSource, IpVersion, Reference, Selection, Value};
@@ -21,7 +23,7 @@ pub struct External {
     /// What references to other mappings and to existing resources stand for, by the field that refers and the reference.
     pub references: BTreeMap<(String, Reference), Target>,
     /// The addresses of named sets.
-    pub sets: BTreeMap<Selection, BTreeSet<IpAddr>>,
+    pub sets: BTreeMap<Selection, Arc<Members>>,
 }
 
 impl FromIterator<((String, Reference), Target)> for External {
@@ -63,12 +65,35 @@ impl Targets {
 /// # Errors
 /// The first reference that stands for nothing yet, or whose resource has no such address yet.
 pub fn resolve(field: &str, value: &Value, targets: &Targets) -> Result<Json, Reference> {
+    filled(field, value, targets, listed)
+}
+
+/// What stands for a set in a value: all that it holds.
+fn listed(members: &Members) -> Json {
+    texts(members.iter())
+}
+
+/// And in what is hashed.
+fn hashed(members: &Members) -> Json {
+    Json::from(members.hash())
+}
+
+fn texts<'a>(addresses: impl Iterator<Item = &'a IpAddr>) -> Json {
+    addresses.map(|address| Json::from(address.to_string())).collect()
+}
+
+fn filled(
+    field: &str,
+    value: &Value,
+    targets: &Targets,
+    set: fn(&Members) -> Json,
+) -> Result<Json, Reference> {
     let target = |field: &str, r: &Reference| targets.get(field, r).ok_or_else(|| r.clone());
     Ok(match value {
         Value::Bool(flag) => Json::from(*flag),
         Value::Int(number) => Json::from(*number),
         Value::Text(text) => Json::from(text.as_str()),
-        Value::List(items) => Json::Array(elements(field, items, targets)?),
+        Value::List(items) => Json::Array(elements(field, items, targets, set)?),
         Value::Map(fields) => {
             let pairs = fields.iter().map(|(name, v)| match v {
                 // To the cloud a VIP is a port: where a floating IP leads to is compared as such.
@@ -76,20 +101,25 @@ pub fn resolve(field: &str, value: &Value, targets: &Targets) -> Result<Json, Re
                     let port = target(name, of)?.vip_port.clone().ok_or_else(|| of.clone())?;
                     Ok((PORT.to_owned(), Json::from(port)))
                 }
-                v => Ok((name.clone(), resolve(name, v, targets)?)),
+                v => Ok((name.clone(), filled(name, v, targets, set)?)),
             });
             Json::Object(pairs.collect::<Result<Map<_, _>, Reference>>()?)
         }
         Value::Ref(reference) => Json::from(target(field, reference)?.id.as_str()),
-        Value::Late(source) => addresses(source, targets)?,
+        Value::Late(source) => addresses(source, targets, set)?,
     })
 }
 
 /// The elements of a list. What stands for several addresses is as many of them.
-fn elements(field: &str, items: &[Value], targets: &Targets) -> Result<Vec<Json>, Reference> {
+fn elements(
+    field: &str,
+    items: &[Value],
+    targets: &Targets,
+    set: fn(&Members) -> Json,
+) -> Result<Vec<Json>, Reference> {
     let mut all = Vec::with_capacity(items.len());
     for item in items {
-        match (item, resolve(field, item, targets)?) {
+        match (item, filled(field, item, targets, set)?) {
             (Value::Late(_), Json::Array(several)) => all.extend(several),
             (_, one) => all.push(one),
         }
@@ -97,10 +127,11 @@ fn elements(field: &str, items: &[Value], targets: &Targets) -> Result<Vec<Json>
     Ok(all)
 }
 
-fn addresses(source: &AddressSource, targets: &Targets) -> Result<Json, Reference> {
-    let texts = |all: &mut dyn Iterator<Item = &IpAddr>| {
-        Json::Array(all.map(|address| Json::from(address.to_string())).collect())
-    };
+fn addresses(
+    source: &AddressSource,
+    targets: &Targets,
+    set: fn(&Members) -> Json,
+) -> Result<Json, Reference> {
     let target = match source.reference() {
         Some((field, of)) => Some((of, targets.get(field, of).ok_or_else(|| of.clone())?)),
         None => None,
@@ -113,11 +144,11 @@ fn addresses(source: &AddressSource, targets: &Targets) -> Result<Json, Referenc
         (AddressSource::CidrOf(_), Some((of, target))) => {
             Json::from(target.cidr.clone().ok_or_else(|| of.clone())?)
         }
-        (_, Some((_, target))) => texts(&mut target.addresses.iter()),
-        (AddressSource::AddressesOf(set), None) => match targets.external.sets.get(set) {
-            Some(addresses) => texts(&mut addresses.iter()),
+        (_, Some((_, target))) => texts(target.addresses.iter()),
+        (AddressSource::AddressesOf(named), None) => match targets.external.sets.get(named) {
+            Some(members) => set(members),
             // No driver takes the name of a set for an address.
-            None => serde_json::to_value(set).unwrap_or_default(),
+            None => serde_json::to_value(named).unwrap_or_default(),
         },
         (_, None) => Json::Null,
     })
@@ -136,7 +167,7 @@ pub fn applied_hash(entry: &Entry, targets: &Targets) -> Option<String> {
     let fields: BTreeMap<&str, Json> = entry
         .fields
         .iter()
-        .map(|(name, value)| Some((name.as_str(), resolve(name, value, targets).ok()?)))
+        .map(|(name, value)| Some((name.as_str(), filled(name, value, targets, hashed).ok()?)))
         .collect::<Option<_>>()?;
     let tags: &BTreeSet<String> = &entry.tags;
     Some(hash::of(&(entry.kind, fields, tags, &entry.display_name, &entry.description, &entry.project)))

@@ -26,6 +26,7 @@ mod load_balancer;
 mod member;
 mod offer;
 mod pool;
+mod quota;
 mod status;
 mod version;
 
@@ -50,6 +51,7 @@ pub use load_balancer::{
 pub use member::{Member, MemberCreate, MemberUpdate};
 pub use offer::{Flavor, Provider};
 pub use pool::{Pool, PoolCreate, PoolOrName, PoolUpdate, SessionPersistence};
+pub use quota::Limits;
 pub use status::{HealthMonitorStatus, ListenerStatus, MemberStatus, PoolStatus, StatusTree};
 pub use version::ApiVersion;
 

@@ -6,11 +6,12 @@ mod attachment;
 pub(crate) mod certificate;
 mod error;
 pub(crate) mod existing;
+mod holders;
 mod neutron;
 mod octavia;
+mod quota;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
 use isthmus_model::desired::Entry;
@@ -21,14 +22,12 @@ use isthmus_model::retained::Retained;
 use isthmus_model::snapshot::Provider;
 use isthmus_openstack::auth::Token;
 use isthmus_openstack::catalog::{KEY_MANAGER, LOAD_BALANCER};
-use isthmus_openstack::neutron::Quotas;
 use isthmus_openstack::octavia::ApiVersion;
 use isthmus_openstack::{Barbican, Neutron, Octavia, Session};
 use prometheus_client::metrics::histogram::Histogram;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
-use tokio::time::Instant;
 
 pub use certificate::{Contents, Held};
 pub use error::CloudError;
@@ -154,7 +153,7 @@ pub struct Cloud {
     project: Option<String>,
     /// Kinds of which everything was listed at least once.
     listed: parking_lot::Mutex<BTreeSet<Kind>>,
-    quotas: tokio::sync::Mutex<Option<(Instant, Quotas)>>,
+    quotas: quota::Asked,
 }
 
 /// What a list of everything came to.
@@ -165,9 +164,6 @@ pub struct Listed {
     /// Kinds that could not be listed.
     pub unlisted: BTreeSet<Kind>,
 }
-
-/// How long limit and use of quotas are believed.
-const QUOTAS_FRESH: Duration = Duration::from_secs(2);
 
 impl std::fmt::Debug for Cloud {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -218,7 +214,7 @@ impl Cloud {
             let certificates = certificate::Certificates::new(barbican, contents.clone(), marks);
             drivers.insert(Kind::Certificate, Box::new(certificates));
         }
-        let (listed, quotas) = (parking_lot::Mutex::default(), tokio::sync::Mutex::default());
+        let (listed, quotas) = (parking_lot::Mutex::default(), quota::Asked::default());
         Self {
             drivers,
             existing,
@@ -375,18 +371,6 @@ impl Cloud {
     /// The project that everything is made in.
     pub fn project(&self) -> Option<&str> {
         self.project.as_deref()
-    }
-
-    /// Limit and use of a quota of our project, as a person reads it; `None` where the cloud does not say.
-    pub async fn quota(&self, resource: &str) -> Option<String> {
-        // Many subjects run into one quota together: one of them asks.
-        let mut known = self.quotas.lock().await;
-        if known.as_ref().is_none_or(|(at, _)| at.elapsed() > QUOTAS_FRESH) {
-            *known = Some((Instant::now(), self.neutron.quotas(self.project.as_deref()?).await.ok()?));
-        }
-        let (_, quotas) = known.as_ref()?;
-        let quota = quotas.get(resource)?;
-        Some(format!("{resource} quota {}, used {}", quota.limit, quota.used))
     }
 }
 

@@ -209,7 +209,7 @@ async fn what_somebody_changes_is_put_right() -> Result<()> {
     .await
 }
 
-/// Somebody's own port on the network holds back its deletion, the condition names what Neutron says, and other namespaces are
+/// Somebody's own port on the network holds back its deletion, the condition names that port, and other namespaces are
 /// not held up by it.
 #[tokio::test]
 async fn a_network_that_somebody_uses_is_waited_for() -> Result<()> {
@@ -228,7 +228,7 @@ async fn a_network_that_somebody_uses_is_waited_for() -> Result<()> {
         until("the condition names what holds the network", async || {
             let own = lab.mapping_api(&namespace).get(&own.name_any()).await?;
             let said = condition(&own, "Realized").context("there is no such condition")?;
-            ensure!(said.status == "False" && said.message.contains("SubnetInUse"), "{said:?}");
+            ensure!(said.status == "False" && said.message.contains(&theirs.id), "{said:?}");
             Ok(())
         })
         .await?;

@@ -110,7 +110,7 @@ impl<'a> Builder<'a> {
                 && !self.is_anothers(entry, found)
                 && !self.taken.contains(found.id.as_str())
                 // One that somebody changed for good is not kept by another name.
-                && self.differing(entry, found, false, |change| change == Change::Replace).is_empty();
+                && self.differing(entry, found, || false, |change| change == Change::Replace).is_empty();
             fits.then_some((name.as_str(), found))
         })
     }

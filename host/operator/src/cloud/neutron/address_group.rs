@@ -9,6 +9,7 @@ use isthmus_model::observed::Observed;
 use isthmus_openstack::Neutron;
 use isthmus_openstack::neutron::{AddressGroup, AddressGroupCreate, AddressGroupUpdate};
 use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 
 use super::standard::{About, Standard, Tags};
 use super::{Scope, gone};
@@ -76,22 +77,58 @@ fn networks(name: &str, texts: Vec<String>) -> Result<BTreeSet<IpNet>> {
     parsed.collect()
 }
 
-/// What comes is added before what goes is removed: who stays a member is one all the time.
+/// What Neutron says where what was added is there already, or what was removed is not.
+const OUTDATED: [&str; 2] = ["AddressesAlreadyExist", "AddressesNotFound"];
+
+/// How often it is looked at anew, while somebody else changes it.
+const LOOKS: usize = 3;
+
+/// From what was seen last, as of thousands of addresses one comes or goes at a time: where somebody else changed the group since, an
+/// answer says so.
 async fn set_addresses(neutron: &Neutron, update: &Update<'_>, wanted: Vec<String>) -> Result<AddressGroup> {
     let id = &update.observed.id;
     let gone = |error| gone(error, AddressGroups::GONE);
     let wanted = networks(&update.entry.name, wanted)?;
-    let mut group: AddressGroup = neutron.get(id).await.map_err(gone)?;
-    let there: BTreeSet<IpNet> =
-        group.addresses.iter().filter_map(|text| network(text)).map(|net| net.trunc()).collect();
+    let seen = update.observed.fields.get("addresses").and_then(Json::as_array);
+    let mut there = known(seen.into_iter().flatten().filter_map(Json::as_str));
+    let mut looks = 0;
+    loop {
+        let group = match change(neutron, id, &there, &wanted).await {
+            Ok(Some(group)) => group,
+            Ok(None) => neutron.get(id).await.map_err(gone)?,
+            Err(error) if error.fault().is_some_and(|fault| OUTDATED.contains(&fault)) => {
+                neutron.get(id).await.map_err(gone)?
+            }
+            Err(error) => return Err(gone(error)),
+        };
+        looks += 1;
+        there = known(group.addresses.iter().map(String::as_str));
+        if there == wanted || looks == LOOKS {
+            return Ok(group);
+        }
+    }
+}
+
+fn known<'t>(texts: impl Iterator<Item = &'t str>) -> BTreeSet<IpNet> {
+    texts.filter_map(network).map(|net| net.trunc()).collect()
+}
+
+/// What comes is added before what goes is removed: who stays a member is one all the time. `None`: nothing does.
+async fn change(
+    neutron: &Neutron,
+    id: &str,
+    there: &BTreeSet<IpNet>,
+    wanted: &BTreeSet<IpNet>,
+) -> Result<Option<AddressGroup>, isthmus_openstack::Error> {
     let texts = |nets: Vec<&IpNet>| nets.into_iter().map(IpNet::to_string).collect::<Vec<_>>();
     let (added, removed) =
-        (texts(wanted.difference(&there).collect()), texts(there.difference(&wanted).collect()));
+        (texts(wanted.difference(there).collect()), texts(there.difference(wanted).collect()));
+    let mut group = None;
     if !added.is_empty() {
-        group = neutron.add_addresses(id, &added).await.map_err(gone)?;
+        group = Some(neutron.add_addresses(id, &added).await?);
     }
     if !removed.is_empty() {
-        group = neutron.remove_addresses(id, &removed).await.map_err(gone)?;
+        group = Some(neutron.remove_addresses(id, &removed).await?);
     }
     Ok(group)
 }

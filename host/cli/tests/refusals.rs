@@ -1,0 +1,85 @@
+//! What the cloud refuses in the in-process world, and what people are told of it.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+#![allow(dead_code, reason = "the stage has what other tests need")]
+
+mod stage;
+
+use http::Method;
+use isthmus_kubernetes::crd::CloudMapping;
+use isthmus_openstack::catalog::LOAD_BALANCER;
+use isthmus_openstack::neutron::{Port, PortCreate, Subnet};
+use isthmus_openstack::octavia::{LoadBalancer, LoadBalancerCreate};
+use isthmus_openstack::session::Request;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
+use kube::api::DeleteParams;
+use serde_json::json;
+use stage::{Stage, has_words};
+
+/// How many load balancers the project may have, as an administrator says.
+async fn may_have_load_balancers(stage: &mut Stage, limit: u32) {
+    stage.user = "admin";
+    let session = stage.octavia().session().clone();
+    let path = format!("/v2/lbaas/quotas/{}", stage.world.project_id());
+    let mut request = Request::new(LOAD_BALANCER, "quotas", Method::PUT, path);
+    request.body = Some(serde_json::to_vec(&json!({"quota": {"loadbalancer": limit}})).unwrap());
+    session.send(&request).await.unwrap();
+    stage.user = "isthmus";
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_of_octavia_is_named_with_its_limit_and_use() {
+    let mut stage = Stage::start().await;
+    let subnet = stage.neutron.list::<Subnet>(&[("name", "pods-v4")]).await.unwrap().remove(0).id;
+    let theirs = LoadBalancerCreate { vip_subnet_id: Some(subnet), ..LoadBalancerCreate::default() };
+    stage.octavia().create::<LoadBalancer>(&theirs).await.unwrap();
+    may_have_load_balancers(&mut stage, 1).await;
+    let config = json!({"network": "pods", "subnets": {"ipv4": "pods-v4"}, "clusterIps": false});
+    stage.load("service-loadbalancer", config).await;
+    stage.node_and_namespace("node1", "shop").await;
+    let spec = json!({"type": "LoadBalancer", "ports": [{"port": 80}]});
+    let metadata = json!({"name": "web", "namespace": "shop"});
+    stage.apply(json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})).await;
+    let operator = stage.operator(&[]);
+    let is_named = |m: &&CloudMapping| {
+        let mut conditions = m.status.iter().flat_map(|status| &status.conditions);
+        conditions.any(|c| c.reason == "OverQuota" && c.message.ends_with("loadbalancer quota 1, used 1"))
+    };
+    stage.until("the quota is named", |all| all.iter().any(|m| is_named(m))).await;
+    let asked = stage.world.stats().of("quotas").reads;
+    assert!(
+        (1..=3).contains(&asked),
+        "the quota is asked for where it is refused, not all the time: {asked}"
+    );
+
+    may_have_load_balancers(&mut stage, 2).await;
+    stage.ready(1).await;
+    stage.stop(operator).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_that_somebody_uses_is_waited_for_and_their_port_is_named() {
+    let stage = Stage::start().await;
+    let others = json!(["kube-*", "default", "isthmus-*"]);
+    let config = json!({"ipv4": {"subnetPool": "namespaces"}, "router": "cluster", "exclude": others});
+    stage.load("namespace-network", config).await;
+    stage.node_and_namespace("node1", "office").await;
+    let operator = stage.operator(&[]);
+    stage.ready(1).await;
+    let own = stage.mappings().await.remove(0);
+    let network = own.status.unwrap().resources.into_iter().find(|r| r.name == "network");
+    let body = PortCreate { network_id: network.unwrap().id.unwrap(), ..PortCreate::default() };
+    let theirs = stage.neutron.create::<Port>(&body).await.unwrap().id;
+
+    let namespaces: Api<Namespace> = Api::all(stage.client.kube());
+    namespaces.delete("office", &DeleteParams::default()).await.unwrap();
+    let named = format!("held by the ports of others: {theirs} (of no device)");
+    stage
+        .until("what holds it is named", |all| {
+            all.iter().any(|m| has_words(m, "InUse") && has_words(m, &named))
+        })
+        .await;
+    stage.neutron.delete::<Port>(&theirs).await.unwrap();
+    stage.until("it is gone", |all| all.is_empty()).await;
+    stage.stop(operator).await;
+}

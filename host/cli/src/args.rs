@@ -351,3 +351,28 @@ pub(crate) struct TreeArgs {
     #[arg(long, short, default_value = "default")]
     pub(crate) namespace: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// The container's arguments in the manifests of `deploy/` are those of this command line.
+    #[test]
+    fn manifests_start_what_there_is() {
+        for (text, name) in [
+            (include_str!("../../../deploy/operator.yaml"), "operator"),
+            (include_str!("../../../deploy/agent.yaml"), "node"),
+        ] {
+            let parts = text.split("\n---\n").map(|part| serde_saphyr::from_str::<Value>(part).unwrap());
+            let containers =
+                parts.filter_map(|part| part.pointer("/spec/template/spec/containers/0/args").cloned());
+            let arguments: Vec<String> =
+                containers.flat_map(|all| serde_json::from_value::<Vec<String>>(all).unwrap()).collect();
+            assert!(arguments.iter().any(|argument| argument == name), "{name}: {arguments:?}");
+            Cli::try_parse_from(std::iter::once("isthmus").chain(arguments.iter().map(String::as_str)))
+                .unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+    }
+}

@@ -31,7 +31,7 @@ pub(crate) async fn start() -> Result<World> {
 }
 
 /// A session with the in-process cloud, as the operator's user.
-pub(crate) fn session(world: &World) -> Result<Session> {
+fn session(world: &World) -> Result<Session> {
     let Options { user, password, project, .. } = Options::default();
     let domain = || Domain::Id("default".into());
     let method = AuthMethod::Password { user: User::Name(user, domain()), password: Secret::new(password) };

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
 use isthmus_kubernetes::crd::CloudMapping;
-use isthmus_openstack::Octavia;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
@@ -18,7 +17,6 @@ use crate::measure::{Measure, ratio, say};
 use crate::objects::{apply, load};
 use crate::operator::Operator;
 use crate::scenario::{Stage, limit, loaded, rate};
-use crate::services::Site;
 use crate::{Arguments, cloud, policies};
 
 const ROUTES: &str = include_str!("../../../plugins/route-l7policy/deploy/crd.yaml");
@@ -81,17 +79,6 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
     policies::over_all(&cluster.client(), &stage.operator, arguments.pods, policies).await?;
     cluster.delete_pods().await?;
     stage.mappings.gone(limit(arguments.pods)).await?;
-    let session = cloud::session(&stage.world)?;
-    let site = Site {
-        client: cluster.client(),
-        subnet: cloud::subnet(&session).await?,
-        octavia: Octavia::new(session),
-        provider: "amphora",
-        algorithm: "ROUND_ROBIN",
-        prefix: "10.100.9",
-        every: Duration::from_millis(5),
-    };
-    site.run(arguments.read("service-loadbalancer")?).await?;
     routes(&stage, arguments).await?;
     stage.operator.stop().await?;
     // The system's temporary folder is emptied by others, should this fail.

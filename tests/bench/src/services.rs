@@ -1,4 +1,5 @@
-//! A Service with many endpoints, beside the bare requests to Octavia that it comes to, one after the other in the same run.
+//! A Service with many endpoints, beside the bare requests to Octavia that it comes to, one after the other in the same run. Of a real
+//! Octavia: how long the model's takes is made up.
 
 use std::time::{Duration, Instant};
 

@@ -40,6 +40,19 @@ async fn the_authors_guide_works() -> Result<()> {
 }
 
 #[tokio::test]
+async fn manifests_are_taken() -> Result<()> {
+    on_lab("docs-manifests", async |lab| {
+        for file in ["rbac.yaml", "admission.yaml", "operator.yaml", "node.yaml", "agent.yaml"] {
+            let path = format!("{DEPLOY}/{file}");
+            let said = lab.kubectl(&["apply", "--dry-run=server", "--validate=strict", "-f", &path]).await?;
+            ensure!(said.contains("(server dry run)"), "{file}: {said}");
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
 async fn objects_of_the_pages_are_taken() -> Result<()> {
     on_lab("docs-objects", async |lab| {
         let folder = tempfile::tempdir()?;

@@ -202,7 +202,7 @@ async fn a_route_that_is_refused_says_why() -> Result<()> {
             .await?;
         }
         ensure!(operator.quiet().await?.balancer_writes() == before, "nothing is tried");
-        let operator = another_router(lab, &namespace, operator).await?;
+        let _operator = another_router(lab, &namespace, operator).await?;
         // The winner goes: the other one is served.
         lab.route_api(&namespace).delete("first", &DeleteParams::default()).await?;
         until("the second one is admitted", async || {

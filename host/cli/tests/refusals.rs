@@ -45,7 +45,7 @@ async fn a_quota_of_octavia_is_named_with_its_limit_and_use() {
         let mut conditions = m.status.iter().flat_map(|status| &status.conditions);
         conditions.any(|c| c.reason == "OverQuota" && c.message.ends_with("loadbalancer quota 1, used 1"))
     };
-    stage.until("the quota is named", |all| all.iter().any(|m| is_named(m))).await;
+    stage.until("the quota is named", |all| all.iter().any(&is_named)).await;
     let asked = stage.world.stats().of("quotas").reads;
     assert!(
         (1..=3).contains(&asked),

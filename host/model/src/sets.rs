@@ -357,22 +357,23 @@ mod tests {
         ]
     }
 
+    /// What a look at all objects finds.
+    fn found(objects: &BTreeMap<usize, (bool, bool, u8)>, key: &SetKey) -> Members {
+        let of = |seen: &_| with_candidate(*seen, |object| addresses(key, [object]));
+        objects.values().flat_map(|seen| of(seen).iter().copied().collect::<Vec<_>>()).collect()
+    }
+
     proptest! {
         /// Whoever comes to use which sets when, a set holds what a look at all objects finds, and who uses one that changed since
         /// it was used is told.
         #[test]
         fn sets_hold_what_is_found_among_all_and_users_are_told(steps in steps()) {
-            let (keys, kind) = (keys(), selection().kind);
-            let uids: [Arc<str>; 3] = ["0".into(), "1".into(), "2".into()];
+            let (keys, kind, uids) = (keys(), selection().kind, ["0", "1", "2"].map(Arc::<str>::from));
             let mut objects: BTreeMap<usize, (bool, bool, u8)> = BTreeMap::new();
             let mut sets: SetIndex<usize> = SetIndex::default();
             let mut uses: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
             // What each user read of its sets, when it was told last.
             let mut read: BTreeMap<(usize, usize), Arc<Members>> = BTreeMap::new();
-            let found = |objects: &BTreeMap<usize, (bool, bool, u8)>, key: &SetKey| -> Members {
-                let one = |seen: &_| with_candidate(*seen, |object| addresses(key, [object]));
-                objects.values().map(one).flat_map(|found| found.iter().copied().collect::<Vec<_>>()).collect()
-            };
             for step in steps {
                 let (seen, used) = match step {
                     Step::Put(seen) => (Some(seen), None),

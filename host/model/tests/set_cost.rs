@@ -44,6 +44,31 @@ fn group(shown: &[String]) -> Observed {
     Observed { mark: Some(mark), fields, ..Observed::of(Kind::AddressGroup, "group") }
 }
 
+/// Ten thousand Pods in a set that somebody uses.
+fn whole(kind: &Gvk, labels: &Labels, key: &SetKey) -> SetIndex<u8> {
+    let mut sets = SetIndex::default();
+    sets.set(&1, BTreeSet::from([key.clone()]));
+    for at in 0..PODS {
+        assert_eq!(put(&mut sets, kind, labels, at, true), 1);
+    }
+    sets
+}
+
+/// An address group of a set, and what is recorded of it.
+fn peers(selection: &Selection) -> (DesiredList, Record) {
+    let value = Value::List(vec![Value::Late(AddressSource::AddressesOf(selection.clone()))]);
+    let entry = Entry::new("peers", Kind::AddressGroup, BTreeMap::from([("addresses".to_owned(), value)]));
+    let recorded = Recorded {
+        kind: Kind::AddressGroup,
+        id: Some("group".into()),
+        hash: String::new(),
+        fields: BTreeSet::from(["addresses".to_owned()]),
+        references: Vec::new(),
+        retain: false,
+    };
+    (DesiredList::new(vec![entry]).unwrap(), Record::from([("peers".to_owned(), recorded)]))
+}
+
 #[test]
 fn one_of_ten_thousand_is_one_update() {
     let (kind, labels) = (Gvk::new("", "v1", "Pod"), Labels::default());
@@ -56,23 +81,8 @@ fn one_of_ten_thousand_is_one_update() {
         named_port: None,
     };
     let key = SetKey::new(&selection, Some(&Arc::from("shop")));
-    let mut sets: SetIndex<u8> = SetIndex::default();
-    sets.set(&1, BTreeSet::from([key.clone()]));
-    for at in 0..PODS {
-        assert_eq!(put(&mut sets, &kind, &labels, at, true), 1);
-    }
-    let value = Value::List(vec![Value::Late(AddressSource::AddressesOf(selection.clone()))]);
-    let entry = Entry::new("peers", Kind::AddressGroup, BTreeMap::from([("addresses".to_owned(), value)]));
-    let desired = DesiredList::new(vec![entry]).unwrap();
-    let recorded = Recorded {
-        kind: Kind::AddressGroup,
-        id: Some("group".into()),
-        hash: String::new(),
-        fields: BTreeSet::from(["addresses".to_owned()]),
-        references: Vec::new(),
-        retain: false,
-    };
-    let mut record = Record::from([("peers".to_owned(), recorded)]);
+    let mut sets = whole(&kind, &labels, &key);
+    let (desired, mut record) = peers(&selection);
     let shown: Vec<String> = (0..PODS).map(|at| format!("{}/32", address(at))).collect();
     let packed = serde_json::to_vec(&group(&shown)).unwrap();
     let mut spent: BTreeMap<&str, Duration> = BTreeMap::new();

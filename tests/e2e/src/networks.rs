@@ -22,6 +22,9 @@ const OURS: &str = "e2e";
 pub(crate) const EXTERNAL: &str = "public";
 /// Prefix of the subnet pool of a test.
 const POOL: &str = "10.180.0.0/16";
+/// As [`OURS`], of the subnet pool of IPv6 alone, and its prefix.
+const OURS_SIX: &str = "e2e-v6";
+const POOL_SIX: &str = "fd00:180::/48";
 /// Owners of ports that are interfaces of a router.
 const INTERFACES: [&str; 2] = ["network:router_interface", "isthmus:router-interface"];
 
@@ -77,6 +80,15 @@ impl Lab {
         let pool = json!({"subnetpool": {"name": OURS, "prefixes": [POOL], "default_prefixlen": 26}});
         post(&self.demo, "subnetpools", pool).await?;
         post(&self.demo, "routers", json!({"router": {"name": OURS}})).await
+    }
+
+    /// Makes a subnet pool of IPv6 named `e2e-v6`. It goes when the test ends.
+    ///
+    /// # Errors
+    /// Neutron's.
+    pub async fn pool_six(&self) -> Result<()> {
+        let pool = json!({"subnetpool": {"name": OURS_SIX, "prefixes": [POOL_SIX], "default_prefixlen": 64}});
+        post(&self.demo, "subnetpools", pool).await
     }
 
     /// Makes a network `e2e` with these subnets, each called after its IP version (`e2e-v4`), of a few addresses. It goes when the
@@ -180,7 +192,7 @@ impl Lab {
         for network in self.demo.list::<Network>(&[("name", OURS)]).await? {
             self.demo.delete::<Network>(&network.id).await?;
         }
-        for pool in self.demo.list::<SubnetPool>(&[("name", OURS)]).await? {
+        for pool in self.demo.list::<SubnetPool>(&[("name", OURS), ("name", OURS_SIX)]).await? {
             delete(&self.demo, "subnetpools", &pool.id).await?;
         }
         Ok(())
@@ -192,7 +204,19 @@ impl Lab {
     /// # Errors
     /// Neutron's, or there is no router or no gateway.
     pub async fn routed(&self) -> Result<()> {
-        let subnets = self.demo.list::<Subnet>(&[("name", "pods-v4")]).await?;
+        self.routed_by("pods-v4").await
+    }
+
+    /// As [`Lab::routed`], of its IPv6 subnet.
+    ///
+    /// # Errors
+    /// As of [`Lab::routed`].
+    pub async fn routed_six(&self) -> Result<()> {
+        self.routed_by("pods-v6").await
+    }
+
+    async fn routed_by(&self, subnet: &str) -> Result<()> {
+        let subnets = self.demo.list::<Subnet>(&[("name", subnet)]).await?;
         let gateway = subnets.into_iter().find_map(|subnet| subnet.gateway_ip).context("a gateway")?;
         let fixed_ip = FixedIpRequest { ip_address: Some(gateway), ..FixedIpRequest::default() };
         let body = PortCreate {

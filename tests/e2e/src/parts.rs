@@ -16,6 +16,9 @@ use crate::lab::{Lab, run, suffix, variable};
 /// Where etcd serves its JSON gateway.
 const ETCD: &str = "http://127.0.0.1:2379";
 
+const BREAK: &str =
+    "update load_balancer set provisioning_status = 'ERROR' where provisioning_status = 'ACTIVE'";
+
 /// What names the lab that the tests run in, in its folders.
 fn lab() -> String {
     match &*suffix() {
@@ -90,6 +93,14 @@ impl Lab {
         ]))
         .await
         .map(drop)
+    }
+
+    /// Makes every load balancer there is one in ERROR. (Those that are deleted stay in the table for a time.)
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn break_balancers(&self) -> Result<()> {
+        self.octavia_sql(BREAK).await
     }
 
     /// Stops etcd and what talks to it, and copies what it holds. Both run again afterwards.

@@ -37,6 +37,10 @@ pub struct Peer {
     pub name: String,
     /// Its IPv4 address.
     pub address: String,
+    /// Its IPv6 address, where its network has such.
+    pub six: Option<String>,
+    /// Id of its port.
+    pub port: String,
 }
 
 impl Lab {
@@ -73,9 +77,11 @@ impl Lab {
             ..PortCreate::default()
         };
         let port: Port = neutron.create::<Port>(&body).await?;
-        let v4 = port.fixed_ips.iter().map(|ip| ip.ip_address.clone()).find(|ip| ip.contains('.'));
         run(Command::new("pod").args(["up", name, &port.id])).await?;
-        Ok(Peer { name: name.into(), address: v4.context("an IPv4 address")? })
+        let all = || port.fixed_ips.iter().map(|ip| ip.ip_address.clone());
+        let address = all().find(|ip| ip.contains('.')).context("an IPv4 address")?;
+        let six = all().find(|ip| ip.contains(':'));
+        Ok(Peer { name: name.into(), address, six, port: port.id })
     }
 
     /// Puts a namespace of this name on a port, where it answers to TCP and UDP at these ports.

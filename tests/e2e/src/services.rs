@@ -41,7 +41,11 @@ impl Lab {
         self.load_services_with(config).await
     }
 
-    async fn load_services_with(&self, config: Value) -> Result<()> {
+    /// Loads `service-loadbalancer` with this config.
+    ///
+    /// # Errors
+    /// The API server's, or the command's.
+    pub async fn load_services_with(&self, config: Value) -> Result<()> {
         self.policy_module("service-loadbalancer", json!({"config": config})).await?;
         self.load("service-loadbalancer", "service-loadbalancer").await
     }

@@ -35,7 +35,7 @@ start_apiserver() {
     --tls-cert-file="$PKI/apiserver.crt" --tls-private-key-file="$PKI/apiserver.key" --client-ca-file="$PKI/ca.crt" \
     --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction --allow-privileged \
     --kubelet-client-certificate="$PKI/admin.crt" --kubelet-client-key="$PKI/admin.key" --kubelet-preferred-address-types=InternalIP \
-    --service-cluster-ip-range=10.96.0.0/16 --service-account-issuer=https://kubernetes.default.svc \
+    --service-cluster-ip-range=10.96.0.0/16,fd00:96::/112 --service-account-issuer=https://kubernetes.default.svc \
     --service-account-key-file="$PKI/sa.key" --service-account-signing-key-file="$PKI/sa.key"
   until_up apiserver 90 k get --raw /readyz
 }

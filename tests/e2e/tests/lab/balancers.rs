@@ -13,10 +13,6 @@ use serde_json::json;
 /// All below a load balancer is made anew, one write after the other.
 const MANY: Duration = Duration::from_secs(300);
 
-/// Breaks every load balancer there is. (Those that are deleted stay in the table for a time.)
-const BREAK: &str =
-    "update load_balancer set provisioning_status = 'ERROR' where provisioning_status = 'ACTIVE'";
-
 const MEND: &str =
     "update load_balancer set provisioning_status = 'ACTIVE' where provisioning_status = 'ERROR'";
 
@@ -106,7 +102,7 @@ async fn a_load_balancer_in_error_is_made_again_with_its_address() -> Result<()>
         lab.all_ready(&namespace, 1).await?;
         let before = lab.balanced().await?;
         let balancer = one_balancer(lab).await?;
-        lab.octavia_sql(BREAK).await?;
+        lab.break_balancers().await?;
         until_within(MANY, "everything is there again", async || {
             let now = one_balancer(lab).await?;
             ensure!(now.provisioning_status == "ACTIVE" && now.id != balancer.id, "{now:?}");
@@ -261,7 +257,7 @@ async fn shared_with_somebody(lab: &Lab) -> Result<()> {
     };
     let theirs = lab.octavia().create::<Listener>(&theirs).await?;
     is_active(lab, "the listener is there").await?;
-    lab.octavia_sql(BREAK).await?;
+    lab.break_balancers().await?;
     until_within(MANY, "the mapping says what is in the way", async || {
         let mappings: Api<CloudMapping> = Api::all(lab.kube.clone());
         let all = mappings.list(&ListParams::default()).await?.items;
@@ -284,7 +280,7 @@ async fn shared_with_somebody(lab: &Lab) -> Result<()> {
 async fn unmapped_in_error(lab: &Lab, namespace: &str) -> Result<()> {
     let spec = json!({"config": routes_config("noop"), "onDelete": "Unmap"});
     lab.policy_module("route-l7policy", spec).await?;
-    lab.octavia_sql(BREAK).await?;
+    lab.break_balancers().await?;
     lab.remove_source("route-l7policy").await?;
     lab.module_api().delete("route-l7policy", &DeleteParams::default()).await?;
     until_within(MANY, "all of it is gone", async || {

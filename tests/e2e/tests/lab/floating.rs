@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use isthmus_e2e::{Lab, Operator, condition, on_lab, ready, until, until_within};
 use isthmus_model::mark::Mark;
 use isthmus_openstack::neutron::{FloatingIp, Port, PortCreate};
+use isthmus_openstack::octavia::LoadBalancer;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
@@ -107,14 +108,23 @@ async fn given_back(lab: &Lab, user: &FloatingIp) -> Result<()> {
 
 /// A stranger deletes the load balancer; waits until another one is there.
 async fn rebuilt(lab: &Lab) -> Result<()> {
-    let old = lab.balancers().await?;
-    let old = old.first().context("there is a load balancer")?.id.clone();
-    lab.octavia().delete_cascade(&old).await?;
+    let old = one_balancer(lab).await?;
+    lab.octavia().delete_cascade(&old.id).await?;
+    another(lab, &old).await.map(drop)
+}
+
+async fn one_balancer(lab: &Lab) -> Result<LoadBalancer> {
+    let mut all = lab.balancers().await?;
+    ensure!(all.len() == 1, "{all:?}");
+    all.pop().context("there is a load balancer")
+}
+
+/// Waits until another load balancer than this one is there, and none beside.
+async fn another(lab: &Lab, old: &LoadBalancer) -> Result<LoadBalancer> {
     until_within(SLOW, "another load balancer is there", async || {
-        let all = lab.balancers().await?;
-        let other = all.len() == 1 && all.iter().all(|lb| lb.id != old && lb.provisioning_status == "ACTIVE");
-        ensure!(other, "{all:?}");
-        Ok(())
+        let now = one_balancer(lab).await?;
+        ensure!(now.id != old.id && now.provisioning_status == "ACTIVE", "{now:?}");
+        Ok(now)
     })
     .await
 }
@@ -165,6 +175,41 @@ async fn a_service_has_a_floating_ip_of_its_own() -> Result<()> {
         edit(lab, &namespace, typed("LoadBalancer")).await?;
         own_leads(lab, &namespace).await?;
         gone(lab, &namespace).await
+    })
+    .await
+}
+
+/// A load balancer in ERROR is made anew, with the port and the address of its VIP and with the floating IP that leads there: ours, and one
+/// that a user gives.
+#[tokio::test]
+async fn a_load_balancer_in_error_is_rebuilt_with_both_its_addresses() -> Result<()> {
+    on_lab("floating-error", async |lab| {
+        let (namespace, operator) = begun(lab, "noop").await?;
+        let user = lab.floating_ip().await?;
+        let mut floating = own_leads(lab, &namespace).await?;
+        for given in [false, true] {
+            if given {
+                ask(lab, &namespace, &user.floating_ip_address).await?;
+                lent(lab, &namespace, &user).await?;
+                floating = leading(lab, &namespace).await?;
+            }
+            operator.quiet().await?;
+            let broken = one_balancer(lab).await?;
+            lab.break_balancers().await?;
+            let now = another(lab, &broken).await?;
+            let kept = (&now.vip_address, &now.vip_port_id) == (&broken.vip_address, &broken.vip_port_id);
+            ensure!(kept, "{now:?}, not with the VIP of {broken:?}");
+            until_within(SLOW, "the same floating IP leads there", async || {
+                let now = leading(lab, &namespace).await?;
+                let same =
+                    (&now.id, &now.floating_ip_address) == (&floating.id, &floating.floating_ip_address);
+                ensure!(same && now.port_id == floating.port_id, "{now:?}, not {floating:?}");
+                Ok(())
+            })
+            .await?;
+        }
+        gone(lab, &namespace).await?;
+        given_back(lab, &user).await
     })
     .await
 }

@@ -9,6 +9,7 @@ mod dev;
 mod docs;
 mod existing;
 mod explain;
+mod families;
 mod faults;
 mod floating;
 mod hostile;

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use anyhow::{Context, Result, ensure};
-use isthmus_e2e::{Lab, OPERATOR_NAMESPACE, condition, node, on_lab, ready, until};
+use anyhow::{Context, Result, bail, ensure};
+use isthmus_e2e::{Lab, OPERATOR_NAMESPACE, Target, condition, node, on_lab, port_id, ready, until};
 use isthmus_kubernetes::crd::CloudMapping;
 use isthmus_model::mark::Mark;
 use isthmus_openstack::neutron::{
@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 /// Pods of a namespace.
 const PODS: usize = 3;
@@ -22,6 +23,11 @@ const OF_A_NAMESPACE: usize = 6;
 
 /// `namespace-network` for the test's namespaces alone, and `pod-port` on what it makes.
 async fn load(lab: &Lab, config: Value) -> Result<()> {
+    load_for(lab, &["IPv4"], config).await
+}
+
+/// As [`load`], with Pods that have an address of each of these versions.
+async fn load_for(lab: &Lab, versions: &[&str], config: Value) -> Result<()> {
     lab.pool_and_router().await?;
     let others = ["kube-*", "default", OPERATOR_NAMESPACE];
     let mut namespaces =
@@ -31,7 +37,7 @@ async fn load(lab: &Lab, config: Value) -> Result<()> {
     lab.policy_module("namespace-network", json!({"config": namespaces})).await?;
     lab.load("namespace-network", "namespace-network").await?;
     let pods =
-        json!({"network": {"fromNamespace": ["IPv4"], "except": {"namespaces": others, "network": "pods"}}});
+        json!({"network": {"fromNamespace": versions, "except": {"namespaces": others, "network": "pods"}}});
     lab.policy_module("pod-port", json!({"config": pods})).await?;
     lab.load("pod-port", "pod-port").await
 }
@@ -263,6 +269,137 @@ async fn a_network_is_made_when_it_is_needed() -> Result<()> {
             Ok(())
         })
         .await
+    })
+    .await
+}
+
+async fn annotate(lab: &Lab, namespace: &str, annotations: &[&str]) -> Result<()> {
+    let arguments = [&["annotate", "--overwrite", "namespace", namespace], annotations].concat();
+    lab.kubectl(&arguments).await.map(drop)
+}
+
+/// A Pod's port, once it is mapped.
+async fn port_of(lab: &Lab, namespace: &str, pod: &str) -> Result<Port> {
+    let pod = lab.pod(namespace, pod, json!({})).await?;
+    let id = port_id(&lab.pod_ready(&pod).await?).context("it records a port")?;
+    lab.port(&id).await?.context("its port is there")
+}
+
+/// The port has one address on each of these subnets, and no other.
+fn is_on(port: &Port, subnets: &[Subnet]) -> Result<()> {
+    let on: BTreeSet<&str> = port.fixed_ips.iter().map(|ip| ip.subnet_id.as_str()).collect();
+    let all = subnets.iter().map(|subnet| subnet.id.as_str()).collect();
+    ensure!(on == all && port.fixed_ips.len() == subnets.len(), "{port:?} and {subnets:?}");
+    Ok(())
+}
+
+/// With pools of both IP versions a namespace has a subnet of each on the router, and its Pods an address of each. For one that names a
+/// network and subnets that are there nothing is made but groups, its Pods are on these, and they outlive it.
+#[tokio::test]
+async fn of_both_versions_and_on_a_network_that_is_there() -> Result<()> {
+    on_lab("namespaces-both", async |lab| {
+        lab.pool_six().await?;
+        load_for(lab, &["IPv4", "IPv6"], json!({"ipv6": {"subnetPool": "e2e-v6"}})).await?;
+        let there = [
+            (4, "10.190.0.0/24", ["10.190.0.10", "10.190.0.20"]),
+            (6, "fd00:190::/64", ["fd00:190::10", "fd00:190::20"]),
+        ];
+        lab.network_with(&there).await?;
+        let (both, on_theirs) = (lab.namespace().await?, lab.namespace().await?);
+        annotate(lab, &on_theirs, &["isthmus.dev/network=e2e", "isthmus.dev/subnets=e2e-v4,e2e-v6"]).await?;
+        let operator = lab.operator(&["--resync-seconds", "2"]).await?;
+        mapped(lab, &both).await?;
+        mapped(lab, &on_theirs).await?;
+
+        let made = lab.made().await?;
+        let kinds = (made.networks.len(), made.subnets.len(), made.interfaces.len(), made.groups.len());
+        ensure!(kinds == (1, 2, 2, 6), "{made:?}");
+        let in_pools = |subnet: &Subnet| match subnet.ip_version {
+            4 => subnet.cidr.starts_with("10.180."),
+            _ => subnet.cidr.starts_with("fd00:180:") && subnet.cidr.ends_with("/64"),
+        };
+        ensure!(made.subnets.iter().all(in_pools), "{:?}", made.subnets);
+        let gateways: BTreeSet<_> =
+            made.subnets.iter().filter_map(|subnet| subnet.gateway_ip.as_ref()).collect();
+        let interfaces = made.interfaces.iter().flat_map(|port| &port.fixed_ips).map(|ip| &ip.ip_address);
+        ensure!(gateways.len() == 2 && gateways == interfaces.collect(), "{made:?}");
+        is_on(&port_of(lab, &both, "p").await?, &made.subnets)?;
+
+        let theirs = lab.demo.list::<Network>(&[("name", "e2e")]).await?;
+        let theirs = theirs.first().context("the network that is there")?;
+        let subnets = lab.demo.list::<Subnet>(&[("network_id", &theirs.id)]).await?;
+        is_on(&port_of(lab, &on_theirs, "p").await?, &subnets)?;
+        operator.rests().await?;
+        for namespace in [&both, &on_theirs] {
+            delete(lab, namespace).await?;
+            is_gone(lab, namespace).await?;
+        }
+        lab.nothing_made_is_left().await?;
+        let left = lab.demo.list::<Subnet>(&[("network_id", &theirs.id)]).await?;
+        ensure!(left.len() == subnets.len(), "what was there is gone: {left:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// Who is answered by whom, by TCP and UDP alike, of these Pods.
+async fn answered(pods: &[(&'static str, IpAddr)]) -> Result<BTreeSet<(&'static str, &'static str)>> {
+    let mut tries = JoinSet::new();
+    for (from, _) in pods {
+        let others: Vec<_> = pods.iter().copied().filter(|(name, _)| name != from).collect();
+        let to = |address| ["TCP", "UDP"].map(|protocol| Target { protocol, address, port: 80 });
+        let targets: Vec<Target> = others.iter().flat_map(|(_, address)| to(*address)).collect();
+        let from = *from;
+        tries.spawn(async move { Ok((from, others, Lab::reaches(from, &targets).await?)) });
+    }
+    let mut found = BTreeSet::new();
+    while let Some(tried) = tries.join_next().await {
+        let (from, others, answers) = tried?.map_err(|e: anyhow::Error| e)?;
+        for ((to, _), answers) in others.into_iter().zip(answers.chunks(2)) {
+            match answers {
+                [true, true] => drop(found.insert((from, to))),
+                [false, false] => {}
+                _ => bail!("{from} to {to} by TCP and UDP: {answers:?}"),
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// With packets: Pods of an isolated namespace reach each other, and nobody of another one, until that one is open: then they come in
+/// there, and still nobody comes in to them.
+#[tokio::test]
+async fn isolated_namespaces_do_not_reach_each_other_and_open_ones_do() -> Result<()> {
+    on_lab("isolation", async |lab| {
+        load(lab, json!({})).await?;
+        let _operator = lab.operator(&[]).await?;
+        let (a, b) = (lab.namespace().await?, lab.namespace().await?);
+        let mut pods = Vec::new();
+        for (pod, namespace) in [("a-1", &a), ("a-2", &a), ("b-1", &b)] {
+            let port = port_of(lab, namespace, pod).await?;
+            let address = port.fixed_ips.first().context("an address")?.ip_address.parse()?;
+            lab.answers(pod, &port.id, &[80]).await?;
+            pods.push((pod, address));
+        }
+        let are = async |what: &str, further: &[(&'static str, &'static str)]| {
+            let inside = [("a-1", "a-2"), ("a-2", "a-1")];
+            let expected: BTreeSet<_> = inside.iter().chain(further).copied().collect();
+            until(what, async || {
+                let found = answered(&pods).await?;
+                ensure!(found == expected, "{found:?}");
+                Ok(())
+            })
+            .await
+        };
+        let (into_a, into_b) = ([("b-1", "a-1"), ("b-1", "a-2")], [("a-1", "b-1"), ("a-2", "b-1")]);
+        are("they are apart", &[]).await?;
+        annotate(lab, &b, &["isthmus.dev/isolation=open"]).await?;
+        are("who is open lets in", &into_b).await?;
+        annotate(lab, &a, &["isthmus.dev/isolation=open"]).await?;
+        are("all are open", &[into_a, into_b].concat()).await?;
+        annotate(lab, &a, &["isthmus.dev/isolation-"]).await?;
+        annotate(lab, &b, &["isthmus.dev/isolation-"]).await?;
+        are("they are apart again", &[]).await
     })
     .await
 }

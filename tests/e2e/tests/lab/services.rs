@@ -1,10 +1,10 @@
 //! Services on the real Octavia: `service-loadbalancer`, with a provider without traffic, and with amphorae.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use isthmus_e2e::{Lab, Sample, on_lab, ready, until, until_within};
+use isthmus_e2e::{Lab, Peer, Sample, on_lab, ready, until, until_within};
 use isthmus_openstack::octavia::Listener;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::json;
@@ -376,8 +376,35 @@ async fn a_service_whose_pods_are_not_ready_waits_for_them() -> Result<()> {
     .await
 }
 
+/// Names of those that answer ten requests.
+async fn who_answer(client: &Peer, vip: &str) -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for _ in 0..10 {
+        let answer = client.ask(vip, "web", "/").await?;
+        ensure!(answer.status == 200, "{answer:?}");
+        names.insert(answer.name);
+    }
+    Ok(names)
+}
+
+/// With sessionAffinity ClientIP one server answers all that a client asks, and without it both do.
+async fn a_client_stays_with_its_server(lab: &Lab, namespace: &str, client: &Peer, vip: &str) -> Result<()> {
+    let services = lab.service_api(namespace);
+    for (affinity, servers) in [("None", 2), ("ClientIP", 1), ("None", 2)] {
+        let patch = Patch::Merge(json!({"spec": {"sessionAffinity": affinity}}));
+        services.patch("web", &PatchParams::default(), &patch).await?;
+        until_within(SLOW, &format!("sessionAffinity {affinity}: {servers} answer"), async || {
+            let names = who_answer(client, vip).await?;
+            ensure!(names.len() == servers, "{names:?}");
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
 /// Amphorae: a client on the tenant network is answered at the address that the Service says, and by new endpoints when they
-/// change.
+/// change; by one of two alone where it is to stay with it.
 #[tokio::test]
 async fn a_service_answers_at_its_address() -> Result<()> {
     on_lab("service-traffic", async |lab| {
@@ -399,6 +426,8 @@ async fn a_service_answers_at_its_address() -> Result<()> {
         answered_by("old").await?;
         service(lab, &namespace, 1, std::slice::from_ref(&new.address)).await?;
         answered_by("new").await?;
+        service(lab, &namespace, 1, &[old.address, new.address]).await?;
+        a_client_stays_with_its_server(lab, &namespace, &client, &vip).await?;
         gone(lab, &namespace).await
     })
     .await

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context, Result, ensure};
-use isthmus_e2e::{Cost, LIMIT, Lab, Operator, Sample, condition, on_lab, ready, until, until_within};
+use anyhow::{Context, Result, bail, ensure};
+use isthmus_e2e::{
+    Cost, LIMIT, Lab, Operator, Sample, Stream, Target, condition, on_lab, ready, until, until_within,
+};
 use isthmus_openstack::neutron::Port;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -269,6 +271,54 @@ async fn a_pod_relabelled_is_a_write_of_its_port_and_one_of_each_policy_it_is_a_
             ensure!(all && groups.len() == 2, "{groups:?}");
         }
         Ok(())
+    })
+    .await
+}
+
+/// A connection that a policy allows runs on through changes that do not concern it: a policy for others, a peer that comes and goes, a
+/// port more, another operator. (What does concern it stops it: so it is seen that these would.)
+#[tokio::test]
+async fn a_connection_runs_through_changes_that_do_not_concern_it() -> Result<()> {
+    on_lab("policy-stream", async |lab| {
+        let Begun { namespace, operator, open, .. } = begun(lab).await?;
+        policy(lab, &namespace).await?;
+        until("the policy is there", async || is_there(lab, &namespace, &open, &["p-1"]).await).await?;
+        let mut addresses = Vec::new();
+        for pod in ["p-0", "p-1", "p-2"] {
+            let port = port_of(lab, &namespace, pod).await?;
+            lab.answers(pod, &port.id, &[8080, 9090]).await?;
+            let four = port.fixed_ips.into_iter().map(|ip| ip.ip_address).find(|ip| ip.contains('.'));
+            addresses.push(four.context("an IPv4 address")?);
+        }
+        let [web, _, other] = addresses.as_slice() else { bail!("{addresses:?}") };
+        let reaches = async |from: &str, to: &str, port: u16, expected: bool| {
+            let target = Target { protocol: "TCP", address: to.parse()?, port };
+            until(&format!("{from} reaches {to} at {port}: {expected}"), async || {
+                let found = Lab::reaches(from, std::slice::from_ref(&target)).await?;
+                ensure!(found == [expected]);
+                Ok(())
+            })
+            .await
+        };
+        reaches("p-1", other, 8080, true).await?;
+        let mut stream = Stream::open("p-1", web, 8080).await?;
+        policy_of(lab, &namespace, "others", json!({"podSelector": only("other")})).await?;
+        reaches("p-1", other, 8080, false).await?;
+        stream.runs("a policy for others").await?;
+        label(lab, &namespace, "p-2", "client").await?;
+        reaches("p-2", web, 8080, true).await?;
+        stream.runs("a peer more").await?;
+        label(lab, &namespace, "p-2", "other").await?;
+        reaches("p-2", web, 8080, false).await?;
+        stream.runs("a peer less").await?;
+        policy_at(lab, &namespace, &[8080, 9090]).await?;
+        reaches("p-1", web, 9090, true).await?;
+        stream.runs("a port more").await?;
+        let _operator = lab.restarted(operator).await?;
+        stream.runs("another operator").await?;
+
+        label(lab, &namespace, "p-1", "nobody").await?;
+        stream.stalls().await
     })
     .await
 }

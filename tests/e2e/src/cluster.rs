@@ -41,12 +41,24 @@ impl Lab {
     /// # Errors
     /// The API server's.
     pub async fn pod(&self, namespace: &str, name: &str, spec: Value) -> Result<Pod> {
+        self.make_pod(namespace, json!({"name": name}), spec).await
+    }
+
+    /// Makes one Pod as [`Lab::pods`] does, with this label `app` from its first moment.
+    ///
+    /// # Errors
+    /// The API server's.
+    pub async fn pod_of_app(&self, namespace: &str, name: &str, app: &str) -> Result<Pod> {
+        self.make_pod(namespace, json!({"name": name, "labels": {"app": app}}), json!({})).await
+    }
+
+    async fn make_pod(&self, namespace: &str, metadata: Value, spec: Value) -> Result<Pod> {
         let mut whole = json!({"nodeName": node(), "terminationGracePeriodSeconds": 0,
                                "containers": [{"name": "c", "image": "none"}]});
         for (field, value) in spec.as_object().context("spec is an object")? {
             whole.as_object_mut().context("an object")?.insert(field.clone(), value.clone());
         }
-        let pod = serde_json::from_value(json!({"metadata": {"name": name}, "spec": whole}))?;
+        let pod = serde_json::from_value(json!({"metadata": metadata, "spec": whole}))?;
         Ok(self.pod_api(namespace).create(&PostParams::default(), &pod).await?)
     }
 

@@ -12,6 +12,8 @@ pod serve NAME TCP_PORT [FILE]
                         with FILE (certificate and key, PEM) over TLS
 pod answer NAME PORT..  answer whatever comes to these TCP and UDP ports of NAME
 pod reach NAME <LIST    which of these answer to NAME: a JSON list of {"protocol", "address", "port"}, and one of booleans
+pod stream NAME ADDRESS PORT
+                        numbers that come from who answers there over one TCP connection: a line of JSON about them for each that is read
 pod exec NAME COMMAND.. run a command in NAME
 pod down NAME           end what runs in NAME and delete it; its port stays, as DOWN
 pod list                what there is: name, chassis, port
@@ -102,6 +104,7 @@ answer)
   done
   ;;
 reach) [ $# -eq 2 ] || usage; inside "$2" "$PY" -SE "$CONF/packets.py" reach ;;
+stream) [ $# -eq 4 ] || usage; inside "$2" "$PY" -SE "$CONF/packets.py" stream "$3" "$4" ;;
 exec) [ $# -ge 3 ] || usage; shift; inside "$@" ;;
 down) [ $# -eq 2 ] || usage; down "$2" ;;
 list) plugged | while read -r pod node tap port; do echo "$pod $node $port"; done ;;

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context, Result, ensure};
-use isthmus_e2e::{LIMIT, Lab, Operator, Sample, condition, on_lab, ready, until, until_within};
+use anyhow::{Context, Result, bail, ensure};
+use isthmus_e2e::{
+    Cost, LIMIT, Lab, Operator, Sample, Stream, Target, condition, on_lab, ready, until, until_within,
+};
 use isthmus_openstack::neutron::Port;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Pods of a test: p-0 serves, p-1 is its client, p-2 is somebody else.
 const PODS: usize = 3;
@@ -31,11 +33,19 @@ async fn policy(lab: &Lab, namespace: &str) -> Result<()> {
 /// As [`policy`], at these ports.
 async fn policy_at(lab: &Lab, namespace: &str, ports: &[u16]) -> Result<()> {
     let ports: Vec<_> = ports.iter().map(|port| json!({"protocol": "TCP", "port": port})).collect();
-    let only = |app: &str| json!({"matchLabels": {"app": app}});
-    let object = json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "web"},
-        "spec": {"podSelector": only("web"), "ingress": [
-            {"from": [{"podSelector": only("client")}], "ports": ports}]}});
-    policies(lab, namespace).patch("web", &PatchParams::apply("e2e"), &Patch::Apply(object)).await?;
+    let spec = json!({"podSelector": only("web"), "ingress": [
+        {"from": [{"podSelector": only("client")}], "ports": ports}]});
+    policy_of(lab, namespace, "web", spec).await
+}
+
+fn only(app: &str) -> Value {
+    json!({"matchLabels": {"app": app}})
+}
+
+async fn policy_of(lab: &Lab, namespace: &str, name: &str, spec: Value) -> Result<()> {
+    let object = json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": {"name": name}, "spec": spec});
+    policies(lab, namespace).patch(name, &PatchParams::apply("e2e"), &Patch::Apply(object)).await?;
     Ok(())
 }
 
@@ -168,6 +178,147 @@ async fn a_policy_is_a_group_of_its_pods_and_peers_cost_one_write() -> Result<()
 
         policies(lab, &namespace).delete("web", &DeleteParams::default()).await?;
         until("the policy is gone", async || is_gone(lab, &namespace, &open, shared).await).await
+    })
+    .await
+}
+
+/// Neutron was sent these writes, each so often, and no other.
+fn wrote(cost: &Cost, expected: &[(&str, &str, u64)]) -> Result<()> {
+    let mut others = cost.of(Sample::cloud_writes);
+    for (method, resource, times) in expected {
+        let found = cost.of(|sample| sample.calls(method, resource));
+        ensure!(found == *times, "{found} times {method} {resource}, not {times}");
+        others -= found;
+    }
+    ensure!(others == 0, "{others} writes beside {expected:?}");
+    Ok(())
+}
+
+/// A Pod that comes or goes under a policy costs a write of its port, and a peer one of the policy's addresses beside. Who is selected is
+/// guarded by the first write of its port: there is no moment in which it is open.
+#[tokio::test]
+async fn pods_come_and_go_under_a_policy_by_one_write_and_are_guarded_from_the_first() -> Result<()> {
+    on_lab("policy-pods", async |lab| {
+        let Begun { namespace, operator, open, .. } = begun(lab).await?;
+        policy(lab, &namespace).await?;
+        until("the policy is there", async || is_there(lab, &namespace, &open, &["p-1"]).await).await?;
+        let web = port_of(lab, &namespace, "p-0").await?;
+        let came = operator
+            .cost(async {
+                let peer = lab.pod_of_app(&namespace, "peer", "client").await?;
+                lab.pod_ready(&peer).await?;
+                until("it is a peer", async || peers_are(lab, &namespace, &["p-1", "peer"]).await).await
+            })
+            .await?;
+        wrote(&came, &[("POST", "ports", 1), ("PUT", "address-groups", 1)])?;
+        let guarded = operator
+            .cost(async {
+                let selected = lab.pod_of_app(&namespace, "selected", "web").await?;
+                lab.pod_ready(&selected).await.map(drop)
+            })
+            .await?;
+        wrote(&guarded, &[("POST", "ports", 1)])?;
+        let groups = |port: Port| BTreeSet::from_iter(port.security_groups);
+        let selected = groups(port_of(lab, &namespace, "selected").await?);
+        ensure!(selected == groups(web), "{selected:?}, and not what p-0's port carries");
+
+        let went = operator
+            .cost(async {
+                lab.delete_pod(&namespace, "peer").await?;
+                until("it is no peer", async || peers_are(lab, &namespace, &["p-1"]).await).await
+            })
+            .await?;
+        wrote(&went, &[("DELETE", "ports", 1), ("PUT", "address-groups", 1)])?;
+        let went = operator.cost(async { lab.delete_pod(&namespace, "selected").await }).await?;
+        wrote(&went, &[("DELETE", "ports", 1)])?;
+        is_there(lab, &namespace, &open, &["p-1"]).await
+    })
+    .await
+}
+
+/// A Pod that is relabelled costs one write of its port, whatever policies choose it, and one of each policy whose peers it joins or
+/// leaves.
+#[tokio::test]
+async fn a_pod_relabelled_is_a_write_of_its_port_and_one_of_each_policy_it_is_a_peer_of() -> Result<()> {
+    on_lab("policy-labels", async |lab| {
+        let Begun { namespace, operator, open, .. } = begun(lab).await?;
+        policy(lab, &namespace).await?;
+        // Clients are held to each other: who becomes one is chosen by this one, and let in by both.
+        let clients =
+            json!({"podSelector": only("client"), "ingress": [{"from": [{"podSelector": only("client")}]}]});
+        policy_of(lab, &namespace, "clients", clients).await?;
+        lab.all_ready(&namespace, PODS + 2).await?;
+        let client = port_of(lab, &namespace, "p-1").await?;
+        ensure!(client.security_groups != open, "{client:?}");
+
+        let relabelled = [("PUT", "ports", 1), ("PUT", "address-groups", 2)];
+        for (app, carried, peers) in
+            [("client", &client.security_groups, vec!["p-1", "p-2"]), ("other", &open, vec!["p-1"])]
+        {
+            let cost = operator
+                .cost(async {
+                    label(lab, &namespace, "p-2", app).await?;
+                    until("the peers are others", async || peers_are(lab, &namespace, &peers).await).await
+                })
+                .await?;
+            wrote(&cost, &relabelled).context(app)?;
+            let own = port_of(lab, &namespace, "p-2").await?.security_groups;
+            let same = BTreeSet::from_iter(&own) == BTreeSet::from_iter(carried);
+            ensure!(same, "{own:?}, not {carried:?}, as {app}");
+            let groups = lab.made().await?.address_groups;
+            let addresses = peers.len() * client.fixed_ips.len();
+            let all = groups.iter().all(|group| group.addresses.len() == addresses);
+            ensure!(all && groups.len() == 2, "{groups:?}");
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// A connection that a policy allows runs on through changes that do not concern it: a policy for others, a peer that comes and goes, a
+/// port more, another operator. (What does concern it stops it: so it is seen that these would.)
+#[tokio::test]
+async fn a_connection_runs_through_changes_that_do_not_concern_it() -> Result<()> {
+    on_lab("policy-stream", async |lab| {
+        let Begun { namespace, operator, open, .. } = begun(lab).await?;
+        policy(lab, &namespace).await?;
+        until("the policy is there", async || is_there(lab, &namespace, &open, &["p-1"]).await).await?;
+        let mut addresses = Vec::new();
+        for pod in ["p-0", "p-1", "p-2"] {
+            let port = port_of(lab, &namespace, pod).await?;
+            lab.answers(pod, &port.id, &[8080, 9090]).await?;
+            let four = port.fixed_ips.into_iter().map(|ip| ip.ip_address).find(|ip| ip.contains('.'));
+            addresses.push(four.context("an IPv4 address")?);
+        }
+        let [web, _, other] = addresses.as_slice() else { bail!("{addresses:?}") };
+        let reaches = async |from: &str, to: &str, port: u16, expected: bool| {
+            let target = Target { protocol: "TCP", address: to.parse()?, port };
+            until(&format!("{from} reaches {to} at {port}: {expected}"), async || {
+                let found = Lab::reaches(from, std::slice::from_ref(&target)).await?;
+                ensure!(found == [expected]);
+                Ok(())
+            })
+            .await
+        };
+        reaches("p-1", other, 8080, true).await?;
+        let mut stream = Stream::open("p-1", web, 8080).await?;
+        policy_of(lab, &namespace, "others", json!({"podSelector": only("other")})).await?;
+        reaches("p-1", other, 8080, false).await?;
+        stream.runs("a policy for others").await?;
+        label(lab, &namespace, "p-2", "client").await?;
+        reaches("p-2", web, 8080, true).await?;
+        stream.runs("a peer more").await?;
+        label(lab, &namespace, "p-2", "other").await?;
+        reaches("p-2", web, 8080, false).await?;
+        stream.runs("a peer less").await?;
+        policy_at(lab, &namespace, &[8080, 9090]).await?;
+        reaches("p-1", web, 9090, true).await?;
+        stream.runs("a port more").await?;
+        let _operator = lab.restarted(operator).await?;
+        stream.runs("another operator").await?;
+
+        label(lab, &namespace, "p-1", "nobody").await?;
+        stream.stalls().await
     })
     .await
 }

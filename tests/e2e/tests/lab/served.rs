@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use isthmus_e2e::{Lab, OPEN_GROUP, Operator, SERVED, Target, on_lab, recorded, until_within};
+use isthmus_e2e::{Lab, OPEN_GROUP, Operator, SERVED, Stream, Target, on_lab, recorded, until_within};
 use isthmus_openstack::neutron::Port;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Api;
@@ -95,6 +95,35 @@ async fn answers(what: &str, targets: &[Target], client: &[bool], stranger: &[bo
     .await
 }
 
+/// A connection through the Service runs on while members come and go that are not its own. In the end the first one is left.
+async fn runs_through_members(
+    lab: &Lab,
+    namespace: &str,
+    ports: &[(&str, u16)],
+    web: &[String],
+    vip: &str,
+) -> Result<()> {
+    let has = async |members: &[String]| {
+        lab.web(namespace, ports, members).await?;
+        until_within(SLOW, &format!("the members are {members:?}"), async || {
+            let (found, all) = (lab.balanced().await?, lab.balancers().await?);
+            let of = |pool: &String| members.iter().all(|member| pool.contains(&format!(" {member}:")));
+            let as_many = |pool: &String| pool.split(' ').count() == members.len() + 1;
+            ensure!(found.pools.iter().all(|pool| of(pool) && as_many(pool)), "{found:?}");
+            ensure!(all.iter().all(|lb| lb.provisioning_status == "ACTIVE"), "{all:?}");
+            Ok(())
+        })
+        .await
+    };
+    let first = web.get(..1).context("web-0")?;
+    has(first).await?;
+    let mut stream = Stream::open("client", vip, 80).await?;
+    has(web).await?;
+    stream.runs("another member").await?;
+    has(first).await?;
+    stream.runs("it is gone").await
+}
+
 /// The Service goes, and its load balancer.
 async fn goes(lab: &Lab, namespace: &str) -> Result<()> {
     lab.service_api(namespace).delete("web", &DeleteParams::default()).await?;
@@ -137,6 +166,7 @@ async fn by_ovn_a_service_answers_and_policies_know_who_asks() -> Result<()> {
         .await?;
         lab.web(&namespace, &BOTH, web.get(1..).context("web-1")?).await?;
         answers("the other endpoint alone answers", &targets, &client, &client).await?;
+        runs_through_members(lab, &namespace, &BOTH, web, &vip).await?;
         goes(lab, &namespace).await
     })
     .await
@@ -168,6 +198,7 @@ async fn by_amphora_a_policy_sees_the_load_balancer() -> Result<()> {
         ensure!(!senders.is_empty(), "the amphora has an address of its own");
         policy(lab, &namespace, &senders).await?;
         answers("everybody comes in by the Service", &targets, &[true; 2], &[true, false]).await?;
+        runs_through_members(lab, &namespace, &[("TCP", 80)], web, &vip).await?;
         goes(lab, &namespace).await
     })
     .await

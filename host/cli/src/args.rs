@@ -371,7 +371,10 @@ mod tests {
             let arguments: Vec<String> =
                 containers.flat_map(|all| serde_json::from_value::<Vec<String>>(all).unwrap()).collect();
             assert!(arguments.iter().any(|argument| argument == name), "{name}: {arguments:?}");
-            Cli::try_parse_from(std::iter::once("isthmus").chain(arguments.iter().map(String::as_str)))
+            // Its own name the agent has from the environment.
+            let own: &[&str] = if name == "node" { &["--node", "node1"] } else { &[] };
+            let arguments = arguments.iter().map(String::as_str).chain(own.iter().copied());
+            Cli::try_parse_from(std::iter::once("isthmus").chain(arguments))
                 .unwrap_or_else(|error| panic!("{name}: {error}"));
         }
     }

@@ -9,8 +9,8 @@
 use isthmus_model::object::Subject;
 use isthmus_model::retry::RetryClass;
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt;
 use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::{Api, ResourceExt};
 use serde_json::{Map, Value, json};
 
 use crate::client::Client;
@@ -49,6 +49,21 @@ impl SharedList {
         element.get(&self.field).and_then(Value::as_str) == Some(&*self.value)
     }
 
+    /// The elements of others that are there, and whether there is one of ours.
+    fn others(&self, current: Option<&Value>) -> (Vec<Value>, bool) {
+        let list = self.pointer().and_then(|pointer| current?.pointer(&pointer)?.as_array());
+        let (ours, others): (Vec<Value>, Vec<Value>) =
+            list.into_iter().flatten().cloned().partition(|element| self.is_ours(element));
+        (others, !ours.is_empty())
+    }
+
+    /// Leaves of a status none but our elements.
+    fn keep_ours(&self, status: &mut Value) {
+        if let Some(Value::Array(list)) = self.pointer().and_then(|pointer| status.pointer_mut(&pointer)) {
+            list.retain(|element| self.is_ours(element));
+        }
+    }
+
     /// Puts the elements of others into our status, each where it is.
     fn share(&self, wanted: &mut Value, current: Option<&Value>) {
         let Some(pointer) = self.pointer() else { return };
@@ -84,8 +99,7 @@ impl Reports {
     /// [`ErrorKind::NotFound`] where the object, in this life, or its kind is gone; [`ErrorKind::Conflict`] where it has a shared list
     /// and somebody wrote to it meanwhile.
     pub async fn say(&self, subject: &Subject, said: &Said) -> Result<(), Error> {
-        let key = &subject.key;
-        let what = format!("report to {key}");
+        let (key, what) = (&subject.key, told(subject));
         let api = self.kinds.api(key).await?.ok_or_else(|| {
             Error::new(RetryClass::NotFound, ErrorKind::NotFound, &what, "the API server has no such kind")
         })?;
@@ -93,34 +107,98 @@ impl Reports {
         if live.uid().as_deref() != Some(&*subject.uid) {
             return Err(Error::new(RetryClass::NotFound, ErrorKind::NotFound, &what, "it was made again"));
         }
-        let head = json!({"apiVersion": key.kind.api_version(), "kind": key.kind.kind,
-                          "metadata": {"name": key.name, "uid": &*subject.uid}});
-        let (resource, parameters) = ("reports", PatchParams::apply(FIELD_MANAGER).force());
-        if let Some(status) = status_to_write(&live, said) {
-            let mut body = head.clone();
-            if !said.shared.is_empty()
-                && let Some(metadata) = body.get_mut("metadata")
-            {
-                insert(metadata, "resourceVersion", json!(live.resource_version()));
-            }
-            status.into_iter().for_each(|status| drop(insert(&mut body, "status", status)));
-            let patch = Patch::Apply(body);
-            let call = api.patch_status(&key.name, &parameters, &patch);
-            self.client.write("apply", resource, &what, call).await?;
-        }
-        if annotations_differ(&live, &said.annotations) {
-            let mut body = head;
-            let ours: Map<String, Value> =
-                said.annotations.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-            if let Some(metadata) = body.get_mut("metadata") {
-                insert(metadata, "annotations", Value::Object(ours));
-            }
-            let patch = Patch::Apply(body);
-            let call = api.patch(&key.name, &parameters, &patch);
-            self.client.write("apply", resource, &what, call).await?;
-        }
-        Ok(())
+        self.say_status(subject, &api, &live, said).await?;
+        self.say_annotations(subject, &api, &live, said).await
     }
+
+    async fn say_status(
+        &self,
+        subject: &Subject,
+        api: &Api<DynamicObject>,
+        live: &DynamicObject,
+        said: &Said,
+    ) -> Result<(), Error> {
+        let name = &*subject.key.name;
+        let mut body = head(subject);
+        // Others write to a shared list, too: what we read has to be what we change.
+        if !said.shared.is_empty()
+            && let Some(metadata) = body.get_mut("metadata")
+        {
+            insert(metadata, "resourceVersion", json!(live.resource_version()));
+        }
+        let (verb, parameters, patch) = match others_alone(live, said) {
+            // No apply: who has applied a list has the whole of it, and takes it along when he goes.
+            Some(others) => {
+                insert(&mut body, "status", others);
+                let manager = Some(FIELD_MANAGER.to_owned());
+                (
+                    "patch",
+                    PatchParams { field_manager: manager, ..PatchParams::default() },
+                    Patch::Merge(body),
+                )
+            }
+            None => {
+                let Some(status) = status_to_write(live, said) else { return Ok(()) };
+                status.into_iter().for_each(|status| drop(insert(&mut body, "status", status)));
+                ("apply", PatchParams::apply(FIELD_MANAGER).force(), Patch::Apply(body))
+            }
+        };
+        let call = api.patch_status(name, &parameters, &patch);
+        self.client.write(verb, REPORTS, &told(subject), call).await.map(drop)
+    }
+
+    async fn say_annotations(
+        &self,
+        subject: &Subject,
+        api: &Api<DynamicObject>,
+        live: &DynamicObject,
+        said: &Said,
+    ) -> Result<(), Error> {
+        if !annotations_differ(live, &said.annotations) {
+            return Ok(());
+        }
+        let mut body = head(subject);
+        let ours: Map<String, Value> =
+            said.annotations.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+        if let Some(metadata) = body.get_mut("metadata") {
+            insert(metadata, "annotations", Value::Object(ours));
+        }
+        let (parameters, patch) = (PatchParams::apply(FIELD_MANAGER).force(), Patch::Apply(body));
+        let call = api.patch(&subject.key.name, &parameters, &patch);
+        self.client.write("apply", REPORTS, &told(subject), call).await.map(drop)
+    }
+}
+
+/// What these writes are counted as.
+const REPORTS: &str = "reports";
+
+/// What an error is told of.
+fn told(subject: &Subject) -> String {
+    format!("report to {}", subject.key)
+}
+
+/// Which object, of which life.
+fn head(subject: &Subject) -> Value {
+    let key = &subject.key;
+    json!({"apiVersion": key.kind.api_version(), "kind": key.kind.kind,
+           "metadata": {"name": key.name, "uid": &*subject.uid}})
+}
+
+/// The status without our elements, where nothing of it is to be ours any more and others have elements beside them.
+fn others_alone(live: &DynamicObject, said: &Said) -> Option<Value> {
+    if said.status.is_some() {
+        return None;
+    }
+    let mut left = Map::new();
+    for list in &said.shared {
+        let (others, has_ours) = list.others(live.data.get("status"));
+        if has_ours && !others.is_empty() {
+            let path = list.path.strip_prefix("status.").unwrap_or_default();
+            let whole = path.rsplit('.').fold(Value::Array(others), |inner, part| json!({part: inner}));
+            left.extend(whole.as_object().cloned().unwrap_or_default());
+        }
+    }
+    (!left.is_empty()).then_some(Value::Object(left))
 }
 
 fn insert(object: &mut Value, field: &str, value: Value) -> Option<Value> {
@@ -131,9 +209,12 @@ fn insert(object: &mut Value, field: &str, value: Value) -> Option<Value> {
 fn status_to_write(live: &DynamicObject, said: &Said) -> Option<Option<Value>> {
     let current = live.data.get("status");
     match said.status.clone() {
-        Some(mut wanted) => {
-            said.shared.iter().for_each(|list| list.share(&mut wanted, current));
-            let dated = dated(&wanted, current, &Timestamp::now().to_string());
+        Some(wanted) => {
+            let mut own = current.cloned();
+            said.shared.iter().for_each(|list| own.iter_mut().for_each(|own| list.keep_ours(own)));
+            let mut dated = dated(&wanted, own.as_ref(), &Timestamp::now().to_string());
+            // Nothing of theirs is touched, not even a time that they left out.
+            said.shared.iter().for_each(|list| list.share(&mut dated, current));
             // Without the times of new conditions, which are of this moment. Who wrote last to a shared list has it, and we want
             // nothing but our elements in it.
             let whole = match ours(live, Some("status")) {
@@ -303,6 +384,31 @@ mod tests {
         let of_others = live(&there, Some("another"));
         assert_eq!(status_to_write(&of_others, &said(None)), None, "what others said stays");
         assert!(status_to_write(&of_others, &said(Some(admitted("True", None)))).is_some());
+    }
+
+    /// Neither is theirs taken along when ours goes, nor is a time put into it.
+    #[test]
+    fn elements_of_others_are_theirs_alone() {
+        let element = |router: &str, time: Option<&str>| {
+            let mut condition = json!({"type": "Admitted", "status": "True"});
+            time.into_iter().for_each(|time| drop(insert(&mut condition, "lastTransitionTime", json!(time))));
+            json!({"routerName": router, "conditions": [condition]})
+        };
+        let list =
+            SharedList { path: "status.ingress".into(), field: "routerName".into(), value: "own".into() };
+        let said = |status| Said { status, shared: vec![list.clone()], ..Said::default() };
+        let (ours, theirs) = (element("own", Some("then")), element("default", None));
+        let both = live(&json!({"ingress": [theirs.clone(), ours.clone()]}), Some("router"));
+        let again = said(Some(json!({"ingress": [element("own", None)]})));
+        assert_eq!(status_to_write(&both, &again), None);
+        let written = status_to_write(&both, &said(Some(json!({"ingress": []}))));
+        assert_eq!(written, Some(Some(json!({"ingress": [theirs.clone()]}))));
+
+        assert_eq!(others_alone(&both, &said(None)), Some(json!({"ingress": [theirs.clone()]})));
+        for alone in [vec![theirs], vec![ours], vec![]] {
+            assert_eq!(others_alone(&live(&json!({"ingress": alone}), None), &said(None)), None, "{alone:?}");
+        }
+        assert_eq!(others_alone(&both, &again), None);
     }
 
     #[test]

@@ -117,6 +117,14 @@ impl Inventory {
         }
     }
 
+    /// Takes in that a write of an address group failed: what it holds by now is not known, and none that is wanted.
+    pub fn doubt(&mut self, subject: &str, id: &str) {
+        if let Some(mut known) = self.get(subject, id) {
+            known.fields.insert(ADDRESSES.to_owned(), Json::from(false));
+            self.put(subject, known);
+        }
+    }
+
     /// Takes in that it is gone.
     pub fn remove(&mut self, subject: &str, id: &str) {
         self.touch(subject);

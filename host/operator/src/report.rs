@@ -99,7 +99,7 @@ impl Session {
         stored: &Stored,
         report: Option<SubjectReport>,
     ) -> Result<bool, ReconcileError> {
-        let said = match said(report) {
+        let mut said = match said(report) {
             Ok(said) => said,
             Err(error) => {
                 tracing::warn!(subject = %subject.key, %error, "the module reports a status that is no JSON");
@@ -110,9 +110,18 @@ impl Session {
         if self.progress.lock().get(&subject.uid).is_some_and(|p| p.said.as_deref() == Some(&digest)) {
             return Ok(true);
         }
+        // Nothing is said any more: what was shared then is still others', too.
+        if said.status.is_none() {
+            said.shared =
+                self.progress.lock().get(&subject.uid).map(|p| p.shared.clone()).unwrap_or_default();
+        }
         match self.reports.say(subject, &said).await {
             Ok(()) => {
-                self.progress.lock().entry(subject.uid.clone()).or_default().said = Some(digest.into());
+                {
+                    let mut all = self.progress.lock();
+                    let progress = all.entry(subject.uid.clone()).or_default();
+                    (progress.said, progress.shared) = (Some(digest.into()), said.shared);
+                }
                 self.reported(subject, None).await.map(|()| true)
             }
             Err(error) if error.kind == ErrorKind::NotFound => Ok(false),

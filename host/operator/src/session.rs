@@ -10,7 +10,7 @@ use isthmus_kubernetes::events::Events;
 use isthmus_kubernetes::lease::Leadership;
 use isthmus_kubernetes::mapping::Mappings;
 use isthmus_kubernetes::names::{ANNOTATION_CONFIG_MIRROR, ANNOTATION_PARENT_PORT};
-use isthmus_kubernetes::report::Reports;
+use isthmus_kubernetes::report::{Reports, SharedList};
 use isthmus_kubernetes::store::{Store, StoreSnapshot, Stored};
 use isthmus_kubernetes::watch::{Phase, WatchState, Watches};
 use isthmus_model::deps::DependencyIndex;
@@ -100,6 +100,8 @@ pub struct Progress {
     pub polls: u32,
     /// Hash of what the subject says by us.
     pub said: Option<Box<str>>,
+    /// The lists in it in which others have elements, too.
+    pub shared: Vec<SharedList>,
     /// What the last failure was.
     pub why: Option<Box<str>>,
 }
@@ -263,7 +265,10 @@ impl Session {
         let mut all = self.progress.lock();
         let Some(progress) = all.get_mut(uid) else { return };
         *progress = match ready {
-            true => Progress { said: progress.said.take(), ..Progress::default() },
+            true => {
+                let progress = std::mem::take(progress);
+                Progress { said: progress.said, shared: progress.shared, ..Progress::default() }
+            }
             false => Progress { attempts: 0, why: None, ..std::mem::take(progress) },
         };
         if ready && progress.said.is_none() {

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use isthmus_cni::protocol::PodReference;
 use isthmus_cni::{Code, Error};
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 use super::bridge::mac_of;
 use super::{Driver, Later, Ovs, Pod, TxChecksum};
@@ -31,12 +32,15 @@ const MOST_PATH: usize = 108;
 pub struct Vhostuser {
     ovs: Arc<Ovs>,
     folder: PathBuf,
+    /// Whose turn it is with the files: those of one sandbox are removed to the end before those of the next are written, also where
+    /// nobody waits for it any more.
+    turn: Arc<Mutex<()>>,
 }
 
 impl Vhostuser {
     /// Ports of that Open vSwitch, and sockets below `folder`.
     pub fn new(ovs: Arc<Ovs>, folder: &Path) -> Self {
-        Self { ovs, folder: folder.into() }
+        Self { ovs, folder: folder.into(), turn: Arc::default() }
     }
 
     /// Where the socket is that a mark tells of; `None`: it is no mark of ours.
@@ -51,12 +55,17 @@ impl Vhostuser {
 
     /// Takes files and port away, as far as they are there. `socket`: as the attachment tells it; else the port's mark does.
     async fn remove(&self, host: &str, socket: Option<&Path>) -> Result<(), Error> {
+        let turn = self.turn.clone().lock_owned().await;
         let mut marks = self.ovs.marks(MARK).await?;
         let marked = marks.remove(host).and_then(|mark| self.socket(&mark));
         if let Some(socket) = socket.map(Path::to_path_buf).or(marked) {
             let others: Vec<PathBuf> = marks.values().filter_map(|mark| self.socket(mark)).collect();
             let what = format!("files beside {} cannot be removed", socket.display());
-            blocking(what, move || remove_files(&socket, &others)).await?;
+            let remove = move || {
+                let _turn = turn;
+                remove_files(&socket, &others)
+            };
+            blocking(what, remove).await?;
         }
         self.ovs.remove(host).await
     }
@@ -69,11 +78,16 @@ impl Vhostuser {
         let path = socket.display().to_string();
         let row = json!({"type": "dpdkvhostuserclient", "options": map(&[("vhost-server-path", &path)])});
         let row = row.as_object().cloned().unwrap_or_default();
+        let turn = self.turn.clone().lock_owned().await;
         self.ovs.join(link, (MARK, &mark), row).await?;
         let (folder, socket) = (self.folder.clone(), socket.to_owned());
         let described = described(&socket, link).to_string();
         let what = format!("files beside {} cannot be written", socket.display());
-        blocking(what, move || write(&folder, &socket, &described)).await
+        let write = move || {
+            let _turn = turn;
+            write(&folder, &socket, &described)
+        };
+        blocking(what, write).await
     }
 }
 

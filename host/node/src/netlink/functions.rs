@@ -175,8 +175,12 @@ pub async fn set(
 }
 
 /// Sets them to what they were, as far as the card takes that: not every card that says a MAC address of zeros is its function's takes it.
+/// What is so already is not set again: where a card was too slow for the first try, the second finds it done.
 pub async fn reset(host: &Handle, place: Place<'_>, was: &Settings) {
-    for (name, info) in infos(place.index, was) {
+    // Where it can't be read all is set.
+    let now = settings(host, place).await.ok().flatten();
+    let now: Vec<_> = now.iter().flat_map(|now| infos(place.index, now)).collect();
+    for (name, info) in infos(place.index, was).filter(|wanted| !now.contains(wanted)) {
         let Err(e) = host.link().set(setting(place.parent, info)).execute().await else { continue };
         let error = failed(cannot(name, place), &e);
         match is_unsupported(errno(&e)) {

@@ -103,8 +103,16 @@ async fn set_addresses(neutron: &Neutron, update: &Update<'_>, wanted: Vec<Strin
         };
         looks += 1;
         there = known(group.addresses.iter().map(String::as_str));
-        if there == wanted || looks == LOOKS {
+        if there == wanted {
             return Ok(group);
+        }
+        if looks == LOOKS {
+            let (kind, name) = (Kind::AddressGroup, update.entry.name.clone());
+            return Err(CloudError::Outdated {
+                kind,
+                name,
+                message: "somebody else changes its addresses".into(),
+            });
         }
     }
 }

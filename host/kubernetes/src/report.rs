@@ -6,17 +6,21 @@
 //! - A condition keeps its transition time until its status changes.
 //! - Elements of others in a shared list stay, whatever was written between our read and our write: then ours is refused.
 
+mod shared;
+
 use isthmus_model::object::Subject;
 use isthmus_model::retry::RetryClass;
 use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
 use kube::api::{DynamicObject, Patch, PatchParams};
-use kube::{Api, ResourceExt};
 use serde_json::{Map, Value, json};
 
 use crate::client::Client;
 use crate::discovery::Discoveries;
 use crate::error::{Error, ErrorKind};
 use crate::names::FIELD_MANAGER;
+
+pub use shared::SharedList;
 
 /// What an object should say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,57 +31,6 @@ pub struct Said {
     pub shared: Vec<SharedList>,
     /// Our annotations.
     pub annotations: Vec<(String, String)>,
-}
-
-/// A list of a status that the API server takes as a whole, and of which some elements are ours.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct SharedList {
-    /// Names with dots between, from the object on: `status.ingress`.
-    pub path: String,
-    /// Field of its elements that names whose one is.
-    pub field: String,
-    /// What this is in ours.
-    pub value: String,
-}
-
-impl SharedList {
-    fn pointer(&self) -> Option<String> {
-        Some(format!("/{}", self.path.strip_prefix("status.")?.replace('.', "/")))
-    }
-
-    fn is_ours(&self, element: &Value) -> bool {
-        element.get(&self.field).and_then(Value::as_str) == Some(&*self.value)
-    }
-
-    /// The elements of others that are there, and whether there is one of ours.
-    fn others(&self, current: Option<&Value>) -> (Vec<Value>, bool) {
-        let list = self.pointer().and_then(|pointer| current?.pointer(&pointer)?.as_array());
-        let (ours, others): (Vec<Value>, Vec<Value>) =
-            list.into_iter().flatten().cloned().partition(|element| self.is_ours(element));
-        (others, !ours.is_empty())
-    }
-
-    /// Leaves of a status none but our elements.
-    fn keep_ours(&self, status: &mut Value) {
-        if let Some(Value::Array(list)) = self.pointer().and_then(|pointer| status.pointer_mut(&pointer)) {
-            list.retain(|element| self.is_ours(element));
-        }
-    }
-
-    /// Puts the elements of others into our status, each where it is.
-    fn share(&self, wanted: &mut Value, current: Option<&Value>) {
-        let Some(pointer) = self.pointer() else { return };
-        let Some(Value::Array(list)) = wanted.pointer_mut(&pointer) else { return };
-        let there = current.and_then(|current| current.pointer(&pointer)).and_then(Value::as_array);
-        let mut ours = std::mem::take(list).into_iter();
-        for element in there.into_iter().flatten() {
-            match self.is_ours(element) {
-                true => list.extend(ours.next()),
-                false => list.push(element.clone()),
-            }
-        }
-        list.extend(ours);
-    }
 }
 
 /// Writes reports.
@@ -99,7 +52,7 @@ impl Reports {
     /// [`ErrorKind::NotFound`] where the object, in this life, or its kind is gone; [`ErrorKind::Conflict`] where it has a shared list
     /// and somebody wrote to it meanwhile.
     pub async fn say(&self, subject: &Subject, said: &Said) -> Result<(), Error> {
-        let (key, what) = (&subject.key, told(subject));
+        let (key, what) = (&subject.key, format!("report to {}", subject.key));
         let api = self.kinds.api(key).await?.ok_or_else(|| {
             Error::new(RetryClass::NotFound, ErrorKind::NotFound, &what, "the API server has no such kind")
         })?;
@@ -107,98 +60,85 @@ impl Reports {
         if live.uid().as_deref() != Some(&*subject.uid) {
             return Err(Error::new(RetryClass::NotFound, ErrorKind::NotFound, &what, "it was made again"));
         }
-        self.say_status(subject, &api, &live, said).await?;
-        self.say_annotations(subject, &api, &live, said).await
-    }
-
-    async fn say_status(
-        &self,
-        subject: &Subject,
-        api: &Api<DynamicObject>,
-        live: &DynamicObject,
-        said: &Said,
-    ) -> Result<(), Error> {
-        let name = &*subject.key.name;
-        let mut body = head(subject);
-        // Others write to a shared list, too: what we read has to be what we change.
-        if !said.shared.is_empty()
-            && let Some(metadata) = body.get_mut("metadata")
-        {
-            insert(metadata, "resourceVersion", json!(live.resource_version()));
+        for Write { part, verb, parameters, patch } in writes(subject, &live, said) {
+            let name = &*key.name;
+            match part {
+                Part::Status => {
+                    let call = api.patch_status(name, &parameters, &patch);
+                    self.client.write(verb, REPORTS, &what, call).await?
+                }
+                Part::Metadata => {
+                    let call = api.patch(name, &parameters, &patch);
+                    self.client.write(verb, REPORTS, &what, call).await?
+                }
+            };
         }
-        let (verb, parameters, patch) = match others_alone(live, said) {
-            // No apply: who has applied a list has the whole of it, and takes it along when he goes.
-            Some(others) => {
-                insert(&mut body, "status", others);
-                let manager = Some(FIELD_MANAGER.to_owned());
-                (
-                    "patch",
-                    PatchParams { field_manager: manager, ..PatchParams::default() },
-                    Patch::Merge(body),
-                )
-            }
-            None => {
-                let Some(status) = status_to_write(live, said) else { return Ok(()) };
-                status.into_iter().for_each(|status| drop(insert(&mut body, "status", status)));
-                ("apply", PatchParams::apply(FIELD_MANAGER).force(), Patch::Apply(body))
-            }
-        };
-        let call = api.patch_status(name, &parameters, &patch);
-        self.client.write(verb, REPORTS, &told(subject), call).await.map(drop)
-    }
-
-    async fn say_annotations(
-        &self,
-        subject: &Subject,
-        api: &Api<DynamicObject>,
-        live: &DynamicObject,
-        said: &Said,
-    ) -> Result<(), Error> {
-        if !annotations_differ(live, &said.annotations) {
-            return Ok(());
-        }
-        let mut body = head(subject);
-        let ours: Map<String, Value> =
-            said.annotations.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-        if let Some(metadata) = body.get_mut("metadata") {
-            insert(metadata, "annotations", Value::Object(ours));
-        }
-        let (parameters, patch) = (PatchParams::apply(FIELD_MANAGER).force(), Patch::Apply(body));
-        let call = api.patch(&subject.key.name, &parameters, &patch);
-        self.client.write("apply", REPORTS, &told(subject), call).await.map(drop)
+        Ok(())
     }
 }
 
 /// What these writes are counted as.
 const REPORTS: &str = "reports";
 
-/// What an error is told of.
-fn told(subject: &Subject) -> String {
-    format!("report to {}", subject.key)
+/// A write that is due.
+struct Write {
+    part: Part,
+    verb: &'static str,
+    parameters: PatchParams,
+    patch: Patch<Value>,
 }
 
-/// Which object, of which life.
-fn head(subject: &Subject) -> Value {
+/// Each is written by a call of its own.
+enum Part {
+    Status,
+    Metadata,
+}
+
+impl Write {
+    fn apply(part: Part, body: Value) -> Self {
+        let parameters = PatchParams::apply(FIELD_MANAGER).force();
+        Self { part, verb: "apply", parameters, patch: Patch::Apply(body) }
+    }
+
+    /// No apply: who has applied a list has the whole of it, and takes it along when he goes.
+    fn merge(part: Part, body: Value) -> Self {
+        let parameters =
+            PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        Self { part, verb: "patch", parameters, patch: Patch::Merge(body) }
+    }
+}
+
+/// What is to be written for the object to say this.
+fn writes(subject: &Subject, live: &DynamicObject, said: &Said) -> Vec<Write> {
     let key = &subject.key;
-    json!({"apiVersion": key.kind.api_version(), "kind": key.kind.kind,
-           "metadata": {"name": key.name, "uid": &*subject.uid}})
-}
-
-/// The status without our elements, where nothing of it is to be ours any more and others have elements beside them.
-fn others_alone(live: &DynamicObject, said: &Said) -> Option<Value> {
-    if said.status.is_some() {
-        return None;
-    }
-    let mut left = Map::new();
-    for list in &said.shared {
-        let (others, has_ours) = list.others(live.data.get("status"));
-        if has_ours && !others.is_empty() {
-            let path = list.path.strip_prefix("status.").unwrap_or_default();
-            let whole = path.rsplit('.').fold(Value::Array(others), |inner, part| json!({part: inner}));
-            left.extend(whole.as_object().cloned().unwrap_or_default());
+    let with = |metadata: Value, status: Option<Value>| {
+        let mut body = json!({"apiVersion": key.kind.api_version(), "kind": key.kind.kind,
+                              "metadata": {"name": key.name, "uid": &*subject.uid}});
+        if let (Some(Value::Object(all)), Value::Object(more)) = (body.get_mut("metadata"), metadata) {
+            all.extend(more);
         }
-    }
-    (!left.is_empty()).then_some(Value::Object(left))
+        status.into_iter().for_each(|status| drop(insert(&mut body, "status", status)));
+        body
+    };
+    // Others write to a shared list, too: what we read has to be what we change.
+    let version = match said.shared.as_slice() {
+        [] => json!({}),
+        _ => json!({"resourceVersion": live.resource_version()}),
+    };
+    let left = match said.status {
+        Some(_) => None,
+        None => shared::others_alone(&said.shared, live.data.get("status")),
+    };
+    let status = match left {
+        Some(others) => Some(Write::merge(Part::Status, with(version, Some(others)))),
+        None => status_to_write(live, said).map(|status| Write::apply(Part::Status, with(version, status))),
+    };
+    let annotations = annotations_differ(live, &said.annotations).then(|| {
+        let ours: Map<String, Value> =
+            said.annotations.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+        Write::apply(Part::Metadata, with(json!({"annotations": ours}), None))
+    });
+    status.into_iter().chain(annotations).collect()
 }
 
 fn insert(object: &mut Value, field: &str, value: Value) -> Option<Value> {
@@ -210,11 +150,10 @@ fn status_to_write(live: &DynamicObject, said: &Said) -> Option<Option<Value>> {
     let current = live.data.get("status");
     match said.status.clone() {
         Some(wanted) => {
-            let mut own = current.cloned();
-            said.shared.iter().for_each(|list| own.iter_mut().for_each(|own| list.keep_ours(own)));
-            let mut dated = dated(&wanted, own.as_ref(), &Timestamp::now().to_string());
+            let own = shared::ours_alone(&said.shared, current);
+            let dated = dated(&wanted, own.as_ref(), &Timestamp::now().to_string());
             // Nothing of theirs is touched, not even a time that they left out.
-            said.shared.iter().for_each(|list| list.share(&mut dated, current));
+            let dated = shared::beside(&said.shared, dated, current);
             // Without the times of new conditions, which are of this moment. Who wrote last to a shared list has it, and we want
             // nothing but our elements in it.
             let whole = match ours(live, Some("status")) {
@@ -316,6 +255,8 @@ fn condition(wanted: &Value, current: Option<&Value>, now: &str) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use isthmus_model::object::{Gvk, ObjectKey};
+
     use super::*;
 
     fn admitted(status: &str, time: Option<&str>) -> Value {
@@ -325,7 +266,7 @@ mod tests {
     }
 
     fn live(status: &Value, manager: Option<&str>) -> DynamicObject {
-        let mut metadata = json!({"name": "r"});
+        let mut metadata = json!({"name": "r", "resourceVersion": "7"});
         if let Some(manager) = manager {
             let entry = json!({"manager": manager, "operation": "Apply", "subresource": "status",
                                "fieldsV1": {"f:status": {}}});
@@ -386,7 +327,7 @@ mod tests {
         assert!(status_to_write(&of_others, &said(Some(admitted("True", None)))).is_some());
     }
 
-    /// Neither is theirs taken along when ours goes, nor is a time put into it.
+    /// Neither is a time put into theirs, nor is written what is there, whoever wrote it last; and ours goes by no apply.
     #[test]
     fn elements_of_others_are_theirs_alone() {
         let element = |router: &str, time: Option<&str>| {
@@ -394,50 +335,27 @@ mod tests {
             time.into_iter().for_each(|time| drop(insert(&mut condition, "lastTransitionTime", json!(time))));
             json!({"routerName": router, "conditions": [condition]})
         };
-        let list =
-            SharedList { path: "status.ingress".into(), field: "routerName".into(), value: "own".into() };
+        let list = SharedList::new("status.ingress", "routerName", "own").unwrap();
         let said = |status| Said { status, shared: vec![list.clone()], ..Said::default() };
         let (ours, theirs) = (element("own", Some("then")), element("default", None));
-        let both = live(&json!({"ingress": [theirs.clone(), ours.clone()]}), Some("router"));
-        let again = said(Some(json!({"ingress": [element("own", None)]})));
-        assert_eq!(status_to_write(&both, &again), None);
+        let both = live(&json!({"ingress": [theirs.clone(), ours]}), Some("router"));
+        assert_eq!(status_to_write(&both, &said(Some(json!({"ingress": [element("own", None)]})))), None);
         let written = status_to_write(&both, &said(Some(json!({"ingress": []}))));
         assert_eq!(written, Some(Some(json!({"ingress": [theirs.clone()]}))));
 
-        assert_eq!(others_alone(&both, &said(None)), Some(json!({"ingress": [theirs.clone()]})));
-        for alone in [vec![theirs], vec![ours], vec![]] {
-            assert_eq!(others_alone(&live(&json!({"ingress": alone}), None), &said(None)), None, "{alone:?}");
-        }
-        assert_eq!(others_alone(&both, &again), None);
-    }
-
-    #[test]
-    fn elements_of_others_stay_where_they_are() {
-        let element = |router: &str, host: &str| json!({"routerName": router, "host": host});
-        let all = |elements: &[Value]| json!({"ingress": elements});
-        let list =
-            SharedList { path: "status.ingress".into(), field: "routerName".into(), value: "own".into() };
-        let said = |elements: &[Value]| Said {
-            status: Some(all(elements)),
-            shared: vec![list.clone()],
-            ..Said::default()
+        let subject = Subject {
+            key: ObjectKey::new(Gvk::new("route.openshift.io", "v1", "Route"), Some("n"), "r"),
+            uid: "u".into(),
         };
-        let (other, before, after) = (element("default", "a"), element("own", "a"), element("own", "b"));
-        let table = [
-            (vec![], vec![after.clone()], Some(vec![after.clone()])),
-            (vec![other.clone()], vec![after.clone()], Some(vec![other.clone(), after.clone()])),
-            (
-                vec![before.clone(), other.clone()],
-                vec![after.clone()],
-                Some(vec![after.clone(), other.clone()]),
-            ),
-            (vec![other.clone(), after.clone()], vec![after.clone()], None),
-            (vec![other.clone(), before], vec![], Some(vec![other])),
-        ];
-        for (there, ours, expected) in table {
-            // The other router has written to the list last.
-            let written = status_to_write(&live(&all(&there), Some("router")), &said(&ours));
-            assert_eq!(written, expected.map(|expected| Some(all(&expected))), "{there:?} and {ours:?}");
-        }
+        let due = writes(&subject, &both, &said(None));
+        let [Write { part: Part::Status, verb: "patch", patch: Patch::Merge(body), .. }] = due.as_slice()
+        else {
+            panic!("{} writes", due.len())
+        };
+        assert_eq!(body["status"], json!({"ingress": [theirs]}));
+        assert_eq!(
+            (&body["metadata"]["uid"], &body["metadata"]["resourceVersion"]),
+            (&json!("u"), &json!("7"))
+        );
     }
 }

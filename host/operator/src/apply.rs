@@ -9,7 +9,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use isthmus_model::desired::{DESCRIPTION, DISPLAY_NAME, DesiredList, Entry, Removal};
-use isthmus_model::kinds::{Change, Kind};
+use isthmus_model::kinds::Change;
 use isthmus_model::mark::Mark;
 use isthmus_model::object::Subject;
 use isthmus_model::observed::{Observed, Target};
@@ -365,15 +365,15 @@ impl<'a> Work<'a> {
             {
                 self.session.inventory.lock().remove(&self.subject.uid, id);
             }
-            // Its answer may be lost: were it taken to be as it was, a set that is as it was by the next try would write nothing.
-            Act::Update { id: Some(id), .. } if operation.kind == Kind::AddressGroup => {
+            // Half of it may be done, and an answer may be lost: taken to be as it was, what is wanted as it was would write nothing.
+            Act::Update { id: Some(id), .. } | Act::Rename { id, .. } => {
                 self.session.inventory.lock().doubt(&self.subject.uid, id);
             }
-            // What a name stood for may be gone: it is looked up anew before the next try.
-            Act::Create | Act::Update { .. } if class == RetryClass::NotFound => {
-                self.session.cloud.existing.forget();
-            }
             _ => {}
+        }
+        // What a name stood for may be gone: it is looked up anew before the next try.
+        if class == RetryClass::NotFound && matches!(operation.act, Act::Create | Act::Update { .. }) {
+            self.session.cloud.existing.forget();
         }
     }
 
@@ -402,6 +402,7 @@ fn unresolved(entry: &Entry, field: &str, reference: &isthmus_model::value::Refe
 
 #[cfg(test)]
 mod tests {
+    use isthmus_model::kinds::Kind;
 
     use super::*;
 

@@ -18,6 +18,8 @@ struct Kept {
     head: Packed<Observed>,
     /// Of an address group its addresses: there may be thousands, and hardly anybody looks at them.
     addresses: Option<Packed<Json>>,
+    /// A write of it failed, or its answer was lost: what it is by now has to be looked at.
+    unsure: bool,
 }
 
 /// The field that is packed by itself.
@@ -34,6 +36,7 @@ impl Kept {
             kind: observed.kind,
             head: Packed::new(&observed),
             addresses: addresses.as_ref().map(Packed::new),
+            unsure: false,
         }
     }
 
@@ -117,12 +120,26 @@ impl Inventory {
         }
     }
 
-    /// Takes in that a write of an address group failed: what it holds by now is not known, and none that is wanted.
+    /// Takes in that a write of it failed, or that its answer was lost, until it is put anew.
     pub fn doubt(&mut self, subject: &str, id: &str) {
-        if let Some(mut known) = self.get(subject, id) {
-            known.fields.insert(ADDRESSES.to_owned(), Json::from(false));
-            self.put(subject, known);
-        }
+        let all = self.by_subject.get_mut(subject).into_iter().flatten();
+        all.filter(|kept| *kept.id == *id).for_each(|kept| kept.unsure = true);
+    }
+
+    /// What has to be looked at before it is planned with, and beside it what is `at` something.
+    pub fn to_look_at(
+        &self,
+        subject: &str,
+        at: impl Fn(&Observed) -> bool,
+    ) -> (Vec<Observed>, Vec<Observed>) {
+        let all = self.by_subject.get(subject).into_iter().flatten();
+        let (unsure, known): (Vec<&Kept>, Vec<&Kept>) = all.partition(|kept| kept.unsure);
+        let is_at = |kept: &&Kept| kept.head.get().is_some_and(|head| at(&head));
+        let whole = |kept: &Kept| kept.get();
+        (
+            unsure.into_iter().filter_map(whole).collect(),
+            known.into_iter().filter(is_at).filter_map(whole).collect(),
+        )
     }
 
     /// Takes in that it is gone.
@@ -274,6 +291,22 @@ mod tests {
             Observed { fields: BTreeMap::from([("addresses".to_owned(), Json::from(vec!["::1"]))]), ..group };
         let begun = inventory.begin();
         assert_eq!(inventory.replace(begun, vec![changed, other], &BTreeSet::new()).len(), 1);
+    }
+
+    #[test]
+    fn what_a_write_failed_of_is_looked_at_until_it_was_seen() {
+        let mut inventory = Inventory::default();
+        inventory.put("a", port("1", "a"));
+        inventory.put("a", Observed { state: State::Pending, ..port("2", "a") });
+        inventory.doubt("a", "1");
+        inventory.doubt("a", "3");
+        let ids = |inventory: &Inventory| {
+            let (unsure, pending) = inventory.to_look_at("a", |seen| seen.state != State::Ready);
+            [unsure, pending].map(|all| all.into_iter().map(|seen| seen.id).collect::<Vec<_>>())
+        };
+        assert_eq!(ids(&inventory), [["1"], ["2"]]);
+        inventory.put("a", port("1", "a"));
+        assert_eq!(ids(&inventory), [vec![], vec!["2"]]);
     }
 
     #[test]

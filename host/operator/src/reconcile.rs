@@ -344,26 +344,33 @@ impl Session {
         Ok(())
     }
 
-    /// What was so when it was seen last is looked at again (and what failed is repaired, where that is possible).
+    /// What was so when it was seen last is looked at again (and what failed is repaired, where that is possible), and what a write
+    /// failed of.
     pub(crate) async fn look_again(
         &self,
         subject: &Subject,
         at: impl Fn(&Observed) -> bool,
     ) -> Result<(), ReconcileError> {
-        let heads = self.inventory.lock().heads(&subject.uid);
-        let ids = heads.values().filter(|o| at(o)).map(|o| &o.id);
-        for old in ids.filter_map(|id| self.inventory.lock().get(&subject.uid, id)) {
-            let old = &old;
-            match self.cloud.driver(old.kind)?.refresh(old).await {
-                Ok(Some(now)) if now == *old => {}
-                Ok(Some(now)) => self.inventory.lock().put(&subject.uid, now),
-                Ok(None) => self.inventory.lock().remove(&subject.uid, &old.id),
+        let (unsure, others) = self.inventory.lock().to_look_at(&subject.uid, at);
+        for old in &unsure {
+            self.refresh(subject, old).await?;
+        }
+        for old in &others {
+            match self.refresh(subject, old).await {
                 // It is there; that its members are not seen holds up nothing else of the subject.
                 Err(error) if old.state == State::Ready => {
                     tracing::debug!(subject = %subject.key, id = old.id, %error, "it is not seen again yet");
                 }
-                Err(error) => return Err(error.into()),
+                seen => seen?,
             }
+        }
+        Ok(())
+    }
+
+    async fn refresh(&self, subject: &Subject, old: &Observed) -> Result<(), ReconcileError> {
+        match self.cloud.driver(old.kind)?.refresh(old).await? {
+            Some(now) => self.inventory.lock().put(&subject.uid, now),
+            None => self.inventory.lock().remove(&subject.uid, &old.id),
         }
         Ok(())
     }

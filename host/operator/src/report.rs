@@ -102,7 +102,7 @@ impl Session {
         let mut said = match said(report) {
             Ok(said) => said,
             Err(error) => {
-                tracing::warn!(subject = %subject.key, %error, "the module reports a status that is no JSON");
+                tracing::warn!(subject = %subject.key, %error, "what the module reports can't be said");
                 return Ok(false);
             }
         };
@@ -197,13 +197,16 @@ fn realized(resource: &ResourceStatus, observed: Option<&Observed>) -> Realized 
     }
 }
 
-fn said(report: Option<SubjectReport>) -> serde_json::Result<Said> {
+/// What is to be said, or why that can't be.
+fn said(report: Option<SubjectReport>) -> Result<Said, String> {
     let Some(report) = report else { return Ok(Said::default()) };
-    let status: Option<Value> = report.status.as_deref().map(serde_json::from_str).transpose()?;
-    let shared = report.shared_lists.into_iter();
-    let shared = shared.map(|list| SharedList { path: list.path, field: list.field, value: list.value });
+    let json = report.status.as_deref().map(serde_json::from_str).transpose();
+    let status: Option<Value> = json.map_err(|error| format!("a status that is no JSON: {error}"))?;
+    let lists = report.shared_lists.iter();
+    let shared =
+        lists.map(|list| SharedList::new(&list.path, &list.field, &list.value)).collect::<Result<_, _>>()?;
     let annotations = report.annotations.into_iter().map(|p| (p.name, p.value)).collect();
-    Ok(Said { status, shared: shared.collect(), annotations })
+    Ok(Said { status, shared, annotations })
 }
 
 /// Why there is no list, as the module said it.

@@ -1,6 +1,6 @@
 //! The Kubernetes side: a stage of our own in the lab's cluster, Pods on it, and what became of them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,11 +9,9 @@ use anyhow::{Context, Result, bail, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
 use isthmus_kubernetes::Client;
 use isthmus_kubernetes::crd::{CloudMapping, PolicyModule, crds};
-use isthmus_kubernetes::names::LABEL_POLICY_MODULE;
 use isthmus_world::kubernetes::{ApiServer, Options};
-use k8s_openapi::ByteString;
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ServiceAccount};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::conditions::is_crd_established;
@@ -27,14 +25,17 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::objects;
+
 /// The operator's namespace.
 pub(crate) const NAMESPACE: &str = "isthmus-bench";
 /// The namespace of the Pods.
 pub(crate) const PODS: &str = "isthmus-bench-pods";
 /// The node that they are bound to. Nothing runs there.
 const NODE: &str = "isthmus-bench";
-/// The PolicyModule and its ConfigMap: a name that is nobody else's, since it is taken away in the end.
-const MODULE: &str = "isthmus-bench";
+/// The PolicyModule and its ConfigMap: a name that is nobody else's, since it is taken away in the end. Those of other modules begin
+/// with it.
+pub(crate) const MODULE: &str = "isthmus-bench";
 /// Requests in flight while Pods are made.
 const PARALLEL: usize = 32;
 const LIMIT: Duration = Duration::from_secs(60);
@@ -155,21 +156,13 @@ impl Cluster {
 
     /// Gives the module's config, as a user does.
     pub(crate) async fn configure(&self) -> Result<()> {
-        let object = json!({"apiVersion": "isthmus.dev/v1alpha1", "kind": "PolicyModule", "metadata": {"name": MODULE},
-            "spec": {"source": {"configMaps": [{"name": MODULE}]},
-                     "config": {"network": "pods", "subnets": ["pods-v4"], "securityGroups": ["pods"]}}});
-        self.apply(self.all::<PolicyModule>(), MODULE, object).await
+        let config = json!({"network": "pods", "subnets": ["pods-v4"], "securityGroups": ["pods"]});
+        objects::policy_module(&self.client, MODULE, config).await
     }
 
     /// Puts a module's bytes into its ConfigMap.
     pub(crate) async fn load(&self, bytes: Vec<u8>) -> Result<()> {
-        let mut map = ConfigMap {
-            binary_data: Some(BTreeMap::from([("module.wasm".to_owned(), ByteString(bytes))])),
-            ..ConfigMap::default()
-        };
-        map.metadata.name = Some(MODULE.to_owned());
-        map.metadata.labels = Some(BTreeMap::from([(LABEL_POLICY_MODULE.to_owned(), MODULE.to_owned())]));
-        self.apply(Api::<ConfigMap>::namespaced(self.client.clone(), NAMESPACE), MODULE, map).await
+        objects::source(&self.client, MODULE, bytes).await
     }
 
     /// Watches the mappings of our Pods from now on.
@@ -305,7 +298,11 @@ impl Cluster {
         for mapping in self.pods::<CloudMapping>().list_metadata(&ListParams::default()).await? {
             self.remove(self.pods::<CloudMapping>(), &mapping.name_any()).await?;
         }
-        self.remove(self.all::<PolicyModule>(), MODULE).await?;
+        for module in self.all::<PolicyModule>().list_metadata(&ListParams::default()).await? {
+            if module.name_any().starts_with(MODULE) {
+                self.remove(self.all::<PolicyModule>(), &module.name_any()).await?;
+            }
+        }
         self.remove(self.all::<Node>(), NODE).await?;
         for name in [PODS, NAMESPACE] {
             self.remove(self.all::<Namespace>(), name).await?;

@@ -76,7 +76,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
     }
     .print();
     let policies = arguments.read("networkpolicy-securitygroup")?;
-    policies::over_all(&cluster.client(), &stage.operator, arguments.pods, policies).await?;
+    policies::over_all(&cluster, &stage.operator, arguments.pods, policies).await?;
     cluster.delete_pods().await?;
     stage.mappings.gone(limit(arguments.pods)).await?;
     routes(&stage, arguments).await?;
@@ -94,8 +94,8 @@ async fn routes(stage: &Stage<'_>, arguments: &Arguments) -> Result<()> {
     let parameters = PatchParams::apply("isthmus-bench").force();
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     definitions.patch(&definition.name_any(), &parameters, &Patch::Apply(&definition)).await?;
-    let config = json!({"network": "pods", "subnets": ["pods-v4"], "provider": "amphora"});
-    load(&client, "route-l7policy", config, arguments.read("route-l7policy")?).await?;
+    let config = |name: &str| json!({"network": "pods", "subnets": ["pods-v4"], "provider": "amphora", "policyModule": name});
+    load(&client, "routes", config, arguments.read("route-l7policy")?).await?;
     service(&client).await?;
     let kind = GroupVersionKind::gvk("route.openshift.io", "v1", "Route");
     let api: Api<DynamicObject> =

@@ -12,7 +12,7 @@ use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, Pat
 use kube::core::GroupVersionKind;
 use serde_json::{Value, json};
 
-use crate::cluster::{NAMESPACE, PODS};
+use crate::cluster::{MODULE, NAMESPACE, PODS};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -31,25 +31,22 @@ pub(crate) async fn apply_in(client: &kube::Client, namespace: &str, object: Val
         "Namespace" => Api::all_with(client.clone(), &resource),
         _ => Api::namespaced_with(client.clone(), namespace, &resource),
     };
-    let parameters = PatchParams::apply("isthmus-bench").force();
-    let applied = api.patch(&name, &parameters, &Patch::Apply(object)).await;
+    let applied = api.patch(&name, &parameters(), &Patch::Apply(object)).await;
     applied.map(drop).with_context(|| format!("applying {} {name}", types.kind))
 }
 
-/// Loads a module with a config, as a user does, and waits until it serves. Its own mapping goes with it.
-pub(crate) async fn load(client: &kube::Client, name: &str, config: Value, bytes: Vec<u8>) -> Result<()> {
-    let parameters = PatchParams::apply("isthmus-bench").force();
-    let module = json!({"apiVersion": "isthmus.dev/v1alpha1", "kind": "PolicyModule", "metadata": {"name": name},
-        "spec": {"source": {"configMaps": [{"name": name}]}, "onDelete": "Unmap", "config": config}});
+/// Loads a module beside the one for Pods, with a config that may name its PolicyModule, and waits until it serves. Its own mapping
+/// goes with it.
+pub(crate) async fn load(
+    client: &kube::Client,
+    module: &str,
+    config: impl FnOnce(&str) -> Value,
+    bytes: Vec<u8>,
+) -> Result<()> {
+    let name = &*named(module);
+    policy_module(client, name, config(name)).await?;
+    source(client, name, bytes).await?;
     let modules: Api<PolicyModule> = Api::all(client.clone());
-    modules.patch(name, &parameters, &Patch::Apply(&module)).await?;
-    let mut map = ConfigMap {
-        binary_data: Some([("module.wasm".to_owned(), ByteString(bytes))].into()),
-        ..ConfigMap::default()
-    };
-    map.metadata.name = Some(name.into());
-    map.metadata.labels = Some([(LABEL_POLICY_MODULE.to_owned(), name.to_owned())].into());
-    config_maps(client).patch(name, &parameters, &Patch::Apply(&map)).await?;
     let is_loaded = async || {
         let module = modules.get_status(name).await?;
         let conditions = module.status.map(|status| status.conditions).unwrap_or_default();
@@ -58,9 +55,41 @@ pub(crate) async fn load(client: &kube::Client, name: &str, config: Value, bytes
     until(&format!("module {name} serves"), Duration::from_millis(100), is_loaded).await
 }
 
+/// Applies a PolicyModule with a config; its bytes are in the ConfigMap of its name.
+pub(crate) async fn policy_module(client: &kube::Client, name: &str, config: Value) -> Result<()> {
+    let module = json!({"apiVersion": "isthmus.dev/v1alpha1", "kind": "PolicyModule", "metadata": {"name": name},
+        "spec": {"source": {"configMaps": [{"name": name}]}, "onDelete": "Unmap", "config": config}});
+    let modules: Api<PolicyModule> = Api::all(client.clone());
+    modules.patch(name, &parameters(), &Patch::Apply(&module)).await.context("applying a PolicyModule")?;
+    Ok(())
+}
+
+/// Puts a module's bytes into its ConfigMap.
+pub(crate) async fn source(client: &kube::Client, name: &str, bytes: Vec<u8>) -> Result<()> {
+    let mut map = ConfigMap {
+        binary_data: Some([("module.wasm".to_owned(), ByteString(bytes))].into()),
+        ..ConfigMap::default()
+    };
+    map.metadata.name = Some(name.into());
+    map.metadata.labels = Some([(LABEL_POLICY_MODULE.to_owned(), name.to_owned())].into());
+    config_maps(client)
+        .patch(name, &parameters(), &Patch::Apply(&map))
+        .await
+        .context("applying a ConfigMap")?;
+    Ok(())
+}
+
+fn named(module: &str) -> String {
+    format!("{MODULE}-{module}")
+}
+
+fn parameters() -> PatchParams {
+    PatchParams::apply("isthmus-bench").force()
+}
+
 /// Takes a module away, and what it made.
-pub(crate) async fn unload(client: &kube::Client, name: &str) -> Result<()> {
-    let now = DeleteParams::default();
+pub(crate) async fn unload(client: &kube::Client, module: &str) -> Result<()> {
+    let (name, now) = (&*named(module), DeleteParams::default());
     config_maps(client).delete(name, &now).await?;
     let modules: Api<PolicyModule> = Api::all(client.clone());
     modules.delete(name, &now).await?;

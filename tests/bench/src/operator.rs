@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
-use crate::cluster::NAMESPACE;
+use crate::cluster::{Cluster, NAMESPACE};
 use crate::process;
 
 /// Where it serves its numbers: not the default, which another one may have.
@@ -96,6 +96,22 @@ impl Operator {
         let (status, text) = get("/metrics").await?;
         ensure!(status == 200, "/metrics: {status}");
         Ok(Numbers(text))
+    }
+
+    /// Waits until it does nothing: no call, reconcile or write for two seconds. After five minutes it is taken as it is: what is
+    /// measured then shows that it did not come to rest.
+    pub(crate) async fn settle(&self, cluster: &Cluster) -> Result<()> {
+        let began = Instant::now();
+        let mut last = None;
+        while began.elapsed() < Duration::from_secs(300) {
+            let now = Some((self.numbers().await?.work(), cluster.writes().await?));
+            if now == last {
+                break;
+            }
+            last = now;
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+        Ok(())
     }
 
     /// Resident memory, in KiB.

@@ -10,14 +10,14 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::cluster::PODS;
+use crate::cluster::{Cluster, PODS};
 use crate::measure::{Measure, ratio, say};
 use crate::objects::{apply, apply_in, load, mappings, unload, until};
 use crate::operator::Operator;
 use crate::process::cpu_of_all;
 
-/// Name of the PolicyModule.
-const MODULE: &str = "networkpolicy-securitygroup";
+/// What is added to the name of the PolicyModule.
+const MODULE: &str = "policies";
 /// Namespace of the policy over all Pods.
 const POLICIES: &str = "isthmus-bench-policies";
 const OFTEN: Duration = Duration::from_millis(50);
@@ -28,13 +28,14 @@ const LEAVING: usize = 50;
 
 /// A policy over all Pods that there are: the peers are a selection that the host keeps.
 pub(crate) async fn over_all(
-    client: &kube::Client,
+    cluster: &Cluster,
     operator: &Operator,
     pods: usize,
     module: Vec<u8>,
 ) -> Result<()> {
-    load(client, MODULE, json!({}), module).await?;
-    quiet(operator).await?;
+    let client = &cluster.client();
+    load(client, MODULE, |name| json!({"policyModule": name}), module).await?;
+    operator.settle(cluster).await?;
     say(&format!("a policy over {pods} Pods"));
     let peers = json!({"namespaceSelector": {}, "podSelector": {"matchExpressions": [{"key": "leaves", "operator": "DoesNotExist"}]}});
     // In a namespace without Pods: the calls are of the policy alone.
@@ -44,11 +45,11 @@ pub(crate) async fn over_all(
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": POLICIES}}),
     )
     .await?;
-    quiet(operator).await?;
+    operator.settle(cluster).await?;
     let before = operator.numbers().await?;
     apply_in(client, POLICIES, policy(&json!({}), &peers)).await?;
     until("the policy is mapped", OFTEN, async || mapped(client, POLICIES).await).await?;
-    quiet(operator).await?;
+    operator.settle(cluster).await?;
     let after = operator.numbers().await?;
     let calls = "isthmus_module_call_seconds";
     let ((before, first), (after, last)) = (before.histogram(calls), after.histogram(calls));
@@ -61,15 +62,16 @@ pub(crate) async fn over_all(
         note: format!("{pods} peers; mean of {} calls", last.saturating_sub(first)),
     }
     .print();
-    leave(client, operator, pods).await?;
+    leave(cluster, operator, pods).await?;
     end(client, POLICIES).await
 }
 
 /// What the operator works for one Pod that stops to be a peer.
-async fn leave(client: &kube::Client, operator: &Operator, pods: usize) -> Result<()> {
+async fn leave(cluster: &Cluster, operator: &Operator, pods: usize) -> Result<()> {
+    let client = &cluster.client();
     let api: Api<Pod> = Api::namespaced(client.clone(), PODS);
     let leaves = Patch::Merge(json!({"metadata": {"labels": {"leaves": "yes"}}}));
-    quiet(operator).await?;
+    operator.settle(cluster).await?;
     let (before, numbers) = (operator.cpu()?, operator.numbers().await?);
     for number in 0..LEAVING.min(pods) {
         api.patch(&format!("pod-{number:05}"), &PatchParams::default(), &leaves).await?;
@@ -97,9 +99,10 @@ async fn leave(client: &kube::Client, operator: &Operator, pods: usize) -> Resul
 }
 
 /// A policy of so many selected Pods and as many peers, on the real Neutron. The Pods are there, labelled [`labels`].
-pub(crate) async fn of_some(client: &kube::Client, operator: &Operator, module: Vec<u8>) -> Result<()> {
-    load(client, MODULE, json!({}), module).await?;
-    quiet(operator).await?;
+pub(crate) async fn of_some(cluster: &Cluster, operator: &Operator, module: Vec<u8>) -> Result<()> {
+    let client = &cluster.client();
+    load(client, MODULE, |name| json!({"policyModule": name}), module).await?;
+    operator.settle(cluster).await?;
     say(&format!("a policy of {EACH} selected Pods and {EACH} peers with the real Neutron"));
     let peers = json!({"podSelector": {"matchLabels": labels(EACH)}});
     let (before, neutron) = (operator.numbers().await?.network(false), cpu_of_all("neutron")?);
@@ -158,19 +161,4 @@ async fn last_write(operator: &Operator, began: Instant) -> Result<Duration> {
         tokio::time::sleep(OFTEN).await;
     }
     Ok(at)
-}
-
-/// Waits until it does nothing any more.
-async fn quiet(operator: &Operator) -> Result<()> {
-    let began = Instant::now();
-    let mut last = operator.numbers().await?.work();
-    loop {
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        let now = operator.numbers().await?.work();
-        if now == last {
-            return Ok(());
-        }
-        last = now;
-        ensure!(began.elapsed() < Duration::from_secs(300), "the operator does not come to rest");
-    }
 }

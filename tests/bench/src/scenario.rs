@@ -196,20 +196,9 @@ impl Stage<'_> {
         self.operator.rss()
     }
 
-    /// Waits until the operator does nothing: no call, reconcile or write for two seconds. After five minutes it is taken
-    /// as it is: what is measured then shows that it did not come to rest.
+    /// As [`Operator::settle`].
     pub(crate) async fn settle(&self) -> Result<()> {
-        let began = Instant::now();
-        let mut last = None;
-        while began.elapsed() < Duration::from_secs(300) {
-            let now = Some((self.operator.numbers().await?.work(), self.cluster.writes().await?));
-            if now == last {
-                break;
-            }
-            last = now;
-            tokio::time::sleep(Duration::from_secs(2)).await;
-        }
-        Ok(())
+        self.operator.settle(self.cluster).await
     }
 
     /// What it does when there is nothing to do.
@@ -286,7 +275,7 @@ async fn real(cluster: &Cluster, arguments: &Arguments) -> Result<()> {
     cluster.create_labelled_pods(0..2 * policies::EACH, policies::labels).await?;
     mappings.ready(2 * policies::EACH, limit(pods) * 10).await?;
     let policies = arguments.read("networkpolicy-securitygroup")?;
-    policies::of_some(&cluster.client(), &operator, policies).await?;
+    policies::of_some(cluster, &operator, policies).await?;
     cluster.delete_pods().await?;
     mappings.gone(limit(pods) * 10).await?;
     let session = cloud::session_of_lab()?;

@@ -18,8 +18,8 @@ use crate::cluster::PODS;
 use crate::measure::{Measure, say};
 use crate::objects::{apply, load, unload, until};
 
-/// Name of the PolicyModule.
-const MODULE: &str = "service-loadbalancer";
+/// What is added to the name of the PolicyModule.
+const MODULE: &str = "services";
 /// Name of the load balancer that is made without an operator.
 const BARE: &str = "isthmus-bench-bare";
 /// Of the Service, from 80 on.
@@ -54,7 +54,7 @@ impl Site<'_> {
     pub(crate) async fn run(&self, module: Vec<u8>) -> Result<()> {
         let Self { client, provider, .. } = self;
         let config = json!({"network": "pods", "subnets": {"ipv4": "pods-v4"}, "clusterIps": false, "provider": provider});
-        load(client, MODULE, config, module).await?;
+        load(client, MODULE, |_| config, module).await?;
         say(&format!(
             "a Service of {PORTS} ports and {} endpoints, {ROUNDS} times, provider {provider}",
             ENDPOINTS.len()

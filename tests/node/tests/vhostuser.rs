@@ -35,6 +35,12 @@ impl Sockets {
         Self::with(|stage| Ovs::start(&stage.host, stage.folder()))
     }
 
+    /// The Pod has a second port.
+    fn tell_two(&self) {
+        let second = Vif { interface: "net1".into(), default_route: false, ..vif(6) };
+        self.stage.told.tell("dpdk", vec![vif(5), second]);
+    }
+
     fn with(start: impl FnOnce(&Stage) -> Result<Ovs>) -> Result<Self> {
         let mut stage = Stage::new()?;
         let ovs = start(&stage)?;
@@ -130,8 +136,7 @@ fn a_pod_has_a_port_a_socket_and_a_file() -> Result<()> {
 #[test]
 fn a_pod_has_several() -> Result<()> {
     let sockets = Sockets::new()?;
-    let second = Vif { interface: "net1".into(), default_route: false, ..vif(6) };
-    sockets.stage.told.tell("dpdk", vec![vif(5), second]);
+    sockets.tell_two();
     let _agent = sockets.stage.start()?;
     let netns = Namespace::new()?;
     let call = sockets.call("c1", &netns);
@@ -170,8 +175,7 @@ fn what_a_sandbox_before_left_is_not_followed() -> Result<()> {
 #[test]
 fn what_an_application_leaves_is_in_nobodys_way() -> Result<()> {
     let sockets = Sockets::new()?;
-    let second = Vif { interface: "net1".into(), default_route: false, ..vif(6) };
-    sockets.stage.told.tell("dpdk", vec![vif(5), second]);
+    sockets.tell_two();
     let _agent = sockets.stage.start()?;
     let netns = Namespace::new()?;
     let precious = sockets.stage.folder().join("precious");

@@ -8,11 +8,10 @@ use serde::Deserialize;
 
 use super::Neutron;
 use crate::catalog::NETWORK;
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::lenient::or_default;
-use crate::rest::exchange;
-use crate::session::{Request, segment};
-use isthmus_model::retry::RetryClass;
+use crate::rest::{exchange, one_of};
+use crate::session::Request;
 
 /// Quotas by kind of resource, in the singular (`port`, `security_group_rule`).
 pub type Quotas = BTreeMap<String, Quota>;
@@ -35,12 +34,10 @@ impl Neutron {
     /// The quotas of a project.
     ///
     /// # Errors
-    /// [`RetryClass::NotFound`] where the extension is missing, [`RetryClass::Forbidden`] for another project.
+    /// [`crate::RetryClass::NotFound`] where the extension is missing, [`crate::RetryClass::Forbidden`] for another project.
     pub async fn quotas(&self, project_id: &str) -> Result<Quotas> {
-        let mut request = Request::new(NETWORK, "quotas", Method::GET, "/v2.0/quotas".to_owned());
-        let id =
-            segment(project_id).map_err(|e| request.error(RetryClass::Invalid, ErrorKind::Request, e))?;
-        request.path = format!("/v2.0/quotas/{id}/details");
+        let all = Request::new(NETWORK, "quotas", Method::GET, "/v2.0/quotas".to_owned());
+        let request = one_of(all, project_id, "/details")?;
         let quotas: BTreeMap<String, Option<Quota>> = exchange(&self.session, &request, "quota").await?;
         Ok(quotas.into_iter().map(|(kind, quota)| (kind, quota.unwrap_or_default())).collect())
     }

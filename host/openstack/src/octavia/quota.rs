@@ -9,10 +9,9 @@ use serde_json::Value as Json;
 
 use super::Octavia;
 use crate::catalog::LOAD_BALANCER;
-use crate::error::{ErrorKind, Result};
-use crate::rest::exchange;
-use crate::session::{Request, segment};
-use isthmus_model::retry::RetryClass;
+use crate::error::Result;
+use crate::rest::{exchange, one_of};
+use crate::session::Request;
 
 /// How many of a kind a project may have, by kind in the singular (`loadbalancer`, `l7policy`); -1 for any number.
 pub type Limits = BTreeMap<String, i64>;
@@ -21,12 +20,10 @@ impl Octavia {
     /// The limits of a project, those that it has by default among them.
     ///
     /// # Errors
-    /// [`RetryClass::Forbidden`] for another project.
+    /// [`crate::RetryClass::Forbidden`] for another project.
     pub async fn limits(&self, project_id: &str) -> Result<Limits> {
-        let mut request = Request::new(LOAD_BALANCER, "quotas", Method::GET, "/v2/lbaas/quotas".to_owned());
-        let id =
-            segment(project_id).map_err(|e| request.error(RetryClass::Invalid, ErrorKind::Request, e))?;
-        request.path = format!("/v2/lbaas/quotas/{id}");
+        let all = Request::new(LOAD_BALANCER, "quotas", Method::GET, "/v2/lbaas/quotas".to_owned());
+        let request = one_of(all, project_id, "")?;
         let quota: BTreeMap<String, Json> = exchange(&self.session, &request, "quota").await?;
         Ok(quota.into_iter().filter_map(|(kind, limit)| Some((kind, limit.as_i64()?))).collect())
     }

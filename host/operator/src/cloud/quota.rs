@@ -1,25 +1,67 @@
 //! Limit and use of the quota that the cloud refuses something for.
 
+use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::time::Duration;
 
+use futures::future::{BoxFuture, FutureExt};
 use isthmus_openstack::Octavia;
 use isthmus_openstack::neutron::Quotas;
 use isthmus_openstack::octavia::{HealthMonitor, L7Policy, Limits, Listener, LoadBalancer, Pool, Resource};
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::Cloud;
 
-/// How long limit and use of quotas are believed.
+type Result<T> = std::result::Result<T, isthmus_openstack::Error>;
+
+/// How long an answer is believed.
 const FRESH: Duration = Duration::from_secs(2);
+
+/// How long one is waited for: it is told beside a refusal, which is known already.
+const LONGEST: Duration = Duration::from_secs(5);
 
 /// What was asked last. Many subjects run into one quota together: one of them asks.
 #[derive(Default)]
 pub(super) struct Asked {
-    neutron: Mutex<Option<(Instant, Quotas)>>,
-    limits: Mutex<Option<(Instant, Limits)>>,
+    neutron: Fresh<Quotas>,
+    limits: Fresh<Limits>,
     /// How many there are of a kind of Octavia's.
-    used: Mutex<Option<(Instant, String, usize)>>,
+    used: Fresh<usize>,
+}
+
+/// Answers, by what was asked; also that there was none.
+struct Fresh<T>(Mutex<BTreeMap<String, (Instant, Option<T>)>>);
+
+impl<T> Default for Fresh<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: Clone> Fresh<T> {
+    async fn of<E: Display>(
+        &self,
+        what: &str,
+        ask: impl Future<Output = std::result::Result<T, E>>,
+    ) -> Option<T> {
+        let mut known = self.0.lock().await;
+        if let Some((at, answer)) = known.get(what)
+            && at.elapsed() <= FRESH
+        {
+            return answer.clone();
+        }
+        let answer = match timeout(LONGEST, ask).await {
+            Ok(Ok(answer)) => Some(answer),
+            Ok(Err(error)) => {
+                tracing::debug!(what, %error, "a quota can't be told");
+                None
+            }
+            Err(_late) => None,
+        };
+        known.insert(what.to_owned(), (Instant::now(), answer.clone()));
+        answer
+    }
 }
 
 /// The quota that a refusal names, by its service.
@@ -52,57 +94,66 @@ impl Cloud {
     }
 
     async fn of_neutron(&self, resource: &str) -> Option<String> {
-        let mut known = self.quotas.neutron.lock().await;
-        if known.as_ref().is_none_or(|(at, _)| at.elapsed() > FRESH) {
-            *known = Some((Instant::now(), self.neutron.quotas(self.project.as_deref()?).await.ok()?));
-        }
-        let (_, quotas) = known.as_ref()?;
+        let project = self.project.as_deref()?;
+        let quotas = self.quotas.neutron.of("quotas", self.neutron.quotas(project)).await?;
         let quota = quotas.get(resource)?;
         Some(format!("{resource} quota {}, used {}", quota.limit, quota.used))
     }
 
     async fn of_octavia(&self, resource: &str) -> Option<String> {
         let (octavia, project) = (self.octavia.as_ref()?, self.project.as_deref()?);
-        let limit = {
-            let mut known = self.quotas.limits.lock().await;
-            if known.as_ref().is_none_or(|(at, _)| at.elapsed() > FRESH) {
-                *known = Some((Instant::now(), octavia.limits(project).await.ok()?));
-            }
-            let (_, limits) = known.as_ref()?;
-            *limits.get(resource)?
+        let limits = self.quotas.limits.of("limits", octavia.limits(project)).await?;
+        let limit = limits.get(resource)?;
+        let used = match used(octavia, project, resource) {
+            Some(count) => self.quotas.used.of(resource, count).await,
+            None => None,
         };
-        let mut known = self.quotas.used.lock().await;
-        if known.as_ref().is_none_or(|(at, of, _)| of != resource || at.elapsed() > FRESH) {
-            *known =
-                used(octavia, project, resource).await.map(|used| (Instant::now(), resource.into(), used));
-        }
-        let used = known.as_ref().map(|(_, _, used)| format!(", used {used}")).unwrap_or_default();
+        let used = used.map(|used| format!(", used {used}")).unwrap_or_default();
         Some(format!("{resource} quota {limit}{used}"))
     }
 }
 
-/// How many of a kind a project has. Members and rules can't be listed together.
-async fn used(octavia: &Octavia, project: &str, resource: &str) -> Option<usize> {
-    match resource {
-        "loadbalancer" => count::<LoadBalancer>(octavia, project).await,
-        "listener" => count::<Listener>(octavia, project).await,
-        "pool" => count::<Pool>(octavia, project).await,
-        "healthmonitor" => count::<HealthMonitor>(octavia, project).await,
-        "l7policy" => count::<L7Policy>(octavia, project).await,
-        _ => None,
-    }
+/// How many of a kind a project has. `None`: members and rules can't be listed together.
+fn used<'a>(octavia: &'a Octavia, project: &'a str, resource: &str) -> Option<BoxFuture<'a, Result<usize>>> {
+    Some(match resource {
+        "loadbalancer" => count::<LoadBalancer>(octavia, project).boxed(),
+        "listener" => count::<Listener>(octavia, project).boxed(),
+        "pool" => count::<Pool>(octavia, project).boxed(),
+        "healthmonitor" => count::<HealthMonitor>(octavia, project).boxed(),
+        "l7policy" => count::<L7Policy>(octavia, project).boxed(),
+        _ => return None,
+    })
 }
 
-async fn count<R: Resource<In = Octavia>>(octavia: &Octavia, project: &str) -> Option<usize> {
-    let all = octavia.list::<R>(&[("project_id", project), ("fields", "id")]).await;
-    all.map_err(|error| tracing::debug!(%error, "what is used of a quota can't be counted"))
-        .ok()
-        .map(|all| all.len())
+async fn count<R: Resource<In = Octavia>>(octavia: &Octavia, project: &str) -> Result<usize> {
+    Ok(octavia.list::<R>(&[("project_id", project), ("fields", "id")]).await?.len())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    /// Two hundred that are refused together ask once, whatever the answer is.
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_asked_for_once_in_a_while() {
+        let (fresh, asked) = (Fresh::default(), Cell::new(0));
+        let count = async |answer: Option<Duration>| {
+            fresh
+                .of("pool", async {
+                    asked.set(asked.get() + 1);
+                    tokio::time::sleep(answer.unwrap_or_default()).await;
+                    answer.map(|_| asked.get()).ok_or("refused")
+                })
+                .await
+        };
+        assert_eq!((count(Some(FRESH)).await, count(None).await, asked.get()), (Some(1), Some(1), 1));
+        tokio::time::sleep(FRESH * 2).await;
+        assert_eq!((count(None).await, count(Some(FRESH)).await, asked.get()), (None, None, 2));
+        tokio::time::sleep(FRESH * 2).await;
+        assert_eq!((count(Some(LONGEST * 2)).await, count(None).await, asked.get()), (None, None, 3));
+    }
 
     #[test]
     fn the_numbers_are_those_of_what_the_service_names() {

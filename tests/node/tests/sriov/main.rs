@@ -115,6 +115,15 @@ impl Card {
         Ok((netns, call))
     }
 
+    /// A Pod had the first function, and its namespace ended before DEL: its interface is not back yet.
+    fn one_pod_ends(&self) -> Result<()> {
+        let (netns, call) = self.one_pod(0)?;
+        self.ends(netns, 0)?;
+        call.ok("DEL")?;
+        assert_eq!(self.stage.files()?, ["c1@eth0.json"], "it is not back yet");
+        Ok(())
+    }
+
     /// The Pod's namespace ends, and with it an interface of the kind veth.
     fn ends(&self, netns: Namespace, n: u8) -> Result<()> {
         drop(netns);
@@ -324,20 +333,12 @@ fn an_add_that_was_cut_off_is_undone() -> Result<()> {
 fn a_namespace_that_ends_gives_it_back() -> Result<()> {
     let card = Card::new()?;
     let _agent = card.stage.start()?;
-    let (netns, call) = card.one_pod(0)?;
-    card.ends(netns, 0)?;
-    call.ok("DEL")?;
-    assert_eq!(card.stage.files()?, ["c1@eth0.json"], "it is not back yet");
+    card.one_pod_ends()?;
     card.plug(0)?;
-    for change in [
-        "name dev7",
-        &format!("address {} mtu 1442", vif(5).mac),
-        &format!("alias {}", host_name("c1", "eth0")),
-    ] {
-        card.stage
-            .host
-            .run(&format!("ip link set {} {change}", if change == "name dev7" { "vf0" } else { "dev7" }))?;
-    }
+    let set = |change: &str| card.stage.host.run(&format!("ip link set {change}"));
+    set("vf0 name dev7")?;
+    set(&format!("dev7 address {} mtu 1442", vif(5).mac))?;
+    set(&format!("dev7 alias {}", host_name("c1", "eth0")))?;
     until("it is as it was", || Ok(card.stage.files()?.is_empty()))?;
     card.is_clean()
 }
@@ -347,10 +348,7 @@ fn a_namespace_that_ends_gives_it_back() -> Result<()> {
 fn an_interface_comes_back_under_another_name() -> Result<()> {
     let card = Card::new()?;
     let _agent = card.stage.start()?;
-    let (netns, call) = card.one_pod(0)?;
-    card.ends(netns, 0)?;
-    call.ok("DEL")?;
-    assert_eq!(card.stage.files()?, ["c1@eth0.json"], "it is not back yet");
+    card.one_pod_ends()?;
     let net = card.devices().join(address(0)).join("net");
     fs::rename(net.join("vf0"), net.join("ens9v0"))?;
     card.plug_as(0, "ens9v0")?;

@@ -224,6 +224,7 @@ impl Scope {
         let delete = || async { Ok(self.octavia.delete::<R>(id).await.map(drop)?) };
         self.lanes.change(&owner, delete).await?;
         self.owners.lock().remove(id);
+        self.own_listeners.lock().remove(id);
         Ok(())
     }
 

@@ -88,13 +88,22 @@ fn counts(stage: &Stage) -> (u64, u64, Counts) {
     (stats.of("address-groups").writes, stats.network().writes, rules)
 }
 
-/// Neutron adds a peer, and its answer is lost; before the next try the set is again what it was.
+/// Neutron adds a peer, and its answer is lost, as are those of the next tries; before one comes through, the set is again what it was.
+/// That is mended by no list of everything: there is one in ten minutes, but for two soon after a start.
 async fn who_joined_by_a_lost_answer_does_not_stay(stage: &Stage) {
-    stage.world.faults().lose_next_writes(1);
-    label(stage, "other", "client").await;
-    peers(stage, "one came", |all| all.len() == MANY + 1).await;
-    label(stage, "other", "nobody").await;
-    peers(stage, "it went", |all| all.len() == MANY).await;
+    let lists = || stage.world.stats().of("floatingips").reads;
+    for _ in 0..4 {
+        let before = lists();
+        stage.world.faults().lose_next_writes(4);
+        label(stage, "other", "client").await;
+        peers(stage, "one came", |all| all.len() == MANY + 1).await;
+        label(stage, "other", "nobody").await;
+        peers(stage, "it went", |all| all.len() == MANY).await;
+        if lists() == before {
+            return;
+        }
+    }
+    panic!("it went by a list each time");
 }
 
 /// The set is kept by the host: neither the policy's rules nor anybody's port has to do with who is in it.
@@ -143,11 +152,11 @@ async fn of_a_thousand_peers_one_that_comes_or_goes_is_one_write() {
     let are_back = |all: &[String]| all.len() == MANY && all.contains(&gone[0]);
     peers(&stage, "who was taken away is back", are_back).await;
 
-    who_joined_by_a_lost_answer_does_not_stay(&stage).await;
+    // Theirs are two; each of ours began with one that was refused.
+    let mended = counts(&stage);
+    assert!(mended.1 - before.1 <= 4 + 2 + 4, "{before:?} {mended:?}");
 
-    // Nothing came after any of that. Theirs are two; each of ours began with one that was refused.
+    who_joined_by_a_lost_answer_does_not_stay(&stage).await;
     stage.stop(operator).await;
-    let ended = counts(&stage);
-    assert!(ended.1 - before.1 <= 4 + 2 + 4 + 4, "{before:?} {ended:?}");
-    assert_eq!(ended.2, before.2, "no rule is looked at or put again");
+    assert_eq!(counts(&stage).2, before.2, "no rule is looked at or put again");
 }

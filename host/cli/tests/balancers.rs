@@ -92,6 +92,13 @@ async fn one_more_route_costs_the_same_however_many_there_are() {
     assert_eq!(last, second, "writes for Route {MANY}, and for the second one");
     assert!((1..=5).contains(&last), "{last} writes");
 
+    // Its module reads the Routes of its host: one more calls it for no other.
+    let told = stage.prints(&["why", "route/r-100", "-n", "shop"]).await;
+    let lists: Vec<&str> =
+        told.lines().filter(|line| line.contains("every route.openshift.io/v1/Route")).collect();
+    let [list] = lists.as_slice() else { panic!("{told}") };
+    assert!(list.contains("with spec.host=h100.example.com"), "{told}");
+
     let before = writes(&stage);
     let kind = GroupVersionKind::gvk("route.openshift.io", "v1", "Route");
     let kind = ApiResource::from_gvk_with_plural(&kind, "routes");

@@ -11,7 +11,7 @@ use crate::call::{self, Operation};
 use crate::engine::Engine;
 use crate::error::LoadError;
 use crate::limits::Limits;
-use crate::manifest;
+use crate::manifest::{self, Readable};
 use crate::state::State;
 
 /// Of a digest in hex, as many digits as tell versions apart for people and metrics: its first 12.

@@ -13,7 +13,7 @@ use super::entry::{change_of, collides, is_empty, locals_of, meta_differences};
 use super::order::{in_order, mentions, referrers_first, renumbered, rests_on};
 use super::{Act, Blocked, Input, Operation, Plan, Targets, Wait, applied_hash, compare, resolve, whole};
 use crate::desired::{DESCRIPTION, DISPLAY_NAME, Entry, local};
-use crate::kinds::{Change, Kind, needed_locals};
+use crate::kinds::{Change, Compare, Kind, needed_locals};
 use crate::observed::Observed;
 use crate::value::{Reference, Value};
 
@@ -249,9 +249,13 @@ impl<'a> Builder<'a> {
         let exact = LazyCell::new(exact);
         let differs = |name: &&String, value: &Value| {
             entry.kind.field(name).filter(|spec| of(spec.change)).is_some_and(|spec| {
+                let found_there = found.fields.get(*name);
+                if let (Compare::Set, Some(members)) = (spec.compare, self.targets.whole_set(value)) {
+                    return !compare::holds(members, found_there);
+                }
                 let desired = resolve(name, value, &self.targets);
                 let adds = |element: &Json| !*exact || found.gives_itself(element);
-                !desired.is_ok_and(|v| compare::satisfies(&v, found.fields.get(*name), spec.compare, adds))
+                !desired.is_ok_and(|v| compare::satisfies(&v, found_there, spec.compare, adds))
             })
         };
         entry

@@ -10,6 +10,7 @@ use isthmus_kubernetes::crd::{CloudMapping, PolicyModule};
 use isthmus_openstack::Neutron;
 use isthmus_openstack::neutron::{Network, NetworkCreate, Subnet, SubnetCreate};
 use isthmus_openstack::octavia::{L7Policy, Listener, ListenerCreate, LoadBalancer};
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::core::GroupVersionKind;
@@ -133,6 +134,9 @@ async fn balancer(stage: &Stage, what: &str, is_so: impl Fn(&LoadBalancer) -> bo
 }
 
 async fn without_module(stage: &Stage) {
+    // Its file first: of a file without a PolicyModule the operator makes one.
+    let files: Api<ConfigMap> = Api::namespaced(stage.client.kube(), "isthmus-system");
+    files.delete("route-l7policy", &DeleteParams::default()).await.unwrap();
     let modules: Api<PolicyModule> = Api::all(stage.client.kube());
     modules.delete("route-l7policy", &DeleteParams::default()).await.unwrap();
 }

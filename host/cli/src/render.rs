@@ -144,8 +144,7 @@ fn table(list: &DesiredList) -> String {
 fn masks<'a>(modules: impl Iterator<Item = &'a Arc<Module>>) -> anyhow::Result<BTreeMap<Gvk, Mask>> {
     let mut masks: BTreeMap<Gvk, Mask> = BTreeMap::new();
     for projection in modules.flat_map(|m| m.manifest().projections()) {
-        let mask = Mask::new(projection.fields.iter().map(String::as_str))?;
-        masks.entry(projection.kind.clone()).or_default().merge(&mask);
+        masks.entry(projection.kind.clone()).or_default().merge(&projection.mask()?);
     }
     Ok(masks)
 }
@@ -198,11 +197,13 @@ fn stored(object: &Value, masks: &BTreeMap<Gvk, Mask>) -> anyhow::Result<Option<
     if key.namespace.is_none() && *key.kind == Gvk::new("", "v1", "Pod") {
         key.namespace = Some("default".into());
     }
-    let Some(projected) = masks.get(&*key.kind).and_then(|mask| mask.apply(object)) else { return Ok(None) };
-    let labels: Labels = match object.pointer("/metadata/labels") {
+    let Some(mask) = masks.get(&*key.kind) else { return Ok(None) };
+    let Some(projected) = mask.apply(object) else { return Ok(None) };
+    let mut labels: Labels = match object.pointer("/metadata/labels") {
         Some(labels) => serde_json::from_value(labels.clone()).with_context(|| format!("labels of {key}"))?,
         None => Labels::new(),
     };
+    labels.extend(mask.traits(object));
     let uid = object.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or("rendered").into();
     let deleting = object.pointer("/metadata/deletionTimestamp").is_some();
     Ok(Some(Stored { key, uid, labels, deleting, text: projected.to_string().into() }))

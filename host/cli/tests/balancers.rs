@@ -6,17 +6,18 @@ mod stage;
 
 use std::time::Duration;
 
-use isthmus_kubernetes::crd::CloudMapping;
+use isthmus_kubernetes::crd::{CloudMapping, PolicyModule};
 use isthmus_openstack::Neutron;
 use isthmus_openstack::neutron::{Network, NetworkCreate, Subnet, SubnetCreate};
-use isthmus_openstack::octavia::{L7Policy, LoadBalancer};
+use isthmus_openstack::octavia::{L7Policy, Listener, ListenerCreate, LoadBalancer};
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
-use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::core::GroupVersionKind;
 use kube::discovery::ApiResource;
 use serde_json::json;
 use stage::contents::CONFIGS;
-use stage::{LIMIT, Stage};
+use stage::{LIMIT, Stage, has_words};
 use tokio::process::Child;
 use tokio::time::Instant;
 
@@ -62,6 +63,10 @@ async fn route(stage: &Stage, number: usize) {
     stage.apply(json!({"apiVersion": "route.openshift.io/v1", "kind": "Route", "metadata": metadata, "spec": spec})).await;
 }
 
+fn route_kind() -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("route.openshift.io", "v1", "Route"), "routes")
+}
+
 /// Requests to Octavia that change something.
 fn writes(stage: &Stage) -> u64 {
     stage.world.stats().load_balancer().writes
@@ -92,10 +97,15 @@ async fn one_more_route_costs_the_same_however_many_there_are() {
     assert_eq!(last, second, "writes for Route {MANY}, and for the second one");
     assert!((1..=5).contains(&last), "{last} writes");
 
+    // Its module reads the Routes of its host: one more calls it for no other.
+    let told = stage.prints(&["why", "route/r-100", "-n", "shop"]).await;
+    let lists: Vec<&str> =
+        told.lines().filter(|line| line.contains("every route.openshift.io/v1/Route")).collect();
+    let [list] = lists.as_slice() else { panic!("{told}") };
+    assert!(list.contains("with spec.host=h100.example.com"), "{told}");
+
     let before = writes(&stage);
-    let kind = GroupVersionKind::gvk("route.openshift.io", "v1", "Route");
-    let kind = ApiResource::from_gvk_with_plural(&kind, "routes");
-    let api: Api<DynamicObject> = Api::namespaced_with(stage.client.kube(), "shop", &kind);
+    let api: Api<DynamicObject> = Api::namespaced_with(stage.client.kube(), "shop", &route_kind());
     let hash = |m: &CloudMapping| m.status.as_ref().and_then(|status| status.output_hash.clone());
     let old = stage.mappings().await.iter().find(|m| m.spec.subject.name == "r-100").and_then(hash);
     let patch = Patch::Merge(json!({"spec": {"host": "other.example.com"}}));
@@ -121,6 +131,56 @@ async fn balancer(stage: &Stage, what: &str, is_so: impl Fn(&LoadBalancer) -> bo
         assert!(begun.elapsed() < LIMIT, "not in time: {what}: {all:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+async fn without_module(stage: &Stage) {
+    // Its file first: of a file without a PolicyModule the operator makes one.
+    let files: Api<ConfigMap> = Api::namespaced(stage.client.kube(), "isthmus-system");
+    files.delete("route-l7policy", &DeleteParams::default()).await.unwrap();
+    let modules: Api<PolicyModule> = Api::all(stage.client.kube());
+    modules.delete("route-l7policy", &DeleteParams::default()).await.unwrap();
+}
+
+/// One call takes along all that is below it, if all of that is ours: what somebody else has there stays, and the load balancer with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn it_goes_in_one_call_and_takes_nothing_along_that_is_not_ours() {
+    let stage = Stage::start().await;
+    let operator = with_a_route(&stage, "pods", "pods-v4", &["--resync-seconds", "1"]).await;
+    let routes: Api<DynamicObject> = Api::namespaced_with(stage.client.kube(), "shop", &route_kind());
+    routes.delete("r-000", &DeleteParams::default()).await.unwrap();
+    stage.until("the Route is gone", |all| all.len() == 1).await;
+    let before = writes(&stage);
+    without_module(&stage).await;
+    stage.until("all is gone", |all| all.is_empty()).await;
+    assert_eq!(writes(&stage) - before, 1, "the load balancer with its listener");
+
+    let config = json!({"network": "pods", "subnets": ["pods-v4"], "provider": "amphora"});
+    stage.load("route-l7policy", config).await;
+    stage.ready(1).await;
+    let octavia = stage.octavia();
+    let active = |lb: &LoadBalancer| lb.provisioning_status == "ACTIVE";
+    let shared = balancer(&stage, "it is there again", active).await;
+    let theirs = ListenerCreate {
+        loadbalancer_id: Some(shared.id.clone()),
+        protocol: "TCP".into(),
+        protocol_port: 9000,
+        ..ListenerCreate::default()
+    };
+    let theirs = octavia.create::<Listener>(&theirs).await.unwrap();
+    balancer(&stage, "their listener is there", active).await;
+    without_module(&stage).await;
+    let ours_went = |lb: &LoadBalancer| active(lb) && lb.listeners == [theirs.id.clone()];
+    balancer(&stage, "ours is gone, and theirs is there", ours_went).await;
+    stage
+        .until("it says why it stays", |all| all.iter().any(|m| has_words(m, "Cannot delete Load Balancer")))
+        .await;
+    octavia.delete::<Listener>(&theirs.id).await.unwrap();
+    // What the cloud refuses is tried again after minutes; a start tries it at once.
+    stage.stop(operator).await;
+    let operator = stage.operator(&[]);
+    stage.until("with theirs all is gone", |all| all.is_empty()).await;
+    assert!(octavia.list::<LoadBalancer>(&[]).await.unwrap().is_empty());
+    stage.stop(operator).await;
 }
 
 /// Who may have Octavia replace what runs a load balancer does that first. Only what comes back in ERROR is made again.

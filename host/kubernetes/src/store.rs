@@ -3,13 +3,16 @@
 //! Persistent maps (structural sharing) let a module call read one consistent state while the watches go on. Per object
 //! only its name, life, labels and projected text are kept.
 
+mod objects;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use isthmus_model::object::{Gvk, ObjectKey};
 use isthmus_model::selector::{Labels, Selector};
 use isthmus_model::snapshot::{CloudFacts, Snapshot};
-use rpds::RedBlackTreeMapSync;
+
+use self::objects::{Name, Objects, name_of};
 
 /// One projected object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +21,7 @@ pub struct Stored {
     pub key: ObjectKey,
     /// `metadata.uid`.
     pub uid: Arc<str>,
-    /// Its labels: selectors choose by them whether or not a module asked for them.
+    /// Its labels, and what it is listed by: selectors choose by them whether or not a module asked for them.
     pub labels: Labels,
     /// Whether it has a deletion timestamp.
     pub deleting: bool,
@@ -36,10 +39,6 @@ pub struct Change {
     /// After; `None` when it is gone. Another uid than `old`: the object is of another life.
     pub new: Option<Arc<Stored>>,
 }
-
-/// Namespace and name: objects of a kind lie in this order.
-type Name = (Option<Arc<str>>, Arc<str>);
-type Objects = RedBlackTreeMapSync<Name, Arc<Stored>>;
 
 /// All watched objects and the facts about the cloud.
 #[derive(Clone, Debug, Default)]
@@ -61,7 +60,7 @@ impl Store {
 
     /// Puts an object in. `None`: nothing that is kept of it differs.
     pub fn apply(&mut self, kind: &Arc<Gvk>, object: Stored) -> Option<Change> {
-        let objects = Arc::make_mut(&mut self.kinds).entry(kind.clone()).or_insert_with(Objects::new_sync);
+        let objects = Arc::make_mut(&mut self.kinds).entry(kind.clone()).or_default();
         put(objects, kind, object)
     }
 
@@ -74,8 +73,9 @@ impl Store {
     /// Makes these all objects of the kind, as after a list: an object that is not among them is gone, and that is a
     /// change too.
     pub fn replace_all(&mut self, kind: &Arc<Gvk>, listed: Vec<Stored>) -> Vec<Change> {
-        let objects = Arc::make_mut(&mut self.kinds).entry(kind.clone()).or_insert_with(Objects::new_sync);
-        let mut gone: std::collections::BTreeSet<Name> = objects.keys().cloned().collect();
+        let objects = Arc::make_mut(&mut self.kinds).entry(kind.clone()).or_default();
+        let mut gone: std::collections::BTreeSet<Name> =
+            objects.iter().map(|stored| name_of(&stored.key)).collect();
         for object in &listed {
             gone.remove(&name_of(&object.key));
         }
@@ -99,13 +99,8 @@ impl Store {
     }
 }
 
-fn name_of(key: &ObjectKey) -> Name {
-    (key.namespace.clone(), key.name.clone())
-}
-
 fn put(objects: &mut Objects, kind: &Arc<Gvk>, mut object: Stored) -> Option<Change> {
-    let name = name_of(&object.key);
-    let old = objects.get(&name).cloned();
+    let old = objects.get(&name_of(&object.key)).cloned();
     if old.as_deref() == Some(&object) {
         return None;
     }
@@ -113,35 +108,25 @@ fn put(objects: &mut Objects, kind: &Arc<Gvk>, mut object: Stored) -> Option<Cha
     object.key = match &old {
         Some(old) => old.key.clone(),
         None => ObjectKey {
-            kind: objects.first().map_or(kind, |(_, stored)| &stored.key.kind).clone(),
+            kind: objects.iter().next().map_or(kind, |stored| &stored.key.kind).clone(),
             namespace: object.key.namespace.map(|namespace| shared(objects, namespace)),
             name: object.key.name,
         },
     };
-    let (key, new) = (object.key.clone(), Arc::new(object));
-    objects.insert_mut(name_of(&key), new.clone());
-    Some(Change { key, old, new: Some(new) })
+    let new = Arc::new(object);
+    objects.insert(new.clone());
+    Some(Change { key: new.key.clone(), old, new: Some(new) })
 }
 
 fn take(objects: &mut Objects, name: &Name) -> Option<Change> {
-    let old = objects.get(name).cloned()?;
-    objects.remove_mut(name);
+    let old = objects.remove(name)?;
     Some(Change { key: old.key.clone(), old: Some(old), new: None })
 }
 
 /// The namespace as its other objects already hold it.
 fn shared(objects: &Objects, namespace: Arc<str>) -> Arc<str> {
-    let neighbour = in_namespace(objects, &namespace).next().and_then(|stored| stored.key.namespace.clone());
+    let neighbour = objects.in_namespace(&namespace).next().and_then(|stored| stored.key.namespace.clone());
     neighbour.unwrap_or(namespace)
-}
-
-fn in_namespace<'a>(objects: &'a Objects, namespace: &str) -> impl Iterator<Item = &'a Arc<Stored>> {
-    let wanted: Arc<str> = namespace.into();
-    let first: Name = (Some(wanted.clone()), "".into());
-    objects
-        .range(first..)
-        .take_while(move |((namespace, _), _)| namespace.as_ref() == Some(&wanted))
-        .map(|(_, stored)| stored)
 }
 
 /// The store as it was at one moment. Cloning it is cheap.
@@ -159,12 +144,12 @@ impl StoreSnapshot {
 
     /// All objects of a kind, in order of namespace and name.
     pub fn iter(&self, kind: &Gvk) -> impl Iterator<Item = &Arc<Stored>> {
-        self.kinds.get(kind).into_iter().flat_map(Objects::values)
+        self.kinds.get(kind).into_iter().flat_map(Objects::iter)
     }
 
     /// How many objects of a kind there are.
     pub fn count(&self, kind: &Gvk) -> usize {
-        self.kinds.get(kind).map_or(0, Objects::size)
+        self.kinds.get(kind).map_or(0, Objects::count)
     }
 }
 
@@ -174,14 +159,8 @@ impl Snapshot for StoreSnapshot {
     }
 
     fn list(&self, kind: &Gvk, namespace: Option<&str>, selector: &Selector) -> Vec<Arc<str>> {
-        let chosen = |stored: &&Arc<Stored>| selector.matches(&stored.labels);
         let Some(objects) = self.kinds.get(kind) else { return Vec::new() };
-        match namespace {
-            Some(namespace) => {
-                in_namespace(objects, namespace).filter(chosen).map(|s| s.text.clone()).collect()
-            }
-            None => objects.values().filter(chosen).map(|s| s.text.clone()).collect(),
-        }
+        objects.chosen(namespace, selector).map(|stored| stored.text.clone()).collect()
     }
 
     fn cloud(&self) -> Arc<CloudFacts> {

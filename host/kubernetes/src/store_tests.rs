@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
 
+use isthmus_model::projection::Mask;
 use isthmus_model::snapshot::Read;
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::*;
 
@@ -9,11 +11,18 @@ fn kind() -> Arc<Gvk> {
     Arc::new(Gvk::new("", "v1", "Pod"))
 }
 
+/// With what an object is listed by whose host is called like its uid.
+fn labels(app: &str, uid: &str) -> Labels {
+    let mask = Mask::new([]).unwrap().listed_by(["spec.host"]).unwrap();
+    let listed_by = mask.traits(&json!({"spec": {"host": uid}})).collect::<Vec<_>>();
+    [("app".to_owned(), app.to_owned())].into_iter().chain(listed_by).collect()
+}
+
 fn object(namespace: &str, name: &str, uid: &str, app: &str) -> Stored {
     Stored {
         key: ObjectKey::new(kind(), Some(namespace), name),
         uid: uid.into(),
-        labels: BTreeMap::from([("app".to_owned(), app.to_owned())]),
+        labels: labels(app, uid),
         deleting: false,
         text: format!("{namespace}/{name} of {uid}").into(),
     }
@@ -106,16 +115,17 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     /// Whoever applies the changes has what the store has: none is missing, none is too many, each begins where the last
-    /// one ended.
+    /// one ended. A list by a value has all that have it, in order.
     #[test]
     fn changes_tell_the_whole_story(steps in prop::collection::vec(step(), 1..40)) {
         let (mut store, mut story) = (Store::new(), BTreeMap::<ObjectKey, Arc<Stored>>::new());
-        let make = |name: u8, uid: u8| object("a", &name.to_string(), &uid.to_string(), "web");
+        let namespace = |name: u8| if name.is_multiple_of(2) { "a" } else { "b" };
+        let make = |name: u8, uid: u8| object(namespace(name), &name.to_string(), &uid.to_string(), "web");
         for step in steps {
             let changes: Vec<Change> = match step {
                 Step::Apply(name, uid) => store.apply(&kind(), make(name, uid)).into_iter().collect(),
                 Step::Remove(name) => {
-                    store.remove(&ObjectKey::new(kind(), Some("a"), &name.to_string())).into_iter().collect()
+                    store.remove(&ObjectKey::new(kind(), Some(namespace(name)), &name.to_string())).into_iter().collect()
                 }
                 Step::Relist(listed) => {
                     let listed: BTreeMap<u8, u8> = listed.into_iter().collect();
@@ -132,6 +142,14 @@ proptest! {
             }
             let snapshot = store.snapshot();
             prop_assert!(snapshot.iter(&kind()).eq(story.values()));
+            for (uid, namespace) in ["0", "1", "2"].into_iter().flat_map(|uid| [(uid, None), (uid, Some("a"))]) {
+                let chosen = |object: &&Arc<Stored>| {
+                    &*object.uid == uid && namespace.is_none_or(|name| object.key.namespace.as_deref() == Some(name))
+                };
+                let expected: Vec<_> = story.values().filter(chosen).map(|object| object.text.clone()).collect();
+                let selector = Selector::of_field("spec.host", uid).unwrap();
+                prop_assert_eq!(snapshot.list(&kind(), namespace, &selector), expected);
+            }
         }
     }
 }

@@ -19,11 +19,64 @@ pub struct DependencyIndex<S> {
     /// All different sets: many subjects read the same (the Pods of a namespace), and each set costs some KiB.
     sets: BTreeSet<Arc<ReadSet>>,
     gets: HashMap<ObjectKey, BTreeSet<S>>,
-    lists: HashMap<Arc<Gvk>, BTreeMap<Scope, BTreeSet<S>>>,
+    lists: HashMap<Arc<Gvk>, Lists<S>>,
     cloud: BTreeSet<S>,
 }
 
 type Scope = (Option<Arc<str>>, Selector);
+
+/// The lists of a kind that were read.
+#[derive(Debug)]
+struct Lists<S> {
+    /// Those that ask for one value of a key, by both: a change finds them by what its object has, however many others there are.
+    exact: HashMap<String, HashMap<String, Readers<S>>>,
+    others: Readers<S>,
+}
+
+type Readers<S> = BTreeMap<Scope, BTreeSet<S>>;
+
+impl<S> Default for Lists<S> {
+    fn default() -> Self {
+        Self { exact: HashMap::new(), others: BTreeMap::new() }
+    }
+}
+
+impl<S: Clone + Ord> Lists<S> {
+    fn insert(&mut self, scope: Scope, subject: S) {
+        let readers = match scope.1.exact() {
+            None => &mut self.others,
+            Some((key, value)) => self.exact.entry(key.into()).or_default().entry(value.into()).or_default(),
+        };
+        readers.entry(scope).or_default().insert(subject);
+    }
+
+    fn remove(&mut self, scope: &Scope, subject: &S) {
+        let Some((key, value)) = scope.1.exact() else {
+            drop_from(&mut self.others, scope, subject);
+            return;
+        };
+        let Some(values) = self.exact.get_mut(key) else { return };
+        if let Some(readers) = values.get_mut(value) {
+            drop_from(readers, scope, subject);
+            if readers.is_empty() {
+                values.remove(value);
+            }
+        }
+        if values.is_empty() {
+            self.exact.remove(key);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.others.is_empty()
+    }
+
+    /// Those that may choose an object with these labels.
+    fn candidates(&self, labels: &Labels) -> impl Iterator<Item = (&Scope, &BTreeSet<S>)> {
+        let of = |(key, value): (&String, &String)| self.exact.get(key)?.get(value);
+        labels.iter().filter_map(of).flatten().chain(&self.others)
+    }
+}
 
 impl<S> Default for DependencyIndex<S> {
     fn default() -> Self {
@@ -41,16 +94,17 @@ impl<S: Clone + Ord + Hash> DependencyIndex<S> {
         self.remove(subject);
         for read in &reads {
             match read {
-                Read::Get(key) => self.gets.entry(key.clone()).or_default().insert(subject.clone()),
-                Read::List { kind, namespace, selector } => self
-                    .lists
-                    .entry(kind.clone())
-                    .or_default()
-                    .entry((namespace.clone(), selector.clone()))
-                    .or_default()
-                    .insert(subject.clone()),
-                Read::Cloud => self.cloud.insert(subject.clone()),
-            };
+                Read::Get(key) => {
+                    self.gets.entry(key.clone()).or_default().insert(subject.clone());
+                }
+                Read::List { kind, namespace, selector } => {
+                    let scope = (namespace.clone(), selector.clone());
+                    self.lists.entry(kind.clone()).or_default().insert(scope, subject.clone());
+                }
+                Read::Cloud => {
+                    self.cloud.insert(subject.clone());
+                }
+            }
         }
         let shared = self.sets.get(&reads).cloned().unwrap_or_else(|| Arc::new(reads));
         self.sets.insert(shared.clone());
@@ -70,17 +124,18 @@ impl<S: Clone + Ord + Hash> DependencyIndex<S> {
         let Some(reads) = self.reads.remove(subject) else { return };
         for read in reads.iter() {
             match read {
-                Read::Get(key) => drop_from(&mut self.gets, key, subject),
-                Read::List { kind, namespace, selector } => {
-                    if let Some(scopes) = self.lists.get_mut(kind) {
-                        let scope = (namespace.clone(), selector.clone());
-                        if let Some(readers) = scopes.get_mut(&scope) {
-                            readers.remove(subject);
-                            if readers.is_empty() {
-                                scopes.remove(&scope);
-                            }
+                Read::Get(key) => {
+                    if let Some(readers) = self.gets.get_mut(key) {
+                        readers.remove(subject);
+                        if readers.is_empty() {
+                            self.gets.remove(key);
                         }
-                        if scopes.is_empty() {
+                    }
+                }
+                Read::List { kind, namespace, selector } => {
+                    if let Some(lists) = self.lists.get_mut(kind) {
+                        lists.remove(&(namespace.clone(), selector.clone()), subject);
+                        if lists.is_empty() {
                             self.lists.remove(kind);
                         }
                     }
@@ -104,12 +159,13 @@ impl<S: Clone + Ord + Hash> DependencyIndex<S> {
     /// The subjects that a change of this object touches. Labels are those before and after; `None`: it was not there.
     pub fn touched(&self, key: &ObjectKey, old: Option<&Labels>, new: Option<&Labels>) -> BTreeSet<S> {
         let mut touched = self.gets.get(key).cloned().unwrap_or_default();
-        for ((namespace, selector), readers) in self.lists.get(&key.kind).into_iter().flatten() {
-            let inside = namespace.is_none() || *namespace == key.namespace;
-            if inside
-                && (old.is_some_and(|l| selector.matches(l)) || new.is_some_and(|l| selector.matches(l)))
-            {
-                touched.extend(readers.iter().cloned());
+        let Some(lists) = self.lists.get(&key.kind) else { return touched };
+        for labels in [old, new.filter(|new| old != Some(*new))].into_iter().flatten() {
+            for ((namespace, selector), readers) in lists.candidates(labels) {
+                let inside = namespace.is_none() || *namespace == key.namespace;
+                if inside && selector.matches(labels) {
+                    touched.extend(readers.iter().cloned());
+                }
             }
         }
         touched
@@ -121,11 +177,11 @@ impl<S: Clone + Ord + Hash> DependencyIndex<S> {
     }
 }
 
-fn drop_from<K: Eq + Hash, S: Ord>(map: &mut HashMap<K, BTreeSet<S>>, key: &K, subject: &S) {
-    if let Some(readers) = map.get_mut(key) {
-        readers.remove(subject);
-        if readers.is_empty() {
-            map.remove(key);
+fn drop_from<S: Ord>(readers: &mut Readers<S>, scope: &Scope, subject: &S) {
+    if let Some(all) = readers.get_mut(scope) {
+        all.remove(subject);
+        if all.is_empty() {
+            readers.remove(scope);
         }
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::object::Gvk;
+use crate::projection::{FieldPathError, Mask};
 
 /// The manifest of one module version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,4 +42,16 @@ pub struct Projection {
     pub kind: Gvk,
     /// Paths as `spec.nodeName`. See [`crate::projection::FieldPath`].
     pub fields: Vec<String>,
+    /// Paths by whose values objects are listed.
+    pub list_by: Vec<String>,
+}
+
+impl Projection {
+    /// What is kept of an object for it.
+    ///
+    /// # Errors
+    /// The first text that is no field path.
+    pub fn mask(&self) -> Result<Mask, FieldPathError> {
+        Mask::new(self.fields.iter().map(String::as_str))?.listed_by(self.list_by.iter().map(String::as_str))
+    }
 }

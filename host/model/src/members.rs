@@ -41,6 +41,11 @@ impl Members {
         self.addresses.keys()
     }
 
+    /// How many different addresses there are.
+    pub fn len(&self) -> usize {
+        self.addresses.len()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.addresses.is_empty()

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+use crate::selector::field_trait;
 use crate::text::quoted;
 
 /// Most steps of a path: no object of Kubernetes is that deep, and masks are walked step by step.
@@ -25,6 +26,11 @@ enum Step {
 }
 
 impl FieldPath {
+    /// Whether it is of one value at most: it has no `[*]`.
+    pub fn is_of_one(&self) -> bool {
+        !self.0.contains(&Step::Each)
+    }
+
     /// The value there; `None` where there is none, and where the path is of many values.
     pub fn of<'v>(&self, whole: &'v Value) -> Option<&'v Value> {
         self.0.iter().try_fold(whole, |value, step| match step {
@@ -87,13 +93,21 @@ impl FromStr for FieldPath {
     }
 }
 
-/// Many paths as one tree: what to keep of an object.
+/// What to keep of an object: what modules are given of it, and the values that it is listed by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mask {
+    kept: Tree,
+    /// By their texts.
+    listed_by: BTreeMap<String, FieldPath>,
+}
+
+/// Many paths as one tree.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Tree {
     /// Everything below here is kept.
     whole: bool,
-    fields: BTreeMap<String, Mask>,
-    each: Option<Box<Mask>>,
+    fields: BTreeMap<String, Tree>,
+    each: Option<Box<Tree>>,
 }
 
 /// Kept of every object, whatever modules ask for: its name and life.
@@ -112,13 +126,48 @@ impl Mask {
     /// # Errors
     /// The first text that is no field path.
     pub fn new<'a>(paths: impl IntoIterator<Item = &'a str>) -> Result<Self, FieldPathError> {
-        let mut mask = Self::default();
+        let mut kept = Tree::default();
         for path in ALWAYS.into_iter().chain(paths) {
-            mask.add(&path.parse::<FieldPath>()?.0);
+            kept.add(&path.parse::<FieldPath>()?.0);
         }
-        Ok(mask)
+        Ok(Self { kept, listed_by: BTreeMap::new() })
     }
 
+    /// Keeps the values of these paths, too, to list objects by.
+    ///
+    /// # Errors
+    /// The first text that is no field path.
+    pub fn listed_by<'a>(mut self, paths: impl IntoIterator<Item = &'a str>) -> Result<Self, FieldPathError> {
+        for path in paths {
+            self.listed_by.insert(path.into(), path.parse()?);
+        }
+        Ok(self)
+    }
+
+    /// Makes this mask keep what `other` keeps, too.
+    pub fn merge(&mut self, other: &Self) {
+        self.kept.merge(&other.kept);
+        self.listed_by.extend(other.listed_by.iter().map(|(text, path)| (text.clone(), path.clone())));
+    }
+
+    /// Whether this mask keeps everything that `other` keeps.
+    pub fn covers(&self, other: &Self) -> bool {
+        self.kept.covers(&other.kept) && other.listed_by.keys().all(|path| self.listed_by.contains_key(path))
+    }
+
+    /// What modules are given of `value`; `None` when nothing is left. A field that is absent or null stays absent.
+    pub fn apply(&self, value: &Value) -> Option<Value> {
+        self.kept.apply(value)
+    }
+
+    /// What `value` is listed by, to stand among its labels.
+    pub fn traits(&self, value: &Value) -> impl Iterator<Item = (String, String)> {
+        let found = |(text, path): (&String, &FieldPath)| field_trait(text, path.of(value)?);
+        self.listed_by.iter().filter_map(found)
+    }
+}
+
+impl Tree {
     fn add(&mut self, steps: &[Step]) {
         match steps.split_first() {
             None => self.whole = true,
@@ -127,8 +176,7 @@ impl Mask {
         }
     }
 
-    /// Makes this mask keep what `other` keeps, too.
-    pub fn merge(&mut self, other: &Self) {
+    fn merge(&mut self, other: &Self) {
         self.whole |= other.whole;
         for (name, mask) in &other.fields {
             self.fields.entry(name.clone()).or_default().merge(mask);
@@ -138,8 +186,7 @@ impl Mask {
         }
     }
 
-    /// Whether this mask keeps everything that `other` keeps.
-    pub fn covers(&self, other: &Self) -> bool {
+    fn covers(&self, other: &Self) -> bool {
         self.whole
             || (!other.whole
                 && other
@@ -149,8 +196,7 @@ impl Mask {
                 && other.each.iter().all(|mask| self.each.as_ref().is_some_and(|own| own.covers(mask))))
     }
 
-    /// What is left of `value`; `None` when nothing is. A field that is absent or null stays absent.
-    pub fn apply(&self, value: &Value) -> Option<Value> {
+    fn apply(&self, value: &Value) -> Option<Value> {
         match value {
             Value::Null => None,
             _ if self.whole => Some(value.clone()),
@@ -213,6 +259,20 @@ mod tests {
         for none in ["spec.absent.name", "spec.containers[*].name", "spec.nodeName.x"] {
             assert_eq!(at(none), None);
         }
+    }
+
+    #[test]
+    fn an_object_is_listed_by_what_its_fields_say() {
+        let mask = |paths: &[&str]| Mask::new([]).unwrap().listed_by(paths.iter().copied()).unwrap();
+        let both = mask(&["spec.nodeName", "spec.containers", "status.phase"]);
+        let found: Vec<_> = both.traits(&pod()).collect();
+        let Some((key, value)) = found.first() else { panic!("nothing found") };
+        assert_eq!((found.len(), value.as_str()), (1, "n1"), "{key}: neither a list nor what is absent");
+        let one = mask(&["spec.nodeName"]);
+        assert!(both.covers(&one) && !one.covers(&both), "what is listed by more has to be read again");
+        let mut merged = one.clone();
+        merged.merge(&both);
+        assert_eq!(merged, both);
     }
 
     #[test]

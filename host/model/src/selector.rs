@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use serde_json::Value;
 use thiserror::Error;
 
 use crate::text::quoted;
@@ -13,7 +14,10 @@ use crate::text::quoted;
 /// Most bytes of a selector's text.
 const BYTES: usize = 16 << 10;
 
-/// Labels of an object.
+/// Longest value of a field that objects are listed by.
+const VALUE: usize = 1 << 10;
+
+/// What an object is chosen by: its labels, and values of fields among them, each under a key that no label can have.
 pub type Labels = BTreeMap<String, String>;
 
 /// A parsed label selector; the empty one selects all.
@@ -42,7 +46,47 @@ pub struct SelectorError {
     why: String,
 }
 
+/// How a field stands among an object's labels; `None` where it cannot be listed by this value.
+pub(crate) fn field_trait(path: &str, value: &Value) -> Option<(String, String)> {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+        Value::Null | Value::Array(_) | Value::Object(_) => return None,
+    };
+    named_trait(path, text)
+}
+
+/// No label's key begins with this.
+const FIELD: char = '=';
+
+fn named_trait(path: &str, mut value: String) -> Option<(String, String)> {
+    value.make_ascii_lowercase();
+    (value.len() <= VALUE).then(|| (format!("{FIELD}{path}"), value))
+}
+
+/// Whether this key of [`Labels`] is that of a field.
+pub fn is_field(key: &str) -> bool {
+    key.starts_with(FIELD)
+}
+
 impl Selector {
+    /// Selects by the value of a field; `None`: no object can be listed by this one.
+    pub fn of_field(path: &str, value: &str) -> Option<Self> {
+        let (key, value) = named_trait(path, value.into())?;
+        Some(Self(vec![Requirement { key, test: Test::In(vec![value]) }]))
+    }
+
+    /// A key and the one value that every selected object has there, if there is such a requirement.
+    pub fn exact(&self) -> Option<(&str, &str)> {
+        self.0.iter().find_map(|Requirement { key, test }| match test {
+            Test::In(values) => match values.as_slice() {
+                [value] => Some((key.as_str(), value.as_str())),
+                _ => None,
+            },
+            _ => None,
+        })
+    }
+
     /// Whether every object is selected.
     pub fn selects_all(&self) -> bool {
         self.0.is_empty()
@@ -157,6 +201,10 @@ impl fmt::Display for Selector {
                 f.write_str(",")?;
             }
             match test {
+                // As kubectl takes a field selector.
+                Test::In(values) if is_field(key) => {
+                    write!(f, "{}={}", key.trim_start_matches(FIELD), values.join(","))?;
+                }
                 Test::In(values) => write!(f, "{key} in ({})", values.join(","))?,
                 Test::NotIn(values) => write!(f, "{key} notin ({})", values.join(","))?,
                 Test::Exists => f.write_str(key)?,
@@ -169,6 +217,8 @@ impl fmt::Display for Selector {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn labels(pairs: &[(&str, &str)]) -> Labels {
@@ -202,6 +252,22 @@ mod tests {
                 "{text} prints as it parses"
             );
         }
+    }
+
+    #[test]
+    fn selects_by_a_field_what_no_label_can_pass_for() {
+        let selector = Selector::of_field("spec.host", "WWW.example.com").unwrap();
+        let host = |host: Value| field_trait("spec.host", &host).into_iter().collect::<Labels>();
+        assert!(selector.matches(&host("www.Example.com".into())));
+        for other in [host("example.com".into()), host(json!(["www.example.com"])), host(Value::Null)] {
+            assert!(!selector.matches(&other), "{other:?}");
+        }
+        assert!(!selector.matches(&labels(&[("spec.host", "www.example.com")])));
+        assert_eq!(selector.to_string(), "spec.host=www.example.com");
+        assert_eq!(host(json!(8443))["=spec.host"], "8443");
+        assert!("=spec.host=www.example.com".parse::<Selector>().is_err(), "a text names no field");
+        assert_eq!(Selector::of_field("spec.host", &"x".repeat(VALUE + 1)), None);
+        assert_eq!(selector.exact(), Some(("=spec.host", "www.example.com")));
     }
 
     #[test]

@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use isthmus_model::deps::DependencyIndex;
 use isthmus_model::object::{Gvk, ObjectKey};
-use isthmus_model::selector::Labels;
+use isthmus_model::projection::Mask;
+use isthmus_model::selector::{Labels, Selector};
 use isthmus_model::snapshot::{Read, ReadSet};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
+use serde_json::json;
 
 /// Objects with their labels and what of them is shown.
 type Objects = BTreeMap<ObjectKey, (Labels, u8)>;
@@ -19,6 +21,15 @@ type Objects = BTreeMap<ObjectKey, (Labels, u8)>;
 const LABELS: [&str; 3] = ["app", "tier", "example.com/zone"];
 /// A label may be there and empty.
 const VALUES: [&str; 3] = ["a", "b", ""];
+
+/// What objects are listed by.
+const FIELD: &str = "spec.zone";
+
+/// How it stands among the labels of an object that has this value.
+fn field(value: &str) -> impl Iterator<Item = (String, String)> {
+    let mask = Mask::new([]).unwrap().listed_by([FIELD]).unwrap();
+    mask.traits(&json!({"spec": {"zone": value}})).collect::<Vec<_>>().into_iter()
+}
 
 /// A requirement of a label selector, with a meaning of its own: that of Kubernetes' documentation, word by word.
 #[derive(Clone, Debug)]
@@ -64,6 +75,8 @@ impl Requirement {
 enum Formula {
     Get(ObjectKey),
     List(Gvk, Option<&'static str>, Vec<(Requirement, u8)>),
+    /// By the value of [`FIELD`].
+    ListBy(Gvk, Option<&'static str>, &'static str),
     Cloud,
 }
 
@@ -74,6 +87,10 @@ impl Formula {
             Self::List(kind, namespace, requirements) => {
                 let texts: Vec<String> = requirements.iter().map(|(r, spelling)| r.text(*spelling)).collect();
                 let selector = texts.join(",").parse().unwrap();
+                Read::List { kind: Arc::new(kind.clone()), namespace: namespace.map(Arc::from), selector }
+            }
+            Self::ListBy(kind, namespace, value) => {
+                let selector = Selector::of_field(FIELD, value).unwrap();
                 Read::List { kind: Arc::new(kind.clone()), namespace: namespace.map(Arc::from), selector }
             }
             Self::Cloud => Read::Cloud,
@@ -88,6 +105,11 @@ impl Formula {
                 *key.kind == *kind
                     && namespace.is_none_or(|namespace| key.namespace.as_deref() == Some(namespace))
                     && requirements.iter().all(|(requirement, _)| requirement.selects(labels))
+            }
+            Self::ListBy(kind, namespace, value) => {
+                *key.kind == *kind
+                    && namespace.is_none_or(|namespace| key.namespace.as_deref() == Some(namespace))
+                    && field(value).all(|(key, value)| labels.get(&key) == Some(&value))
             }
             Self::Cloud => false,
         }
@@ -131,7 +153,12 @@ fn keys() -> impl Strategy<Value = ObjectKey> {
 }
 
 fn labels() -> impl Strategy<Value = Labels> {
-    btree_map(select(LABELS.as_slice()).prop_map_into(), select(VALUES.as_slice()).prop_map_into(), 0..4)
+    let all =
+        btree_map(select(LABELS.as_slice()).prop_map_into(), select(VALUES.as_slice()).prop_map_into(), 0..4);
+    (all, option::of(select(VALUES.as_slice()))).prop_map(|(mut labels, value): (Labels, _)| {
+        labels.extend(value.into_iter().flat_map(field));
+        labels
+    })
 }
 
 fn requirements() -> impl Strategy<Value = Requirement> {
@@ -146,10 +173,12 @@ fn requirements() -> impl Strategy<Value = Requirement> {
 
 fn formulas() -> impl Strategy<Value = Vec<Formula>> {
     let namespace = option::of(select(vec!["red", "blue"]));
-    let list = (kinds(), namespace, vec((requirements(), 0u8..6), 0..4));
+    let list = (kinds(), namespace.clone(), vec((requirements(), 0u8..6), 0..4));
+    let list_by = (kinds(), namespace, select(VALUES.as_slice()));
     let one = prop_oneof![
         3 => keys().prop_map(Formula::Get),
         8 => list.prop_map(|(kind, namespace, requirements)| Formula::List(kind, namespace, requirements)),
+        4 => list_by.prop_map(|(kind, namespace, value)| Formula::ListBy(kind, namespace, value)),
         1 => Just(Formula::Cloud),
     ];
     vec(one, 0..4)

@@ -216,7 +216,8 @@ impl<'a> Work<'a> {
                 Ok(Step::Remark(entry, self.mark(&entry.name), Box::new(observed)))
             }
             (Act::Adopt { id }, Some(_)) => Ok(Step::Adopt(Box::new(observed(id).ok_or_else(lost)?))),
-            (Act::Delete { id, .. }, _) => Ok(Step::Delete(operation, id.clone())),
+            (Act::Delete { id, below, .. }, _) if below.is_empty() => Ok(Step::Delete(operation, id.clone())),
+            (Act::Delete { id, below, .. }, _) => Ok(Step::DeleteTree(id, below)),
             (Act::Retain { id }, _) => Ok(Step::Retain(operation, Box::new(observed(id).ok_or_else(lost)?))),
             (_, None) => Err(lost()),
         }
@@ -304,9 +305,11 @@ impl<'a> Work<'a> {
                 self.take_in(made);
                 true
             }
-            Ok(Done::Gone(id)) => {
-                self.record.retain(|_, r| r.id.as_deref() != Some(&id));
-                self.session.inventory.lock().remove(uid, &id);
+            Ok(Done::Gone(ids)) => {
+                for id in ids {
+                    self.record.retain(|_, r| r.id.as_deref() != Some(&id));
+                    self.session.inventory.lock().remove(uid, &id);
+                }
                 true
             }
             Err(error) => {

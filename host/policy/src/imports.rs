@@ -13,6 +13,7 @@ use crate::bindings::isthmus::mapping::log::Level;
 use crate::bindings::isthmus::mapping::snapshot::{Cloud, Provider};
 use crate::bindings::isthmus::mapping::values;
 use crate::error::CallError;
+use crate::manifest::Readable;
 use crate::state::{LogLevel, State, View};
 
 type Store<'a> = StoreContextMut<'a, State>;
@@ -27,6 +28,13 @@ pub(crate) fn define(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         "list",
         |mut store: Store<'_>, (kind, namespace, selector): (values::Kind, Option<String>, String)| {
             Ok((list(store.data_mut(), &kind, namespace.as_deref(), &selector)?,))
+        },
+    )?;
+    snapshot.func_wrap(
+        "list-by",
+        |mut store: Store<'_>,
+         (kind, namespace, field, value): (values::Kind, Option<String>, String, String)| {
+            Ok((list_by(store.data_mut(), &kind, namespace.as_deref(), &field, &value)?,))
         },
     )?;
     snapshot
@@ -47,7 +55,7 @@ pub(crate) fn define(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 /// What no object can be called is absent for ever: it is not noted, since nothing could change it.
 fn get(state: &mut State, key: values::ObjectKey) -> wasmtime::Result<Option<Arc<str>>> {
     let view = view(state)?;
-    let kind = declared(state, &key.kind)?;
+    let Readable { kind, .. } = declared(state, &key.kind)?;
     let bytes = key.name.len() + key.namespace.as_ref().map_or(0, String::len);
     let key = ObjectKey::new(kind, key.namespace.as_deref(), &key.name);
     if !key.is_possible() {
@@ -63,13 +71,44 @@ fn list(
     namespace: Option<&str>,
     selector: &str,
 ) -> wasmtime::Result<Vec<Arc<str>>> {
+    let Readable { kind, .. } = declared(state, kind)?;
+    match selector.parse() {
+        Ok(parsed) => chosen(state, kind, namespace, parsed, selector.len()),
+        Err(error) => refuse(state, format!("it lists {kind}, but {error}")),
+    }
+}
+
+fn list_by(
+    state: &mut State,
+    kind: &values::Kind,
+    namespace: Option<&str>,
+    field: &str,
+    value: &str,
+) -> wasmtime::Result<Vec<Arc<str>>> {
+    let Readable { kind, list_by } = declared(state, kind)?;
+    if !list_by.contains(field) {
+        let field = quoted(field);
+        return refuse(
+            state,
+            format!("it lists {kind} by {field:?}, which its manifest does not name for that"),
+        );
+    }
+    match Selector::of_field(field, value) {
+        Some(selector) => chosen(state, kind, namespace, selector, field.len() + value.len()),
+        // What no object can be listed by: nothing could change the answer.
+        None => Ok(Vec::new()),
+    }
+}
+
+fn chosen(
+    state: &mut State,
+    kind: Arc<Gvk>,
+    namespace: Option<&str>,
+    selector: Selector,
+    bytes: usize,
+) -> wasmtime::Result<Vec<Arc<str>>> {
     let view = view(state)?;
-    let kind = declared(state, kind)?;
-    let bytes = selector.len() + namespace.map_or(0, str::len);
-    let selector: Selector = match selector.parse() {
-        Ok(selector) => selector,
-        Err(error) => return refuse(state, format!("it lists {kind}, but {error}")),
-    };
+    let bytes = bytes + namespace.map_or(0, str::len);
     if !namespace.is_none_or(is_possible_namespace) {
         return Ok(Vec::new());
     }
@@ -118,10 +157,13 @@ fn view(state: &mut State) -> wasmtime::Result<View> {
 }
 
 /// The manifest's own entry of this kind. A kind that it does not name is one that nobody watches or granted.
-fn declared(state: &mut State, kind: &values::Kind) -> wasmtime::Result<Arc<Gvk>> {
-    let same = |k: &&Arc<Gvk>| k.kind == kind.kind && k.group == kind.group && k.version == kind.version;
+fn declared(state: &mut State, kind: &values::Kind) -> wasmtime::Result<Readable> {
+    view(state)?;
+    let same = |Readable { kind: k, .. }: &&Readable| {
+        k.kind == kind.kind && k.group == kind.group && k.version == kind.version
+    };
     match state.kinds.iter().find(same) {
-        Some(kind) => Ok(kind.clone()),
+        Some(readable) => Ok(readable.clone()),
         None => {
             let kind = Gvk::new(&kind.group, &kind.version, &kind.kind).to_string();
             refuse(state, format!("it reads {}, which its manifest does not name", quoted(&kind)))

@@ -1,6 +1,6 @@
 //! Holds a manifest against the contract.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use isthmus_model::manifest::{Manifest, Projection};
@@ -53,23 +53,38 @@ pub(crate) fn accept(found: types::Manifest, world: World) -> Result<Manifest, S
         return Err("it reports, but is no mapper".into());
     }
     at_most("kinds in `maps`, `refines` and `reads`", manifest.projections().count(), KINDS)?;
-    at_most("fields", manifest.projections().map(|p| p.fields.len()).sum(), FIELDS)?;
+    let fields = |p: &Projection| p.fields.len() + p.list_by.len();
+    at_most("fields", manifest.projections().map(fields).sum(), FIELDS)?;
     for projection in manifest.projections() {
         check(projection)?;
     }
     Ok(manifest)
 }
 
-/// All kinds that the manifest names: those that the module may read.
-pub(crate) fn kinds(manifest: &Manifest) -> Arc<[Arc<Gvk>]> {
-    let kinds: BTreeSet<&Gvk> = manifest.projections().map(|p| &p.kind).collect();
-    kinds.into_iter().map(|kind| Arc::new(kind.clone())).collect()
+/// A kind that a module may read.
+#[derive(Clone, Debug)]
+pub(crate) struct Readable {
+    pub(crate) kind: Arc<Gvk>,
+    /// Fields that it may list the kind by.
+    pub(crate) list_by: Arc<BTreeSet<String>>,
+}
+
+/// All kinds that the manifest names.
+pub(crate) fn readable(manifest: &Manifest) -> Arc<[Readable]> {
+    let mut kinds: BTreeMap<&Gvk, BTreeSet<String>> = BTreeMap::new();
+    for projection in manifest.projections() {
+        kinds.entry(&projection.kind).or_default().extend(projection.list_by.iter().cloned());
+    }
+    let one =
+        |(kind, list_by): (&Gvk, _)| Readable { kind: Arc::new(kind.clone()), list_by: Arc::new(list_by) };
+    kinds.into_iter().map(one).collect()
 }
 
 fn projections(found: Vec<types::Projection>) -> Vec<Projection> {
     let projection = |p: types::Projection| Projection {
         kind: Gvk::new(&p.kind.group, &p.kind.version, &p.kind.kind),
         fields: p.fields,
+        list_by: p.list_by,
     };
     found.into_iter().map(projection).collect()
 }
@@ -101,8 +116,12 @@ fn check(projection: &Projection) -> Result<(), String> {
     if let Some(why) = withheld(kind) {
         return Err(format!("it names {kind}, which no module is given: {why}"));
     }
-    let bad = projection.fields.iter().find_map(|path| path.parse::<FieldPath>().err());
-    bad.map_or(Ok(()), |error| Err(format!("of {kind}: {error}")))
+    let parse = |path: &String| path.parse::<FieldPath>().map_err(|error| format!("of {kind}: {error}"));
+    projection.fields.iter().try_for_each(|path| parse(path).map(drop))?;
+    projection.list_by.iter().try_for_each(|path| match parse(path)?.is_of_one() {
+        true => Ok(()),
+        false => Err(format!("of {kind}: objects are listed by one value each, {path:?} may be many")),
+    })
 }
 
 /// Why a kind, of whatever version, is given to no module.
@@ -130,7 +149,7 @@ mod tests {
             name: "pod-port".into(),
             version: "1.2.3".into(),
             description: String::new(),
-            maps: vec![types::Projection { kind, fields: vec!["spec.nodeName".into()] }],
+            maps: vec![types::Projection { kind, fields: vec!["spec.nodeName".into()], list_by: vec![] }],
             refines: vec![],
             reads: vec![],
             config_schema: None,
@@ -141,13 +160,15 @@ mod tests {
     #[test]
     fn says_what_is_wrong() {
         type Spoil = fn(&mut types::Manifest);
-        let table: [(Spoil, World, &str); 18] = [
+        let table: [(Spoil, World, &str); 20] = [
             (|m| m.name = "Pod Port".into(), World::Mapper, "DNS label"),
             (|m| m.version = "v1".into(), World::Mapper, "semver"),
             (|m| m.maps.clear(), World::Mapper, "`maps` is empty"),
             (|m| m.refines = m.maps.clone(), World::Mapper, "does not export"),
             (|_| {}, World::MapperRefiner, "`refines` is empty"),
             (|m| m.maps[0].fields = vec!["a..b".into()], World::Mapper, "of v1/Pod: \"a..b\""),
+            (|m| m.maps[0].list_by = vec!["a.".into()], World::Mapper, "of v1/Pod: \"a.\""),
+            (|m| m.maps[0].list_by = vec!["a[*].b".into()], World::Mapper, "\"a[*].b\" may be many"),
             (|m| m.maps[0].kind.kind.clear(), World::Mapper, "a kind needs"),
             (|m| m.maps[0].kind.version = "../v1".into(), World::Mapper, "a kind needs"),
             (|m| m.maps[0].kind.group = "x".repeat(1 << 20), World::Mapper, "a kind needs"),
@@ -175,6 +196,7 @@ mod tests {
         let kind = |group: &str, version: &str, kind: &str| types::Projection {
             kind: values::Kind { group: group.into(), version: version.into(), kind: kind.into() },
             fields: vec![],
+            list_by: vec![],
         };
         let spoilt = |place: fn(&mut types::Manifest, types::Projection), of: types::Projection| {
             let mut manifest = good();

@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use isthmus_model::manifest::Manifest;
-use isthmus_model::object::Gvk;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 
 use crate::bindings::isthmus::mapping::types;
@@ -12,7 +11,7 @@ use crate::call::{self, Operation};
 use crate::engine::Engine;
 use crate::error::LoadError;
 use crate::limits::Limits;
-use crate::manifest;
+use crate::manifest::{self, Readable};
 use crate::state::State;
 
 /// Of a digest in hex, as many digits as tell versions apart for people and metrics: its first 12.
@@ -59,7 +58,7 @@ pub struct Module {
     pub(crate) engine: Engine,
     pub(crate) instances: InstancePre<State>,
     pub(crate) exports: Exports,
-    pub(crate) kinds: Arc<[Arc<Gvk>]>,
+    pub(crate) kinds: Arc<[Readable]>,
     digest: Arc<str>,
     manifest: Manifest,
     world: World,
@@ -124,7 +123,7 @@ impl Module {
             call::call(&module, Operation::Describe, &Limits::default(), None, ()).answer;
         let (manifest,) = answer.map_err(LoadError::Describe)?;
         module.manifest = manifest::accept(manifest, world).map_err(LoadError::Manifest)?;
-        module.kinds = manifest::kinds(&module.manifest);
+        module.kinds = manifest::readable(&module.manifest);
         Ok(module)
     }
 

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use isthmus_model::object::Gvk;
 use isthmus_model::snapshot::{Read, ReadSet, Snapshot};
 use isthmus_model::text::{cut, one_line};
 
 use crate::error::CallError;
 use crate::limits::{Limits, Meter};
+use crate::manifest::Readable;
 
 /// A view of the cluster that a call may read.
 pub(crate) type View = Arc<dyn Snapshot + Send + Sync>;
@@ -18,7 +18,7 @@ pub(crate) struct State {
     /// `None` in `describe`, which may read nothing.
     pub(crate) view: Option<View>,
     /// The kinds of the manifest.
-    pub(crate) kinds: Arc<[Arc<Gvk>]>,
+    pub(crate) kinds: Arc<[Readable]>,
     pub(crate) reads: Reads,
     pub(crate) logs: Logs,
     /// Most bytes of an object in a list of all namespaces.
@@ -28,7 +28,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(limits: &Limits, view: Option<View>, kinds: Arc<[Arc<Gvk>]>) -> Self {
+    pub(crate) fn new(limits: &Limits, view: Option<View>, kinds: Arc<[Readable]>) -> Self {
         Self {
             meter: Meter::new(limits),
             view,
@@ -154,7 +154,7 @@ impl Logs {
 
 #[cfg(test)]
 mod tests {
-    use isthmus_model::object::ObjectKey;
+    use isthmus_model::object::{Gvk, ObjectKey};
 
     use super::*;
 

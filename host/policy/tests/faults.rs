@@ -38,6 +38,7 @@ fn every_fault_has_its_error() {
         ("undeclared-set", "ContractViolation", "a set of v1/Secret"),
         ("undeclared-read", "ContractViolation", "reads v1/Secret"),
         ("bad-selector", "ContractViolation", "is not a label selector"),
+        ("undeclared-field", "ContractViolation", "lists v1/Pod by \"spec.nodeName\""),
         ("many-reads", "ModuleReadsTooMany", "10000 objects and lists, 1048576 bytes"),
     ];
     for (name, reason, part) in table {
@@ -121,9 +122,11 @@ fn a_reason_is_cut() {
 
 #[test]
 fn what_nothing_can_be_called_is_absent_and_not_noted() {
-    let mapped = map(stage("odd", faults(), &fault("impossible-reads")));
-    assert!(mapped.result.is_ok());
-    assert_eq!(mapped.reads.len(), 1, "{:?}", mapped.reads);
+    for impossible in ["impossible-reads", "impossible-value"] {
+        let mapped = map(stage("odd", faults(), &fault(impossible)));
+        assert!(mapped.result.is_ok(), "{impossible}: {:?}", mapped.result);
+        assert_eq!(mapped.reads.len(), 1, "{impossible}: {:?}", mapped.reads);
+    }
 }
 
 #[test]

@@ -6,7 +6,6 @@ use isthmus_sdk::prelude::*;
 
 use crate::config::{Config, NamespaceOwnership};
 use crate::exposure::{OnHttp, insecure};
-use crate::mapping::route_kind;
 use crate::matching::{Age, Match};
 use crate::objects::Route;
 use crate::passthrough;
@@ -18,7 +17,7 @@ pub(crate) const CLAIMED: &str = "host already claimed";
 pub(crate) fn settle(route: &Route<'_>, own: &Match, config: &Config) -> Result<Vec<Match>, Outcome> {
     let age = Age::of(&route.metadata);
     let strict = is_strict(config);
-    let texts = snapshot::list(&route_kind(), None, "");
+    let texts = own.candidates();
     let all = of_host(&texts, own);
     let all = || all.iter().map(|(other, place)| (Age::of(&other.metadata), other, place));
     owned(age, all().map(|(other, ..)| other), config)?;
@@ -41,14 +40,10 @@ pub(crate) fn settle(route: &Route<'_>, own: &Match, config: &Config) -> Result<
 }
 
 /// Refuses a Route whose host belongs to another namespace.
-pub(crate) fn own_host(
-    route: &Route<'_>,
-    own: &Match,
-    others: &[Route<'_>],
-    config: &Config,
-) -> Result<(), Outcome> {
-    let of_host = others.iter().filter(|other| claimed(other).is_some_and(|place| place.same_host(own)));
-    owned(Age::of(&route.metadata), of_host.map(|other| Age::of(&other.metadata)), config)
+pub(crate) fn own_host(route: &Route<'_>, own: &Match, config: &Config) -> Result<(), Outcome> {
+    let texts = own.candidates();
+    let all = of_host(&texts, own);
+    owned(Age::of(&route.metadata), all.iter().map(|(other, _)| Age::of(&other.metadata)), config)
 }
 
 fn owned<'a>(age: Age<'a>, others: impl Iterator<Item = Age<'a>>, config: &Config) -> Result<(), Outcome> {
@@ -66,7 +61,7 @@ fn is_strict(config: &Config) -> bool {
     config.namespace_ownership == NamespaceOwnership::Strict
 }
 
-/// The Routes of a host. Kept are the few of this host: there may be many Routes.
+/// The Routes of a host.
 fn of_host<'a>(texts: &'a [String], own: &Match) -> Vec<(Route<'a>, Match)> {
     let claim =
         |other: Route<'a>| claimed(&other).filter(|place| place.same_host(own)).map(|place| (other, place));

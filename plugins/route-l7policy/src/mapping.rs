@@ -52,6 +52,10 @@ const ROUTE_FIELDS: [&str; 15] = [
     "spec.tls.externalCertificate.name",
 ];
 
+/// Other Routes are found by these.
+pub(crate) const HOST: &str = "spec.host";
+pub(crate) const WILDCARD: &str = "spec.wildcardPolicy";
+
 /// What of other Routes decides who has a host or a port, and what a redirect leaves out.
 const CLAIM_FIELDS: [&str; 7] = [
     passthrough::FIELD,
@@ -72,6 +76,7 @@ impl Module for RouteL7Policy {
             .maps(route_kind(), ROUTE_FIELDS)
             .maps(Kind::new("isthmus.dev", "v1alpha1", "PolicyModule"), [])
             .reads(route_kind(), CLAIM_FIELDS)
+            .lists_by(route_kind(), [HOST, WILDCARD, passthrough::FIELD])
             .reads(
                 service_kind(),
                 [

@@ -3,12 +3,16 @@
 use isthmus_sdk::prelude::*;
 use isthmus_sdk::records::load_balancing::{L7Compare, L7Field, L7Rule};
 
+use crate::mapping::{HOST, WILDCARD, route_kind};
 use crate::objects::{Metadata, RouteSpec};
 
 /// Octavia's limit of a rule's value.
 const RULE_VALUE: usize = 255;
-const HOST: usize = 253;
+const HOST_BYTES: usize = 253;
 const LABEL: usize = 63;
+
+/// The wildcard policy of a Route for all hosts of its host's parent.
+const SUBDOMAIN: &str = "Subdomain";
 
 /// Host and path, checked and in one spelling: what is equal here matches the same requests.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,10 +30,10 @@ impl Match {
         let host = host(spec)?;
         let (host, wildcard) = match spec.wildcard_policy.as_deref() {
             None | Some("" | "None") => (host, false),
-            Some("Subdomain") => (parent(&host)?.to_owned(), true),
+            Some(SUBDOMAIN) => (parent(&host)?.to_owned(), true),
             Some(other) => {
-                let message = format!("wildcard policy {other:?} is none; it is None or Subdomain");
-                return Err(invalid_field(message, "spec.wildcardPolicy"));
+                let message = format!("wildcard policy {other:?} is none; it is None or {SUBDOMAIN}");
+                return Err(invalid_field(message, WILDCARD));
             }
         };
         let found = Self { host, wildcard, path: path(spec)?.to_owned() };
@@ -46,6 +50,13 @@ impl Match {
     /// The host; `None` of a wildcard, which is of many.
     pub(crate) fn one_host(&self) -> Option<&str> {
         (!self.wildcard).then_some(self.host.as_str())
+    }
+
+    /// The Routes that may be for the same hosts: those that say the same host, or all wildcards, as `a.example.com` and
+    /// `b.example.com` then say the same.
+    pub(crate) fn candidates(&self) -> Vec<String> {
+        let (field, value) = if self.wildcard { (WILDCARD, SUBDOMAIN) } else { (HOST, &*self.host) };
+        snapshot::list_by(&route_kind(), None, field, value)
     }
 
     /// Whether both are for the same hosts.
@@ -140,7 +151,7 @@ fn host(spec: &RouteSpec<'_>) -> Result<String, Outcome> {
 
 /// As RFC 1123 has it, in lower case: what hosts and objects of Kubernetes are called.
 pub(crate) fn is_dns_name(text: &str) -> bool {
-    text.len() <= HOST && text.split('.').all(is_label)
+    text.len() <= HOST_BYTES && text.split('.').all(is_label)
 }
 
 /// One label of such a name: what Services are called.

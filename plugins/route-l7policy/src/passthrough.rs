@@ -62,10 +62,8 @@ pub(crate) fn is_wanted(route: &Route<'_>) -> bool {
 pub(crate) fn map(route: &Route<'_>, config: &Config, front: &Front) -> Result<Vec<Desired>, Outcome> {
     let port = port(route, config)?;
     check(route)?;
-    let texts = snapshot::list(&route_kind(), None, "");
-    let others: Vec<Route<'_>> = parse_others(&texts).collect();
-    own_host(route, &Match::of(&route.spec)?, &others, config)?;
-    settle(route, port, &others, config)?;
+    own_host(route, &Match::of(&route.spec)?, config)?;
+    settle(route, port, config)?;
     let mut pool = Pool::new(front.load_balancer.clone(), "TCP", "ROUND_ROBIN");
     pool.members = members(route, config)?;
     pool.monitor = config.monitor.as_ref().map(Monitor::of_connections);
@@ -74,12 +72,14 @@ pub(crate) fn map(route: &Route<'_>, config: &Config, front: &Front) -> Result<V
 }
 
 fn asked<'a>(route: &'a Route<'_>) -> Option<&'a str> {
-    route.metadata.annotations.get(PORT).map(|text| text.trim())
+    route.metadata.annotations.get(PORT).map(|text| &**text)
 }
 
 /// The port that a Route asks for, if its namespace may have it.
 fn chosen(route: &Route<'_>, config: &Config) -> Option<u16> {
-    let port = asked(route)?.parse().ok()?;
+    let text = asked(route)?;
+    // In one spelling: others that want it are found by it.
+    let port = text.parse().ok().filter(|port: &u16| port.to_string() == text)?;
     let may = |ports: &Ports| ports.are_for(&route.metadata.namespace) && ports.hold(port);
     config.passthrough_ports.iter().any(may).then_some(port)
 }
@@ -119,11 +119,12 @@ fn check(route: &Route<'_>) -> Result<(), Outcome> {
 }
 
 /// Refuses a Route whose port an older one has.
-fn settle(route: &Route<'_>, port: u16, others: &[Route<'_>], config: &Config) -> Result<(), Outcome> {
+fn settle(route: &Route<'_>, port: u16, config: &Config) -> Result<(), Outcome> {
     let age = Age::of(&route.metadata);
-    let wants_it = |other: &&Route<'_>| is_wanted(other) && chosen(other, config) == Some(port);
-    let wanting = others.iter().filter(wants_it).map(|other| Age::of(&other.metadata));
-    match wanting.filter(|other| *other < age).min() {
+    let texts = snapshot::list_by(&route_kind(), None, FIELD, &port.to_string());
+    let wants_it = |other: &Route<'_>| is_wanted(other) && chosen(other, config) == Some(port);
+    let wanting: Vec<Route<'_>> = parse_others(&texts).filter(wants_it).collect();
+    match wanting.iter().map(|other| Age::of(&other.metadata)).filter(|other| *other < age).min() {
         Some(Age { namespace, name, .. }) => {
             Err(not_mapped(format!("{CLAIMED}: Route {namespace}/{name} has port {port}, and is older")))
         }

@@ -18,7 +18,7 @@ fn through(name: &str, day: u8, port: &str) -> String {
 
 #[test]
 fn it_has_a_listener_and_a_pool_of_its_own() {
-    let list = map_of(&[through("shop/web", 1, " 8443 ")], "shop/web", PORTS).unwrap();
+    let list = map_of(&[through("shop/web", 1, "8443")], "shop/web", PORTS).unwrap();
     assert_eq!(names(&list), ["pool", "listener"]);
     let listener = Listener::new(shared("lb"), "TCP", 8443).default_pool(local("pool"));
     assert_eq!(list[1].resource, listener.into());
@@ -107,7 +107,7 @@ fn ports_of_a_load_balancer_that_is_there() {
 fn what_cannot_be_had_is_refused() {
     assert_wrong(map(THROUGH, PLAIN), "spec.tls.termination", "`passthroughPorts`");
     assert_wrong(map(THROUGH, PORTS), ANNOTATION, "one of 8443 to 8449");
-    for port in ["443", "x", "84430", ""] {
+    for port in ["443", "x", "84430", "", " 8443", "08443", "+8443"] {
         assert_wrong(map_of(&[through("shop/web", 1, port)], "shop/web", PORTS), ANNOTATION, "is no port");
     }
     for (more, field) in [

@@ -25,6 +25,11 @@ pub fn list(kind: &Kind, namespace: Option<&str>, selector: &str) -> Vec<String>
     source::list(kind, namespace, selector)
 }
 
+/// As [`list`], of the objects whose field, one of those that the manifest lists by, has this value, upper and lower case alike.
+pub fn list_by(kind: &Kind, namespace: Option<&str>, field: &str, value: &str) -> Vec<String> {
+    source::list_by(kind, namespace, field, value)
+}
+
 /// What the cloud can do.
 pub fn cloud_facts() -> Cloud {
     source::cloud_facts()

@@ -264,6 +264,8 @@ impl Reads {
 /// A cluster as one module sees it: of each kind that the manifest names, the objects in the order of `snapshot.list`.
 struct World {
     kinds: BTreeMap<Gvk, BTreeMap<(String, String), Seen>>,
+    /// Fields that it may list a kind by.
+    listed_by: BTreeSet<(Gvk, String)>,
     cloud: Cloud,
     reads: RefCell<Reads>,
 }
@@ -271,15 +273,17 @@ struct World {
 impl World {
     fn new(cluster: &Cluster, manifest: &Manifest) -> Result<Self, FieldPathError> {
         let mut masks = BTreeMap::<Gvk, Mask>::new();
-        for projection in projections(manifest) {
-            let paths = projection.fields.iter().map(String::as_str).chain(["apiVersion", "kind"]);
-            masks.entry(gvk(&projection.kind)).or_default().merge(&Mask::new(paths)?);
+        for Projection { kind, fields, list_by } in projections(manifest) {
+            let mask = Mask::new(fields.iter().map(String::as_str))?;
+            let mask = mask.listed_by(list_by.iter().map(String::as_str))?;
+            masks.entry(gvk(kind)).or_default().merge(&mask);
         }
         let project = |(kind, mask): (Gvk, Mask)| {
             let all = cluster.objects.get(&kind).into_iter().flatten();
             let seen = |(place, object): (&(String, String), &Value)| {
                 let json = mask.apply(object)?.to_string();
-                Some((place.clone(), Seen { labels: labels(object), json }))
+                let labels = labels(object).into_iter().chain(mask.traits(object)).collect();
+                Some((place.clone(), Seen { labels, json }))
             };
             let objects = all.filter_map(seen).collect();
             (kind, objects)
@@ -287,7 +291,11 @@ impl World {
         let none =
             Cloud { network_extensions: vec![], load_balancer_providers: vec![], has_key_manager: false };
         let cloud = cluster.cloud.clone().unwrap_or(none);
-        Ok(Self { kinds: masks.into_iter().map(project).collect(), cloud, reads: RefCell::default() })
+        let by =
+            |p: &Projection| p.list_by.iter().map(|field| (gvk(&p.kind), field.clone())).collect::<Vec<_>>();
+        let listed_by = projections(manifest).flat_map(by).collect();
+        let kinds = masks.into_iter().map(project).collect();
+        Ok(Self { kinds, listed_by, cloud, reads: RefCell::default() })
     }
 
     fn objects(&self, kind: &Kind) -> &BTreeMap<(String, String), Seen> {
@@ -305,7 +313,18 @@ impl World {
 
     fn list(&self, kind: &Kind, namespace: Option<&str>, selector: &str) -> Vec<String> {
         self.reads.borrow_mut().note(kind, namespace, selector);
-        let selector: Selector = selector.parse().unwrap_or_else(|error| panic!("{error}"));
+        self.chosen(kind, namespace, &selector.parse().unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    fn list_by(&self, kind: &Kind, namespace: Option<&str>, field: &str, value: &str) -> Vec<String> {
+        let declared = self.listed_by.contains(&(gvk(kind), field.to_owned()));
+        assert!(declared, "the module lists {kind:?} by {field}, which its manifest does not name for that");
+        self.reads.borrow_mut().note(kind, namespace, &format!("{field}={value}"));
+        let selector = Selector::of_field(field, value);
+        selector.map(|selector| self.chosen(kind, namespace, &selector)).unwrap_or_default()
+    }
+
+    fn chosen(&self, kind: &Kind, namespace: Option<&str>, selector: &Selector) -> Vec<String> {
         let chosen = |(place, seen): &(&(String, String), &Seen)| {
             namespace.is_none_or(|ns| place.0 == ns) && selector.matches(&seen.labels)
         };
@@ -351,6 +370,10 @@ pub(crate) fn get(key: &ObjectKey) -> Option<String> {
 
 pub(crate) fn list(kind: &Kind, namespace: Option<&str>, selector: &str) -> Vec<String> {
     with_world(|world| world.list(kind, namespace, selector))
+}
+
+pub(crate) fn list_by(kind: &Kind, namespace: Option<&str>, field: &str, value: &str) -> Vec<String> {
+    with_world(|world| world.list_by(kind, namespace, field, value))
 }
 
 pub(crate) fn cloud_facts() -> Cloud {

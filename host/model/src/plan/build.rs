@@ -11,9 +11,11 @@ use serde_json::Value as Json;
 
 use super::entry::{change_of, collides, is_empty, locals_of, meta_differences};
 use super::order::{in_order, mentions, referrers_first, renumbered, rests_on};
-use super::{Act, Blocked, Input, Operation, Plan, Targets, Wait, applied_hash, compare, resolve, whole};
+use super::{
+    Act, Blocked, Input, Operation, Plan, Targets, Wait, applied_hash, compare, felled, resolve, whole,
+};
 use crate::desired::{DESCRIPTION, DISPLAY_NAME, Entry, local};
-use crate::kinds::{Change, Kind, needed_locals};
+use crate::kinds::{Change, Compare, Kind, needed_locals};
 use crate::observed::Observed;
 use crate::value::{Reference, Value};
 
@@ -249,9 +251,13 @@ impl<'a> Builder<'a> {
         let exact = LazyCell::new(exact);
         let differs = |name: &&String, value: &Value| {
             entry.kind.field(name).filter(|spec| of(spec.change)).is_some_and(|spec| {
+                let found_there = found.fields.get(*name);
+                if let (Compare::Set, Some(members)) = (spec.compare, self.targets.whole_set(value)) {
+                    return !compare::holds(members, found_there);
+                }
                 let desired = resolve(name, value, &self.targets);
                 let adds = |element: &Json| !*exact || found.gives_itself(element);
-                !desired.is_ok_and(|v| compare::satisfies(&v, found.fields.get(*name), spec.compare, adds))
+                !desired.is_ok_and(|v| compare::satisfies(&v, found_there, spec.compare, adds))
             })
         };
         entry
@@ -267,7 +273,7 @@ impl<'a> Builder<'a> {
             self.goes_before_another(found) || collides(entry, found) || self.takes_over_a_port(entry, found);
         self.targets.local.remove(&entry.name);
         if first {
-            let act = Act::Delete { id: found.id.clone(), replaced: true };
+            let act = Act::Delete { id: found.id.clone(), replaced: true, below: Vec::new() };
             let at = self.push(&entry.name, entry.kind, act, BTreeSet::new());
             self.before(found, at);
             self.first.insert(&found.id, at);
@@ -424,7 +430,7 @@ impl<'a> Builder<'a> {
             let retain = self.is_retained(name, found) && !replaced && !duplicate;
             let act = match retain {
                 true => Act::Retain { id: found.id.clone() },
-                false => Act::Delete { id: found.id.clone(), replaced },
+                false => Act::Delete { id: found.id.clone(), replaced, below: Vec::new() },
             };
             let at = self.push(name, found.kind, act, waits);
             self.loose.extend(users.iter().filter(|(_, rests)| !**rests).map(|(before, _)| (at, *before)));
@@ -478,6 +484,6 @@ impl<'a> Builder<'a> {
     fn done(mut self) -> Plan {
         let operations = self.plan.operations.into_iter().enumerate().collect();
         self.plan.operations = renumbered(operations, &self.loose);
-        whole::fold(self.plan, self.input.desired)
+        felled::fold(whole::fold(self.plan, self.input.desired), self.input.observed)
     }
 }

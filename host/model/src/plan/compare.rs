@@ -1,12 +1,14 @@
 //! Whether what is observed is what is desired: only fields that the module set, normalised (invariant 6).
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde_json::Value as Json;
 
 use crate::address::network;
 use crate::kinds::Compare;
+use crate::members::Members;
 
 /// Whether `observed` satisfies `desired`. `adds`: which elements the cloud may have added to a list of [`Compare::Covers`].
 pub fn satisfies(
@@ -36,6 +38,25 @@ pub fn satisfies(
         (_, Json::Array(want), Json::Null) => want.is_empty(),
         _ => equal(desired, observed),
     }
+}
+
+/// As [`satisfies`], where all that is desired is what a set holds: of thousands of addresses no text is made.
+pub(super) fn holds(members: &Members, observed: Option<&Json>) -> bool {
+    let Some(Json::Array(have)) = observed else {
+        return members.is_empty() && matches!(observed, None | Some(Json::Null));
+    };
+    if have.len() != members.len() {
+        return false;
+    }
+    let Some(mut have) = have.iter().map(address).collect::<Option<Vec<_>>>() else { return false };
+    have.sort_unstable();
+    members.iter().eq(&have)
+}
+
+/// The address that a text is, alone or as a prefix.
+fn address(element: &Json) -> Option<IpAddr> {
+    let net = network(element.as_str()?)?;
+    (net.prefix_len() == net.max_prefix_len()).then(|| net.addr())
 }
 
 /// Whether each of these texts is one of those for itself alone: of thousands of addresses each is read once. `None`: there is
@@ -185,6 +206,17 @@ mod tests {
         #[test]
         fn texts_are_held_where_they_can_be_matched(want in texts(), have in texts()) {
             prop_assert_eq!(are_held(&want, &have), Some(in_some_order(&want, &have)));
+        }
+
+        /// A set is compared as its texts are.
+        #[test]
+        fn a_set_is_held_where_its_texts_are(set in vec(0..6_u8, 0..5), have in texts(), all in any::<bool>()) {
+            let members: Members = set.iter().map(|last| IpAddr::from([10, 0, 0, *last])).collect();
+            let desired: Json = members.iter().map(|address| Json::from(address.to_string())).collect();
+            let have = if all { desired.clone() } else { Json::from(have) };
+            let expected = satisfies(&desired, Some(&have), Compare::Set, |_| false);
+            prop_assert_eq!(holds(&members, Some(&have)), expected, "{} {}", desired, have);
+            prop_assert_eq!(holds(&members, None), satisfies(&desired, None, Compare::Set, |_| false));
         }
     }
 

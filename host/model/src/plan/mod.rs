@@ -11,6 +11,7 @@ mod build;
 mod compare;
 mod conclude;
 mod entry;
+mod felled;
 mod order;
 mod resolve;
 mod whole;
@@ -71,7 +72,7 @@ pub struct Operation {
     pub kind: Kind,
     /// What to do.
     pub act: Act,
-    /// Of a create: entries below it that are made in the same call, those first that others are below of.
+    /// Entries below it that are made, or go, in the same call; of a create those first that others are below of.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub with: Vec<String>,
     /// Positions of the operations to wait for.
@@ -117,12 +118,26 @@ pub enum Act {
         id: String,
         /// Another one takes its place.
         replaced: bool,
+        /// Of a load balancer: what below it goes in the same call, those first that rest on others.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        below: Vec<Below>,
     },
     /// Let it go without deleting it: it loses our mark for `retained`.
     Retain {
         /// Its id.
         id: String,
     },
+}
+
+/// What goes with what it is below of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Below {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its id.
+    pub id: String,
+    /// Another one takes its place.
+    pub replaced: bool,
 }
 
 /// Something that waits.
@@ -176,13 +191,18 @@ impl Plan {
         let mut summary = Summary::default();
         let mut changed = BTreeSet::new();
         for operation in &self.operations {
-            match operation.act {
+            match &operation.act {
                 Act::Create => summary.added += 1 + operation.with.len(),
                 Act::Update { id: Some(_), .. } | Act::Rename { .. } => {
                     changed.insert(&operation.name);
                 }
-                Act::Delete { replaced: true, .. } => summary.replaced += 1,
-                Act::Delete { replaced: false, .. } | Act::Retain { .. } => summary.deleted += 1,
+                Act::Delete { replaced, below, .. } => {
+                    let again = below.iter().map(|below| below.replaced).chain([*replaced]);
+                    let again = again.filter(|replaced| *replaced).count();
+                    summary.replaced += again;
+                    summary.deleted += 1 + below.len() - again;
+                }
+                Act::Retain { .. } => summary.deleted += 1,
                 Act::Update { id: None, .. } | Act::Adopt { .. } => {}
             }
         }

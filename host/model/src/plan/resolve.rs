@@ -50,6 +50,13 @@ impl Targets {
         }
     }
 
+    /// The set that a value is all of.
+    pub(super) fn whole_set(&self, value: &Value) -> Option<&Members> {
+        let Value::List(items) = value else { return None };
+        let [Value::Late(AddressSource::AddressesOf(named))] = items.as_slice() else { return None };
+        self.external.sets.get(named).map(Arc::as_ref)
+    }
+
     /// What the entry's references stand for, to be recorded with it. One that stands for nothing is left out.
     pub fn recorded(&self, entry: &Entry) -> Vec<RecordedReference> {
         let named = |(field, r): (&str, &Reference)| {

@@ -244,6 +244,41 @@ fn what_makes_room_waits_for_nothing_that_waits_for_it() {
     apply(&mut world, &list(&entries));
 }
 
+/// All that is below a load balancer goes with it in one call, after what waits for it there; where something stays below it, each goes
+/// by itself, and it stays too.
+#[test]
+fn a_load_balancer_goes_with_all_below_it() {
+    let mut world = World::default();
+    have(&mut world, "port", Kind::Port, "vip", &[]);
+    have(&mut world, "lb", Kind::LoadBalancer, "lb", &[("vip", "port")]);
+    have(&mut world, "pool", Kind::Pool, "pool", &[("load_balancer", "lb")]);
+    have(&mut world, "http", Kind::Listener, "http", &[("load_balancer", "lb"), ("default_pool", "pool")]);
+    have(&mut world, "policy", Kind::L7Policy, "policy", &[("listener", "http")]);
+    have(&mut world, "other", Kind::Pool, "other", &[("load_balancer", "elsewhere")]);
+    let told = |plan: &Plan| -> Vec<(String, Vec<String>)> {
+        let ids = |act: &Act| match act {
+            Act::Delete { below, .. } => below.iter().map(|part| part.id.clone()).collect(),
+            other => panic!("{other:?}"),
+        };
+        plan.operations.iter().map(|o| (o.name.clone(), ids(&o.act))).collect()
+    };
+    let none = BTreeSet::new();
+    let plan = world.plan(&list(&[]));
+    let with = ["policy", "http", "pool"].map(String::from).to_vec();
+    let expected =
+        [("other".to_owned(), vec![]), ("lb".to_owned(), with.clone()), ("vip".to_owned(), vec![])];
+    assert_eq!(BTreeMap::from_iter(told(&plan)), BTreeMap::from(expected));
+    let lb = plan.operations.iter().find(|operation| operation.name == "lb").unwrap();
+    assert_eq!(lb.with, with);
+    assert_eq!(plan.summary().deleted, 6, "{plan:?}");
+
+    let held = BTreeSet::from(["pool".to_owned()]);
+    let plan = world.plan_with(&list(&[]), &External::default(), &held, &none);
+    let told: Vec<String> = told(&plan).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(BTreeSet::from_iter(told), ["policy", "http", "other"].map(String::from).into());
+    apply(&mut world, &list(&[]));
+}
+
 /// Two load balancers, each with a listener that sends to a pool of the other one: what one of them is made without is written
 /// when the other is there.
 #[test]

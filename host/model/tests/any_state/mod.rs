@@ -78,13 +78,16 @@ proptest! {
 
 /// Ids of what is there and is written to, with what is done.
 fn touched(plan: &Plan) -> impl Iterator<Item = (&String, &Act)> {
-    plan.operations.iter().filter_map(|operation| match &operation.act {
-        Act::Update { id: Some(id), .. }
-        | Act::Adopt { id }
-        | Act::Rename { id, .. }
-        | Act::Delete { id, .. }
-        | Act::Retain { id } => Some((id, &operation.act)),
-        Act::Create | Act::Update { id: None, .. } => None,
+    plan.operations.iter().flat_map(|operation| {
+        let ids: Vec<&String> = match &operation.act {
+            Act::Delete { id, below, .. } => below.iter().map(|part| &part.id).chain([id]).collect(),
+            Act::Update { id: Some(id), .. }
+            | Act::Adopt { id }
+            | Act::Rename { id, .. }
+            | Act::Retain { id } => vec![id],
+            Act::Create | Act::Update { id: None, .. } => Vec::new(),
+        };
+        ids.into_iter().map(|id| (id, &operation.act))
     })
 }
 

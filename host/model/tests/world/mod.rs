@@ -84,19 +84,15 @@ impl World {
                         self.note(desired, entry.unwrap(), id, true);
                     }
                 }
-                Act::Delete { id, .. } => {
-                    neutron::let_go(&mut self.cloud, id);
-                    let users = self.cloud.values().filter(|o| o.id != *id).any(|o| {
-                        o.fields.iter().any(|(f, v)| {
-                            o.kind.field(f).is_none_or(|s| !s.change.is_late())
-                                && v.to_string().contains(&format!("\"{id}\""))
-                        })
-                    });
-                    assert!(!users, "deletes {id}, which is in use: {plan:?}\n{self:?}");
-                    self.cloud.remove(id);
-                    if !lost {
-                        self.record.retain(|_, r| r.id.as_ref() != Some(id));
+                Act::Delete { id, below, .. } => {
+                    for id in below.iter().map(|part| &part.id).chain([id]) {
+                        self.delete(plan, id, lost);
                     }
+                    let left = self.cloud.values().find(|o| {
+                        [Kind::Listener, Kind::Pool].contains(&o.kind)
+                            && o.fields.get("load_balancer").is_some_and(|of| *of == **id)
+                    });
+                    assert!(left.is_none(), "{left:?} goes with {id}: {plan:?}");
                 }
                 Act::Retain { id } => {
                     self.cloud.get_mut(id).unwrap().mark = None;
@@ -108,6 +104,21 @@ impl World {
             // The apply was complete.
             let targets = self.targets(desired);
             self.record = conclude(desired, std::mem::take(&mut self.record), &targets, &BTreeSet::new());
+        }
+    }
+
+    fn delete(&mut self, plan: &Plan, id: &String, lost: bool) {
+        neutron::let_go(&mut self.cloud, id);
+        let users = self.cloud.values().filter(|o| o.id != *id).any(|o| {
+            o.fields.iter().any(|(f, v)| {
+                o.kind.field(f).is_none_or(|s| !s.change.is_late())
+                    && v.to_string().contains(&format!("\"{id}\""))
+            })
+        });
+        assert!(!users, "deletes {id}, which is in use: {plan:?}\n{self:?}");
+        self.cloud.remove(id);
+        if !lost {
+            self.record.retain(|_, r| r.id.as_ref() != Some(id));
         }
     }
 

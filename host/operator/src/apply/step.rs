@@ -6,7 +6,7 @@ use isthmus_model::desired::{DESCRIPTION, DISPLAY_NAME, Entry};
 use isthmus_model::mark::Mark;
 use isthmus_model::object::Subject;
 use isthmus_model::observed::Observed;
-use isthmus_model::plan::Operation;
+use isthmus_model::plan::{Below, Operation};
 use isthmus_model::retained::Retained;
 use tokio::sync::Mutex;
 
@@ -20,7 +20,8 @@ pub(super) enum Done {
     /// A resource with all below it.
     Tree(Vec<Observed>),
     Adopted(Box<Observed>),
-    Gone(String),
+    /// Ids of what is there no more, or no longer ours.
+    Gone(Vec<String>),
 }
 
 /// An operation with everything that it needs.
@@ -31,6 +32,7 @@ pub(super) enum Step<'a> {
     Remark(&'a Entry, Mark, Box<Observed>),
     Adopt(Box<Observed>),
     Delete(&'a Operation, String),
+    DeleteTree(&'a str, &'a [Below]),
     Retain(&'a Operation, Box<Observed>),
 }
 
@@ -93,12 +95,17 @@ impl Step<'_> {
             Self::Adopt(observed) => Ok(Done::Adopted(observed)),
             Self::Delete(operation, id) => {
                 cloud.driver(operation.kind)?.delete(&id).await?;
-                Ok(Done::Gone(id))
+                Ok(Done::Gone(vec![id]))
+            }
+            Self::DeleteTree(id, below) => {
+                cloud.delete_tree(id, below).await?;
+                let parts = below.iter().map(|part| part.id.clone());
+                Ok(Done::Gone(parts.chain([id.to_owned()]).collect()))
             }
             Self::Retain(operation, observed) => {
                 let retained = Retained::new(&session.cluster, &subject.key, &operation.name);
                 cloud.driver(operation.kind)?.retain(&observed, &retained).await?;
-                Ok(Done::Gone(observed.id))
+                Ok(Done::Gone(vec![observed.id]))
             }
         }
     }

@@ -18,6 +18,7 @@ use isthmus_model::desired::Entry;
 use isthmus_model::kinds::Kind;
 use isthmus_model::mark::Mark;
 use isthmus_model::observed::Observed;
+use isthmus_model::plan::Below;
 use isthmus_model::retained::Retained;
 use isthmus_model::snapshot::Provider;
 use isthmus_openstack::auth::Token;
@@ -127,6 +128,10 @@ pub trait Driver: Send + Sync {
     fn update<'a>(&'a self, update: Update<'a>) -> BoxFuture<'a, Result<Observed>>;
     /// Deletes one. That it is gone already is success.
     fn delete<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>>;
+    /// Deletes one with all below it in one call. `false`: it can't, or there is more below it than these, and nothing is done.
+    fn delete_tree<'a>(&'a self, _id: &'a str, _below: &'a [Below]) -> BoxFuture<'a, Result<bool>> {
+        async { Ok(false) }.boxed()
+    }
     /// Looks again at one that was not ready; `None`: it is gone.
     fn refresh<'a>(&'a self, observed: &'a Observed) -> BoxFuture<'a, Result<Option<Observed>>> {
         async { Ok(Some(observed.clone())) }.boxed()
@@ -332,6 +337,21 @@ impl Cloud {
             true => Ok(tree),
             false => Err(unseen(format!("{} of {count} are there", tree.len() - 1))),
         }
+    }
+
+    /// Deletes a load balancer with all below it: in one call, where there is nothing else below it.
+    ///
+    /// # Errors
+    /// The service's.
+    pub async fn delete_tree(&self, id: &str, below: &[Below]) -> Result<()> {
+        let root = self.driver(Kind::LoadBalancer)?;
+        if root.delete_tree(id, below).await? {
+            return Ok(());
+        }
+        for part in below {
+            self.driver(part.kind)?.delete(&part.id).await?;
+        }
+        root.delete(id).await
     }
 
     /// Aliases of Neutron's extensions, sorted.

@@ -272,18 +272,17 @@ impl Pipelines {
         let mut masks: BTreeMap<Gvk, Mask> = BTreeMap::new();
         for version in self.versions.values() {
             for manifest in version.manifests() {
+                // Field paths are checked when a module is loaded; one that is wrong all the same keeps nothing.
                 for projection in manifest.projections() {
-                    masks.entry(projection.kind.clone()).or_default().merge(&mask_of(projection));
+                    masks
+                        .entry(projection.kind.clone())
+                        .or_default()
+                        .merge(&projection.mask().unwrap_or_default());
                 }
             }
         }
         masks
     }
-}
-
-/// Field paths are checked when a module is loaded; one that is wrong all the same keeps nothing.
-fn mask_of(projection: &Projection) -> Mask {
-    Mask::new(projection.fields.iter().map(String::as_str)).unwrap_or_default()
 }
 
 fn serving(

@@ -49,6 +49,14 @@ impl Manifest {
         self
     }
 
+    /// Lists objects of this kind by the values of these fields ([`crate::snapshot::list_by`]).
+    #[must_use]
+    pub fn lists_by<'a>(mut self, kind: Kind, fields: impl IntoIterator<Item = &'a str>) -> Self {
+        let list_by = fields.into_iter().map(Into::into).collect();
+        self.reads.push(Projection { list_by, ..projection(kind, []) });
+        self
+    }
+
     /// Has [`crate::Mapper::report`].
     #[must_use]
     pub fn reporting(mut self) -> Self {
@@ -59,7 +67,7 @@ impl Manifest {
 setters!(Manifest { option config_schema: String; });
 
 fn projection<'a>(kind: Kind, fields: impl IntoIterator<Item = &'a str>) -> Projection {
-    Projection { kind, fields: fields.into_iter().map(Into::into).collect() }
+    Projection { kind, fields: fields.into_iter().map(Into::into).collect(), list_by: Vec::new() }
 }
 
 /// What can be an entry: the record of any kind of resource.

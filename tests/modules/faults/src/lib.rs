@@ -20,6 +20,9 @@ use mapping::PodPort;
 /// What an instance keeps from one call to the next, if there is one.
 static CALLS: AtomicU32 = AtomicU32::new(0);
 
+/// What it may list Pods by.
+const LISTED_BY: &str = "metadata.annotations[\"isthmus.dev/group\"]";
+
 struct Faults;
 
 #[derive(Deserialize)]
@@ -73,6 +76,10 @@ enum Fault {
     ImpossibleReads,
     /// A selector that is none.
     BadSelector,
+    /// Lists a kind by a field that the manifest does not list it by.
+    UndeclaredField,
+    /// Lists by a value that no object can be listed by, then the right list.
+    ImpossibleValue,
     /// `waiting`.
     Waiting,
     /// `waiting`, with a megabyte of a reason.
@@ -93,7 +100,8 @@ impl Module for Faults {
     type Config = Config;
 
     fn manifest() -> Manifest {
-        Manifest { name: "faults".into(), config_schema: None, reports: true, ..PodPort::manifest() }
+        let manifest = PodPort::manifest().lists_by(Kind::core("Pod"), [LISTED_BY]);
+        Manifest { name: "faults".into(), config_schema: None, reports: true, ..manifest }
     }
 }
 
@@ -160,6 +168,8 @@ fn fail(fault: Fault, mut list: Vec<Desired>) -> Result<Vec<Desired>, Outcome> {
         Fault::ManyReads => (0..u32::MAX).for_each(|i| drop(namespace(&format!("{i:0>250}")))),
         Fault::ImpossibleReads => ["", &"x".repeat(254)].into_iter().for_each(|name| drop(namespace(name))),
         Fault::BadSelector => drop(snapshot::list(&Kind::core("Namespace"), None, "a in b")),
+        Fault::UndeclaredField => drop(by_node("spec.nodeName", "n1")),
+        Fault::ImpossibleValue => drop(by_node(LISTED_BY, &"x".repeat(2 << 10))),
         Fault::Waiting => return Err(waiting("the test asked for it")),
         Fault::LongReason => return Err(waiting("x".repeat(1 << 20))),
         Fault::Invalid => return Err(invalid_field("the test asked for it", "spec.nodeName")),
@@ -182,6 +192,10 @@ fn fail(fault: Fault, mut list: Vec<Desired>) -> Result<Vec<Desired>, Outcome> {
         }
     }
     Ok(list)
+}
+
+fn by_node(field: &str, value: &str) -> Vec<String> {
+    snapshot::list_by(&Kind::core("Pod"), None, field, value)
 }
 
 fn namespace(name: &str) -> Option<String> {

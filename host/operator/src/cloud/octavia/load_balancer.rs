@@ -9,6 +9,7 @@ use futures::future::{BoxFuture, FutureExt};
 use isthmus_model::kinds::Kind;
 use isthmus_model::mark::Mark;
 use isthmus_model::observed::Observed;
+use isthmus_model::plan::Below;
 use isthmus_model::retained::Retained;
 use isthmus_model::retry::RetryClass;
 use isthmus_openstack::octavia::{
@@ -173,7 +174,7 @@ impl LoadBalancers {
         self.0.octavia.delete_cascade(id).await?;
         self.0.parking.park(self.gone(id)).await?;
         self.0.lanes.forget(id);
-        self.0.owners.lock().retain(|_, owner| owner != id);
+        self.0.forget_below(id);
         self.1.note(&mark, None);
         Ok(None)
     }
@@ -296,6 +297,34 @@ impl Driver for LoadBalancers {
             self.0.parking.park(self.gone(id)).await?;
             self.0.lanes.forget(id);
             Ok(())
+        }
+        .boxed()
+    }
+
+    fn delete_tree<'a>(&'a self, id: &'a str, below: &'a [Below]) -> BoxFuture<'a, Result<bool>> {
+        async move {
+            let known = |id: &String| below.iter().any(|part| part.id == *id);
+            // In its turn: what was deleted before is shown until then.
+            let delete = || async {
+                let Some(found) = self.0.look::<LoadBalancer>(id).await? else { return Ok(true) };
+                if let Some(other) = found.listeners.iter().chain(&found.pools).find(|id| !known(id)) {
+                    tracing::warn!(
+                        id,
+                        other,
+                        "what is below a load balancer that goes is not of its mapping alone"
+                    );
+                    return Ok(false);
+                }
+                self.0.octavia.delete_cascade(id).await?;
+                Ok(true)
+            };
+            let whole = self.0.lanes.change(id, delete).await?;
+            if whole {
+                self.0.parking.park(self.gone(id)).await?;
+                self.0.lanes.forget(id);
+                self.0.forget_below(id);
+            }
+            Ok(whole)
         }
         .boxed()
     }

@@ -228,6 +228,18 @@ impl Scope {
         Ok(())
     }
 
+    /// Forgets what was below a load balancer that is gone.
+    fn forget_below(&self, load_balancer: &str) {
+        let mut listeners = self.own_listeners.lock();
+        self.owners.lock().retain(|id, owner| {
+            let stays = owner != load_balancer;
+            if !stays {
+                listeners.remove(id);
+            }
+            stays
+        });
+    }
+
     /// Lets something below a load balancer go, by a change of its tags.
     async fn retain<R: Below + Updatable>(&self, id: &str, body: &R::Update) -> Result<()> {
         let owner = self.owner::<R>(id).await?;

@@ -128,7 +128,11 @@ fn group_body(group: &str, versions: &[String]) -> Value {
 }
 
 fn verbs(resource: &Resource) -> Vec<&'static str> {
-    let all = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+    // In the order that each of the two has them in.
+    let all = match resource.is_custom() {
+        true => ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"],
+        false => ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
+    };
     all.into_iter()
         .filter(|v| resource.behaviour != Behaviour::Namespace || *v != "deletecollection")
         .collect()

@@ -1,5 +1,6 @@
 //! The kinds that are there without a CRD.
 
+mod crd;
 mod defaults;
 mod rules;
 
@@ -11,7 +12,8 @@ use super::registry::{Behaviour, Names, Resource};
 use super::schema::Definitions;
 use super::table::Columns;
 
-pub(crate) use defaults::{admit_pod, establish, keep_metadata, node_status, pod_status, set_defaults};
+pub(crate) use crd::{establish, keep_up, terminate};
+pub(crate) use defaults::{admit_pod, keep_metadata, node_status, pod_status, set_defaults};
 pub(crate) use rules::{check_create, check_update};
 
 /// Made by `schemas.py` from Kubernetes 1.36.
@@ -134,6 +136,7 @@ pub(crate) fn resources() -> Vec<Resource> {
         columns: Arc::new(Columns::BuiltIn(row.behaviour)),
         behaviour: row.behaviour,
         storage_version: "v1".to_owned(),
+        changed: false,
     };
     rows().into_iter().map(make).collect()
 }

@@ -75,7 +75,11 @@ pub(crate) fn document(registry: &Registry, document: &Document) -> Reply {
                 return unknown();
             }
             let name = if group.is_empty() { version.clone() } else { format!("{group}/{version}") };
-            json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": all})
+            let mut body = json!({"kind": "APIResourceList", "groupVersion": name, "resources": all});
+            if let Some(map) = body.as_object_mut().filter(|_| !group.is_empty()) {
+                map.insert("apiVersion".to_owned(), "v1".into());
+            }
+            body
         }
         Document::OpenApiV2 => openapi_v2(registry),
         Document::OpenApiV3 => openapi_v3_index(registry),

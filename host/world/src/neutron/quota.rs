@@ -43,8 +43,15 @@ impl Neutron {
                 Ok(Reply::ok(json!({"quota": self.limits(project)})))
             }
             ("DELETE", [project]) if call.caller.admin => {
+                let before = self.quotas.len();
                 self.quotas.retain(|(of, _), _| of != project);
-                Ok(Reply::empty())
+                match self.quotas.len() == before {
+                    true => Err(Fault::missing(
+                        "TenantQuotaNotFound",
+                        format!("Quota for project {project} could not be found."),
+                    )),
+                    false => Ok(Reply::empty()),
+                }
             }
             ("PUT", [_]) => Err(Fault::forbidden("rule:update_quota")),
             ("DELETE", [_]) => Err(Fault::forbidden("rule:delete_quota")),

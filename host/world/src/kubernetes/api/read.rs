@@ -62,7 +62,7 @@ impl Api {
         let selector = self.selector(call, target)?;
         check_list_options(call)?;
         let limit: usize = call.parameter("limit").parse().unwrap_or(0);
-        let page = self.page(call)?;
+        let page = self.page(call, target)?;
         let older = self.older(&page, target)?;
         let (mut items, mut next, mut remaining) = (Vec::new(), None, None);
         let none = BTreeMap::new();
@@ -81,7 +81,7 @@ impl Api {
                 .filter(|_| items.len() == limit && !selector.is_of_one_name());
             let rest = last.as_ref().map_or(0, |last| range(stored, &target.namespace, Some(last)).count());
             if rest > 0 {
-                next = last.map(|last| token(Some(page.version), &last));
+                next = last.map(|last| token(Some(page.version), &target.namespace, &last));
                 remaining = selector.is_empty().then_some(rest);
             }
         }
@@ -90,12 +90,12 @@ impl Api {
     }
 
     /// Which objects a list is of.
-    fn page(&self, call: &Call<'_>) -> Result<Page, Status> {
+    fn page(&self, call: &Call<'_>, target: &Target) -> Result<Page, Status> {
         let now = self.store.version();
         let given = call.parameter("resourceVersion");
         let token = call.parameter("continue");
         if !token.is_empty() {
-            let (version, key) = read_token(token)?;
+            let (version, key) = read_token(token, &target.namespace)?;
             if !matches!(given, "" | "0") {
                 return Err(Status::bad_request(
                     "specifying resource version is not allowed when using continue",
@@ -128,7 +128,7 @@ impl Api {
             Some(changes) if changes.is_empty() => Ok(None),
             Some(_) => Ok(Some(table.at(page.version))),
             None => Err(match &page.after {
-                Some(after) => Status::continue_expired(token(None, after)),
+                Some(after) => Status::continue_expired(token(None, &target.namespace, after)),
                 None => Status::expired("The resourceVersion for the provided list is too old."),
             }),
         }
@@ -251,20 +251,20 @@ fn too_large(asked: u64, now: u64) -> Status {
     status
 }
 
-/// As the real one's in kind: what it holds is nobody's business. No version: what there is by then.
-fn token(version: Option<u64>, key: &Key) -> String {
-    let start = format!("{}/{}\u{0}", key.0, key.1);
+/// As the real one's: a key within what is listed. No version: what there is by then.
+fn token(version: Option<u64>, namespace: &str, (of, name): &Key) -> String {
+    let start = if of == namespace { format!("{name}\u{0}") } else { format!("{of}/{name}\u{0}") };
     let version = version.map_or(json!(-1), |version| json!(version));
     URL_SAFE_NO_PAD.encode(json!({"v": "meta.k8s.io/v1", "rv": version, "start": start}).to_string())
 }
 
-fn read_token(text: &str) -> Result<(Option<u64>, Key), Status> {
+fn read_token(text: &str, namespace: &str) -> Result<(Option<u64>, Key), Status> {
     let broken =
         |why: &str| Status::bad_request(format!("invalid continue token: continue key is not valid{why}"));
     let raw = URL_SAFE_NO_PAD.decode(text).map_err(|_| broken(": illegal base64 data at input byte 0"))?;
     let token: Value = serde_json::from_slice(&raw).map_err(|_| broken(": it is no JSON"))?;
     let start = token.get("start").and_then(Value::as_str).ok_or_else(|| broken(": it has no start"))?;
-    let (namespace, name) =
-        start.trim_end_matches('\u{0}').split_once('/').ok_or_else(|| broken(": its start is no key"))?;
-    Ok((token.get("rv").and_then(Value::as_u64), (namespace.to_owned(), name.to_owned())))
+    let (namespace, name) = start.split_once('/').unwrap_or((namespace, start));
+    let name = name.trim_end_matches('\u{0}').to_owned();
+    Ok((token.get("rv").and_then(Value::as_u64), (namespace.to_owned(), name)))
 }

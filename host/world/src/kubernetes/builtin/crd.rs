@@ -114,6 +114,10 @@ fn versions(value: &Value, causes: &mut Vec<Cause>) {
     for (i, version) in all.iter().enumerate() {
         let (path, name) = (format!("spec.versions[{i}]"), text(version, "/name"));
         label(&format!("{path}.name"), name, causes);
+        if i == 0 {
+            // Of v1beta1, where the first one had a place of its own.
+            label("spec.version", name, causes);
+        }
         if seen.contains(&name) {
             causes.push(Cause::invalid("spec.versions", &shown, "must contain unique version names"));
         }

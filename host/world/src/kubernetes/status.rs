@@ -119,6 +119,12 @@ impl Status {
         Self::new(404, "NotFound", format!("{resource} {name:?} not found")).of(resource, name)
     }
 
+    /// Of a path below which there is nothing.
+    pub(crate) fn no_such_path() -> Self {
+        let message = "the server could not find the requested resource";
+        Self { details: Some(json!({})), ..Self::new(404, "NotFound", message) }
+    }
+
     pub(crate) fn already_exists(resource: &GroupResource, name: &str) -> Self {
         Self::new(409, "AlreadyExists", format!("{resource} {name:?} already exists")).of(resource, name)
     }

@@ -103,7 +103,8 @@ fn place(version: &str, resource: &Value) -> String {
 /// What an element of a list is called. Its order says nothing: each server has groups in an order of its own.
 fn name(value: &Value) -> Option<&str> {
     let known = ["/name", "/metadata/name", "/resource", "/subresource", "/version"];
-    known.iter().find_map(|pointer| value.pointer(pointer)?.as_str())
+    // The core group has no name.
+    known.iter().find_map(|pointer| value.pointer(pointer)?.as_str()).or(value.is_object().then_some(""))
 }
 
 /// Leaves in both what both have, in one order, and answers what the real one has alone. What the model has alone stays.

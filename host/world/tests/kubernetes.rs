@@ -7,8 +7,9 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use isthmus_world::kubernetes::{ApiServer, Controllers, Options};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
-use kube::core::Status;
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind, Status};
 use kube::runtime::watcher;
 use kube::{Api, Client, Config, ResourceExt};
 use serde_json::json;
@@ -193,6 +194,98 @@ async fn dependents_go_with_their_owner() {
     maps.create(&PostParams::default(), &dependent).await.unwrap();
     maps.delete("owner", &DeleteParams::default()).await.unwrap();
     until(|| async { maps.get_opt("dependent").await.unwrap().is_none().then_some(()) }).await;
+}
+
+/// Of a dependent that has another owner yet, only the reference goes.
+#[tokio::test]
+async fn a_dependent_of_two_goes_with_the_last_one() {
+    let (_server, client) = start(Options::default()).await;
+    let maps: Api<ConfigMap> = Api::namespaced(client, "default");
+    let mut owners = Vec::new();
+    for name in ["one", "two"] {
+        let owner = maps.create(&PostParams::default(), &config_map(name)).await.unwrap();
+        owners.push(json!({"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": owner.uid()}));
+    }
+    let mut dependent = config_map("dependent");
+    dependent.metadata.owner_references = Some(serde_json::from_value(json!(owners)).unwrap());
+    maps.create(&PostParams::default(), &dependent).await.unwrap();
+    maps.delete("one", &DeleteParams::foreground()).await.unwrap();
+    until(|| async { maps.get_opt("one").await.unwrap().is_none().then_some(()) }).await;
+    let left = maps.get("dependent").await.unwrap();
+    assert_eq!(left.owner_references().iter().map(|owner| &*owner.name).collect::<Vec<_>>(), ["two"]);
+    maps.delete("two", &DeleteParams::foreground()).await.unwrap();
+    until(|| async { maps.get_opt("dependent").await.unwrap().is_none().then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn further_pages_are_of_the_version_of_the_first() {
+    let (_server, client) = start(Options { history: 3, ..Options::default() }).await;
+    let maps: Api<ConfigMap> = Api::namespaced(client, "default");
+    for name in ["a", "b", "c", "d"] {
+        maps.create(&PostParams::default(), &config_map(name)).await.unwrap();
+    }
+    let page = ListParams::default().limit(1);
+    let first = maps.list(&page).await.unwrap();
+    maps.delete("b", &DeleteParams::default()).await.unwrap();
+    let next = page.clone().continue_token(&first.metadata.continue_.unwrap());
+    let second = maps.list(&next).await.unwrap();
+    assert_eq!(second.items[0].name_any(), "b");
+    let old = second.metadata.resource_version.unwrap();
+
+    for name in ["e", "f", "g", "h"] {
+        maps.create(&PostParams::default(), &config_map(name)).await.unwrap();
+    }
+    let status = refused(maps.list(&next).await);
+    assert_eq!((status.code, &*status.reason), (410, "Expired"));
+    let on = status.metadata.and_then(|metadata| metadata.continue_).unwrap();
+    let third = maps.list(&page.clone().continue_token(&on)).await.unwrap();
+    assert_eq!(third.items[0].name_any(), "c", "after the first page, by now");
+    let exact = page.at(&old).matching(kube::api::VersionMatch::Exact);
+    assert_eq!(refused(maps.list(&exact).await).code, 410);
+}
+
+fn definition(fields: serde_json::Value) -> CustomResourceDefinition {
+    let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": fields}}});
+    serde_json::from_value(json!({
+        "metadata": {"name": "things.test.dev"},
+        "spec": {
+            "group": "test.dev", "scope": "Namespaced", "names": {"kind": "Thing", "plural": "things"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}],
+        },
+    }))
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_definition_with_a_field_that_has_no_type_is_refused() {
+    let (_server, client) = start(Options::default()).await;
+    let crds: Api<CustomResourceDefinition> = Api::all(client);
+    let wrong = definition(json!({"size": {}}));
+    let status = refused(crds.create(&PostParams::default(), &wrong).await);
+    assert_eq!((status.code, &*status.reason), (422, "Invalid"));
+    let place = "spec.versions[0].schema.openAPIV3Schema.properties[spec].properties[size].type";
+    assert!(status.message.contains(place), "{}", status.message);
+}
+
+/// What a schema does not have any more is not shown, and what it has now is.
+#[tokio::test]
+async fn objects_follow_their_definition() {
+    let (_server, client) = start(Options::default()).await;
+    let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let one = definition(json!({"size": {"type": "integer"}}));
+    crds.create(&PostParams::default(), &one).await.unwrap();
+    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("test.dev", "v1", "Thing"));
+    let things: Api<DynamicObject> = Api::namespaced_with(client, "default", &kind);
+    let thing = DynamicObject::new("a", &kind).data(json!({"spec": {"size": 1, "colour": "red"}}));
+    let made = things.create(&PostParams::default(), &thing).await.unwrap();
+    assert_eq!(made.data, json!({"spec": {"size": 1}}));
+    let colour = json!({"colour": {"type": "string", "default": "blue"}});
+    crds.patch("things.test.dev", &PatchParams::default(), &Patch::Merge(definition(colour))).await.unwrap();
+    assert_eq!(things.get("a").await.unwrap().data, json!({"spec": {"colour": "blue"}}));
+    crds.delete("things.test.dev", &DeleteParams::default()).await.unwrap();
+    until(|| async { crds.get_opt("things.test.dev").await.unwrap().is_none().then_some(()) }).await;
+    crds.create(&PostParams::default(), &one).await.unwrap();
+    assert!(things.list(&ListParams::default()).await.unwrap().items.is_empty(), "they went with it");
 }
 
 #[tokio::test]

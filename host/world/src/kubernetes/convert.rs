@@ -1,9 +1,10 @@
 //! Events have two forms, `v1` and `events.k8s.io/v1`; `v1` is the one that is stored. A custom resource of several versions
-//! differs in `apiVersion` alone (conversion `None`).
+//! differs in `apiVersion` alone (conversion `None`); what is left of an older schema is pruned.
 
 use serde_json::Value;
 
 use super::registry::{Behaviour, Resource};
+use super::schema;
 
 /// `events.k8s.io/v1` and `v1`.
 const FIELDS: [(&str, &str); 7] = [
@@ -20,7 +21,8 @@ const FIELDS: [(&str, &str); 7] = [
 pub(crate) fn differs(resource: &Resource, stored: &Value) -> bool {
     resource.behaviour == Behaviour::NewEvent
         || resource.is_custom()
-            && stored.get("apiVersion").and_then(Value::as_str) != Some(&*resource.api_version())
+            && (resource.changed
+                || stored.get("apiVersion").and_then(Value::as_str) != Some(&*resource.api_version()))
 }
 
 /// From the form of a resource to the stored one.
@@ -58,6 +60,10 @@ pub(crate) fn from_storage(resource: &Resource, value: &mut Value) {
         }
     }
     set_version(value, &resource.api_version());
+    if resource.changed {
+        schema::prune(&resource.schema, value, "", true, &mut schema::Unknown::new());
+        schema::default(&resource.schema, value);
+    }
 }
 
 fn set_version(value: &mut Value, version: &str) {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::api::Reply;
 use super::registry::{Behaviour, Registry, Resource};
+use super::status::Status;
 
 /// A document about the server.
 #[derive(Debug)]
@@ -71,11 +72,17 @@ pub(crate) fn document(registry: &Registry, document: &Document) -> Reply {
         },
         Document::Resources(group, version) => {
             let all = resource_list(registry, group, version);
-            if all.is_empty() {
-                return unknown();
+            match (all.is_empty(), group.is_empty()) {
+                (true, true) => return Reply::Json(404, Status::no_such_path().body()),
+                (true, false) => return unknown(),
+                (false, _) => {}
             }
             let name = if group.is_empty() { version.clone() } else { format!("{group}/{version}") };
-            json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": all})
+            let mut body = json!({"kind": "APIResourceList", "groupVersion": name, "resources": all});
+            if let Some(map) = body.as_object_mut().filter(|_| !group.is_empty()) {
+                map.insert("apiVersion".to_owned(), "v1".into());
+            }
+            body
         }
         Document::OpenApiV2 => openapi_v2(registry),
         Document::OpenApiV3 => openapi_v3_index(registry),
@@ -128,7 +135,11 @@ fn group_body(group: &str, versions: &[String]) -> Value {
 }
 
 fn verbs(resource: &Resource) -> Vec<&'static str> {
-    let all = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+    // In the order that each of the two has them in.
+    let all = match resource.is_custom() {
+        true => ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"],
+        false => ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
+    };
     all.into_iter()
         .filter(|v| resource.behaviour != Behaviour::Namespace || *v != "deletecollection")
         .collect()
@@ -207,16 +218,20 @@ pub(crate) fn aggregated(registry: &Registry, core: bool) -> Value {
 }
 
 fn aggregated_version(registry: &Registry, group: &str, version: &str) -> Value {
-    let kind = |name: &str| json!({"group": group, "version": version, "kind": name});
+    // Of a built-in kind the real one says it without group and version, which are those around it.
+    let kind = |name: &str, custom: bool| match custom {
+        true => json!({"group": group, "version": version, "kind": name}),
+        false => json!({"group": "", "version": "", "kind": name}),
+    };
     let scope = |namespaced: bool| if namespaced { "Namespaced" } else { "Cluster" };
     let mut resources: Vec<Value> = of_version(registry, group, version)
         .map(|r| {
             let below: Vec<_> = subresources(r)
                 .into_iter()
-                .map(|s| json!({"subresource": s, "responseKind": kind(&r.names.kind), "verbs": subresource_verbs(s)}))
+                .map(|s| json!({"subresource": s, "responseKind": kind(&r.names.kind, r.is_custom()), "verbs": subresource_verbs(s)}))
                 .collect();
             let mut body = json!({
-                "resource": r.names.plural, "responseKind": kind(&r.names.kind), "scope": scope(r.namespaced),
+                "resource": r.names.plural, "responseKind": kind(&r.names.kind, r.is_custom()), "scope": scope(r.namespaced),
                 "singularResource": r.names.singular, "verbs": verbs(r),
             });
             if let Some(map) = body.as_object_mut() {
@@ -235,7 +250,7 @@ fn aggregated_version(registry: &Registry, group: &str, version: &str) -> Value 
         .collect();
     for (_, plural, name, singular) in REVIEWS.iter().filter(|(g, ..)| *g == group && version == "v1") {
         resources.push(json!({
-            "resource": plural, "responseKind": kind(name), "scope": "Cluster", "singularResource": singular, "verbs": ["create"],
+            "resource": plural, "responseKind": kind(name, false), "scope": "Cluster", "singularResource": singular, "verbs": ["create"],
         }));
     }
     json!({"version": version, "resources": resources, "freshness": "Current"})

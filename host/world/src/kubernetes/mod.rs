@@ -14,7 +14,7 @@
 //! Nobody is refused anything: RBAC objects are stored and mean nothing. Other kinds and subresources, YAML, and answers in
 //! protobuf: 501, 415 or 406. CEL rules of CRDs: the small part that `cel` says, others are accepted unread. Validation of built-in kinds: the
 //! common rules (`builtin/rules.rs`). Conversion of CRD versions: `None` only. Quantities keep the form that they were
-//! written in. A page of a list is of the present state.
+//! written in.
 //!
 //! It must not know OpenStack or the operator.
 //!

@@ -62,6 +62,8 @@ pub(crate) struct Resource {
     pub(crate) columns: Arc<Columns>,
     pub(crate) behaviour: Behaviour,
     pub(crate) storage_version: String,
+    /// Its schema was changed: what is stored is pruned and defaulted when it is read.
+    pub(crate) changed: bool,
 }
 
 impl Resource {
@@ -178,6 +180,8 @@ impl Registry {
     pub(crate) fn define(&mut self, crd: &Value) {
         let text = |path: &str| crd.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (group, plural) = (text("/spec/group"), text("/spec/names/plural"));
+        let before: Vec<_> =
+            self.all().filter(|r| r.group == group && r.names.plural == plural).cloned().collect();
         self.forget(&group, &plural);
         let strings = |path: &str| -> Vec<String> {
             let list = crd.pointer(path).and_then(Value::as_array).into_iter().flatten();
@@ -202,6 +206,9 @@ impl Registry {
             let mut reversed: Vec<&str> = group.split('.').collect();
             reversed.reverse();
             let schema_name = format!("{}.{}.{}", reversed.join("."), name(version), names.kind);
+            let changed = before.iter().any(|r| {
+                r.changed || r.schema_name == schema_name && self.definitions.get(&schema_name) != Some(&raw)
+            });
             self.add(Resource {
                 group: group.clone(),
                 version: name(version),
@@ -215,6 +222,7 @@ impl Registry {
                 columns: Arc::new(Columns::of_version(version)),
                 behaviour: Behaviour::Custom,
                 storage_version: storage.clone(),
+                changed,
             });
             if let Some(map) = self.definitions.as_object_mut() {
                 map.insert(schema_name, raw);

@@ -91,6 +91,8 @@ pub(crate) struct Status {
     pub(crate) reason: &'static str,
     pub(crate) message: String,
     pub(crate) details: Option<Value>,
+    /// Where an expired list may go on.
+    pub(crate) next: Option<String>,
 }
 
 fn details(resource: &GroupResource, name: &str) -> Map<String, Value> {
@@ -105,7 +107,7 @@ fn details(resource: &GroupResource, name: &str) -> Map<String, Value> {
 
 impl Status {
     fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: None }
+        Self { code, reason, message: message.into(), details: None, next: None }
     }
 
     fn of(mut self, resource: &GroupResource, name: &str) -> Self {
@@ -115,6 +117,12 @@ impl Status {
 
     pub(crate) fn not_found(resource: &GroupResource, name: &str) -> Self {
         Self::new(404, "NotFound", format!("{resource} {name:?} not found")).of(resource, name)
+    }
+
+    /// Of a path below which there is nothing.
+    pub(crate) fn no_such_path() -> Self {
+        let message = "the server could not find the requested resource";
+        Self { details: Some(json!({})), ..Self::new(404, "NotFound", message) }
     }
 
     pub(crate) fn already_exists(resource: &GroupResource, name: &str) -> Self {
@@ -187,6 +195,12 @@ impl Status {
         Self::new(410, "Expired", message)
     }
 
+    /// Of the page of a list whose version is forgotten. `next`: goes on with what there is now.
+    pub(crate) fn continue_expired(next: String) -> Self {
+        let message = "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.";
+        Self { next: Some(next), ..Self::expired(message) }
+    }
+
     pub(crate) fn unsupported_media_type(accepted: &[&str]) -> Self {
         let list = accepted.join(", ");
         let message = format!(
@@ -223,8 +237,9 @@ impl Status {
 
     /// As it is sent.
     pub(crate) fn body(&self) -> Value {
+        let metadata = self.next.as_ref().map_or_else(|| json!({}), |next| json!({"continue": next}));
         let mut body = json!({
-            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "kind": "Status", "apiVersion": "v1", "metadata": metadata, "status": "Failure",
             "message": self.message, "reason": self.reason, "code": self.code,
         });
         if let Some(map) = body.as_object_mut().filter(|_| self.reason.is_empty()) {

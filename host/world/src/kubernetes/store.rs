@@ -131,22 +131,41 @@ impl Table {
         Some(self.history.range(start..).take(limit).cloned().collect())
     }
 
+    /// The objects as they were at a version that is not forgotten.
+    pub(crate) fn at(&self, version: u64) -> BTreeMap<Key, Arc<Object>> {
+        let mut objects = self.objects.clone();
+        for change in self.history.iter().rev().take_while(|change| change.version > version) {
+            let key = change.object.key();
+            match &change.before {
+                Some(before) => objects.insert(key, before.clone()),
+                None => objects.remove(&key),
+            };
+        }
+        objects
+    }
+
     /// Of a namespace, or of all for an empty one; from a key on, without the key itself.
     pub(crate) fn range<'a>(
         &'a self,
         namespace: &'a str,
         after: Option<&Key>,
     ) -> impl Iterator<Item = &'a Arc<Object>> {
-        let start = match after {
-            Some(key) => Bound::Excluded(key.clone()),
-            None => Bound::Included((namespace.to_owned(), String::new())),
-        };
-        let all = namespace.is_empty();
-        self.objects
-            .range((start, Bound::Unbounded))
-            .take_while(move |(k, _)| all || k.0 == namespace)
-            .map(|(_, o)| o)
+        range(&self.objects, namespace, after)
     }
+}
+
+/// As [`Table::range`], of objects that may be those of an older version.
+pub(crate) fn range<'a>(
+    objects: &'a BTreeMap<Key, Arc<Object>>,
+    namespace: &'a str,
+    after: Option<&Key>,
+) -> impl Iterator<Item = &'a Arc<Object>> {
+    let start = match after {
+        Some(key) => Bound::Excluded(key.clone()),
+        None => Bound::Included((namespace.to_owned(), String::new())),
+    };
+    let all = namespace.is_empty();
+    objects.range((start, Bound::Unbounded)).take_while(move |(k, _)| all || k.0 == namespace).map(|(_, o)| o)
 }
 
 /// Everything that is stored.

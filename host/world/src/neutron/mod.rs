@@ -348,6 +348,9 @@ impl Neutron {
             object.insert("tags".to_owned(), json!([]));
         }
         self.check_quota(kind, &project)?;
+        if matches!(kind, Kind::Network | Kind::SecurityGroup) {
+            self.ensure_default_group(&project);
+        }
         match kind {
             Kind::Network => Ok(self.new_network(object)),
             Kind::Subnet => self.new_subnet(object, caller),

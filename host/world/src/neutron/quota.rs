@@ -6,7 +6,8 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::fault::{Fault, Result};
-use super::{Kind, Neutron, not_modelled, part};
+use super::valid::Check;
+use super::{Kind, Neutron, Object, not_modelled, part};
 use crate::call::{Call, Reply};
 
 /// Quotas of what is not modelled, which are shown too.
@@ -36,16 +37,21 @@ impl Neutron {
             }
             ("PUT", [project]) if call.caller.admin => {
                 let asked = part(&call.body, "quota")?.as_object().cloned().unwrap_or_default();
-                for (name, limit) in asked {
-                    if let (true, Some(limit)) = (names().any(|n| n == name), limit.as_i64()) {
-                        self.quotas.insert(((*project).to_owned(), name), limit);
-                    }
+                for (name, limit) in checked(asked)? {
+                    self.quotas.insert(((*project).to_owned(), name), limit);
                 }
                 Ok(Reply::ok(json!({"quota": self.limits(project)})))
             }
             ("DELETE", [project]) if call.caller.admin => {
+                let before = self.quotas.len();
                 self.quotas.retain(|(of, _), _| of != project);
-                Ok(Reply::empty())
+                match self.quotas.len() == before {
+                    true => Err(Fault::missing(
+                        "TenantQuotaNotFound",
+                        format!("Quota for project {project} could not be found."),
+                    )),
+                    false => Ok(Reply::empty()),
+                }
             }
             ("PUT", [_]) => Err(Fault::forbidden("rule:update_quota")),
             ("DELETE", [_]) => Err(Fault::forbidden("rule:delete_quota")),
@@ -80,6 +86,20 @@ impl Neutron {
             _ => Ok(()),
         }
     }
+}
+
+/// Limits by name.
+fn checked(asked: Object) -> Result<Vec<(String, i64)>> {
+    let odd: Vec<&str> =
+        asked.keys().map(String::as_str).filter(|name| !names().any(|known| known == *name)).collect();
+    if !odd.is_empty() {
+        return Err(Fault::bad_request(format!("Unrecognized attribute(s) '{}'", odd.join(", "))));
+    }
+    let limit = |(name, limit): (String, Value)| {
+        let limit = Check::Int(-1, i64::from(i32::MAX)).apply(&name, &limit)?;
+        Ok((name, limit.as_i64().unwrap_or_default()))
+    };
+    asked.into_iter().map(limit).collect()
 }
 
 fn names() -> impl Iterator<Item = &'static str> {

@@ -23,16 +23,15 @@ impl Octavia {
         match (call.method.as_str(), rest) {
             ("GET", [project]) => {
                 may(&call.caller, project)?;
-                Ok(Reply::ok(self.quota(project, true)))
+                Ok(Reply::ok(json!({"quota": self.quota(project, project)})))
             }
             ("GET", [project, "default"]) => {
                 may(&call.caller, project)?;
-                Ok(Reply::ok(self.quota("", true)))
+                Ok(Reply::ok(json!({"quota": self.quota("", project)})))
             }
             ("GET", []) => {
                 let projects = self.quotas.keys().filter(|p| may(&call.caller, p).is_ok());
-                let all: Value =
-                    projects.filter_map(|p| self.quota(p, false).get("quota").cloned()).collect();
+                let all: Value = projects.map(|p| self.quota(p, p)).collect();
                 Ok(Reply::ok(json!({"quotas": all, "quotas_links": []})))
             }
             ("PUT", [project]) if call.caller.admin => {
@@ -44,7 +43,7 @@ impl Octavia {
                         held.insert(known, limit);
                     }
                 }
-                Ok(Reply::new(StatusCode::ACCEPTED, self.quota(project, true)))
+                Ok(Reply::new(StatusCode::ACCEPTED, json!({"quota": self.quota(project, project)})))
             }
             ("DELETE", [project]) if call.caller.admin => {
                 self.quotas.remove(*project);
@@ -55,15 +54,14 @@ impl Octavia {
         }
     }
 
-    fn quota(&self, project: &str, alone: bool) -> Value {
-        let held = self.quotas.get(project);
+    /// The limits of a project, those of nobody being the defaults, as those of a project.
+    fn quota(&self, of: &str, project: &str) -> Object {
+        let held = self.quotas.get(of);
         let limit = |name: &str| held.and_then(|held| held.get(name)).copied().unwrap_or(-1);
         let mut shown: Object = NAMES.iter().map(|name| ((*name).to_owned(), json!(limit(name)))).collect();
         shown.extend(OLD.iter().map(|(old, new)| ((*old).to_owned(), json!(limit(new)))));
-        if !alone {
-            shown.insert("project_id".to_owned(), json!(project));
-        }
-        json!({"quota": shown})
+        shown.extend(["project_id", "tenant_id"].map(|name| (name.to_owned(), json!(project))));
+        shown
     }
 
     /// Refuses what would be more than a project may have.

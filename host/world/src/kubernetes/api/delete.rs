@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{Api, Call, ListReply, Reply, Target, options_kind, time};
+use crate::kubernetes::builtin;
 use crate::kubernetes::registry::Behaviour;
 use crate::kubernetes::selector::Selector;
 use crate::kubernetes::status::{Cause, Status};
@@ -136,6 +137,9 @@ impl Api {
         let mut value = object.value.clone();
         match target.resource.behaviour {
             Behaviour::Namespace => mark_namespace(&mut value, now),
+            Behaviour::Crd if !object.is_deleting() => {
+                builtin::terminate(&mut value, time(now).as_str().unwrap_or_default());
+            }
             Behaviour::Pod => {
                 match mark_pod(&mut value, object, options, now) {
                     Grace::Unchanged => return Ok(Outcome::Left(object.clone())),

@@ -93,9 +93,33 @@ impl Api {
         grace: Option<i64>,
         now: Timestamp,
     ) -> Result<(), Status> {
+        self.discard_with(resource, key, &Options { grace, ..Options::default() }, now)
+    }
+
+    /// As [`Api::discard`], with a `propagationPolicy`.
+    ///
+    /// # Errors
+    /// As for a client.
+    pub(crate) fn discard_as(
+        &mut self,
+        resource: &Arc<Resource>,
+        key: &Key,
+        policy: &str,
+        now: Timestamp,
+    ) -> Result<(), Status> {
+        let propagation = Some(policy.to_owned());
+        self.discard_with(resource, key, &Options { propagation, ..Options::default() }, now)
+    }
+
+    fn discard_with(
+        &mut self,
+        resource: &Arc<Resource>,
+        key: &Key,
+        options: &Options,
+        now: Timestamp,
+    ) -> Result<(), Status> {
         let Some(object) = self.store.get(&resource.table(), &key.0, &key.1) else { return Ok(()) };
-        let options = Options { grace, ..Options::default() };
-        self.delete_one(&target(resource, key, ""), &object, &options, now).map(drop)
+        self.delete_one(&target(resource, key, ""), &object, options, now).map(drop)
     }
 
     /// Who has the objects of a table.

@@ -1,10 +1,11 @@
 //! GET: an object, a list, the beginning of a watch.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -12,7 +13,7 @@ use super::{Api, Call, ListReply, Reply, Target};
 use crate::kubernetes::registry::Resource;
 use crate::kubernetes::selector::Selector;
 use crate::kubernetes::status::{Cause, GroupResource, Status};
-use crate::kubernetes::store::{Key, Object};
+use crate::kubernetes::store::{Key, Object, range};
 
 /// A watch that may begin.
 #[derive(Debug)]
@@ -29,6 +30,14 @@ pub(crate) struct WatchStart {
     pub(crate) bookmarks: bool,
     pub(crate) timeout: Duration,
     pub(crate) changed: watch::Receiver<u64>,
+}
+
+/// Where a list begins, and of which version it is.
+struct Page {
+    after: Option<Key>,
+    version: u64,
+    /// Of that version and no newer one.
+    exact: bool,
 }
 
 impl Api {
@@ -53,66 +62,76 @@ impl Api {
         let selector = self.selector(call, target)?;
         check_list_options(call)?;
         let limit: usize = call.parameter("limit").parse().unwrap_or(0);
-        let (after, version) = match call.parameter("continue") {
-            "" => (None, self.list_version(call)?),
-            token => {
-                let (version, key) = read_token(token)?;
-                self.check_page(target, version)?;
-                (Some(key), version)
-            }
-        };
-        let table = target.resource.table();
-        let mut items = Vec::new();
-        let (mut next, mut remaining) = (None, None);
-        if let Some(stored) = self.store.existing(&table) {
-            let mut matching =
-                stored.range(&target.namespace, after.as_ref()).filter(|o| selector.matches(&o.value));
-            if limit == 0 {
-                items.extend(matching.cloned());
-            } else {
-                items.extend(matching.by_ref().take(limit).cloned());
-                // There is more if there are objects at all, selected or not.
-                let last = items
-                    .last()
-                    .map(|last: &Arc<Object>| last.key())
-                    .filter(|_| items.len() == limit && !selector.is_of_one_name());
-                let rest =
-                    last.as_ref().map_or(0, |last| stored.range(&target.namespace, Some(last)).count());
-                if rest > 0 {
-                    next = last.map(|last| token(version, &last));
-                    remaining = selector.is_empty().then_some(rest);
-                }
+        let page = self.page(call, target)?;
+        let older = self.older(&page, target)?;
+        let (mut items, mut next, mut remaining) = (Vec::new(), None, None);
+        let none = BTreeMap::new();
+        let stored = self.store.existing(&target.resource.table()).map_or(&none, |table| &table.objects);
+        let stored = older.as_ref().unwrap_or(stored);
+        let mut matching =
+            range(stored, &target.namespace, page.after.as_ref()).filter(|o| selector.matches(&o.value));
+        if limit == 0 {
+            items.extend(matching.cloned());
+        } else {
+            items.extend(matching.by_ref().take(limit).cloned());
+            // There is more if there are objects at all, selected or not.
+            let last = items
+                .last()
+                .map(|last: &Arc<Object>| last.key())
+                .filter(|_| items.len() == limit && !selector.is_of_one_name());
+            let rest = last.as_ref().map_or(0, |last| range(stored, &target.namespace, Some(last)).count());
+            if rest > 0 {
+                next = last.map(|last| token(Some(page.version), &target.namespace, &last));
+                remaining = selector.is_empty().then_some(rest);
             }
         }
-        Ok(Reply::List(ListReply { resource: target.resource.clone(), items, version, next, remaining }))
+        let (resource, version) = (target.resource.clone(), page.version);
+        Ok(Reply::List(ListReply { resource, items, version, next, remaining }))
     }
 
-    /// The version that a list is of.
-    fn list_version(&self, call: &Call<'_>) -> Result<u64, Status> {
+    /// Which objects a list is of.
+    fn page(&self, call: &Call<'_>, target: &Target) -> Result<Page, Status> {
         let now = self.store.version();
-        match call.parameter("resourceVersion") {
-            "" | "0" => Ok(now),
-            text => {
-                let asked: u64 = text.parse().map_err(|_| invalid_version(text))?;
-                match asked > now {
-                    true => Err(too_large(asked, now)),
-                    false if call.parameter("resourceVersionMatch") == "Exact" && asked < now => Ok(asked),
-                    false => Ok(now),
-                }
+        let given = call.parameter("resourceVersion");
+        let token = call.parameter("continue");
+        if !token.is_empty() {
+            let (version, key) = read_token(token, &target.namespace)?;
+            if !matches!(given, "" | "0") {
+                return Err(Status::bad_request(
+                    "specifying resource version is not allowed when using continue",
+                ));
             }
+            let exact = version.is_some();
+            return Ok(Page { after: Some(key), version: version.unwrap_or(now), exact });
         }
+        let asked: u64 = match given {
+            "" | "0" => now,
+            text => text.parse().map_err(|_| invalid_version(text))?,
+        };
+        if asked > now {
+            return Err(too_large(asked, now));
+        }
+        let exact = call.parameter("resourceVersionMatch") == "Exact" && asked < now;
+        Ok(Page { after: None, version: if exact { asked } else { now }, exact })
     }
 
-    /// A page is of the version that the first was of. The model goes on with what there is now, unless something was changed
-    /// so long ago that the real server too may have forgotten.
-    fn check_page(&mut self, target: &Target, version: u64) -> Result<(), Status> {
-        let table = self.store.table(&target.resource.table());
-        if version < table.forgotten {
-            return Err(Status::expired(
-                "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.",
-            ));
+    /// The objects of an older version, where that is what is asked for: further pages are of that which the first was of.
+    ///
+    /// # Errors
+    /// It is forgotten.
+    fn older(&mut self, page: &Page, target: &Target) -> Result<Option<BTreeMap<Key, Arc<Object>>>, Status> {
+        if !page.exact {
+            return Ok(None);
         }
-        Ok(())
+        let table = self.store.table(&target.resource.table());
+        match table.since(page.version, 1) {
+            Some(changes) if changes.is_empty() => Ok(None),
+            Some(_) => Ok(Some(table.at(page.version))),
+            None => Err(match &page.after {
+                Some(after) => Status::continue_expired(token(None, &target.namespace, after)),
+                None => Status::expired("The resourceVersion for the provided list is too old."),
+            }),
+        }
     }
 
     pub(super) fn watch(&mut self, call: &Call<'_>, target: &Target) -> Result<Reply, Status> {
@@ -232,18 +251,20 @@ fn too_large(asked: u64, now: u64) -> Status {
     status
 }
 
-/// As the real one's in kind: what it holds is nobody's business.
-fn token(version: u64, key: &Key) -> String {
-    let start = format!("{}/{}\u{0}", key.0, key.1);
-    STANDARD_NO_PAD.encode(json!({"v": "meta.k8s.io/v1", "rv": version, "start": start}).to_string())
+/// As the real one's: a key within what is listed. No version: what there is by then.
+fn token(version: Option<u64>, namespace: &str, (of, name): &Key) -> String {
+    let start = if of == namespace { format!("{name}\u{0}") } else { format!("{of}/{name}\u{0}") };
+    let version = version.map_or(json!(-1), |version| json!(version));
+    URL_SAFE_NO_PAD.encode(json!({"v": "meta.k8s.io/v1", "rv": version, "start": start}).to_string())
 }
 
-fn read_token(text: &str) -> Result<(u64, Key), Status> {
-    let broken = || Status::bad_request("continue key is not valid: illegal base64 data or no JSON");
-    let raw = STANDARD_NO_PAD.decode(text).map_err(|_| broken())?;
-    let token: Value = serde_json::from_slice(&raw).map_err(|_| broken())?;
-    let start = token.get("start").and_then(Value::as_str).ok_or_else(broken)?;
-    let (namespace, name) = start.trim_end_matches('\u{0}').split_once('/').ok_or_else(broken)?;
-    let version = token.get("rv").and_then(Value::as_u64).ok_or_else(broken)?;
-    Ok((version, (namespace.to_owned(), name.to_owned())))
+fn read_token(text: &str, namespace: &str) -> Result<(Option<u64>, Key), Status> {
+    let broken =
+        |why: &str| Status::bad_request(format!("invalid continue token: continue key is not valid{why}"));
+    let raw = URL_SAFE_NO_PAD.decode(text).map_err(|_| broken(": illegal base64 data at input byte 0"))?;
+    let token: Value = serde_json::from_slice(&raw).map_err(|_| broken(": it is no JSON"))?;
+    let start = token.get("start").and_then(Value::as_str).ok_or_else(|| broken(": it has no start"))?;
+    let (namespace, name) = start.split_once('/').unwrap_or((namespace, start));
+    let name = name.trim_end_matches('\u{0}').to_owned();
+    Ok((token.get("rv").and_then(Value::as_u64), (namespace.to_owned(), name)))
 }

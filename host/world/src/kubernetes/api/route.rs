@@ -60,7 +60,7 @@ const NOT_MODELLED: [&str; 13] = [
 ];
 
 /// Resources of `v1` and the like that are left out.
-const NOT_MODELLED_HERE: [&str; 11] = [
+const NOT_MODELLED_HERE: [&str; 15] = [
     "bindings",
     "componentstatuses",
     "endpoints",
@@ -72,6 +72,10 @@ const NOT_MODELLED_HERE: [&str; 11] = [
     "resourcequotas",
     "ingresses",
     "ingressclasses",
+    "ipaddresses",
+    "servicecidrs",
+    "tokenreviews",
+    "localsubjectaccessreviews",
 ];
 
 pub(crate) fn parse(registry: &Registry, path: &str) -> Route {

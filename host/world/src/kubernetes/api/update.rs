@@ -75,6 +75,9 @@ impl Api {
         if resource.behaviour == Behaviour::Service && target.subresource.is_empty() {
             self.allocate(&mut value, Some(&before), write.dry_run)?;
         }
+        if resource.behaviour == Behaviour::Crd && target.subresource.is_empty() {
+            builtin::keep_up(&mut value);
+        }
         bump_generation(resource, &target.subresource, &mut value, &before);
         let mut causes = metadata::check_update(resource, &target.subresource, &value, &before);
         causes.extend(self.wrong(target, &value, Some(&before), &causes));

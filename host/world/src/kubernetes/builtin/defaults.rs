@@ -259,31 +259,6 @@ pub(crate) fn node_status() -> Value {
     })
 }
 
-/// What the CRD controllers write within a moment: names are accepted, it is established.
-pub(crate) fn establish(value: &mut Value, now: &str) {
-    let condition = |kind: &str, reason: &str, message: &str| json!({"type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": now});
-    let stored: Vec<Value> = value
-        .pointer("/spec/versions")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter(|v| v.get("storage").and_then(Value::as_bool) == Some(true))
-        .filter_map(|v| v.get("name").cloned())
-        .collect();
-    let status = json!({
-        "conditions": [
-            condition("NamesAccepted", "NoConflicts", "no conflicts found"),
-            condition("Established", "InitialNamesAccepted", "the initial names have been accepted"),
-        ],
-        "acceptedNames": value.pointer("/spec/names").cloned().unwrap_or_default(),
-        "storedVersions": stored,
-    });
-    if let Some(map) = value.as_object_mut() {
-        map.insert("status".to_owned(), status);
-    }
-    set(value, "finalizers", json!(["customresourcecleanup.apiextensions.k8s.io"]));
-}
-
 /// A status write changes no metadata of a CRD, but its finalizers.
 pub(crate) fn keep_metadata(value: &mut Value, old: &Value) {
     for field in ["labels", "annotations", "ownerReferences"] {

@@ -1,5 +1,6 @@
 //! The kinds that are there without a CRD.
 
+mod crd;
 mod defaults;
 mod rules;
 
@@ -11,7 +12,8 @@ use super::registry::{Behaviour, Names, Resource};
 use super::schema::Definitions;
 use super::table::Columns;
 
-pub(crate) use defaults::{admit_pod, establish, keep_metadata, node_status, pod_status, set_defaults};
+pub(crate) use crd::{establish, keep_up, terminate};
+pub(crate) use defaults::{admit_pod, keep_metadata, node_status, pod_status, set_defaults};
 pub(crate) use rules::{check_create, check_update};
 
 /// Made by `schemas.py` from Kubernetes 1.36.
@@ -23,7 +25,8 @@ struct Row {
     plural: &'static str,
     namespaced: bool,
     short: &'static [&'static str],
-    all: bool,
+    /// Category, if it is in one.
+    category: &'static str,
     status: bool,
     schema: &'static str,
     behaviour: Behaviour,
@@ -37,7 +40,7 @@ const fn row(
     schema: &'static str,
     behaviour: Behaviour,
 ) -> Row {
-    Row { group, kind, plural, namespaced: true, short, all: false, status: false, schema, behaviour }
+    Row { group, kind, plural, namespaced: true, short, category: "", status: false, schema, behaviour }
 }
 
 const RBAC: &str = "rbac.authorization.k8s.io";
@@ -46,7 +49,8 @@ fn rows() -> Vec<Row> {
     use Behaviour as B;
     let cluster = |row: Row| Row { namespaced: false, ..row };
     let status = |row: Row| Row { status: true, ..row };
-    let all = |row: Row| Row { all: true, ..row };
+    let extensions = |row: Row| Row { category: "api-extensions", ..row };
+    let all = |row: Row| Row { category: "all", ..row };
     vec![
         cluster(status(row(
             "",
@@ -99,14 +103,14 @@ fn rows() -> Vec<Row> {
             "io.k8s.api.rbac.v1.ClusterRoleBinding",
             B::Other,
         )),
-        cluster(status(row(
+        extensions(cluster(status(row(
             "apiextensions.k8s.io",
             "CustomResourceDefinition",
             "customresourcedefinitions",
             &["crd", "crds"],
             "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition",
             B::Crd,
-        ))),
+        )))),
     ]
 }
 
@@ -123,7 +127,7 @@ pub(crate) fn resources() -> Vec<Resource> {
             plural: row.plural.to_owned(),
             singular: row.kind.to_ascii_lowercase(),
             short: row.short.iter().map(|s| (*s).to_owned()).collect(),
-            categories: if row.all { vec!["all".to_owned()] } else { Vec::new() },
+            categories: if row.category.is_empty() { Vec::new() } else { vec![row.category.to_owned()] },
         },
         namespaced: row.namespaced,
         status: row.status,
@@ -134,6 +138,7 @@ pub(crate) fn resources() -> Vec<Resource> {
         columns: Arc::new(Columns::BuiltIn(row.behaviour)),
         behaviour: row.behaviour,
         storage_version: "v1".to_owned(),
+        changed: false,
     };
     rows().into_iter().map(make).collect()
 }

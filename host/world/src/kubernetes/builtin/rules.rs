@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::crd;
 use crate::kubernetes::metadata::{check_labels, label_name};
 use crate::kubernetes::registry::Behaviour;
 use crate::kubernetes::status::Cause;
@@ -15,6 +16,7 @@ pub(crate) fn check_create(behaviour: Behaviour, value: &Value) -> Vec<Cause> {
         Behaviour::ConfigMap | Behaviour::Secret => keys(value, &mut causes),
         Behaviour::Lease => lease(value, &mut causes),
         Behaviour::EndpointSlice => slice(value, &mut causes),
+        Behaviour::Crd => crd::check(value, &mut causes),
         _ => {}
     }
     causes
@@ -40,16 +42,17 @@ pub(crate) fn check_update(behaviour: Behaviour, value: &Value, old: &Value) -> 
             }
             slice(value, &mut causes);
         }
+        Behaviour::Crd => crd::check_update(value, old, &mut causes),
         other => causes.extend(check_create(other, value)),
     }
     causes
 }
 
-fn text<'a>(value: &'a Value, path: &str) -> &'a str {
+pub(super) fn text<'a>(value: &'a Value, path: &str) -> &'a str {
     value.pointer(path).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn list<'a>(value: &'a Value, path: &str) -> &'a [Value] {
+pub(super) fn list<'a>(value: &'a Value, path: &str) -> &'a [Value] {
     value.pointer(path).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 

@@ -6,6 +6,7 @@ use anyhow::{Context, bail, ensure};
 use isthmus_cli::global::Output;
 use isthmus_model::object::Gvk;
 use isthmus_model::text::is_dns_label;
+use isthmus_policy::withheld;
 use serde::Serialize;
 
 use crate::args::NewArgs;
@@ -21,6 +22,63 @@ const FILES: [(&str, &str); 5] = [
     ("README.md", include_str!("../templates/module/README.md.in")),
 ];
 
+/// Keywords of Rust, and crates that a module's own would stand in the place of.
+const RESERVED: [&str; 53] = [
+    "abstract",
+    "alloc",
+    "as",
+    "async",
+    "await",
+    "become",
+    "box",
+    "break",
+    "const",
+    "continue",
+    "core",
+    "crate",
+    "do",
+    "dyn",
+    "else",
+    "enum",
+    "extern",
+    "false",
+    "final",
+    "fn",
+    "for",
+    "gen",
+    "if",
+    "impl",
+    "in",
+    "isthmus-sdk",
+    "let",
+    "loop",
+    "macro",
+    "match",
+    "mod",
+    "move",
+    "mut",
+    "override",
+    "priv",
+    "proc-macro",
+    "pub",
+    "ref",
+    "return",
+    "self",
+    "serde",
+    "static",
+    "std",
+    "struct",
+    "super",
+    "test",
+    "trait",
+    "true",
+    "try",
+    "type",
+    "typeof",
+    "unsafe",
+    "use",
+];
+
 #[derive(Serialize)]
 struct Made<'a> {
     folder: &'a Path,
@@ -34,6 +92,10 @@ pub(crate) fn new(args: &NewArgs, output: Output) -> anyhow::Result<()> {
             && name.len() <= LONGEST_NAME
             && name.starts_with(|c: char| c.is_ascii_lowercase()),
         "{name:?} is no name of a module: expected at most {LONGEST_NAME} of a-z, 0-9 and -, a letter first"
+    );
+    ensure!(
+        !RESERVED.contains(&name),
+        "{name:?} can't be the name of a crate: Rust, or the crate itself, uses it"
     );
     let kind = gvk(&args.kind)?;
     let folder = args.dir.clone().unwrap_or_else(|| PathBuf::from(name));
@@ -74,12 +136,17 @@ fn gvk(text: &str) -> anyhow::Result<Gvk> {
         kind.starts_with(|c: char| c.is_ascii_uppercase()) && kind.chars().all(|c| c.is_ascii_alphanumeric());
     let plain =
         |text: &str| text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c));
-    let is_version = version.starts_with('v') && plain(version);
+    let is_version =
+        version.starts_with('v') && version.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     ensure!(
         camel && is_version && plain(group),
         "--kind {text:?}: expected GROUP/VERSION/KIND, as apps/v1/Deployment, or v1/Pod"
     );
-    Ok(Gvk::new(group, version, kind))
+    let kind = Gvk::new(group, version, kind);
+    match withheld(&kind) {
+        Some(why) => bail!("--kind {text:?}: no module is given {kind}: {why}"),
+        None => Ok(kind),
+    }
 }
 
 /// The SDK's folder: what was said, else the nearest one above this folder.
@@ -99,11 +166,15 @@ fn filled(template: &str, name: &str, kind: &Gvk, sdk: &Path) -> String {
         let mut letters = word.chars();
         letters.next().map(|c| c.to_ascii_uppercase()).into_iter().chain(letters).collect::<String>()
     };
-    let type_name: String = name.split('-').map(upper).collect();
     let gvk = match &*kind.group {
         "" if &*kind.version == "v1" => format!("Kind::core({:?})", kind.kind),
         group => format!("Kind::new({group:?}, {:?}, {:?})", kind.version, kind.kind),
     };
+    // What the crate itself calls so is something else: a `Port` is the resource.
+    let type_name: String = name.split('-').map(upper).collect();
+    let words = || FILES.iter().flat_map(|(_, text)| text.split(|c: char| !c.is_ascii_alphanumeric()));
+    let is_taken = type_name == "Kind" || words().any(|word| word == type_name);
+    let type_name = if is_taken { format!("{type_name}Module") } else { type_name };
     // A TOML string: the path may hold anything.
     let sdk = serde_json::Value::from(sdk.display().to_string()).to_string();
     [
@@ -128,9 +199,29 @@ mod tests {
     fn kinds_are_read_as_kubernetes_writes_them() {
         assert_eq!(gvk("v1/Pod").unwrap(), Gvk::new("", "v1", "Pod"));
         assert_eq!(gvk("apps/v1/Deployment").unwrap(), Gvk::new("apps", "v1", "Deployment"));
-        for wrong in ["Pod", "apps/v1/deployment", "apps/1/Deployment", "a/b/c/D", "Apps/v1/Deployment", ""] {
+        let odd = [
+            "Pod",
+            "apps/v1/deployment",
+            "apps/1/Deployment",
+            "a/b/c/D",
+            "Apps/v1/Deployment",
+            "a/v1.2/D",
+            "",
+        ];
+        for wrong in odd {
             let error = gvk(wrong).unwrap_err().to_string();
             assert!(error.contains("expected GROUP/VERSION/KIND"), "{wrong}: {error}");
+        }
+    }
+
+    /// A crate for them would build, and not load.
+    #[test]
+    fn kinds_that_no_module_is_given_are_refused_with_the_reason() {
+        for (kind, why) in
+            [("v1/Secret", "granted by name"), ("isthmus.dev/v1alpha1/CloudMapping", "the host writes it")]
+        {
+            let error = gvk(kind).unwrap_err().to_string();
+            assert!(error.contains(why), "{kind}: {error}");
         }
     }
 

@@ -122,3 +122,17 @@ async fn routes_are_mapped_as_the_page_says() {
     ready(&stage, &[("Route", "safe")]).await;
     stage.stop(operator).await;
 }
+
+/// Beside the PolicyModules: what the API server refuses is no example.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_object_of_the_pages_is_taken() {
+    let stage = Stage::start().await;
+    let mut kinds = std::collections::BTreeMap::new();
+    for page in ["module-author.md", "operator.md", "routes.md", "services.md"] {
+        for object in modules(page) {
+            *kinds.entry(object["kind"].as_str().unwrap().to_owned()).or_insert(0) += 1;
+            stage.apply(object).await;
+        }
+    }
+    assert_eq!(kinds, [("ClusterRole".to_owned(), 1), ("PolicyModule".to_owned(), 6)].into());
+}

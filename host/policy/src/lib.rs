@@ -36,6 +36,7 @@ pub use engine::{Engine, EngineOptions};
 pub use error::{CallError, EngineError, LoadError, PipelineError};
 pub use inspect::{CONTRACT_VERSION, unpack};
 pub use limits::{Limits, MAX_COMPONENT_BYTES, MAX_MEMORY, MAX_TABLE_ELEMENTS};
+pub use manifest::withheld;
 pub use module::{Module, World, short_digest};
 pub use pipeline::{Fallback, FellBack, Mapped, Pipeline, Reported, Stage, StageVersion, Stop};
 pub use state::{LogLevel, LogLine};

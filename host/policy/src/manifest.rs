@@ -125,7 +125,7 @@ fn check(projection: &Projection) -> Result<(), String> {
 }
 
 /// Why a kind, of whatever version, is given to no module.
-fn withheld(kind: &Gvk) -> Option<&'static str> {
+pub fn withheld(kind: &Gvk) -> Option<&'static str> {
     match (&*kind.group, &*kind.kind) {
         ("", "Secret") => Some(
             "a Secret is readable only where it is granted by name, and this version has no such grant \

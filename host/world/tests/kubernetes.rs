@@ -304,3 +304,98 @@ async fn what_is_left_out_is_named() {
     assert_eq!(status.code, 501);
     assert!(status.message.contains("deployments of apps/v1"), "{}", status.message);
 }
+
+fn definition(spec: serde_json::Value) -> CustomResourceDefinition {
+    let schema = json!({"openAPIV3Schema": {"type": "object", "properties": {"spec": {"type": "object", "properties": spec}}}});
+    serde_json::from_value(json!({
+        "metadata": {"name": "things.example.com"},
+        "spec": {
+            "group": "example.com", "scope": "Namespaced", "names": {"kind": "Thing", "plural": "things"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}],
+        },
+    }))
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_definition_with_what_is_not_modelled_is_refused_by_its_name() {
+    let (_server, client) = start(Options::default()).await;
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let rule =
+        json!({"a": {"type": "string", "x-kubernetes-validations": [{"rule": "self.startsWith('a')"}]}});
+    let name = "does not have the CEL rule \"self.startsWith('a')\": `startsWith` in it \
+                (spec.versions[0].schema.openAPIV3Schema.properties[spec].properties[a])";
+    let status = refused(definitions.create(&PostParams::default(), &definition(rule.clone())).await);
+    assert_eq!(status.code, 501);
+    assert!(status.message.contains(name), "{}", status.message);
+    assert!(definitions.get_opt("things.example.com").await.unwrap().is_none());
+
+    // By a change too, whichever way it comes.
+    let plain = definition(json!({"a": {"type": "string"}}));
+    definitions.create(&PostParams::default(), &plain).await.unwrap();
+    let mut body = serde_json::to_value(definition(rule)).unwrap();
+    for (key, value) in [("apiVersion", "apiextensions.k8s.io/v1"), ("kind", "CustomResourceDefinition")] {
+        body[key] = value.into();
+    }
+    let apply = PatchParams::apply("test").force();
+    for (parameters, patch) in [(apply, Patch::Apply(&body)), (PatchParams::default(), Patch::Merge(&body))] {
+        let status = refused(definitions.patch("things.example.com", &parameters, &patch).await);
+        assert_eq!(status.code, 501, "{}", status.message);
+    }
+}
+
+#[tokio::test]
+async fn what_is_modelled_of_a_definition_is_looked_at() {
+    let (_server, client) = start(Options::default()).await;
+    let rules = json!([{"rule": "self.least <= self.most", "message": "least is most at most"}]);
+    let bounds = json!({"type": "object", "properties": {"least": {"type": "integer"}, "most": {"type": "integer"}},
+                        "x-kubernetes-validations": rules});
+    let kept = json!({"type": "string", "x-kubernetes-validations": [{"rule": "self == oldSelf"}]});
+    let spec = json!({
+        "bounds": bounds, "kept": kept, "at": {"type": "string", "format": "date-time"},
+        "small": {"type": "integer", "format": "int32"},
+        "tags": {"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "set"},
+        "parts": {
+            "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
+            "items": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}},
+        },
+    });
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    definitions.create(&PostParams::default(), &definition(spec)).await.unwrap();
+    let kind = GroupVersionKind::gvk("example.com", "v1", "Thing");
+    let resource = ApiResource::from_gvk_with_plural(&kind, "things");
+    let things: Api<DynamicObject> = Api::namespaced_with(client, "default", &resource);
+    let thing = |spec: serde_json::Value| DynamicObject::new("a", &resource).data(json!({"spec": spec}));
+    let parameters = PostParams::default();
+    for (spec, why) in [
+        (json!({"bounds": {"least": 2, "most": 1}}), "spec.bounds: Invalid value: least is most at most"),
+        (
+            json!({"bounds": {"least": 2}}),
+            "spec.bounds: Invalid value: no such key: most evaluating rule: least is most at most",
+        ),
+        (json!({"at": "today"}), "spec.at in body must be of type date-time: \"today\""),
+        (json!({"at": "2026-02-30T00:00:00Z"}), "must be of type date-time"),
+        (json!({"at": "2026-02-03T24:00:00Z"}), "must be of type date-time"),
+        (json!({"at": "2026-02-03T00:00:00"}), "must be of type date-time"),
+        (json!({"small": 3_000_000_000_i64}), "must be of type integer with format int32 in spec.small"),
+        (json!({"tags": ["a", "b", "a"]}), "spec.tags[2]: Duplicate value: \"a\""),
+        (
+            json!({"parts": [{"name": "a"}, {"name": "a"}]}),
+            "spec.parts[1]: Duplicate value: {\"name\":\"a\"}",
+        ),
+    ] {
+        let status = refused(things.create(&parameters, &thing(spec)).await);
+        assert_eq!(status.code, 422, "{}", status.message);
+        assert!(status.message.contains(why), "{why}: {}", status.message);
+    }
+    let fine = json!({"bounds": {"least": 1, "most": 1}, "kept": "a", "at": "2026-02-03T04:05:06.789+01:00",
+                      "small": 1, "tags": ["a", "b"], "parts": [{"name": "a"}, {"name": "b"}]});
+    things.create(&parameters, &thing(fine)).await.unwrap();
+    let change = Patch::Merge(json!({"spec": {"kept": "b"}}));
+    let status = refused(things.patch("a", &PatchParams::default(), &change).await);
+    assert!(
+        status.message.contains("spec.kept: Invalid value: \"b\": failed rule: self == oldSelf"),
+        "{}",
+        status.message
+    );
+}

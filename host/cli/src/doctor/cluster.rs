@@ -212,4 +212,40 @@ mod tests {
         assert_eq!(unusable(&mapping("CertificateUnusable")).as_deref(), Some(said));
         assert_eq!(unusable(&mapping("OverQuota")), None);
     }
+
+    #[test]
+    fn a_module_that_does_not_serve_is_told_with_its_reason() {
+        let of = |conditions: &[(&str, &str, &str)]| -> PolicyModule {
+            let conditions: Vec<_> = conditions
+                .iter()
+                .map(|(kind, status, reason)| {
+                    json!({"type": kind, "status": status, "reason": reason, "message": "why",
+                           "lastTransitionTime": "2026-01-01T00:00:00Z"})
+                })
+                .collect();
+            serde_json::from_value(json!({
+                "apiVersion": "isthmus.dev/v1alpha1", "kind": "PolicyModule", "metadata": {"name": "m"},
+                "spec": {"source": {"configMaps": [{"name": "m"}]}},
+                "status": {"version": "0.2.0", "conditions": conditions},
+            }))
+            .unwrap()
+        };
+        let serves = ("Serving", "True", "Serves");
+        let table = [
+            (of(&[("Loaded", "True", "Loaded"), serves]), "ok    PolicyModule m: serves version 0.2.0\n"),
+            (
+                of(&[("Loaded", "False", "Held"), serves]),
+                "warn  PolicyModule m: Loaded Held: why\n      \
+                 -> the version before serves: mend the source, or approve what waits for it\n",
+            ),
+            (
+                of(&[("Loaded", "False", "SourceMissing"), ("Serving", "False", "None")]),
+                "FAIL  PolicyModule m: Loaded SourceMissing: why\n      -> kubectl describe policymodule has the details\n",
+            ),
+            (of(&[]), "warn  PolicyModule m: no operator has looked at it yet\n      -> is one running?\n"),
+        ];
+        for (found, said) in table {
+            assert_eq!(super::super::told(&[module(&found)]), said);
+        }
+    }
 }

@@ -176,6 +176,9 @@ fn told(rights: &BTreeSet<Right>) -> String {
 mod tests {
     use std::path::{Path, PathBuf};
 
+    use axum::Router;
+    use axum::body::Bytes;
+    use axum::http::StatusCode;
     use isthmus_world::kubernetes::{ApiServer, Options};
     use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
@@ -297,5 +300,37 @@ mod tests {
         let silent = Manifest { reports: false, ..manifest };
         let needed = told(&of_module(&client, &silent).await.unwrap());
         assert!(!needed.contains("status") && !needed.contains("get"), "{needed}");
+    }
+
+    /// An API server that allows nothing of one resource.
+    async fn denying(resource: &'static str) -> Client {
+        let answer = move |body: Bytes| async move {
+            let mut review: Value = serde_json::from_slice(&body).unwrap();
+            let asked = review.pointer("/spec/resourceAttributes/resource").and_then(Value::as_str);
+            review["status"] = serde_json::json!({"allowed": asked != Some(resource)});
+            (StatusCode::CREATED, review.to_string())
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+        let kubeconfig = tempfile::NamedTempFile::new().unwrap();
+        let text = serde_json::json!({
+            "clusters": [{"name": "a", "cluster": {"server": server}}], "users": [{"name": "a", "user": {}}],
+            "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}], "current-context": "a",
+        });
+        std::fs::write(kubeconfig.path(), text.to_string()).unwrap();
+        Client::connect(Some(kubeconfig.path())).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_right_that_is_missing_is_told_with_where_it_comes_from() {
+        let all = deployed("home").unwrap().len();
+        let fine = check(&denying("nothing").await, "home", &[]).await;
+        assert_eq!(super::super::told(&[fine]), format!("ok    rights: all {all} that the operator needs\n"));
+        let lacking = check(&denying("leases").await, "home", &[]).await;
+        let said = "FAIL  rights: missing: create,get,update,watch leases.coordination.k8s.io in namespace home\n      \
+                    -> deploy/rbac.yaml has the operator's own; a module for another kind brings a ClusterRole with the \
+                    label isthmus.dev/aggregate-to-operator\n";
+        assert_eq!(super::super::told(&[lacking]), said);
     }
 }

@@ -30,7 +30,7 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) struct Stage {
     folder: tempfile::TempDir,
-    _api: ApiServer,
+    pub(crate) api: ApiServer,
     pub(crate) world: World,
     /// Name of the cloud in clouds.yaml that the operator is a user of.
     pub(crate) user: &'static str,
@@ -58,7 +58,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn module(name: &str) -> String {
+pub(crate) fn module(name: &str) -> String {
     let ours = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/modules");
     let folder = std::env::var_os("ISTHMUS_MODULES").map_or_else(ours, PathBuf::from);
     folder.join(format!("{name}.wasm")).display().to_string()
@@ -83,7 +83,7 @@ impl Stage {
         let client = Client::connect(Some(&kubeconfig)).await.unwrap();
         let session = Session::new(cloud::config(&world).unwrap(), Metrics::default()).unwrap();
         let neutron = Neutron::new(session);
-        let stage = Self { folder, _api: api, world, user: "isthmus", client, neutron };
+        let stage = Self { folder, api, world, user: "isthmus", client, neutron };
         for definition in crds() {
             stage.apply(serde_json::to_value(definition).unwrap()).await;
         }
@@ -137,7 +137,7 @@ impl Stage {
         cloud::make(self.neutron.session(), collection, body).await.unwrap()
     }
 
-    fn clouds(&self) -> PathBuf {
+    pub(crate) fn clouds(&self) -> PathBuf {
         self.folder.path().join("clouds.yaml")
     }
 
@@ -150,7 +150,7 @@ impl Stage {
         Octavia::new(Session::new(config, Metrics::default()).unwrap())
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_isthmus"));
         command.args(arguments).kill_on_drop(true).env("ISTHMUS_LOG", "warn").env("OS_CLOUD", self.user);
         command.env("KUBECONFIG", self.folder.path().join("kubeconfig"));

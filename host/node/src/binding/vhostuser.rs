@@ -223,6 +223,22 @@ mod tests {
         }
     }
 
+    /// The operator's guide shows it.
+    #[test]
+    fn what_an_application_is_told_is_as_the_page_has_it() {
+        let page = include_str!("../../../../docs/operator.md");
+        let shown = page
+            .split("```")
+            .find_map(|part| part.strip_prefix("json\n").filter(|p| p.contains("vhostname")));
+        let shown: Value = serde_json::from_str(shown.unwrap()).unwrap();
+        let vif = json!({"interface": "eth0", "port_id": "p", "mac": "fa:16:3e:00:00:05", "addresses": ["10.100.0.5/16"],
+            "gateways": ["10.100.0.1"], "mtu": 1442, "default_route": true, "routes": [], "binding": "vhostuser"});
+        let (driver, host, interface) = ("vhostuser".into(), "im".into(), "eth0".into());
+        let vif = serde_json::from_value(vif).unwrap();
+        let link = Link { driver, host, interface, nested: false, device: None, vif };
+        assert_eq!(described(Path::new("/sockets/u-1/eth0.sock"), &link), shown);
+    }
+
     /// A newer sandbox of the Pod may have another port for the same interface.
     #[test]
     fn files_that_a_newer_sandbox_has_as_well_stay() {

@@ -16,6 +16,8 @@ use std::sync::Arc;
 use regex::Regex;
 use serde_json::Value;
 
+use super::cel::Program;
+
 /// The type of a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Type {
@@ -69,8 +71,6 @@ pub(crate) struct Schema {
     pub(crate) nullable: bool,
     /// Properties that are not named are kept.
     pub(crate) preserve: bool,
-    /// A whole object with `metadata` of its own.
-    pub(crate) embedded: bool,
     pub(crate) properties: BTreeMap<String, Field>,
     pub(crate) additional: Option<Arc<Schema>>,
     pub(crate) items: Option<Arc<Schema>>,
@@ -102,15 +102,18 @@ pub(crate) struct Rules {
     pub(crate) max_items: Option<u64>,
     pub(crate) min_properties: Option<u64>,
     pub(crate) max_properties: Option<u64>,
-    /// `x-kubernetes-validations`: rule and message.
+    /// `x-kubernetes-validations`.
     pub(crate) cel: Vec<CelRule>,
 }
 
 /// A rule in the Common Expression Language.
 #[derive(Clone, Debug)]
 pub(crate) struct CelRule {
-    pub(crate) rule: String,
+    pub(crate) program: Program,
+    /// What is said where it does not hold.
     pub(crate) message: String,
+    /// What it is called where it fails: its message, or its text.
+    pub(crate) name: String,
 }
 
 impl Schema {

@@ -6,13 +6,13 @@ mod snippets;
 use std::path::Path;
 
 use anyhow::{Error, Result, ensure};
-use isthmus_e2e::{DEPLOY, Lab, on_lab};
+use isthmus_e2e::{DEPLOY, Lab, dev_tools, on_lab};
 
 /// Follows a page with an operator running, and takes away what the page made.
 async fn follow(lab: &Lab, page: &str) -> Result<()> {
     let _operator = lab.operator(&[]).await?;
     let isthmus = std::env::var("ISTHMUS_BIN")?;
-    let words = ["run", "lab"];
+    let words = ["run", "lab", "real"];
     let followed =
         snippets::follow(page, &words, Path::new(&isthmus), &snippets::modules()).map_err(Error::msg);
     let cleared = clear(lab).await;
@@ -37,6 +37,22 @@ async fn the_operators_guide_works() -> Result<()> {
 #[tokio::test]
 async fn the_authors_guide_works() -> Result<()> {
     on_lab("docs-author", async |lab| follow(lab, "module-author.md").await).await
+}
+
+/// From the first command to the last, in the shell that `isthmus dev` opens.
+fn follow_on_dev(page: &str) -> Result<()> {
+    let tools = dev_tools()?;
+    snippets::follow_on_dev(page, &tools.isthmus, &tools.modules).map_err(Error::msg)
+}
+
+#[test]
+fn the_operators_guide_works_on_dev() -> Result<()> {
+    follow_on_dev("operator.md")
+}
+
+#[test]
+fn the_authors_guide_works_on_dev() -> Result<()> {
+    follow_on_dev("module-author.md")
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use super::{Api, Call, Reply, Target, time};
 use crate::kubernetes::registry::Behaviour;
 use crate::kubernetes::status::{Cause, Status};
 use crate::kubernetes::store::{Object, meta, set};
-use crate::kubernetes::{builtin, convert, managed, metadata, schema};
+use crate::kubernetes::{builtin, convert, crd, managed, metadata, schema};
 
 impl Api {
     pub(super) fn create(&mut self, call: &Call<'_>, target: &Target) -> Result<Reply, Status> {
@@ -81,7 +81,7 @@ impl Api {
         }
         self.first_state(target, &mut value, dry_run)?;
         let mut causes = metadata::check(resource, &value);
-        causes.extend(self.wrong(target, &value, None, &causes));
+        causes.extend(self.wrong(target, &value, None, &causes)?);
         if !causes.is_empty() {
             return Err(Status::invalid(&resource.group_kind(), &name, &causes));
         }
@@ -106,15 +106,23 @@ impl Api {
     }
 
     /// Everything that is wrong with an object beside its metadata.
+    ///
+    /// # Errors
+    /// It can't be said, as the model lacks something that it has.
     pub(super) fn wrong(
         &self,
         target: &Target,
         value: &Value,
         old: Option<&Value>,
         metadata: &[Cause],
-    ) -> Vec<Cause> {
+    ) -> Result<Vec<Cause>, Status> {
         let resource = &target.resource;
-        match resource.behaviour {
+        if resource.behaviour == Behaviour::Crd
+            && let Some(what) = crd::not_modelled(value)
+        {
+            return Err(Status::not_modelled(&what));
+        }
+        Ok(match resource.behaviour {
             Behaviour::Custom if target.subresource == "status" => {
                 schema::validate_status(&resource.schema, value, old)
             }
@@ -126,7 +134,7 @@ impl Api {
                 Some(old) => builtin::check_update(behaviour, value, old),
                 None => builtin::check_create(behaviour, value),
             },
-        }
+        })
     }
 
     /// # Errors

@@ -80,7 +80,7 @@ impl Api {
         }
         bump_generation(resource, &target.subresource, &mut value, &before);
         let mut causes = metadata::check_update(resource, &target.subresource, &value, &before);
-        causes.extend(self.wrong(target, &value, Some(&before), &causes));
+        causes.extend(self.wrong(target, &value, Some(&before), &causes)?);
         if !causes.is_empty() {
             causes.sort_by_key(|c: &Cause| !c.field.starts_with("metadata"));
             return Err(Status::invalid(&resource.group_kind(), &target.name, &causes));

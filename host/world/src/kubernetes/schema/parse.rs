@@ -7,6 +7,7 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::{CelRule, Field, ListType, Presence, Rules, Schema, Type};
+use crate::kubernetes::cel::Program;
 
 /// Types by name, parsed once.
 pub(crate) struct Definitions<'a> {
@@ -56,7 +57,6 @@ pub(crate) fn parse(raw: &Value, mut definitions: Option<&mut Definitions<'_>>) 
     }
     schema.nullable |= flag("nullable");
     schema.preserve |= flag("x-kubernetes-preserve-unknown-fields") || kind == Type::Any;
-    schema.embedded |= flag("x-kubernetes-embedded-resource");
     schema.atomic |= text("x-kubernetes-map-type") == "atomic";
     let strategy = text("x-kubernetes-patch-strategy");
     schema.merge |= strategy.contains("merge");
@@ -129,11 +129,17 @@ fn rules(raw: &Value, base: Rules) -> Rules {
         max_items: count("maxItems"),
         min_properties: count("minProperties"),
         max_properties: count("maxProperties"),
-        cel: cel
-            .map(|rule| {
-                let text = |key: &str| rule.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-                CelRule { rule: text("rule"), message: text("message") }
-            })
-            .collect(),
+        cel: cel.filter_map(cel_rule).collect(),
     }
+}
+
+/// A CRD with a rule that can't be read was refused (`crd`).
+fn cel_rule(raw: &Value) -> Option<CelRule> {
+    let text = |key: &str| raw.get(key).and_then(Value::as_str).unwrap_or_default().trim().to_owned();
+    let program = Program::parse(&text("rule")).ok()?;
+    let (message, name) = match text("message") {
+        message if message.is_empty() => (format!("failed rule: {}", text("rule")), text("rule")),
+        message => (message.clone(), message),
+    };
+    Some(CelRule { program, message, name })
 }

@@ -8,9 +8,8 @@ use super::{Schema, Type, Unknown};
 pub(crate) fn prune(schema: &Schema, value: &mut Value, path: &str, root: bool, unknown: &mut Unknown) {
     match value {
         Value::Object(map) => {
-            let known = root || schema.embedded;
             map.retain(|key, value| {
-                if known && matches!(&**key, "apiVersion" | "kind" | "metadata") {
+                if root && matches!(&**key, "apiVersion" | "kind" | "metadata") {
                     return true;
                 }
                 let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };

@@ -1,15 +1,28 @@
 //! Whether a custom resource is what its schema asks for; errors as the real server words them.
 
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use regex::Regex;
 use serde_json::{Map, Value};
 
-use super::{Rules, Schema, Type};
-use crate::kubernetes::cel;
+use super::{ListType, Rules, Schema, Type};
 use crate::kubernetes::status::Cause;
 
 /// Everything that is wrong. `old`: the value before, for rules of transitions. `elsewhere`: whether the metadata has the wrong shape.
 pub(crate) fn validate(schema: &Schema, value: &Value, old: Option<&Value>, elsewhere: bool) -> Vec<Cause> {
     let mut causes = Vec::new();
     check(schema, value, "", &mut causes);
+    let twice = |value: &Value| {
+        let mut causes = Vec::new();
+        duplicates(schema, value, "", &mut causes);
+        causes
+    };
+    let found = twice(value);
+    // What was so before may stay so.
+    if !found.is_empty() && old.is_none_or(|old| twice(old).is_empty()) {
+        causes.extend(found);
+    }
     if elsewhere || causes.iter().any(Cause::blocks) {
         return blocked(schema, causes, elsewhere);
     }
@@ -54,9 +67,21 @@ fn check(schema: &Schema, value: &Value, path: &str, causes: &mut Vec<Cause>) {
     match value {
         Value::Object(map) => object(schema, map, path, causes),
         Value::Array(list) => array(schema, list, path, causes),
-        Value::String(text) => string(rules, text, value, path, causes),
+        Value::String(text) => {
+            string(rules, text, value, path, causes);
+            if schema.format == "date-time" && !is_date_time(text) {
+                let detail = format!("{path} in body must be of type date-time: {text:?}");
+                causes.push(Cause::type_invalid(path, value, &detail));
+            }
+        }
         Value::Number(number) => {
             if let Some(number) = number.as_f64() {
+                let is_small = (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&number);
+                if schema.kind == Type::Integer && schema.format == "int32" && !is_small {
+                    // The real server names no field here.
+                    let detail = format!("Checked value must be of type integer with format int32 in {path}");
+                    causes.push(Cause::invalid("<nil>", &Value::from(""), &detail));
+                }
                 bounds(rules, number, value, path, causes);
             }
         }
@@ -154,6 +179,58 @@ fn string(rules: &Rules, text: &str, value: &Value, path: &str, causes: &mut Vec
     }
 }
 
+/// As the real server reads it: any sign may stand before a fraction.
+static TIME: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new("^([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](.[0-9]+)?([zZ]|[+-][0-9]{2}:[0-9]{2})$").ok()
+});
+
+/// A date, and a time with its zone.
+fn is_date_time(text: &str) -> bool {
+    let (date, time) = text.split_once(['t', 'T']).unwrap_or_default();
+    let is_date = date.len() == 10 && jiff::civil::Date::strptime("%Y-%m-%d", date).is_ok();
+    is_date && TIME.as_ref().is_some_and(|regex| regex.is_match(time))
+}
+
+/// Elements of sets and maps that are there twice.
+fn duplicates(schema: &Schema, value: &Value, path: &str, causes: &mut Vec<Cause>) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                if let Some(inner) = schema.property(key) {
+                    duplicates(inner, value, &below(path, key), causes);
+                }
+            }
+        }
+        Value::Array(list) => {
+            let mut seen = BTreeSet::new();
+            for (i, item) in list.iter().enumerate() {
+                let path = format!("{path}[{i}]");
+                if let Some(key) = key_of(&schema.list, item)
+                    && !seen.insert(key.to_string())
+                {
+                    causes.push(Cause::duplicate(&path, &key));
+                }
+                if let Some(items) = &schema.items {
+                    duplicates(items, item, &path, causes);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What tells an element from the others of its list.
+fn key_of(list: &ListType, item: &Value) -> Option<Value> {
+    match list {
+        ListType::Atomic => None,
+        ListType::Set => Some(item.clone()),
+        ListType::Map(keys) => {
+            let found = keys.iter().filter_map(|key| Some((key.clone(), item.get(key)?.clone())));
+            Some(Value::Object(found.collect()))
+        }
+    }
+}
+
 fn bounds(rules: &Rules, number: f64, value: &Value, path: &str, causes: &mut Vec<Cause>) {
     if let Some(most) = rules.maximum {
         let (wrong, word) = match rules.exclusive_maximum {
@@ -175,16 +252,19 @@ fn bounds(rules: &Rules, number: f64, value: &Value, path: &str, causes: &mut Ve
     }
 }
 
-/// The rules in CEL that [`cel`] can evaluate.
+/// The rules in CEL.
 fn rules(schema: &Schema, value: &Value, old: Option<&Value>, path: &str, causes: &mut Vec<Cause>) {
-    for rule in &schema.rules.cel {
-        if cel::holds(&rule.rule, value, old) == Some(false) {
-            let message = match value {
-                Value::Object(_) | Value::Array(_) => format!("Invalid value: {}", rule.message),
-                _ => Cause::invalid(path, value, &rule.message).message,
-            };
-            causes.push(Cause { message, ..Cause::invalid(path, value, "") });
-        }
+    for rule in schema.rules.cel.iter().filter(|rule| old.is_some() || !rule.program.is_transition()) {
+        let detail = match rule.program.holds(value, old) {
+            Ok(true) => continue,
+            Ok(false) => rule.message.clone(),
+            Err(failure) => failure.detail(&rule.name),
+        };
+        let message = match value {
+            Value::Object(_) | Value::Array(_) => format!("Invalid value: {detail}"),
+            _ => Cause::invalid(path, value, &detail).message,
+        };
+        causes.push(Cause { message, ..Cause::invalid(path, value, "") });
     }
     match value {
         Value::Object(map) => {

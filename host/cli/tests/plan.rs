@@ -1,0 +1,71 @@
+//! `isthmus plan`: it tells what a version would add, change and delete, and writes nothing.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail")]
+#![allow(dead_code, reason = "the stage has what other tests need")]
+
+mod stage;
+
+use serde_json::{Value, json};
+use stage::{Stage, module};
+
+/// Writes to the cluster, to Neutron and to Octavia so far.
+fn writes(stage: &Stage) -> [u64; 3] {
+    let stats = stage.world.stats();
+    [stage.api.writes(), stats.network().writes, stats.load_balancer().writes]
+}
+
+/// A Namespace with a network of its own, and a Service behind a load balancer.
+async fn populate(stage: &Stage) {
+    let pool = json!({"name": "six", "prefixes": ["fd00:101::/48"], "default_prefixlen": 64});
+    stage.make("subnetpools", json!({"subnetpool": pool})).await;
+    let exclude = json!(["kube-*", "default", "isthmus-*"]);
+    let config = json!({"ipv4": {"subnetPool": "namespaces"}, "router": "cluster", "exclude": exclude});
+    stage.load("namespace-network", config).await;
+    let config = json!({"network": "pods", "subnets": {"ipv4": "pods-v4"}, "clusterIps": false,
+                        "floatingNetwork": "public", "provider": "amphora"});
+    stage.load("service-loadbalancer", config).await;
+    stage.node_and_namespace("node1", "shop").await;
+    let spec = json!({"type": "LoadBalancer", "ports": [{"port": 80}]});
+    let metadata = json!({"name": "web", "namespace": "shop"});
+    stage.apply(json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_adds_changes_and_deletes_writes_nothing() {
+    let stage = Stage::start().await;
+    populate(&stage).await;
+    let operator = stage.operator(&[]);
+    stage.ready(2).await;
+    // From here on nobody else writes.
+    stage.stop(operator).await;
+    let (before, mappings) = (writes(&stage), stage.mappings().await);
+    assert!(before.iter().all(|count| *count > 0), "what is counted is not counted: {before:?}");
+
+    let plan = async |name: &str, config: Value| -> Value {
+        let (file, config) = (module(name), config.to_string());
+        let said = stage.prints(&["plan", &file, "--config", &config, "-o", "json"]).await;
+        serde_json::from_str(&said).unwrap()
+    };
+    let exclude = json!(["kube-*", "default", "isthmus-*"]);
+    let six = json!({"ipv6": {"subnetPool": "six"}, "router": "cluster", "isolation": "isolated", "exclude": exclude});
+    let network = plan("namespace-network", six).await;
+    let watched = json!({"network": "pods", "subnets": {"ipv4": "pods-v4"}, "clusterIps": false, "provider": "amphora",
+                         "monitor": {"enabled": true}, "algorithm": "LEAST_CONNECTIONS"});
+    let service = plan("service-loadbalancer", watched).await;
+    for planned in [&network, &service] {
+        let count = |what: &str| planned["summary"][what].as_u64().unwrap();
+        assert!(count("added") > 0 && count("deleted") > 0, "{planned}");
+    }
+    let changed = [&network, &service].map(|planned| planned["summary"]["changed"].as_u64().unwrap());
+    assert!(changed.iter().sum::<u64>() > 0, "{network} {service}");
+    // And one that would take everything away, by a name that nobody has.
+    let gone = json!({"router": "cluster", "exclude": ["*"]});
+    stage
+        .fails(&["plan", &module("namespace-network"), "--name", "other", "--config", &gone.to_string()])
+        .await;
+
+    assert_eq!(writes(&stage), before);
+    let versions = |all: &[isthmus_kubernetes::crd::CloudMapping]| {
+        all.iter().map(|mapping| mapping.metadata.resource_version.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(versions(&stage.mappings().await), versions(&mappings));
+}

@@ -50,6 +50,8 @@ pub(crate) struct Step<'a> {
     pub(crate) echo: bool,
     /// It is killed after that, with all that it started.
     pub(crate) limit: Duration,
+    /// After so long in silence it is said that it goes on.
+    pub(crate) heartbeat: Duration,
 }
 
 /// How a command ended.
@@ -106,19 +108,29 @@ fn forward(stream: impl Read + Send + 'static, is_stdout: bool, to: Sender<Line>
 impl<'a> Step<'a> {
     /// A step whose output goes to the log, with a limit of ten minutes.
     pub(crate) fn new(name: &'a str, reason: &'a str) -> Self {
-        Self { name, reason, echo: false, limit: Duration::from_secs(600) }
+        Self { name, reason, echo: false, limit: Duration::from_secs(600), heartbeat: HEARTBEAT }
     }
 
     /// A step that speaks for itself, with a limit of half an hour (Kubernetes may have to be built).
     pub(crate) fn script(name: &'a str) -> Self {
-        Self { name, reason: "", echo: true, limit: Duration::from_secs(1800) }
+        Self { echo: true, limit: Duration::from_secs(1800), ..Self::new(name, "") }
     }
 
     /// Runs the command to its end. An error is one of ours (it cannot be started, its log cannot be written);
     /// a command that fails is a `Done` that says so.
-    pub(crate) fn run(&self, workspace: &Workspace, mut command: Command) -> Result<Done> {
+    pub(crate) fn run(&self, workspace: &Workspace, command: Command) -> Result<Done> {
+        self.run_and_tell(workspace, command, |text| say(self.name, text))
+    }
+
+    /// As [`Self::run`]; what is to be said goes to `tell`.
+    fn run_and_tell(
+        &self,
+        workspace: &Workspace,
+        mut command: Command,
+        mut tell: impl FnMut(&str),
+    ) -> Result<Done> {
         if !self.reason.is_empty() {
-            say(self.name, self.reason);
+            tell(self.reason);
         }
         let started = Instant::now();
         let logs = workspace.target.join("xtask");
@@ -141,7 +153,7 @@ impl<'a> Step<'a> {
                 Ok(line) => {
                     writeln!(log, "{}", line.text)?;
                     if line.is_stdout && self.echo {
-                        say(self.name, &line.text);
+                        tell(&line.text);
                         spoke = Instant::now();
                     }
                     if line.is_stdout {
@@ -167,9 +179,9 @@ impl<'a> Step<'a> {
             {
                 break status;
             }
-            if spoke.elapsed() > HEARTBEAT {
+            if spoke.elapsed() > self.heartbeat {
                 let last: String = all.last().map_or("", |l| l.trim()).chars().take(90).collect();
-                say(self.name, &format!("still at it after {} s: {last}", started.elapsed().as_secs()));
+                tell(&format!("still at it after {} s: {last}", started.elapsed().as_secs()));
                 spoke = Instant::now();
             }
             if on_time && started.elapsed() > self.limit {
@@ -198,11 +210,34 @@ mod tests {
     use crate::workspace::Workspace;
 
     fn run(name: &str, limit: Duration, script: &str) -> Done {
+        told(&Step { limit, ..Step::new(name, "") }, script).0
+    }
+
+    /// How it ended, and what was said.
+    fn told(step: &Step<'_>, script: &str) -> (Done, Vec<String>) {
         let target = std::env::temp_dir().join(format!("xtask-step-{}", std::process::id()));
         let workspace = Workspace { root: PathBuf::new(), target };
         let mut command = Command::new("sh");
         command.args(["-c", script]);
-        Step { limit, ..Step::new(name, "") }.run(&workspace, command).unwrap()
+        let mut said = Vec::new();
+        let done = step.run_and_tell(&workspace, command, |text| said.push(text.to_owned())).unwrap();
+        (done, said)
+    }
+
+    /// Nobody has to ask what takes so long.
+    #[test]
+    fn a_long_step_gives_its_reason_and_says_that_it_goes_on() {
+        let reason = "building Kubernetes, ~7 min the first time";
+        let step = Step { heartbeat: Duration::from_millis(100), ..Step::new("long", reason) };
+        let (done, said) = told(&step, "echo compiling etcd; sleep 2");
+        let [first, beats @ ..] = said.as_slice() else { panic!("nothing was said") };
+        assert!(done.success && first == reason, "{said:?}");
+        assert!(beats.iter().all(|line| line.starts_with("still at it after ")), "{said:?}");
+        // Of the output the last line.
+        assert!(beats.last().is_some_and(|line| line.ends_with(" s: compiling etcd")), "{said:?}");
+        // One that speaks for itself is told word by word, and is not interrupted.
+        let (_, said) = told(&Step::script("speaks"), "echo one; echo two; echo aside >&2");
+        assert_eq!(said, ["one", "two"]);
     }
 
     #[test]

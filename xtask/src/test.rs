@@ -49,9 +49,35 @@ impl Report {
         }
     }
 
-    fn skipped(&mut self, suite: &str, reason: String) {
-        self.row(suite, Counts::SKIPPED, 0.0);
-        self.notes.push(reason);
+    /// The tests that need a lab are left out: that has a row and a note, as nothing is skipped in silence.
+    fn without_lab(&mut self, reason: &str) {
+        self.row("end-to-end (lab)", Counts::SKIPPED, 0.0);
+        self.notes.push(format!("the end-to-end tests were skipped: {reason}"));
+    }
+
+    fn sum(&self) -> Counts {
+        self.rows.iter().fold(Counts::default(), |sum, row| sum + row.counts)
+    }
+
+    /// Table, notes and the closing line.
+    fn told(&self) -> String {
+        let mut text =
+            format!("\n{:<34}{:>8}{:>8}{:>8}{:>10}\n", "suite", "tests", "failed", "skipped", "seconds");
+        for Row { suite, counts: Counts { passed, failed, skipped }, seconds } in &self.rows {
+            let tests = passed + failed + skipped;
+            text += &format!("{suite:<34}{tests:>8}{failed:>8}{skipped:>8}{seconds:>10.1}\n");
+        }
+        for note in &self.notes {
+            text += &format!("note: {note}\n");
+        }
+        let Counts { passed, failed, skipped } = self.sum();
+        text + &format!("\n{passed} passed, {failed} failed, {skipped} skipped")
+    }
+
+    /// Whether all is well. Where nobody looks at the table (`ci`), what was skipped has failed.
+    fn is_good(&self, ci: bool) -> bool {
+        let Counts { failed, skipped, .. } = self.sum();
+        failed == 0 && !(ci && skipped > 0)
     }
 
     pub(crate) fn add(&mut self, other: Self) {
@@ -62,7 +88,7 @@ impl Report {
 
 /// Runs everything; with `quick` without the lab, else on so many of them side by side.
 pub(crate) fn run(workspace: &Workspace, quick: bool, labs: u8) -> Result<ExitCode> {
-    let left_out = if quick { Some("--quick leaves the lab out".to_owned()) } else { lab::unfit() };
+    let left_out = left_out(quick, lab::unfit);
     let with_lab = left_out.is_none();
     let labs = if with_lab { Lab::chosen().and_beside(labs) } else { Vec::new() };
     let mut reserved = Vec::new();
@@ -103,7 +129,7 @@ pub(crate) fn run(workspace: &Workspace, quick: bool, labs: u8) -> Result<ExitCo
         in_labs.into_iter().for_each(|in_labs| report.add(in_labs));
     });
     if let Some(reason) = left_out {
-        report.skipped("end-to-end (lab)", format!("the end-to-end tests were skipped: {reason}"));
+        report.without_lab(&reason);
     }
     let mut code = conclude(&report);
     for lab in reserved {
@@ -129,24 +155,44 @@ fn start_labs(workspace: &Workspace, labs: &[Lab]) -> (Vec<Reserved>, Result<()>
     (reserved, up)
 }
 
-/// Prints table, notes and the closing line.
+/// Why there is no lab, if so.
+fn left_out(quick: bool, unfit: impl FnOnce() -> Option<String>) -> Option<String> {
+    if quick { Some("--quick leaves the lab out".to_owned()) } else { unfit() }
+}
+
+/// Prints what there is to tell.
 fn conclude(report: &Report) -> ExitCode {
-    println!("\n{:<34}{:>8}{:>8}{:>8}{:>10}", "suite", "tests", "failed", "skipped", "seconds");
-    let mut sum = Counts::default();
-    for row in &report.rows {
-        let Counts { passed, failed, skipped } = row.counts;
-        println!(
-            "{:<34}{:>8}{failed:>8}{skipped:>8}{:>10.1}",
-            row.suite,
-            passed + failed + skipped,
-            row.seconds
-        );
-        sum = sum + row.counts;
-    }
-    for note in &report.notes {
-        println!("note: {note}");
-    }
-    println!("\n{} passed, {} failed, {} skipped", sum.passed, sum.failed, sum.skipped);
+    println!("{}", report.told());
     let ci = env::var("CI").is_ok_and(|v| v == "true");
-    if sum.failed > 0 || (ci && sum.skipped > 0) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if report.is_good(ci) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Report, left_out};
+
+    #[test]
+    fn what_quick_leaves_out_is_told_and_fails_where_nobody_reads_it() {
+        let unfit = || Some("it needs root".to_owned());
+        assert_eq!(left_out(false, || None), None);
+        for (quick, why) in [(true, "--quick leaves the lab out"), (false, "it needs root")] {
+            let reason = left_out(quick, unfit).unwrap();
+            let mut report = Report::default();
+            report.check("format", true, 1.0);
+            assert!(report.is_good(true) && report.is_good(false));
+            report.without_lab(&reason);
+            let told = report.told();
+            let row = told.lines().find(|line| line.starts_with("end-to-end (lab)")).unwrap();
+            assert_eq!(
+                row.split_whitespace().collect::<Vec<_>>(),
+                ["end-to-end", "(lab)", "1", "0", "1", "0.0"]
+            );
+            let note = format!("note: the end-to-end tests were skipped: {why}");
+            assert!(told.lines().any(|line| line == note), "{told}");
+            assert!(told.ends_with("\n1 passed, 0 failed, 1 skipped"), "{told}");
+            assert!(report.is_good(false) && !report.is_good(true));
+            report.check("clippy", false, 1.0);
+            assert!(!report.is_good(false));
+        }
+    }
 }

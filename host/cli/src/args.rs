@@ -171,6 +171,9 @@ pub(crate) enum ModuleCommand {
     /// Load a module as the operator would, and print what it says about itself.
     Check(CheckArgs),
     /// Put a module into ConfigMaps of the cluster, from which the operator loads it.
+    ///
+    /// Its PolicyModule's source is made to name them, where it names others. Then those of the version before that are no parts of
+    /// this one are removed.
     Load(LoadArgs),
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail, ensure};
 use isthmus_cli::global::{Kube, Output};
 use isthmus_kubernetes::Client;
+use isthmus_kubernetes::crd::{ConfigMapRef, ModuleSource, PolicyModule};
 use isthmus_kubernetes::names::LABEL_POLICY_MODULE;
 use isthmus_model::manifest::{Manifest, Projection};
 use isthmus_model::text::is_dns_label;
@@ -16,7 +17,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::args::{CheckArgs, LoadArgs};
 use crate::output::{objects, print};
@@ -102,7 +103,17 @@ struct Loaded<'a> {
     sha256: &'a str,
     namespace: &'a str,
     config_maps: Vec<String>,
-    /// Parts of an earlier version that had more.
+    #[serde(flatten)]
+    changed: Changed,
+}
+
+/// What had to be done beside writing the ConfigMaps, where another number of them was there.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Changed {
+    /// ConfigMaps that the PolicyModule's source named before; absent: those that were written.
+    source_before: Option<Vec<String>>,
+    /// ConfigMaps of the version before that are no parts of this one.
     removed: Vec<String>,
 }
 
@@ -121,26 +132,33 @@ pub(crate) async fn load(kube: &Kube, args: &LoadArgs, output: Output) -> anyhow
         return objects(&maps, output);
     }
     let client = Client::connect(kube.kubeconfig.as_deref()).await?;
-    let removed = write(&client, namespace, name, &maps).await?;
+    let changed = write(&client, namespace, name, &maps).await?;
     let loaded = Loaded {
         name,
         version: &manifest.version,
         sha256: module.digest(),
         namespace,
-        config_maps: maps.iter().map(ResourceExt::name_any).collect(),
-        removed,
+        config_maps: names_of(&maps),
+        changed,
     };
     print(&loaded, output, told)
 }
 
 fn told(loaded: &Loaded<'_>) -> String {
-    let Loaded { name, version, sha256, namespace, config_maps, removed } = loaded;
+    let Loaded { name, version, sha256, namespace, config_maps, changed } = loaded;
     let (digest, count) = (short_digest(sha256), config_maps.len());
     let plural = if count == 1 { "" } else { "s" };
     let mut text = format!(
         "{name}: version {version} ({digest}) is in {count} ConfigMap{plural} of namespace {namespace}\n"
     );
-    for part in removed {
+    if let Some(before) = &changed.source_before {
+        text += &format!(
+            "PolicyModule {name}: its spec.source names {} now, and no longer {}; where you keep it in a file, change it there too\n",
+            config_maps.join(", "),
+            before.join(", ")
+        );
+    }
+    for part in &changed.removed {
         text += &format!("removed ConfigMap {part}: a part of an earlier version\n");
     }
     text + &format!("kubectl get policymodule {name} shows whether it serves\n")
@@ -160,27 +178,86 @@ pub(crate) async fn put(
     write(client, namespace, name, &maps).await.map(drop)
 }
 
-/// Writes the ConfigMaps, and removes parts of an earlier version that had more; the names of those.
-async fn write(
-    client: &Client,
-    namespace: &str,
-    name: &str,
-    maps: &[ConfigMap],
-) -> anyhow::Result<Vec<String>> {
+fn names_of(maps: &[ConfigMap]) -> Vec<String> {
+    maps.iter().map(ResourceExt::name_any).collect()
+}
+
+/// Writes the ConfigMaps, has the PolicyModule name them, and removes parts of an earlier version that had more, or one. In this
+/// order there is a whole version at any time.
+async fn write(client: &Client, namespace: &str, name: &str, maps: &[ConfigMap]) -> anyhow::Result<Changed> {
     let api: Api<ConfigMap> = Api::namespaced(client.kube(), namespace);
-    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    let modules: Api<PolicyModule> = Api::all(client.kube());
     for map in maps {
         let found = client.read("read a ConfigMap", api.get_opt(&map.name_any())).await?;
         found.map_or(Ok(()), |found| is_for(&found, name))?;
     }
+    // Without one, the operator makes it of what is there.
+    let module = client.read(&format!("read PolicyModule {name}"), modules.get_opt(name)).await?;
+    let parameters = PatchParams::apply(FIELD_MANAGER).force();
     for map in maps {
         let part = map.name_any();
         let what = format!("write ConfigMap {namespace}/{part}");
         client.write("apply", "configmaps", &what, api.patch(&part, &parameters, &Patch::Apply(map))).await?;
     }
+    let written = names_of(maps);
+    let before = module.map(|module| module.spec.source).filter(|source| !is_of(source, &written));
+    if let Some(before) = &before {
+        name_parts(client, name, before, &written).await?;
+    }
+    let removed = remove_stale(client, &api, namespace, name, &written).await?;
+    Ok(Changed { source_before: before.as_ref().map(named), removed })
+}
+
+fn named(source: &ModuleSource) -> Vec<String> {
+    source.config_maps.iter().map(|map| map.name.clone()).collect()
+}
+
+/// Whether a source is read from these ConfigMaps, in whatever order, and from what we write into them.
+fn is_of(source: &ModuleSource, parts: &[String]) -> bool {
+    let sorted = |mut names: Vec<String>| {
+        names.sort();
+        names
+    };
+    source.key.as_deref().is_none_or(|key| key == source::KEY)
+        && sorted(named(source)) == sorted(parts.to_vec())
+}
+
+/// Has the source of a PolicyModule name these parts.
+async fn name_parts(
+    client: &Client,
+    name: &str,
+    before: &ModuleSource,
+    parts: &[String],
+) -> anyhow::Result<()> {
+    let api: Api<PolicyModule> = Api::all(client.kube());
+    let config_maps = parts.iter().map(|part| ConfigMapRef { name: part.clone() }).collect();
+    let mut source = json!(ModuleSource { config_maps, key: None });
+    // What a merge shall take away has to be said.
+    source["key"] = Value::Null;
+    let patch = Patch::Merge(json!({"spec": {"source": source}}));
+    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+    let what = format!("name the parts of PolicyModule {name}");
+    let patched = client.write("patch", "policymodules", &what, api.patch(name, &parameters, &patch)).await;
+    patched.map(drop).with_context(|| {
+        format!(
+            "the version is written, but PolicyModule {name} does not take it: its spec.source.configMaps name {}, and have to name {}, \
+             without a key; no ConfigMap was removed",
+            named(before).join(", "),
+            parts.join(", ")
+        )
+    })
+}
+
+/// Removes ConfigMaps of earlier calls that are no parts any more; their names.
+async fn remove_stale(
+    client: &Client,
+    api: &Api<ConfigMap>,
+    namespace: &str,
+    name: &str,
+    written: &[String],
+) -> anyhow::Result<Vec<String>> {
     let labelled = ListParams::default().labels(&format!("{LABEL_POLICY_MODULE}={name}"));
     let there = client.read("list ConfigMaps", api.list(&labelled)).await?;
-    let written: Vec<String> = maps.iter().map(ResourceExt::name_any).collect();
     let mut removed = Vec::new();
     for old in there.items.iter().filter(|map| is_ours(map, name)).map(ResourceExt::name_any) {
         if !written.contains(&old) {
@@ -264,6 +341,25 @@ mod tests {
     }
 
     #[test]
+    fn a_source_is_of_the_parts_that_it_names_in_any_order() {
+        let source = |names: &[&str], key: Option<&str>| ModuleSource {
+            config_maps: names.iter().map(|name| ConfigMapRef { name: (*name).into() }).collect(),
+            key: key.map(str::to_owned),
+        };
+        let parts = ["big-1".to_owned(), "big-2".to_owned()];
+        assert!(is_of(&source(&["big-2", "big-1"], None), &parts));
+        assert!(is_of(&source(&["big-1", "big-2"], Some(source::KEY)), &parts));
+        for other in [
+            source(&["big"], None),
+            source(&["big-1"], None),
+            source(&["big-1", "big-2", "big-3"], None),
+            source(&["big-1", "big-2"], Some("my.wasm")),
+        ] {
+            assert!(!is_of(&other, &parts), "{other:?}");
+        }
+    }
+
+    #[test]
     fn the_fields_of_a_config_are_told() {
         let schema = r#"{"properties": {"network": {"type": "string", "description": "Its name."}}}"#;
         assert_eq!(config(Some(schema)), "config   network (string): Its name.\n");
@@ -278,10 +374,17 @@ mod tests {
             sha256: "0123456789abcdef",
             namespace: "isthmus-system",
             config_maps: vec!["big".into()],
-            removed: vec!["big-1".into(), "big-2".into()],
+            changed: Changed {
+                source_before: Some(vec!["big-1".into(), "big-2".into()]),
+                removed: vec!["big-1".into(), "big-2".into()],
+            },
         };
         let text = told(&loaded);
         assert!(text.contains("(0123456789ab) is in 1 ConfigMap of namespace isthmus-system"), "{text}");
-        assert!(text.contains("removed ConfigMap big-1") && text.contains("big-2"), "{text}");
+        assert!(
+            text.contains("removed ConfigMap big-1") && text.contains("removed ConfigMap big-2"),
+            "{text}"
+        );
+        assert!(text.contains("its spec.source names big now, and no longer big-1, big-2"), "{text}");
     }
 }

@@ -151,6 +151,39 @@ fn an_outcome_is_printed_in_the_form_asked_for() {
     assert!(output.stdout.is_empty() && text(&output.stderr).contains("(at config.networks)"));
 }
 
+/// A folder is all of its manifests: also those with several documents, and nothing else that lies there.
+#[test]
+fn a_snapshot_is_a_file_or_a_folder_of_manifests() {
+    let files = Files::new();
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let (file, refiner, pod) = (module("pod-port"), module("tag-by-team"), files.path("pod"));
+    let path = folder.path().display().to_string();
+    let of =
+        ["render", &file, "--config", CONFIG, "--refiner", &refiner, "--subject", &pod, "--snapshot", &path];
+    write("README.md", "no: [YAML");
+    write("old.yaml.orig", NAMESPACE);
+    std::fs::create_dir(folder.path().join("charts")).unwrap();
+    assert_eq!(json_of(&of)["outcome"], "waiting", "none of these is a manifest");
+    let other = "{apiVersion: v1, kind: Namespace, metadata: {name: other, labels: {team: red}}}";
+    for (name, text) in [
+        ("1.yaml", format!("---\n{other}\n---\n{NAMESPACE}\n---\n")),
+        ("2.yml", format!("{NAMESPACE}\n---\n{other}")),
+        ("3.json", serde_json::to_string(&documents(NAMESPACE)[0]).unwrap()),
+    ] {
+        write(name, &text);
+        assert_eq!(json_of(&of)[0]["tags"], json!(["team=blue"]), "{name}");
+        std::fs::remove_file(folder.path().join(name)).unwrap();
+    }
+    // One that shows that the manifests are read in the order of their names: of two of one object the last one counts.
+    write("a.yaml", NAMESPACE);
+    write("b.yaml", &NAMESPACE.replace("blue", "green"));
+    assert_eq!(json_of(&of)[0]["tags"], json!(["team=green"]));
+    write("b.yaml", "no: [YAML");
+    let output = isthmus(&of);
+    assert!(!output.status.success() && text(&output.stderr).contains("b.yaml is no YAML"));
+}
+
 #[test]
 fn a_refiner_is_called_as_the_operator_would() {
     let files = Files::new();

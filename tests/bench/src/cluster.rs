@@ -26,6 +26,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::objects;
+use crate::operator::{Operator, WRITTEN};
 
 /// The operator's namespace.
 pub(crate) const NAMESPACE: &str = "isthmus-bench";
@@ -51,6 +52,12 @@ pub(crate) struct Cluster {
 pub(crate) struct Mappings {
     counts: watch::Receiver<Counts>,
     watching: JoinHandle<()>,
+}
+
+/// Writes that the API server has served.
+struct Served {
+    all: u64,
+    deletes: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -128,8 +135,8 @@ impl Cluster {
             self.apply(self.all::<CustomResourceDefinition>(), &name, &crd).await?;
             timeout(LIMIT, await_condition(self.all(), &name, is_crd_established())).await??;
         }
-        self.served::<CloudMapping>().await?;
-        self.served::<PolicyModule>().await?;
+        self.answers_for::<CloudMapping>().await?;
+        self.answers_for::<PolicyModule>().await?;
         self.clean_up().await.context("cleaning up after an earlier run")?;
         let none = |found: usize, what: &str| -> Result<()> {
             ensure!(
@@ -246,7 +253,7 @@ impl Cluster {
     }
 
     /// Waits until a kind of ours can be asked for: a definition is established a moment before that.
-    async fn served<K>(&self) -> Result<()>
+    async fn answers_for<K>(&self) -> Result<()>
     where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
     {
@@ -268,28 +275,48 @@ impl Cluster {
     /// Writes that the API server has served so far to objects that only an operator writes: ours, and Events. Those of
     /// the garbage collector are among them.
     pub(crate) async fn writes(&self) -> Result<u64> {
-        if let Some(own) = &self.own {
-            let kinds = ["cloudmappings", "policymodules", "events"];
-            let of = |kind| ["POST", "PUT", "PATCH", "DELETE"].map(|method| own.requests(method, kind));
-            return Ok(kinds.into_iter().flat_map(of).sum());
+        Ok(self.served().await?.all)
+    }
+
+    /// As [`Self::writes`], less what the garbage collector has deleted: what an operator wrote, which sent so many deletes itself.
+    pub(crate) async fn writes_of(&self, operator: &Operator) -> Result<u64> {
+        let (served, own) = (self.served().await?, operator.numbers().await?.kubernetes_deletes());
+        Ok(served.all - served.deletes.saturating_sub(own))
+    }
+
+    async fn served(&self) -> Result<Served> {
+        if let Some(server) = &self.own {
+            let of = |method| WRITTEN.into_iter().map(|kind| server.requests(method, kind)).sum::<u64>();
+            let deletes = of("DELETE");
+            return Ok(Served {
+                all: ["POST", "PUT", "PATCH"].map(of).into_iter().sum::<u64>() + deletes,
+                deletes,
+            });
         }
-        const VERBS: [&str; 5] = ["POST", "PUT", "PATCH", "APPLY", "DELETE"];
         let request = http::Request::get("/metrics").body(Vec::new())?;
         let text = self.client.request_text(request).await.context("the API server's /metrics")?;
-        let ours = |line: &&str| {
-            let has = |label: &str, value: &str| line.contains(&format!("{label}=\"{value}\""));
-            line.starts_with("apiserver_request_total{")
-                && (has("group", "isthmus.dev") || has("group", "events.k8s.io"))
-                && VERBS.iter().any(|verb| has("verb", verb))
+        let of = |verb: &str| {
+            let ours = |line: &&str| {
+                let has = |label: &str, value: &str| line.contains(&format!("{label}=\"{value}\""));
+                line.starts_with("apiserver_request_total{")
+                    && (has("group", "isthmus.dev") || has("group", "events.k8s.io"))
+                    && has("verb", verb)
+            };
+            let counts =
+                text.lines().filter(ours).filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
+            #[allow(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a count, written as a float"
+            )]
+            let count = counts.sum::<f64>() as u64;
+            count
         };
-        let counts =
-            text.lines().filter(ours).filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
-        #[allow(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a count, written as a float"
-        )]
-        Ok(counts.sum::<f64>() as u64)
+        let deletes = of("DELETE");
+        Ok(Served {
+            all: ["POST", "PUT", "PATCH", "APPLY"].map(of).into_iter().sum::<u64>() + deletes,
+            deletes,
+        })
     }
 
     /// Takes away everything that [`Self::prepare`] and a run made, whether or not an operator is there to do its part.

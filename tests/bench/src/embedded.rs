@@ -31,8 +31,9 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
     let cluster = Cluster::embedded(&kubeconfig).await?;
     cluster.prepare().await?;
     let world = cloud::start().await?;
-    let start =
-        async |cloud: &[(&str, String)]| Operator::start(&arguments.operator, cloud, Some(&kubeconfig)).await;
+    let start = async |cloud: &[(&str, String)]| {
+        Operator::start(&arguments.operator, cloud, Some(&kubeconfig), &[]).await
+    };
     let environment = world.environment();
     let operator = start(&environment).await?;
     cluster.configure().await?;

@@ -1,5 +1,6 @@
 //! The operator as a child process: started, asked for its numbers, stopped.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -16,6 +17,13 @@ use crate::process;
 
 /// Where it serves its numbers: not the default, which another one may have.
 const HTTP: &str = "127.0.0.1:9467";
+
+/// Module calls, by module, version, operation and result.
+const CALLS: &str = "isthmus_module_calls_total";
+/// How a reconcile ended.
+const CONFLICT: &str = "\"KubernetesConflict\"";
+/// What only an operator writes; and the garbage collector deletes.
+pub(crate) const WRITTEN: [&str; 3] = ["cloudmappings", "policymodules", "events"];
 
 /// A running operator. It is killed when it is dropped.
 pub(crate) struct Operator {
@@ -40,15 +48,16 @@ pub(crate) fn ensure_none_runs() -> Result<()> {
 
 impl Operator {
     /// Starts one for a cloud, given as `OS_*` variables, and waits until it is ready. `kubeconfig`: of another cluster than the
-    /// environment's.
+    /// environment's. `flags`: more of them.
     pub(crate) async fn start(
         binary: &Path,
         cloud: &[(&str, String)],
         kubeconfig: Option<&Path>,
+        flags: &[&str],
     ) -> Result<Self> {
         let mut command = Command::new(binary);
         // The default lease: a request may take half of it, and a real Neutron takes seconds for eight creates at once.
-        command.args(["operator", "--http", HTTP, "--operator-namespace", NAMESPACE]);
+        command.args(["operator", "--http", HTTP, "--operator-namespace", NAMESPACE]).args(flags);
         for (name, _) in std::env::vars_os() {
             if !cloud.is_empty() && name.to_string_lossy().starts_with("OS_") {
                 command.env_remove(name);
@@ -138,6 +147,11 @@ impl Operator {
 /// What /metrics said.
 pub(crate) struct Numbers(String);
 
+/// Of a series: the version that it is about.
+fn digest(labels: &str) -> Option<&str> {
+    labels.split_once("digest=\"")?.1.split('"').next()
+}
+
 impl Numbers {
     /// The sum of all series of a name whose labels `wanted` accepts.
     pub(crate) fn sum(&self, name: &str, wanted: impl Fn(&str) -> bool) -> u64 {
@@ -172,16 +186,39 @@ impl Numbers {
         self.sum("isthmus_kubernetes_writes_total", |labels| !labels.contains("resource=\"leases\""))
     }
 
-    /// Module calls.
-    pub(crate) fn calls(&self) -> u64 {
-        self.sum("isthmus_module_calls_total", |_| true)
+    /// Deletes of what [`crate::cluster::Cluster::writes`] counts, sent by the operator itself.
+    pub(crate) fn kubernetes_deletes(&self) -> u64 {
+        self.sum("isthmus_kubernetes_writes_total", |labels| {
+            labels.contains("verb=\"delete\"")
+                && WRITTEN.iter().any(|r| labels.contains(&format!("resource=\"{r}\"")))
+        })
     }
 
-    /// Reconciles that failed. One that met another writer is done over at once, and is none.
+    /// Module calls.
+    pub(crate) fn calls(&self) -> u64 {
+        self.sum(CALLS, |_| true)
+    }
+
+    /// Calls of versions that an earlier sample has none of.
+    pub(crate) fn calls_of_versions_after(&self, before: &Self) -> u64 {
+        let known: BTreeSet<&str> =
+            before.0.lines().filter(|l| l.starts_with(CALLS)).filter_map(digest).collect();
+        self.sum(CALLS, |labels| digest(labels).is_some_and(|digest| !known.contains(digest)))
+    }
+
+    /// Listings of all that is ours, compared with what is recorded.
+    pub(crate) fn resyncs(&self) -> u64 {
+        self.sum("isthmus_resyncs_total", |_| true)
+    }
+
+    /// Reconciles that met another writer, and were done over at once.
+    pub(crate) fn conflicts(&self) -> u64 {
+        self.sum("isthmus_reconciles_total", |labels| labels.contains(CONFLICT))
+    }
+
+    /// Reconciles that failed; [`Self::conflicts`] are none.
     pub(crate) fn failed(&self) -> u64 {
-        let fine = |labels: &str| {
-            ["done", "waiting", "KubernetesConflict"].iter().any(|r| labels.contains(&format!("\"{r}\"")))
-        };
+        let fine = |labels: &str| ["\"done\"", "\"waiting\"", CONFLICT].iter().any(|r| labels.contains(r));
         self.sum("isthmus_reconciles_total", |labels| !fine(labels))
     }
 
@@ -207,4 +244,45 @@ async fn get(path: &str) -> Result<(u16, String)> {
     let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
     let status = head.split_whitespace().nth(1).context("no HTTP status")?.parse()?;
     Ok((status, body.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Numbers;
+
+    fn numbers(series: &[&str]) -> Numbers {
+        Numbers(series.join("\n"))
+    }
+
+    #[test]
+    fn calls_of_a_new_version_are_told_from_late_ones_of_the_old() {
+        let call = |digest: &str, count| {
+            format!(
+                "isthmus_module_calls_total{{module=\"m\",digest=\"{digest}\",operation=\"map\",result=\"ok\"}} {count}"
+            )
+        };
+        let before = numbers(&[&call("aaa", 5)]);
+        assert_eq!(numbers(&[&call("aaa", 9)]).calls_of_versions_after(&before), 0);
+        assert_eq!(numbers(&[&call("aaa", 9), &call("bbb", 2)]).calls_of_versions_after(&before), 2);
+    }
+
+    #[test]
+    fn a_conflict_is_counted_and_is_no_failure() {
+        let all = numbers(&[
+            "isthmus_reconciles_total{result=\"done\"} 7",
+            "isthmus_reconciles_total{result=\"KubernetesConflict\"} 3",
+            "isthmus_reconciles_total{result=\"CloudUnavailable\"} 2",
+        ]);
+        assert_eq!((all.failed(), all.conflicts()), (2, 3));
+    }
+
+    #[test]
+    fn deletes_are_of_what_the_garbage_collector_deletes_too() {
+        let all = numbers(&[
+            "isthmus_kubernetes_writes_total{verb=\"delete\",resource=\"cloudmappings\"} 4",
+            "isthmus_kubernetes_writes_total{verb=\"patch\",resource=\"cloudmappings\"} 8",
+            "isthmus_kubernetes_writes_total{verb=\"delete\",resource=\"configmaps\"} 16",
+        ]);
+        assert_eq!(all.kubernetes_deletes(), 4);
+    }
 }

@@ -41,7 +41,7 @@ pub(crate) async fn run(cluster: &Cluster, arguments: &Arguments) -> Result<()> 
 
 async fn in_process(cluster: &Cluster, arguments: &Arguments) -> Result<()> {
     let world = cloud::start().await?;
-    let operator = Operator::start(&arguments.operator, &world.environment(), None).await?;
+    let operator = Operator::start(&arguments.operator, &world.environment(), None, &[]).await?;
     cluster.configure().await?;
     cluster.load(arguments.read("pod-port")?).await?;
     loaded(&operator, 1).await?;
@@ -65,7 +65,7 @@ async fn in_process(cluster: &Cluster, arguments: &Arguments) -> Result<()> {
         stage.grow(pods, arguments.pods).await?;
         stage.memory((at_first, first), (before, pods), arguments.pods).await?;
     }
-    stage.idle().await?;
+    let stage = stage.idle(arguments).await?;
     stage.end(arguments.pods).await
 }
 
@@ -73,21 +73,27 @@ impl Stage<'_> {
     /// Kubernetes writes over the life of a Pod, and a warm-up for the rest.
     async fn whole_life(&mut self) -> Result<()> {
         say(&format!("the whole life of {LIVES} Pods"));
-        let before = (self.cluster.writes().await?, self.operator.numbers().await?.kubernetes_writes());
+        let counted = async || {
+            let by_itself = self.operator.numbers().await?.kubernetes_writes();
+            anyhow::Ok((
+                self.cluster.writes_of(&self.operator).await?,
+                self.cluster.writes().await?,
+                by_itself,
+            ))
+        };
+        let before = counted().await?;
         self.cluster.create_pods(0..LIVES).await?;
         self.mappings.ready(LIVES, limit(LIVES)).await?;
         self.cluster.delete_pods().await?;
         self.mappings.gone(limit(LIVES)).await?;
-        let served = ratio(self.cluster.writes().await? - before.0, LIVES);
-        let writes = ratio(self.operator.numbers().await?.kubernetes_writes() - before.1, LIVES);
-        Measure {
-            name: "Kubernetes writes a Pod, over its life",
-            target: "<= 4",
-            measured: format!("{writes:.2}"),
-            met: Some(writes <= 4.0),
-            note: format!("{served:.2} as the API server counts, with the garbage collector's deletes"),
-        }
-        .print();
+        let after = counted().await?;
+        let [writes, all, told] =
+            [after.0 - before.0, after.1 - before.1, after.2 - before.2].map(|count| ratio(count, LIVES));
+        let measure = at_most("Kubernetes writes a Pod, over its life", "<= 4", writes, 4.0);
+        let note = format!(
+            "as the API server counts, which has {all:.2} with the garbage collector's deletes; {told:.2} as the operator counts"
+        );
+        Measure { note, ..measure }.print();
         Ok(())
     }
 
@@ -138,14 +144,15 @@ impl Stage<'_> {
         let before = self.operator.numbers().await?;
         let began = Instant::now();
         self.cluster.load(next).await?;
-        let swapped = loaded(&self.operator, before.swaps() + 1).await?;
+        loaded(&self.operator, before.swaps() + 1).await?;
         let at_swap = began.elapsed();
-        // What is counted after the swap is of the new version, but for the few calls in flight.
-        let called = until(&self.operator, |numbers| numbers.calls() > swapped).await;
+        // By its digest: late calls of the old version are none. Those of the shadow run are not counted.
+        let called = until(&self.operator, |numbers| numbers.calls_of_versions_after(&before) > 0).await;
         let first_call = began.elapsed();
         called.context("no call of the new version")?;
         self.settle().await?;
-        let failed = self.operator.numbers().await?.failed() - before.failed();
+        let after = self.operator.numbers().await?;
+        let (failed, conflicts) = (after.failed() - before.failed(), after.conflicts() - before.conflicts());
         Measure {
             name: "swap: ConfigMap to first call",
             target: "<= 1 s",
@@ -159,7 +166,7 @@ impl Stage<'_> {
             target: "0",
             measured: failed.to_string(),
             met: Some(failed == 0),
-            note: String::new(),
+            note: format!("{conflicts} met another writer (KubernetesConflict) and were done over at once"),
         }
         .print();
         Ok(())
@@ -202,27 +209,42 @@ impl Stage<'_> {
     }
 
     /// What it does when there is nothing to do.
-    async fn idle(&self) -> Result<()> {
+    async fn idle(mut self, arguments: &Arguments) -> Result<Self> {
         self.settle().await?;
         say("idle for 30 s");
-        let written = async || {
-            let by_it = self.operator.numbers().await?.kubernetes_writes();
-            anyhow::Ok(by_it + self.world.stats().network().writes)
-        };
-        let (writes, cpu) = (written().await?, self.operator.cpu()?);
+        let cpu = self.operator.cpu()?;
         tokio::time::sleep(IDLE).await;
         let cpu = (self.operator.cpu()? - cpu) / IDLE.as_secs_f64() * 100.0;
-        let writes = written().await? - writes;
         at_most("idle: percent of a core", "<= 1", cpu, 1.0).print();
+
+        say("idle for 30 s more, with a resync in them");
+        let status = self.operator.stop().await?;
+        ensure!(status.success(), "the operator ended with {status}");
+        let (cloud, flags) = (self.world.environment(), ["--resync-seconds", "20"]);
+        self.operator = Operator::start(&arguments.operator, &cloud, None, &flags).await?;
+        self.operator.leads().await?;
+        self.settle().await?;
+        let written = async || {
+            let numbers = self.operator.numbers().await?;
+            let writes = numbers.kubernetes_writes() + self.world.stats().network().writes;
+            anyhow::Ok((writes, numbers.resyncs()))
+        };
+        let (before, cpu) = (written().await?, self.operator.cpu()?);
+        tokio::time::sleep(IDLE).await;
+        let cpu = (self.operator.cpu()? - cpu) / IDLE.as_secs_f64() * 100.0;
+        let after = written().await?;
+        let (writes, resyncs) = (after.0 - before.0, after.1 - before.1);
         Measure {
             name: "idle: writes",
             target: "0",
             measured: writes.to_string(),
-            met: Some(writes == 0),
-            note: "to Kubernetes and the cloud in 30 s; the lease's renewals aside".to_owned(),
+            met: Some(writes == 0 && resyncs > 0),
+            note: format!(
+                "to Kubernetes and the cloud in 30 s with {resyncs} resync, {cpu:.2} percent of a core; the lease's renewals aside"
+            ),
         }
         .print();
-        Ok(())
+        Ok(self)
     }
 
     /// Everything is deleted, and nothing may be left.
@@ -250,27 +272,26 @@ impl Stage<'_> {
 async fn real(cluster: &Cluster, arguments: &Arguments) -> Result<()> {
     let pods = arguments.real_pods;
     say(&format!("mapping {pods} Pods with the real Neutron"));
-    let mut operator = Operator::start(&arguments.operator, &[], None).await?;
+    let mut operator = Operator::start(&arguments.operator, &[], None, &[]).await?;
     operator.leads().await?;
     let mut mappings = cluster.watch();
-    let before = operator.numbers().await?;
+    let (before, written) = (operator.numbers().await?, cluster.writes_of(&operator).await?);
     let began = Instant::now();
     cluster.create_pods(0..pods).await?;
     mappings.ready(pods, limit(pods) * 10).await?;
     let took = began.elapsed();
     let after = operator.numbers().await?;
-    let written = |now: &Numbers| ratio(now.kubernetes_writes() - before.kubernetes_writes(), pods);
+    let kubernetes = async || anyhow::Ok(ratio(cluster.writes_of(&operator).await? - written, pods));
     let calls = |reads| after.network(reads) - before.network(reads);
     let note = format!("{pods} Pods at {:.1}/s", rate(pods, took));
     let writes = at_most("real Neutron: writes a Pod", "<= 1", ratio(calls(false), pods), 1.0);
     Measure { note: note.clone(), ..writes }.print();
     let reads = at_most("real Neutron: reads a Pod", "<= 0.1", ratio(calls(true), pods), 0.1);
     Measure { note: format!("{note}; look-ups of names, shared by all Pods"), ..reads }.print();
-    at_most("real Neutron: Kubernetes writes a Pod, until mapped", "<= 2", written(&after), 2.0).print();
+    at_most("real Neutron: Kubernetes writes a Pod, until mapped", "<= 2", kubernetes().await?, 2.0).print();
     cluster.delete_pods().await?;
     mappings.gone(limit(pods) * 10).await?;
-    let gone = operator.numbers().await?;
-    at_most("real Neutron: Kubernetes writes a Pod, over its life", "<= 4", written(&gone), 4.0).print();
+    at_most("real Neutron: Kubernetes writes a Pod, over its life", "<= 4", kubernetes().await?, 4.0).print();
 
     cluster.create_labelled_pods(0..2 * policies::EACH, policies::labels).await?;
     mappings.ready(2 * policies::EACH, limit(pods) * 10).await?;
@@ -294,23 +315,20 @@ async fn real(cluster: &Cluster, arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Waits for so many swaps; answers the count of calls as of then.
-pub(crate) async fn loaded(operator: &Operator, swaps: u64) -> Result<u64> {
+/// Waits for so many swaps.
+pub(crate) async fn loaded(operator: &Operator, swaps: u64) -> Result<()> {
     let numbers = until(operator, |numbers| numbers.swaps() >= swaps);
     numbers.await.context("the module is not loaded")
 }
 
-/// Asks for the operator's numbers until they are as wanted; answers the count of calls.
-async fn until(operator: &Operator, wanted: impl Fn(&Numbers) -> bool) -> Result<u64> {
+/// Asks for the operator's numbers until they are as wanted.
+async fn until(operator: &Operator, wanted: impl Fn(&Numbers) -> bool) -> Result<()> {
     let began = Instant::now();
-    loop {
-        let numbers = operator.numbers().await?;
-        if wanted(&numbers) {
-            return Ok(numbers.calls());
-        }
+    while !wanted(&operator.numbers().await?) {
         ensure!(began.elapsed() < Duration::from_secs(60), "not within a minute");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
+    Ok(())
 }
 
 fn at_most<'a>(name: &'a str, target: &'a str, measured: f64, wanted: f64) -> Measure<'a> {

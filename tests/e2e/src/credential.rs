@@ -1,4 +1,4 @@
-//! An operator that signs in with an application credential, as one in a cluster does.
+//! An operator that signs in without a password: with an application credential, as one in a cluster does, or with a token.
 
 use anyhow::{Context, Result, ensure};
 use http::Method;
@@ -53,11 +53,29 @@ impl Lab {
     /// # Errors
     /// It does not start.
     pub async fn operator_with(&self, credential: &ApplicationCredential) -> Result<Operator> {
-        let config = cloud("isthmus")?.session().config().clone();
-        let auth = json!({"auth_url": config.auth.auth_url, "application_credential_id": credential.id,
+        let auth = json!({"application_credential_id": credential.id,
                           "application_credential_secret": credential.secret});
-        let clouds = json!({"clouds": {"isthmus": {"auth_type": "v3applicationcredential", "auth": auth,
-                                                   "region_name": "RegionOne"}}});
+        self.operator_by("v3applicationcredential", auth).await
+    }
+
+    /// Starts an operator that knows a token of the operator's user and nothing else, and waits until it leads. Answers it with the
+    /// token.
+    ///
+    /// # Errors
+    /// Keystone's, or it does not start.
+    pub async fn operator_with_token(&self) -> Result<(Operator, String)> {
+        let neutron = cloud("isthmus")?;
+        let token = neutron.session().token().await?;
+        let project = token.project_id.clone().context("a token is for a project")?;
+        let token = token.secret.expose().to_owned();
+        let operator = self.operator_by("v3token", json!({"token": token, "project_id": project})).await?;
+        Ok((operator, token))
+    }
+
+    async fn operator_by(&self, auth_type: &str, mut auth: Value) -> Result<Operator> {
+        let config = cloud("isthmus")?.session().config().clone();
+        auth["auth_url"] = config.auth.auth_url.into();
+        let clouds = json!({"clouds": {"isthmus": {"auth_type": auth_type, "auth": auth, "region_name": "RegionOne"}}});
         self.operator_with_clouds(&private(&self.folder().join("clouds.yaml"), &clouds.to_string())?).await
     }
 }

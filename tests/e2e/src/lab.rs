@@ -34,6 +34,8 @@ pub const OPERATOR_NAMESPACE: &str = "isthmus-system";
 pub const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy");
 /// The policy of `deploy/admission.yaml`, which some tests apply.
 const ADMISSION: &str = "isthmus-cloudmappings";
+/// The variable that names a lab.
+pub(crate) const LAB_NAME: &str = "ISTHMUS_LAB_NAME";
 /// Label of the namespaces that tests make.
 const OURS: &str = "isthmus.dev/e2e";
 /// What clients of the lab talk to, and the part that serves it.
@@ -76,8 +78,8 @@ pub async fn on_lab(name: &str, test: impl AsyncFnOnce(&Lab) -> Result<()>) -> R
 }
 
 /// What tells this lab from others of the machine; nothing for the first one. `tests/lab/lib.sh` says what is called after it.
-pub(crate) fn suffix() -> String {
-    std::env::var("ISTHMUS_LAB_NAME").unwrap_or_default()
+pub fn suffix() -> String {
+    std::env::var(LAB_NAME).unwrap_or_default()
 }
 
 /// The node that Pods are bound to: its name is that of the lab's chassis.

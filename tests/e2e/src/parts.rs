@@ -11,7 +11,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::lab::{Lab, run, suffix, variable};
+use crate::lab::{LAB_NAME, Lab, run, suffix, variable};
 
 /// Where etcd serves its JSON gateway.
 const ETCD: &str = "http://127.0.0.1:2379";
@@ -42,8 +42,16 @@ fn etcd() -> PathBuf {
 /// # Errors
 /// It fails.
 pub async fn xtask_lab(arguments: &[&str]) -> Result<String> {
+    xtask_lab_of(&suffix(), arguments).await
+}
+
+/// As [`xtask_lab`], of the lab of this name.
+///
+/// # Errors
+/// It fails.
+pub async fn xtask_lab_of(name: &str, arguments: &[&str]) -> Result<String> {
     let mut xtask = Command::new(variable("ISTHMUS_XTASK")?);
-    run(xtask.arg("lab").args(arguments).stdin(Stdio::null())).await
+    run(xtask.arg("lab").args(arguments).env(LAB_NAME, name).stdin(Stdio::null())).await
 }
 
 pub(crate) async fn part_of_lab(verb: &str, part: &str, flags: &[&str]) -> Result<()> {

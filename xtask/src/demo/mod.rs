@@ -1,5 +1,7 @@
 //! `cargo xtask demo`: the main job, narrated, with what to type to see it oneself; in one process (`isthmus dev`), or on the lab.
 
+mod clean;
+mod made;
 mod real_pods;
 mod stage;
 
@@ -10,7 +12,6 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use serde::Deserialize;
 
 use self::stage::Stage;
 use crate::lab::{self, Lab};
@@ -22,14 +23,8 @@ use crate::workspace::Workspace;
 const OPERATOR: &str = "isthmus-system";
 const PODS: &str = "isthmus-demo";
 const COUNT: usize = 20;
-/// The modules that are shown.
-const MODULES: &str = "pod-port route-l7policy";
-/// Name of the load balancer's port.
-const VIP: &str = "policymodule/route-l7policy/vip";
-/// Whether our kinds are there.
-const HAS_CRDS: &str = "kubectl get crd cloudmappings.isthmus.dev policymodules.isthmus.dev >/dev/null 2>&1";
-/// Takes our finalizer off an object of ours, which has no other.
-const NO_FINALIZER: &str = r#"--type merge -p '{"metadata":{"finalizers":[]}}'"#;
+/// Label of the PolicyModules that the demo makes.
+const DEMO: &str = "isthmus.dev/demo: module";
 
 /// Runs the demo from nothing. On the lab, that is left running.
 pub(crate) fn run(workspace: &Workspace, on_lab: bool) -> Result<ExitCode> {
@@ -178,7 +173,7 @@ impl Demo<'_> {
         say("demo", "loading the module pod-port from a ConfigMap, with the network that Pods shall be on");
         let manifest = self.file("policymodule.yaml");
         let text = format!(
-            "apiVersion: isthmus.dev/v1alpha1\nkind: PolicyModule\nmetadata: {{name: pod-port}}\nspec:\n  source: {{configMaps: [{{name: pod-port}}]}}\n  config: {}\n",
+            "apiVersion: isthmus.dev/v1alpha1\nkind: PolicyModule\nmetadata: {{name: pod-port, labels: {{{DEMO}}}}}\nspec:\n  source: {{configMaps: [{{name: pod-port}}]}}\n  config: {}\n",
             r#"{network: pods, subnets: [pods-v4], securityGroups: [pods]}"#
         );
         fs::write(&manifest, &text).with_context(|| format!("writing {}", manifest.display()))?;
@@ -213,7 +208,7 @@ impl Demo<'_> {
         self.ask(&format!("kubectl apply -f {}", definition.display()))?;
         let config = format!("{{network: pods, subnets: [pods-v4], provider: {}}}", self.stage.provider());
         self.apply("routes", &format!(
-            "apiVersion: isthmus.dev/v1alpha1\nkind: PolicyModule\nmetadata: {{name: route-l7policy}}\nspec:\n  source: {{configMaps: [{{name: route-l7policy}}]}}\n  config: {config}\n"
+            "apiVersion: isthmus.dev/v1alpha1\nkind: PolicyModule\nmetadata: {{name: route-l7policy, labels: {{{DEMO}}}}}\nspec:\n  source: {{configMaps: [{{name: route-l7policy}}]}}\n  config: {config}\n"
         ))?;
         self.load_module("route-l7policy", "route-l7policy")?;
         self.apply("route", &format!(
@@ -257,26 +252,28 @@ impl Demo<'_> {
         let seconds = self.until("all Pods are mapped", &ready, |a| a == COUNT.to_string())?;
         say("demo", &format!("all mapped {seconds:.1} s later; each has an address:"));
         self.type_and_see(&format!("kubectl get cloudmappings -n {PODS}"))?;
-        let ips = format!("kubectl get cloudmappings -n {PODS} -o jsonpath='{{.items[*].status.ips}}'");
-        let ips = self.ask(&ips)?;
-        let distinct: BTreeSet<&str> = ips.split_whitespace().collect();
-        ensure!(distinct.len() == COUNT, "{COUNT} Pods have {} addresses: {ips}", distinct.len());
-        say("demo", "the ports are in Neutron:");
+        let recorded = self.recorded()?;
+        let distinct: BTreeSet<&String> = recorded.values().flatten().collect();
+        ensure!(distinct.len() == COUNT, "{COUNT} Pods have {} addresses: {recorded:?}", distinct.len());
+        say("demo", "the ports are in Neutron, as its own client says:");
         self.type_and_see(
             "openstack port list --device-owner isthmus:pod -c Name -c 'Fixed IP Addresses' -f value",
         )?;
+        let there = self.addresses()?;
+        ensure!(there == recorded, "the CloudMappings say {recorded:?}, and Neutron has {there:?}");
+        say("demo", &format!("{COUNT} ports, each with the address that its Pod's CloudMapping says"));
         say("demo", "what one Pod became:");
         self.type_and_see(&format!("{} tree pod/web-1 -n {PODS}", self.isthmus())).map(drop)
     }
 
     fn swap(&self) -> Result<()> {
         say("demo", "another build of the module, which adds a tag, into the same ConfigMap");
-        let (process, before) = (self.stage.pid()?, self.writes()?);
+        let (process, before) = (self.stage.pid()?, self.settled_writes()?);
         self.load_module("pod-port-next", "pod-port")?;
         self.until("the next version is loaded", &loaded("0.2.0"), |a| a == "True 0.2.0")?;
         let tagged = "openstack port list --tags release=next -f value -c ID | wc -l";
         let seconds = self.until("all ports have the tag", tagged, |a| a == COUNT.to_string())?;
-        let after = self.writes()?;
+        let after = self.settled_writes()?;
         ensure!(self.stage.pid()? == process, "the operator is another process now");
         say(
             "demo",
@@ -296,6 +293,21 @@ impl Demo<'_> {
         text.trim().parse().with_context(|| format!("counting writes in {text:?}"))
     }
 
+    /// As [`Self::writes`], once it is the same twice, a second apart: a write that comes late is one too.
+    fn settled_writes(&self) -> Result<usize> {
+        let begun = Instant::now();
+        let mut before = self.writes()?;
+        loop {
+            std::thread::sleep(Duration::from_secs(1));
+            let now = self.writes()?;
+            if now == before {
+                return Ok(now);
+            }
+            ensure!(begun.elapsed() < Duration::from_secs(60), "writes to Neutron go on for a minute: {now}");
+            before = now;
+        }
+    }
+
     fn delete(&self) -> Result<()> {
         say("demo", "the Pods are deleted");
         self.type_and_see(&format!(
@@ -304,115 +316,16 @@ impl Demo<'_> {
         let left = format!("kubectl get cloudmappings -n {PODS} -o name | wc -l");
         let seconds = self.until("no CloudMapping is left", &left, |a| a == "0")?;
         let begun = Instant::now();
-        while self.ports()?.len() > usize::from(self.has_balancer()?) {
+        // The load balancer is of its PolicyModule, and stays until that goes.
+        while self.ports()?.len() > usize::from(!self.balancers()?.is_empty()) {
             ensure!(begun.elapsed() < Duration::from_secs(30), "ports are left 30 s later");
         }
         say("demo", &format!("no CloudMapping and no port is left {seconds:.1} s later"));
         Ok(())
     }
-
-    /// The load balancer is of its PolicyModule, and stays until that goes.
-    fn has_balancer(&self) -> Result<bool> {
-        Ok(!self.ask("openstack loadbalancer list -f value -c id")?.trim().is_empty())
-    }
-
-    /// The ids of the ports that were made for the demo's Pods: they carry our mark, and their names begin so.
-    fn ports(&self) -> Result<Vec<String>> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Port {
-            #[serde(rename = "ID")]
-            id: String,
-            name: String,
-            tags: Vec<String>,
-        }
-        let answer = self.ask("openstack port list --device-owner isthmus:pod --long -f json")?;
-        let ports: Vec<Port> = serde_json::from_str(&answer).context("reading the list of ports")?;
-        let ours = |port: &Port| {
-            (port.name.starts_with(&format!("pod/{PODS}/")) || port.name == VIP)
-                && port.tags.iter().any(|tag| tag.starts_with("isthmus:cluster="))
-        };
-        Ok(ports.into_iter().filter(ours).map(|port| port.id).collect())
-    }
-
-    /// As before the demo, however far an earlier run came. No operator runs meanwhile: what one would do for the Pods is done
-    /// here, first in the cloud and then in Kubernetes, so that whatever ends this in between can be done again.
-    fn clean(&self) -> Result<()> {
-        self.ask("openstack loadbalancer list -f value -c id | xargs -r -n 1 openstack loadbalancer delete --cascade --wait")?;
-        for id in self.ports()? {
-            self.ask(&format!("openstack port delete {id}"))?;
-        }
-        // No kubelet ends the Pods.
-        self.ask(&format!("kubectl delete pods -n {PODS} --all --force --grace-period=0 --wait=false"))?;
-        self.clean_agents()?;
-        self.ask(&format!("kubectl delete namespace {PODS} --ignore-not-found --wait=false"))?;
-        self.until(&format!("namespace {PODS} is gone"), &let_go(), |a| a == ".")?;
-        self.ask(&format!(
-            "if {HAS_CRDS}; then kubectl get policymodules.isthmus.dev {MODULES} -o name --ignore-not-found | xargs -r -n 1 kubectl patch {NO_FINALIZER}
-             kubectl delete policymodules.isthmus.dev {MODULES} --ignore-not-found --wait=false
-             kubectl get cloudmappings.isthmus.dev -n {OPERATOR} -o name | xargs -r -n 1 kubectl patch -n {OPERATOR} {NO_FINALIZER}; fi"
-        ))?;
-        for label in ["isthmus.dev/policy-module", "isthmus.dev/kept-module"] {
-            self.ask(&format!(
-                "kubectl delete configmap -n {OPERATOR} --ignore-not-found -l '{label} in (pod-port,route-l7policy)'"
-            ))?;
-        }
-        Ok(())
-    }
-}
-
-/// Lets go of all CloudMappings, of which there may be more each time, and answers `.` alone once their namespace is gone: nothing
-/// is no answer, as where the API server is away.
-fn let_go() -> String {
-    let mappings = format!("-n {PODS} cloudmappings.isthmus.dev -o name --ignore-not-found");
-    format!(
-        "if {HAS_CRDS}; then kubectl get {mappings} | xargs -r -n 1 kubectl patch -n {PODS} {NO_FINALIZER}; fi >/dev/null
-         kubectl get namespace {PODS} -o name --ignore-not-found && echo ."
-    )
 }
 
 fn loaded(version: &str) -> String {
     let condition = "{.status.conditions[?(@.type==\"Loaded\")].status}";
     format!("kubectl get policymodule pod-port -o jsonpath='{condition} {{.status.version}}' # {version}")
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt;
-    use std::process::Command;
-
-    use super::let_go;
-
-    /// Two CloudMappings, and what the API server says of the namespace.
-    const KUBECTL: &str = r#"#!/bin/sh
-case "$*" in
-"get crd "*) ;;
-"get -n isthmus-demo cloudmappings"*) printf 'cloudmapping.isthmus.dev/a\ncloudmapping.isthmus.dev/b\n' ;;
-"get namespace "*) eval "$NAMESPACE" ;;
-*) echo "$*" >>"$0.log" ;;
-esac
-"#;
-
-    #[test]
-    fn finalizers_come_off_and_only_an_answer_counts_as_gone() {
-        let folder = std::env::temp_dir().join(format!("xtask-demo-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        let kubectl = folder.join("kubectl");
-        fs::write(&kubectl, KUBECTL).unwrap();
-        fs::set_permissions(&kubectl, fs::Permissions::from_mode(0o755)).unwrap();
-        let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
-        let table =
-            [("echo namespace/isthmus-demo", "namespace/isthmus-demo\n."), ("exit 1", ""), ("exit 0", ".")];
-        for (namespace, answer) in table {
-            let mut shell = Command::new("bash");
-            shell.args(["-o", "pipefail", "-c", &let_go()]).env("PATH", &path).env("NAMESPACE", namespace);
-            let output = shell.output().unwrap();
-            assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), answer, "{namespace}");
-        }
-        let calls = fs::read_to_string(folder.join("kubectl.log")).unwrap();
-        let patch = r#"patch -n isthmus-demo --type merge -p {"metadata":{"finalizers":[]}} cloudmapping.isthmus.dev/"#;
-        assert_eq!(calls, format!("{patch}a\n{patch}b\n").repeat(3));
-        fs::remove_dir_all(&folder).unwrap();
-    }
 }

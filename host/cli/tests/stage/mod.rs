@@ -14,7 +14,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use isthmus_kubernetes::Client;
-use isthmus_kubernetes::crd::{CloudMapping, PolicyModule, crds};
+use isthmus_kubernetes::crd::{CloudMapping, PolicyModule, PolicyModuleStatus, crds};
 use isthmus_kubernetes::watch::{self, Event};
 use isthmus_openstack::{CloudConfig, Metrics, Neutron, Octavia, Session, Sources};
 use isthmus_world::World;
@@ -58,6 +58,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// Path of a component that `cargo xtask plugins` has built.
 pub(crate) fn module(name: &str) -> String {
     let ours = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/modules");
     let folder = std::env::var_os("ISTHMUS_MODULES").map_or_else(ours, PathBuf::from);
@@ -221,22 +222,42 @@ impl Stage {
 
     /// Waits until a PolicyModule says so in its condition `Loaded`.
     pub(crate) async fn says(&self, name: &str, reason: &str) {
+        let is_so = |module: &PolicyModule| {
+            let mut conditions = module.status.iter().flat_map(|status| &status.conditions);
+            conditions.any(|c| c.type_ == "Loaded" && c.reason == reason)
+        };
+        self.until_module(name, reason, is_so).await;
+    }
+
+    /// Waits until the version of this digest serves, as the present spec of its PolicyModule says.
+    pub(crate) async fn serves(&self, name: &str, digest: &str) {
+        let is_so = |module: &PolicyModule| {
+            let status = module.status.as_ref();
+            let is_current = |s: &PolicyModuleStatus| s.observed_generation == module.metadata.generation;
+            let serves = status.is_some_and(|s| s.digest.as_deref() == Some(digest) && is_current(s));
+            serves && module.is_loaded()
+        };
+        self.until_module(name, digest, is_so).await;
+    }
+
+    /// Waits until a PolicyModule is so.
+    async fn until_module(&self, name: &str, what: &str, is_so: impl Fn(&PolicyModule) -> bool) {
         let mut events = watch::modules(&self.client);
         let mut last = None;
         let come = async {
             loop {
                 let Event::Applied(module) = next(&mut events, name).await else { continue };
-                let conditions = module.status.iter().flat_map(|status| &status.conditions);
-                let loaded =
-                    conditions.into_iter().find(|c| c.type_ == "Loaded" && module.name_any() == name);
-                if loaded.is_some_and(|loaded| loaded.reason == reason) {
+                if module.name_any() != name {
+                    continue;
+                }
+                if is_so(&module) {
                     return;
                 }
-                last = loaded.cloned().or(last.take());
+                last = Some(module);
             }
         };
         let in_time = tokio::time::timeout(LIMIT, come).await.is_ok();
-        assert!(in_time, "not in time: {name} is {reason}: {last:?}");
+        assert!(in_time, "not in time: {name} is {what}: {last:#?}");
     }
 
     /// Waits until there are so many CloudMappings, all ready.

@@ -48,32 +48,65 @@ async fn fails(lab: &Lab, arguments: &[&str], parts: &[&str]) -> Result<()> {
 
 /// What our reading of the environment and of clouds.yaml comes to, in the words of `openstack configuration show`.
 fn as_shown(config: &CloudConfig) -> Result<Value> {
-    let AuthMethod::Password { user: User::Name(user, user_domain), password } = &config.auth.method else {
-        bail!("{:?}", config.auth.method)
-    };
     let domain = |of: &str, domain: &Domain| match domain {
         Domain::Id(id) => (format!("auth.{of}_domain_id"), json!(id)),
         Domain::Name(name) => (format!("auth.{of}_domain_name"), json!(name)),
     };
+    let auth = |key: &str, value: &str| (format!("auth.{key}"), json!(value));
     let mut shown = vec![
-        ("auth.auth_url".to_owned(), json!(config.auth.auth_url)),
-        ("auth.username".to_owned(), json!(user)),
-        ("auth.password".to_owned(), json!(password.expose())),
-        domain("user", user_domain),
-        ("region_name".to_owned(), json!(config.region)),
+        auth("auth_url", &config.auth.auth_url),
+        // The client says so where there is none.
+        ("region_name".to_owned(), json!(config.region.as_deref().unwrap_or_default())),
         ("interface".to_owned(), json!(format!("{:?}", config.interface).to_lowercase())),
         ("cacert".to_owned(), json!(config.tls.cacert)),
         ("cert".to_owned(), json!(config.tls.cert)),
         ("key".to_owned(), json!(config.tls.key)),
     ];
-    match &config.auth.scope {
-        Scope::Project(Project::Id(id)) => shown.push(("auth.project_id".to_owned(), json!(id))),
-        Scope::Project(Project::Name(name, of)) => {
-            shown.extend([("auth.project_name".to_owned(), json!(name)), domain("project", of)]);
+    match &config.auth.method {
+        AuthMethod::Password { user: User::Name(user, of), password } => {
+            shown.extend([auth("username", user), auth("password", password.expose()), domain("user", of)]);
+        }
+        AuthMethod::ApplicationCredential { id, secret } => shown.extend([
+            ("auth_type".to_owned(), json!("v3applicationcredential")),
+            auth("application_credential_id", id),
+            auth("application_credential_secret", secret.expose()),
+        ]),
+        AuthMethod::Token { token } => {
+            shown.extend([("auth_type".to_owned(), json!("v3token")), auth("token", token.expose())]);
         }
         other => bail!("{other:?}"),
     }
+    match &config.auth.scope {
+        Scope::Project(Project::Id(id)) => shown.push(auth("project_id", id)),
+        Scope::Project(Project::Name(name, of)) => {
+            shown.extend([auth("project_name", name), domain("project", of)]);
+        }
+        // An application credential brings its own.
+        Scope::None => {}
+        other => bail!("{other:?}"),
+    }
     Ok(Value::Object(shown.into_iter().collect()))
+}
+
+/// What `openstack configuration show` says with these variables alone.
+async fn shown_by_the_client(folder: &Path, variables: &[(&str, &str)]) -> Result<Value> {
+    let path = std::env::var("PATH")?;
+    let mut client = tokio::process::Command::new("openstack");
+    client.args(["configuration", "show", "--unmask", "-f", "json"]).env_clear().env("PATH", path);
+    let output = client.envs(variables.iter().copied()).current_dir(folder).output().await?;
+    ensure!(output.status.success(), "{variables:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// What the client shows of a setting. One of a variable may stand beside `auth`, in which it has it when it signs in; and where
+/// nothing is said of a domain it is the default one then.
+fn told<'a>(shown: &'a Value, key: &str) -> &'a Value {
+    let found = |key: &str| shown.get(key).or_else(|| shown.get(key.strip_prefix("auth.")?));
+    let default = || {
+        let of = key.strip_suffix("_domain_id")?;
+        if found(&format!("{of}_domain_name")).is_some() { None } else { shown.get("default_domain") }
+    };
+    found(key).or_else(default).unwrap_or(&Value::Null)
 }
 
 /// The client shows more than it uses: of what we use nothing may differ.
@@ -82,12 +115,17 @@ async fn a_cloud_is_configured_as_the_openstack_client_has_it() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let auth =
         "auth_url: http://k/v3, username: u, project_name: p, user_domain_name: Users, project_domain_id: d";
+    let credential =
+        "auth_type: v3applicationcredential, auth: {auth_url: http://k/v3, application_credential_id: c}";
     let clouds = format!(
-        "clouds: {{one: {{region_name: North, interface: internal, cacert: /ca.pem, auth: {{{auth}}}}}, two: {{regions: [A, B], auth: {{{auth}, password: two}}}}}}"
+        "clouds: {{one: {{region_name: North, interface: internal, cacert: /ca.pem, auth: {{{auth}}}}}, two: {{regions: [A, B], auth: {{{auth}, password: two}}}},
+          credential: {{{credential}}},
+          token: {{auth_type: v3token, auth: {{auth_url: http://k/v3, token: t, project_name: p, project_domain_name: Projects}}}}}}"
     );
     let clouds = file(folder.path(), "clouds.yaml", &clouds)?;
-    let secure = file(folder.path(), "secure.yaml", "clouds: {one: {auth: {password: of-secure}}}")?;
-    let table: [&[(&str, &str)]; 5] = [
+    let secure = "clouds: {one: {auth: {password: of-secure}}, credential: {auth: {application_credential_secret: of-secure}}}";
+    let secure = file(folder.path(), "secure.yaml", secure)?;
+    let table: [&[(&str, &str)]; 11] = [
         &[("OS_CLOUD", "one")],
         &[("OS_CLOUD", "one"), ("OS_PROJECT_NAME", "other"), ("OS_PROJECT_DOMAIN_NAME", "Others")],
         &[("OS_CLOUD", "one"), ("OS_PROJECT_ID", "i"), ("OS_USERNAME", "x"), ("OS_PASSWORD", "x")],
@@ -104,26 +142,49 @@ async fn a_cloud_is_configured_as_the_openstack_client_has_it() -> Result<()> {
             ("OS_TENANT_NAME", "old"),
             ("OS_AUTH_URL", "http://x"),
         ],
+        &[("OS_CLOUD", "credential")],
+        &[("OS_CLOUD", "token")],
+        // No OS_CLOUD: the variables alone, though there are clouds in the file.
+        &[
+            ("OS_AUTH_URL", "http://v/v3"),
+            ("OS_USERNAME", "v"),
+            ("OS_PASSWORD", "w"),
+            ("OS_PROJECT_NAME", "p"),
+            ("OS_USER_DOMAIN_NAME", "Users"),
+            ("OS_PROJECT_DOMAIN_ID", "d"),
+            ("OS_REGION_NAME", "South"),
+            ("OS_INTERFACE", "internal"),
+        ],
+        &[
+            ("OS_AUTH_URL", "http://v/v3"),
+            ("OS_USERNAME", "v"),
+            ("OS_PASSWORD", "w"),
+            ("OS_PROJECT_ID", "i"),
+            ("OS_CACERT", "/a"),
+        ],
+        &[
+            ("OS_AUTH_TYPE", "v3applicationcredential"),
+            ("OS_AUTH_URL", "http://v/v3"),
+            ("OS_APPLICATION_CREDENTIAL_ID", "c"),
+            ("OS_APPLICATION_CREDENTIAL_SECRET", "s"),
+        ],
+        &[
+            ("OS_AUTH_TYPE", "v3token"),
+            ("OS_AUTH_URL", "http://v/v3"),
+            ("OS_TOKEN", "t"),
+            ("OS_PROJECT_ID", "i"),
+        ],
     ];
     let home = folder.path().display().to_string();
     let fixed = [("HOME", &*home), ("OS_CLIENT_CONFIG_FILE", &clouds), ("OS_CLIENT_SECURE_FILE", &secure)];
     for said in table {
-        let said = || fixed.iter().chain(said).copied();
-        let path = std::env::var("PATH")?;
-        let mut client = tokio::process::Command::new("openstack");
-        client.args(["configuration", "show", "--unmask", "-f", "json"]).env_clear().env("PATH", path);
-        let output = client.envs(said()).current_dir(folder.path()).output().await?;
-        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let shown: Value = serde_json::from_slice(&output.stdout)?;
-        let variables = said().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let all = [&fixed, said].concat();
+        let shown = shown_by_the_client(folder.path(), &all).await?;
+        let variables = all.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let own = as_shown(&CloudConfig::load(&Sources::new(variables, folder.path()), None)?)?;
         for (key, value) in own.as_object().into_iter().flatten() {
-            let other = shown.get(key).unwrap_or(&Value::Null);
-            ensure!(
-                value == other,
-                "{:?}: {key} is {value} here and {other} there",
-                said().collect::<Vec<_>>()
-            );
+            let other = told(&shown, key);
+            ensure!(value == other, "{said:?}: {key} is {value} here and {other} there");
         }
     }
     Ok(())

@@ -94,3 +94,23 @@ async fn an_application_credential_is_enough() -> Result<()> {
     })
     .await
 }
+
+/// One that somebody else signed in for: it is exchanged for a token of the operator's own.
+#[tokio::test]
+async fn a_token_is_enough() -> Result<()> {
+    on_lab("signed-in", async |lab| {
+        lab.load_pod_port().await?;
+        let namespace = lab.namespace().await?;
+        let (operator, token) = lab.operator_with_token().await?;
+        let pod = lab.pod(&namespace, "web", json!({})).await?;
+        lab.pod_ready(&pod).await?;
+        lab.delete_pods(&namespace).await?;
+        lab.nothing_left(&namespace).await?;
+        let labels = [("service", "identity"), ("resource", "tokens"), ("code", "201")];
+        let signed_in = operator.metrics().await?.sum("isthmus_openstack_requests_total", &labels);
+        ensure!(signed_in > 0, "Keystone was not asked");
+        ensure!(!operator.log()?.contains(&token), "the log has the token");
+        Ok(())
+    })
+    .await
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use isthmus_e2e::{Lab, condition, marked_for, module_condition, on_lab, port_id, until};
+use isthmus_e2e::{Lab, condition, marked_for, module_condition, on_lab, pods_config, port_id, until};
 use isthmus_kubernetes::names::FINALIZER;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Patch, PatchParams};
@@ -44,20 +44,38 @@ async fn a_bad_module_is_refused_and_the_old_one_serves() -> Result<()> {
                       world w { import log; export describe: func() -> string; }";
         let good = std::fs::read(lab.module_file("pod-port")?)?;
         let wrong = [("isthmus.dev/sha256", "00")];
+        let other = "1".repeat(64);
+        let expected = format!("expected {other}");
+        let config = json!({"config": pods_config(&[])});
+        let pinned = json!({"config": pods_config(&[]), "sha256": other});
+        let core = b"\0asm\x01\0\0\0".to_vec();
+        // What is there, what the ConfigMap says of it, and the PolicyModule; and how it is refused.
         let table = [
-            ("not wasm", b"#!/bin/sh".to_vec(), &[][..], "NotAComponent", "no WebAssembly component"),
             (
-                "a core module",
-                b"\0asm\x01\0\0\0".to_vec(),
+                "not wasm",
+                b"#!/bin/sh".to_vec(),
                 &[][..],
+                &config,
                 "NotAComponent",
-                "core WebAssembly module",
+                "no WebAssembly component",
             ),
-            ("a WASI import", dummy(wasi)?, &[][..], "ForbiddenImports", "wasi:clocks/now@0.2.0"),
-            ("a future contract", dummy(future)?, &[][..], "UnknownContractVersion", "isthmus:mapping 1.0.0"),
-            ("a wrong sha256", good, &wrong[..], "DigestMismatch", "expected 00"),
+            ("a core module", core, &[][..], &config, "NotAComponent", "core WebAssembly module"),
+            ("a WASI import", dummy(wasi)?, &[][..], &config, "ForbiddenImports", "wasi:clocks/now@0.2.0"),
+            (
+                "a future contract",
+                dummy(future)?,
+                &[][..],
+                &config,
+                "UnknownContractVersion",
+                "isthmus:mapping 1.0.0",
+            ),
+            ("a wrong sha256", good.clone(), &wrong[..], &config, "DigestMismatch", "expected 00"),
+            ("another spec.sha256", good.clone(), &[][..], &pinned, "DigestMismatch", &expected),
+            // The PolicyModule's counts.
+            ("two of them", good, &wrong[..], &pinned, "DigestMismatch", &expected),
         ];
-        for (at, (what, bytes, annotations, reason, part)) in table.into_iter().enumerate() {
+        for (at, (what, bytes, annotations, spec, reason, part)) in table.into_iter().enumerate() {
+            lab.policy_module("pod-port", spec.clone()).await?;
             lab.source("pod-port", "pod-port", ("module.wasm", &bytes), annotations).await?;
             let refused = lab.refused("pod-port", reason, part).await.context(what)?;
             let status = refused.status.clone().unwrap_or_default();
@@ -66,7 +84,7 @@ async fn a_bad_module_is_refused_and_the_old_one_serves() -> Result<()> {
             let pod = lab.pod(&namespace, &format!("p-{at}"), json!({})).await?;
             lab.pod_ready(&pod).await.context(what)?;
         }
-        lab.load("pod-port", "pod-port").await?;
+        lab.load_pod_port().await?;
         lab.loaded("pod-port").await?;
         Ok(())
     })

@@ -17,9 +17,10 @@ fn version(source: &str, fault: Option<&str>) -> Value {
     })
 }
 
-/// The same module, built anew: a custom section more (component model, Binary.md) is another digest.
-fn rebuilt(mut component: Vec<u8>) -> Vec<u8> {
-    component.extend(*b"\0\x06\x05build");
+/// The same module, built anew: a custom section more (component model, Binary.md) is another digest. Each build has its own.
+fn rebuilt(mut component: Vec<u8>, build: u8) -> Vec<u8> {
+    component.extend(*b"\0\x07\x05build");
+    component.push(build);
     component
 }
 
@@ -43,7 +44,7 @@ async fn ended_well(operator: &Operator, digest: &str) -> Result<u64> {
 async fn two_versions(lab: &Lab) -> Result<[String; 2]> {
     let bytes = std::fs::read(lab.module_file("faults")?)?;
     lab.source("faults", "faults", ("module.wasm", &bytes), &[]).await?;
-    lab.source(NEXT, "faults", ("module.wasm", &rebuilt(bytes)), &[]).await?;
+    lab.source(NEXT, "faults", ("module.wasm", &rebuilt(bytes, 0)), &[]).await?;
     let mut digests = Vec::new();
     // The next one first: it is compiled by then, and the swap to it a matter of milliseconds.
     for source in [NEXT, "faults"] {
@@ -98,16 +99,29 @@ async fn calls_under_way_end_on_the_version_that_they_began_with() -> Result<()>
 async fn a_swap_under_load_fails_no_reconcile() -> Result<()> {
     on_lab("load", async |lab| {
         let (namespace, operator) = lab.with_pod_port(&[]).await?;
+        let mut serving = digest(&lab.loaded("pod-port").await?).context("a digest")?.to_owned();
+        let bytes = std::fs::read(lab.module_file("pod-port")?)?;
+        let folder = tempfile::tempdir()?;
         let mut pods = Vec::new();
         for swap in 0..4 {
             for at in 0..8 {
                 pods.push(lab.pod(&namespace, &format!("s{swap}-{at}"), json!({})).await?);
             }
+            // Other bytes too: they are compiled beside the load.
+            let build = folder.path().join(format!("{swap}.wasm"));
+            std::fs::write(&build, rebuilt(bytes.clone(), swap))?;
+            let build = build.to_str().context("UTF-8")?;
+            lab.isthmus(&["module", "load", build, "--name", "pod-port"]).await?;
             let tag = format!("swap={swap}");
             lab.policy_module("pod-port", json!({"config": pods_config(&[&tag])})).await?;
+            serving = until("the next build serves", async || {
+                let module = lab.loaded("pod-port").await?;
+                let next = digest(&module).context("a digest")?;
+                ensure!(next != serving, "{next} serves still");
+                Ok(next.to_owned())
+            })
+            .await?;
         }
-        lab.loaded("pod-port").await?;
-        lab.all_ready(&namespace, pods.len()).await?;
         until("every port has the tag of the last version and of no other", async || {
             let ports = lab.ports().await?;
             let tags = |p: &isthmus_openstack::neutron::Port| -> Vec<String> {
@@ -119,6 +133,8 @@ async fn a_swap_under_load_fails_no_reconcile() -> Result<()> {
         })
         .await?;
         let numbers = operator.quiet().await?;
+        let mappings = lab.all_ready(&namespace, pods.len()).await?;
+        ensure!(mappings.iter().all(|m| mapped_by(m, &serving)), "in the end all are of the last build");
         // A Neutron that takes longer than a request may is no fault of the swap: each such request may fail one reconcile.
         let late = numbers.unanswered("network");
         let all = numbers.sum("isthmus_reconciles_total", &[]);

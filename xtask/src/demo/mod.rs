@@ -22,6 +22,8 @@ use crate::workspace::Workspace;
 const OPERATOR: &str = "isthmus-system";
 const PODS: &str = "isthmus-demo";
 const COUNT: usize = 20;
+/// What runs: `isthmus node` becomes `isthmus-node`, which puts `isthmus-cni` in place.
+const PROGRAMS: [&str; 3] = ["isthmus", "isthmus-node", "isthmus-cni"];
 /// The modules that are shown.
 const MODULES: &str = "pod-port route-l7policy";
 /// Name of the load balancer's port.
@@ -95,12 +97,9 @@ pub(crate) fn on_lab(workspace: &Workspace, lab: &Lab) -> Result<()> {
 fn build(workspace: &Workspace) -> Result<()> {
     let reason = "building isthmus (~5 min the first time, on two cores)";
     let step = Step { limit: Duration::from_secs(1800), ..Step::new("isthmus", reason) };
-    step.run(
-        workspace,
-        workspace.cargo(["build", "--workspace", "--bin", "isthmus", "--bin", "isthmus-cni", "--locked"]),
-    )?
-    .ok("the build of isthmus")
-    .map(drop)
+    let mut cargo = workspace.cargo(["build", "--workspace", "--locked"]);
+    cargo.args(PROGRAMS.into_iter().flat_map(|name| ["--bin", name]));
+    step.run(workspace, cargo)?.ok("the build of isthmus").map(drop)
 }
 
 /// Folders of kubectl and the openstack client, for PATH.
@@ -382,7 +381,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::process::Command;
 
-    use super::let_go;
+    use super::{PROGRAMS, let_go};
 
     /// Two CloudMappings, and what the API server says of the namespace.
     const KUBECTL: &str = r#"#!/bin/sh
@@ -393,6 +392,16 @@ case "$*" in
 *) echo "$*" >>"$0.log" ;;
 esac
 "#;
+
+    /// One that starts another is built with it: in a fresh clone there is nothing else.
+    #[test]
+    fn all_programs_of_a_node_are_built() {
+        let manifest = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../host/cli/Cargo.toml"));
+        let manifest = manifest.unwrap();
+        let names = manifest.split("[[bin]]").skip(1).map(|bin| bin.split('"').nth(1).unwrap());
+        let missing: Vec<_> = names.chain(["isthmus-cni"]).filter(|name| !PROGRAMS.contains(name)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
 
     #[test]
     fn finalizers_come_off_and_only_an_answer_counts_as_gone() {

@@ -1,6 +1,6 @@
 //! Binding drivers: how a VIF gets from the node's network into a Pod.
 //!
-//! A new driver is one file with a [`Driver`], and one line in [`Drivers::new`].
+//! A new driver is one file with a [`Driver`], its options in [`DriverOptions`] and their lines in [`Drivers::new`].
 
 mod bridge;
 mod nested;

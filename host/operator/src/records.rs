@@ -433,8 +433,11 @@ mod tests {
             let condition = serde_json::json!({"type": condition, "status": "False", "reason": "Test", "message": "",
                 "lastTransitionTime": "2026-01-01T00:00:00Z"});
             let conditions = vec![serde_json::from_value(condition).unwrap()];
-            let status =
-                CloudMappingStatus { node: Some("node-1".into()), conditions, ..CloudMappingStatus::default() };
+            let status = CloudMappingStatus {
+                node: Some("node-1".into()),
+                conditions,
+                ..CloudMappingStatus::default()
+            };
             records.put(&CloudMapping { status: Some(status), ..mapping(&own, "m", version) });
             (records.has_agent("node-1"), records.has_agent("node-2"))
         };

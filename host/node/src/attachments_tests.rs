@@ -115,7 +115,10 @@ fn nested_links_and_devices_are_of_a_newer_format_than_others() {
 /// As agents of those days wrote them: an upgrade forgets no Pod, and says the same of it.
 #[test]
 fn files_of_older_formats_are_read() {
-    let files = [include_str!("../tests/attachments/format-1.json"), include_str!("../tests/attachments/format-2.json")];
+    let files = [
+        include_str!("../tests/attachments/format-1.json"),
+        include_str!("../tests/attachments/format-2.json"),
+    ];
     for (format, file) in (1..).zip(files) {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("c1@eth0.json"), file).unwrap();
@@ -129,7 +132,10 @@ fn files_of_older_formats_are_read() {
         assert!(!link.nested && link.device.is_none() && link.is_in_kernel() && link.driver == "ovs");
         assert!(all.owns("im0123456789abc"), "else it would be swept");
         let vif = &link.vif;
-        assert_eq!((&*vif.port_id, vif.mtu, &*vif.network), ("p-1", Some(1442), if format == 1 { "" } else { "n-1" }));
+        assert_eq!(
+            (&*vif.port_id, vif.mtu, &*vif.network),
+            ("p-1", Some(1442), if format == 1 { "" } else { "n-1" })
+        );
         assert_eq!((vif.addresses.len(), vif.gateways.len(), vif.all_routes().len()), (2, 2, 3));
         assert_eq!((vif.segmentation_id, vif.trusted, vif.unprotected), (None, false, false));
         assert_eq!(known.result.ips[0].gateway.as_deref(), Some("10.1.0.1"));

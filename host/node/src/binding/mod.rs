@@ -245,6 +245,17 @@ fn fits(link: &Link, beneath: &LinkFacts) -> Result<(), Error> {
     Err(Error::new(Code::InvalidConfig, what, why))
 }
 
+/// The host's end of a pair has a carrier while the Pod's is set up.
+fn carried(port: &LinkFacts) -> Result<(), Error> {
+    match port.carrier {
+        true => Ok(()),
+        false => {
+            let what = format!("link {} has no carrier", port.name);
+            Err(Error::new(Code::Other, what, "the Pod's end is down or gone"))
+        }
+    }
+}
+
 /// The option without which there is no such driver, where that is not plain.
 fn needs(driver: &str) -> Option<&'static str> {
     match driver {

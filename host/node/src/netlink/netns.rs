@@ -16,6 +16,8 @@ use super::direct::Direct;
 
 /// `statfs` type of what namespaces live on (`NSFS_MAGIC`).
 const NSFS: i64 = 0x6e73_6673;
+/// The network namespace of the calling thread.
+const OWN: &str = "/proc/thread-self/ns/net";
 /// Settings of the network namespace of who looks at them. A container that is not privileged may only read the first; its
 /// DaemonSet mounts the host's where the second is.
 const SYSCTLS: [&str; 2] = ["/proc/sys/net", "/run/host/proc/sys/net"];
@@ -54,7 +56,7 @@ impl Netns {
             return Err(bad("it is no network namespace"));
         }
         let same = |a: &fs::Metadata, b: &fs::Metadata| a.dev() == b.dev() && a.ino() == b.ino();
-        let own = File::open("/proc/thread-self/ns/net").map_err(unknown)?;
+        let own = File::open(OWN).map_err(unknown)?;
         if same(&file.metadata().map_err(unknown)?, &own.metadata().map_err(unknown)?) {
             return Err(bad("it is the host's own network namespace"));
         }
@@ -120,6 +122,15 @@ impl Netns {
     }
 }
 
+/// Whether the calling thread may enter network namespaces: the one that it is in is as good for that as another.
+///
+/// # Errors
+/// Why not.
+pub(crate) fn may_enter() -> io::Result<()> {
+    let own = File::open(OWN)?;
+    Ok(move_into_link_name_space(own.as_fd(), Some(LinkNameSpaceType::Network))?)
+}
+
 /// The way back, also from a panic.
 struct Back<'a>(&'a File);
 
@@ -145,7 +156,12 @@ fn allow_ipv6() -> Result<(), String> {
     }
     match fs::write(&own, "0") {
         Err(e) if e.kind() == io::ErrorKind::ReadOnlyFilesystem => fs::write(&of_host, "0").map_err(|more| {
-            format!("{}; {}: is the host's {} mounted there?", failed(&own, e), failed(&of_host, more), SYSCTLS[0])
+            format!(
+                "{}; {}: is the host's {} mounted there?",
+                failed(&own, e),
+                failed(&of_host, more),
+                SYSCTLS[0]
+            )
         }),
         written => written.map_err(|e| failed(&own, e)),
     }

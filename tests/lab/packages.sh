@@ -6,7 +6,7 @@ if [ "${1-}" = --only ]; then
   shift
 else
   set -- containerd runc containernetworking-plugins busybox-static ovn-central ovn-host openvswitch-switch mariadb-server-core \
-    mariadb-client-core ethtool iproute2 openssl curl procps util-linux user-mode-linux kmod "$@"
+    mariadb-client-core ethtool iproute2 openssl curl procps strace util-linux user-mode-linux kmod "$@"
   python3.11 -c 'import ensurepip, venv' 2>/dev/null || need="$need python3.11 python3.11-venv"
 fi
 for p in "$@"; do

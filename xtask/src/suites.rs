@@ -21,12 +21,16 @@ pub(crate) use in_labs::in_labs;
 /// The crates whose tests run in the lab and nowhere else.
 const IN_THE_LAB: [&str; 3] = ["isthmus-conformance", "isthmus-e2e", "isthmus-node-tests"];
 /// Of these, those that need what is installed for a lab (the reference plugins, another kernel), and none that runs.
-const BESIDE_THE_LAB: [&str; 5] = [
+const BESIDE_THE_LAB: [&str; 9] = [
     "isthmus-node-tests/bridge",
     "isthmus-node-tests/chains",
+    "isthmus-node-tests/health",
+    "isthmus-node-tests/ipv6",
     "isthmus-node-tests/libcni",
     "isthmus-node-tests/nested",
     "isthmus-node-tests/races",
+    "isthmus-node-tests/restarts",
+    "isthmus-node-tests/socket",
 ];
 /// Arguments of tests that share something of the machine.
 const ONE_AT_A_TIME: [&str; 2] = ["--test-threads=1", "--show-output"];

@@ -165,6 +165,16 @@ fn the_pure_crates_bring_in_no_io() {
     }
 }
 
+/// It is started twice for each Pod: it has to be small, and there at once.
+#[test]
+fn the_plugin_brings_in_no_runtime_and_no_command_line() {
+    let graph = graph(None);
+    let reach = graph.reach("isthmus-cni");
+    for heavy in IMPURE.iter().chain(&["clap", "anyhow", "tracing", "k8s-openapi"]) {
+        assert!(!reach.contains(heavy), "isthmus-cni must stay small, but brings in {heavy}");
+    }
+}
+
 #[test]
 fn only_the_policy_crate_and_those_above_it_know_wasmtime() {
     let graph = graph(None);

@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::Args;
 use isthmus_kubernetes::Client;
 use isthmus_node::binding::{DriverOptions, SriovOptions};
+use isthmus_node::health::Paths;
 use isthmus_node::install::Install;
 use isthmus_node::{Addresses, Options};
 
@@ -120,7 +121,7 @@ pub async fn run(kube: &Kube, args: NodeArgs) -> anyhow::Result<()> {
         vhostuser: args.vhostuser_dir,
         sriov: args.sriov.then(|| SriovOptions { sysfs: "/sys".into(), pod_resources: args.pod_resources }),
     };
-    let options = Options { state: args.state_dir, drivers };
+    let options = Options { state: args.state_dir, drivers, paths: Paths::default() };
     let mut stop = stop()?;
     let stopped = async move {
         // A sender that is gone says so as well.

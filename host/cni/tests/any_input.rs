@@ -93,7 +93,14 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![4 => config, 1 => cut, 1 => any::<Vec<u8>>()]
 }
 
+/// More cases than usual; `PROPTEST_CASES=1000000` for a night of them.
+fn many() -> ProptestConfig {
+    let usual = ProptestConfig::default();
+    ProptestConfig { cases: usual.cases.max(4096), ..usual }
+}
+
 proptest! {
+    #![proptest_config(many())]
     #[test]
     fn there_is_an_answer(values in NAMES.map(variable), input in input()) {
         let environment: BTreeMap<&str, OsString> =

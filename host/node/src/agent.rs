@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use crate::arrivals::Arrivals;
 use crate::attachments::{Attachment, Attachments, Link};
 use crate::binding::{Driver, DriverOptions, Drivers, Host};
+use crate::health::Paths;
 use crate::locks::Locks;
 use crate::metrics::{Call, Metrics};
 use crate::netlink::netns::Netns;
@@ -36,6 +37,8 @@ pub struct Options {
     pub state: PathBuf,
     /// Binding drivers.
     pub drivers: DriverOptions,
+    /// Where it looks to tell whether it is well.
+    pub paths: Paths,
 }
 
 /// Attaches and detaches Pods.
@@ -55,6 +58,7 @@ pub struct Agent<S> {
     /// Pods whose ADD failed by the node's own fault since the last success.
     faulty: Mutex<BTreeSet<String>>,
     metrics: Metrics,
+    paths: Paths,
 }
 
 impl<S: VifSource> Agent<S> {
@@ -67,6 +71,7 @@ impl<S: VifSource> Agent<S> {
         let host = Host::new()?;
         let drivers = Drivers::new(&options.drivers, &host)?;
         let attachments = Attachments::open(&options.state)?;
+        let metrics = Metrics { link_batches: host.reaper.batches().clone(), ..Metrics::default() };
         let agent = Arc::new(Self {
             source,
             host,
@@ -78,7 +83,8 @@ impl<S: VifSource> Agent<S> {
             arrivals: Arrivals::default(),
             due: Arc::default(),
             faulty: Mutex::default(),
-            metrics: Metrics::default(),
+            metrics,
+            paths: options.paths.clone(),
         });
         // what an agent before had marked
         agent.host.reaper.wake();
@@ -100,6 +106,11 @@ impl<S: VifSource> Agent<S> {
     /// How many Pods' ADDs have failed by the node's own fault since the last success.
     pub(crate) fn faulty(&self) -> usize {
         self.faulty.lock().len()
+    }
+
+    /// Where it looks to tell whether it is well.
+    pub(crate) fn paths(&self) -> &Paths {
+        &self.paths
     }
 
     /// Its numbers.

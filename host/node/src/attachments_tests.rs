@@ -112,6 +112,39 @@ fn nested_links_and_devices_are_of_a_newer_format_than_others() {
     }
 }
 
+/// As agents of those days wrote them: an upgrade forgets no Pod, and says the same of it.
+#[test]
+fn files_of_older_formats_are_read() {
+    let files = [
+        include_str!("../tests/attachments/format-1.json"),
+        include_str!("../tests/attachments/format-2.json"),
+    ];
+    for (format, file) in (1..).zip(files) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("c1@eth0.json"), file).unwrap();
+        let all = Attachments::open(folder.path()).unwrap();
+        let which = Attached { container: "c1".into(), interface: "eth0".into() };
+        let known = all.get(&which).expect("it is read");
+        assert!(!all.lost() && !known.begun && known.format == format);
+        assert_eq!((known.pod.uid.as_deref(), known.network.as_str()), (Some("u-1"), "isthmus"));
+        assert_eq!(known.unhook, format == 2);
+        let [link] = &*known.links else { panic!("{:?}", known.links) };
+        assert!(!link.nested && link.device.is_none() && link.is_in_kernel() && link.driver == "ovs");
+        assert!(all.owns("im0123456789abc"), "else it would be swept");
+        let vif = &link.vif;
+        assert_eq!(
+            (&*vif.port_id, vif.mtu, &*vif.network),
+            ("p-1", Some(1442), if format == 1 { "" } else { "n-1" })
+        );
+        assert_eq!((vif.addresses.len(), vif.gateways.len(), vif.all_routes().len()), (2, 2, 3));
+        assert_eq!((vif.segmentation_id, vif.trusted, vif.unprotected), (None, false, false));
+        assert_eq!(known.result.ips[0].gateway.as_deref(), Some("10.1.0.1"));
+        // Written again it keeps what it is of, so that the agent before this one understands it too.
+        let written: serde_json::Value = serde_json::to_value(&*known).unwrap();
+        assert_eq!(written["format"], format);
+    }
+}
+
 #[test]
 fn a_file_of_a_newer_format_stops_the_start() {
     let folder = tempfile::tempdir().unwrap();

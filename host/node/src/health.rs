@@ -1,9 +1,10 @@
 //! Whether the agent is well. STATUS and /ready say whether Pods can be attached, /alive whether a new start would help.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::agent::Agent;
+use crate::netlink::netns;
 use crate::source::VifSource;
 
 /// ADDs in a row that may fail by the node's own fault: a kernel or disk that refuses, not a port that is late.
@@ -12,6 +13,36 @@ const MOST_FAULTS: i64 = 10;
 const FAULTY_PODS: usize = 3;
 /// Capabilities that links, and other network namespaces, need (linux/capability.h).
 const CAPABILITIES: [(u32, &str); 2] = [(12, "CAP_NET_ADMIN"), (21, "CAP_SYS_ADMIN")];
+
+/// Where an agent looks to tell whether it is well.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    /// Folder of its cgroup.
+    pub cgroup: PathBuf,
+    /// Folder in which runtimes keep the network namespaces of Pods.
+    pub namespaces: PathBuf,
+}
+
+impl Default for Paths {
+    /// Where they are on every node.
+    fn default() -> Self {
+        Self { cgroup: "/sys/fs/cgroup".into(), namespaces: "/run/netns".into() }
+    }
+}
+
+impl Paths {
+    /// Whether the namespaces of Pods can be seen. Where there was no Pod yet, the runtime has not made their folder: it is made as
+    /// the runtime would. In a container that lacks the mount of the host's there is nowhere to make it.
+    fn namespaces(&self) -> Result<(), String> {
+        match fs::create_dir(&self.namespaces) {
+            Err(_) if self.namespaces.is_dir() => Ok(()),
+            made => made.map_err(|e| {
+                let folder = self.namespaces.display();
+                format!("the agent does not see the network namespaces of Pods: {folder}: {e}")
+            }),
+        }
+    }
+}
 
 /// Memory of a cgroup, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +54,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// That of the cgroup (version 2, or 1) below `root`, usually `/sys/fs/cgroup`; `None`: it has none of its own.
+    /// That of the cgroup (version 2, or 1) below `root`; `None`: it has none of its own.
     pub fn read(root: &Path) -> Option<Self> {
         let files = [
             (root.to_owned(), "memory.current", "memory.max", "inactive_file"),
@@ -68,6 +99,8 @@ impl<S: VifSource> Agent<S> {
     /// Why no Pod can be attached.
     pub async fn ready(&self) -> Result<(), String> {
         capabilities()?;
+        netns::may_enter().map_err(|e| format!("the agent may not enter a network namespace: {e}"))?;
+        self.paths().namespaces()?;
         // The others are those of single VIFs: each says so itself when it is asked for.
         let (name, driver) = self.default_driver().map_err(|e| e.to_string())?;
         driver.usable().await.map_err(|e| format!("binding driver {name} cannot be used: {e}"))?;
@@ -85,7 +118,7 @@ impl<S: VifSource> Agent<S> {
                 self.faulty()
             ));
         }
-        Memory::read(Path::new("/sys/fs/cgroup")).map_or(Ok(()), Memory::enough)
+        Memory::read(&self.paths().cgroup).map_or(Ok(()), Memory::enough)
     }
 
     /// Brings the numbers up to date that are looked at, not counted.
@@ -96,7 +129,7 @@ impl<S: VifSource> Agent<S> {
         self.metrics().attachments.set(number(live));
         let due = all.iter().filter(|a| !a.begun && !self.attachments().is_live(a)).count();
         self.metrics().unhook_due.set(number(due));
-        let memory = Memory::read(Path::new("/sys/fs/cgroup"));
+        let memory = Memory::read(&self.paths().cgroup);
         self.metrics().memory.set(memory.and_then(|m| i64::try_from(m.used).ok()).unwrap_or(0));
     }
 }

@@ -1,8 +1,9 @@
 //! The node's agent: serves the CNI plugin on a unix socket and binds the interfaces (VIFs) of this node's Pods.
 //!
 //! It knows ports only by what the CloudMappings of its node say. It must not know the cloud, modules or the operator, and
-//! holds no credential of the cloud. Nothing that it did is undone because it ends, or because a CloudMapping is gone: only
-//! DEL and GC, and a start that finds what no attachment owns, take away.
+//! holds no credential of the cloud. Nothing that it did is undone because it ends, or because a CloudMapping is gone. What takes away
+//! is DEL and GC; an ADD, what it made before it failed, and from an older sandbox of its Pod the port that is its own now; and a start,
+//! what no attachment owns or what is of another boot.
 //!
 //! | module | holds |
 //! |---|---|
@@ -12,7 +13,7 @@
 //! | [`server`] | the socket, its limits, who may ask |
 //! | [`source`], [`mappings`], [`report`] | where VIFs come from: CloudMappings of this node; their condition `Attached` |
 //! | [`attachments`] | what is attached, on disk |
-//! | [`binding`] | binding drivers: one file and one line each |
+//! | [`binding`] | binding drivers: a file each |
 //! | [`netlink`] | network namespaces, links, addresses, routes; deletion in batches |
 //! | [`ovsdb`] | a client of OVSDB (RFC 7047) |
 #![warn(missing_docs)]

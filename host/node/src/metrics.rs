@@ -43,6 +43,8 @@ pub struct Metrics {
     pub del: Histogram,
     /// Calls.
     pub calls: Family<Call, Counter>,
+    /// How often links were deleted, all at once that were due.
+    pub link_batches: Counter,
     /// What is attached.
     pub attachments: Gauge,
     /// What DEL has answered for, and a database could not be told of yet.
@@ -59,6 +61,7 @@ impl Default for Metrics {
             add: Family::new_with_constructor(seconds),
             del: seconds(),
             calls: Family::default(),
+            link_batches: Counter::default(),
             attachments: Gauge::default(),
             unhook_due: Gauge::default(),
             add_faults: Gauge::default(),
@@ -82,6 +85,11 @@ impl Metrics {
             "calls",
             "Calls of the CNI plugin by verb and error code; 0 is success",
             self.calls.clone(),
+        );
+        r.register(
+            "link_batches",
+            "Deletions of links, each of all that are due: the kernel takes as long for one as for many",
+            self.link_batches.clone(),
         );
         r.register("attachments", "Interfaces that are attached", self.attachments.clone());
         r.register(

@@ -13,7 +13,7 @@ use isthmus_cni::protocol::{Add, Answer, Ask, Del, Request, VERSION, encode, fra
 use isthmus_cni::{Code, Error};
 use rustix::fs::{FlockOperation, flock};
 use serde::Deserialize;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -145,7 +145,7 @@ async fn one<S: VifSource>(agent: &Agent<S>, mut stream: UnixStream, places: &Se
     tokio::time::timeout(TRANSFER, stream.write_all(&frame)).await?
 }
 
-async fn frame(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
+async fn frame(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
     let mut head = [0; 4];
     stream.read_exact(&mut head).await?;
     let mut json = vec![0; frame_length(head)?];
@@ -159,7 +159,11 @@ struct Head {
     version: u32,
 }
 
-fn decode(json: &[u8]) -> Result<Request, Error> {
+/// What a frame asks.
+///
+/// # Errors
+/// It is of another version of the protocol, or no request.
+pub fn decode(json: &[u8]) -> Result<Request, Error> {
     let head: Head = serde_json::from_slice(json).map_err(|e| unreadable(&e))?;
     if head.version != VERSION {
         let what = format!("the plugin speaks version {} of the agent's protocol", head.version);
@@ -184,6 +188,10 @@ fn unreadable(why: &impl ToString) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::sample;
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
@@ -201,12 +209,87 @@ mod tests {
         assert_eq!(code(&del("c1", "a/b")), Code::Decoding);
     }
 
-    proptest::proptest! {
+    /// A request that is nearly right: one piece of it is something else, or not there.
+    fn nearly() -> impl Strategy<Value = Value> {
+        let attached = r#""containerID": "c1", "ifname": "eth0""#;
+        let add = format!(
+            r#"{{{attached}, "netns": "/n", "network": "a", "pod": {{"namespace": "s", "name": "w", "uid": "u"}}}}"#
+        );
+        let asks = [
+            format!(r#"{{"add": {add}}}"#),
+            format!(r#"{{"del": {{{attached}, "netns": "/n"}}}}"#),
+            format!(
+                r#"{{"check": {{"add": {add}, "addresses": ["10.0.0.5/24"], "mac": "fa:16:3e:00:00:01"}}}}"#
+            ),
+            format!(r#"{{"gc": {{"network": "a", "valid": [{{{attached}}}]}}}}"#),
+        ];
+        let whole = asks.map(|ask| format!(r#"{{"version": 1, "within_ms": 1, "ask": {ask}}}"#)).to_vec();
+        let paths = [
+            "/version",
+            "/within_ms",
+            "/ask",
+            "/ask/add",
+            "/ask/add/pod/uid",
+            "/ask/add/containerID",
+            "/ask/del/ifname",
+            "/ask/del/netns",
+            "/ask/check/add/netns",
+            "/ask/check/addresses",
+            "/ask/check/mac",
+            "/ask/gc/valid/0/ifname",
+        ];
+        let odd = prop_oneof![
+            Just(Value::Null),
+            any::<i64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+            proptest::collection::vec(any::<String>(), 0..3).prop_map(Value::from),
+            Just(serde_json::json!({"add": {}})),
+        ];
+        (sample::select(whole), sample::select(paths.to_vec()), odd).prop_map(|(whole, path, odd)| {
+            let mut request: Value = serde_json::from_str(&whole).unwrap();
+            if let Some(place) = request.pointer_mut(path) {
+                *place = odd;
+            }
+            request
+        })
+    }
+
+    /// More cases than usual; `PROPTEST_CASES=1000000` for a night of them.
+    fn many() -> ProptestConfig {
+        let usual = ProptestConfig::default();
+        ProptestConfig { cases: usual.cases.max(4096), ..usual }
+    }
+
+    proptest! {
+        #![proptest_config(many())]
         #[test]
         fn any_bytes_are_a_request_or_an_error(bytes: Vec<u8>, cut in 0usize..80) {
             let _ = decode(&bytes);
             let whole = br#"{"version": 1, "within_ms": 1, "ask": {"gc": {"network": "a", "valid": []}}}"#;
-            proptest::prop_assert!(decode(whole.get(..cut.min(whole.len() - 1)).unwrap_or_default()).is_err());
+            prop_assert!(decode(whole.get(..cut.min(whole.len() - 1)).unwrap_or_default()).is_err());
+        }
+
+        /// What comes through names what can be a file, and the plugin could have sent it.
+        #[test]
+        fn what_is_nearly_a_request_is_one_or_an_error(odd in nearly()) {
+            let Ok(request) = decode(odd.to_string().as_bytes()) else { return Ok(()) };
+            if let Ask::Add(Add { attached, .. }) | Ask::Del(Del { attached, .. }) = &request.ask {
+                prop_assert!(identifier(&attached.container) && interface_name(&attached.interface).is_ok());
+            }
+            let again = serde_json::to_vec(&request).unwrap();
+            prop_assert_eq!(decode(&again).unwrap(), request);
+        }
+
+        /// As they come from the socket: a frame is read whole, or is an error, however its bytes are cut.
+        #[test]
+        fn any_stream_is_a_frame_or_an_error(stream in proptest::collection::vec(any::<u8>(), 0..64), length in 0u8..80) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let stream = [&[0, 0, 0, length][..], &stream].concat();
+            let read = runtime.block_on(frame(&mut &*stream));
+            match stream.get(4..4 + usize::from(length)) {
+                Some(whole) => prop_assert_eq!(read.unwrap(), whole),
+                None => prop_assert_eq!(read.unwrap_err().kind(), io::ErrorKind::UnexpectedEof),
+            }
         }
     }
 }

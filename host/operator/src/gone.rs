@@ -23,6 +23,8 @@ use crate::settle::undated;
 
 /// When to look again at a mapping whose uid another one claims.
 const CLAIMED: Duration = Duration::from_secs(60);
+/// How long an agent has at most to say that it has attached a Pod: it does so as soon as the attachment is stored, in one write.
+const UNTOLD: Duration = Duration::from_secs(10);
 
 impl Session {
     /// The subject is gone: everything of it goes, then the CloudMapping.
@@ -138,14 +140,19 @@ impl Session {
         known: &Known,
         snapshot: &StoreSnapshot,
     ) -> Option<Duration> {
-        if !self.is_on_a_node(known, snapshot) || known.status.resources.iter().all(|r| r.id.is_none()) {
+        if known.status.resources.iter().all(|r| r.id.is_none()) {
             return None;
         }
+        let most = match self.is_on_a_node(known, snapshot) {
+            true => self.agent_wait,
+            false if self.may_be_on_a_node(known, snapshot) => self.agent_wait.min(UNTOLD),
+            false => return None,
+        };
         let waited = match self.is_mirrored_anew(subject, known, snapshot) {
             true => Duration::ZERO,
             false => self.gone_since(&subject.uid).elapsed(),
         };
-        self.agent_wait.checked_sub(waited).filter(|left| !left.is_zero())
+        most.checked_sub(waited).filter(|left| !left.is_zero())
     }
 
     /// Whether it was the mirror of a static Pod, and its kubelet has made another: the Pod runs on, on this one's port.
@@ -156,9 +163,21 @@ impl Session {
 
     /// Whether the agent of a node that there is says that the VIFs are attached.
     pub(crate) fn is_on_a_node(&self, known: &Known, snapshot: &StoreSnapshot) -> bool {
+        known.status.is_attached() && !self.is_of_a_node_that_is_gone(known, snapshot)
+    }
+
+    /// Whether the VIFs were handed out to an agent that has not said yet what it has done with them: between plugging them in and its
+    /// word of it somebody may force the deletion of the Pod. Where no agent has ever said anything, there is none to be waited for.
+    fn may_be_on_a_node(&self, known: &Known, snapshot: &StoreSnapshot) -> bool {
+        let told = known.status.conditions.iter().any(|c| c.type_ == ATTACHED);
+        let node = known.status.node.as_deref().filter(|_| !told && !known.status.vifs.is_empty());
+        node.is_some_and(|node| self.records.lock().has_agent(node))
+            && !self.is_of_a_node_that_is_gone(known, snapshot)
+    }
+
+    fn is_of_a_node_that_is_gone(&self, known: &Known, snapshot: &StoreSnapshot) -> bool {
         let node = known.status.node.as_deref();
-        let is_gone = |node: &str| self.synced(&node_kind()) && !self.has_node(node, snapshot);
-        known.status.is_attached() && !node.is_some_and(is_gone)
+        node.is_some_and(|node| self.synced(&node_kind()) && !self.has_node(node, snapshot))
     }
 
     /// Mappings that one referred to and does no longer may have waited for that.

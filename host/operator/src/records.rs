@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use isthmus_kubernetes::crd::{CloudMapping, CloudMappingStatus};
 use isthmus_kubernetes::names::{ANNOTATION_MIRROR, FINALIZER, LABEL_NODE};
+use isthmus_model::condition::ATTACHED;
 use isthmus_model::object::{Gvk, ObjectKey, Subject};
 use isthmus_model::record::Record;
 use isthmus_model::value::Reference;
@@ -85,6 +86,8 @@ pub struct Records {
     by_key: HashMap<ObjectKey, BTreeSet<Arc<str>>>,
     /// Who refers to what of another mapping.
     users: HashMap<ObjectKey, BTreeSet<Use>>,
+    /// Nodes whose agents have said of any Pod whether it is attached.
+    agents: BTreeSet<Box<str>>,
 }
 
 impl Records {
@@ -145,6 +148,11 @@ impl Records {
     pub fn on_node(&self, node: &str) -> Vec<Subject> {
         let on = self.known.values().flatten().filter(|(_, slim)| slim.node.as_deref() == Some(node));
         on.map(|(subject, _)| subject.clone()).collect()
+    }
+
+    /// Whether the agent of a node has ever said of a Pod whether it is attached.
+    pub fn has_agent(&self, node: &str) -> bool {
+        self.agents.contains(node)
     }
 
     /// How many there are that our finalizer holds.
@@ -243,6 +251,11 @@ impl Records {
         self.forget(&subject);
         for (key, name, id) in referred(&known.status) {
             self.users.entry(key).or_default().insert(Use { name, id, user: subject.clone() });
+        }
+        if let Some(node) = known.status.node.as_deref().filter(|node| !self.has_agent(node))
+            && known.status.conditions.iter().any(|c| c.type_ == ATTACHED)
+        {
+            self.agents.insert(node.into());
         }
         self.by_key.entry(subject.key.clone()).or_default().insert(subject.uid.clone());
         self.by_mapping.insert(known.uid.as_str().into(), subject.clone());
@@ -410,6 +423,28 @@ mod tests {
         assert_eq!(put(&user, "m3", 4, using("g2")), (0, 1, 1), "it has gone over to the new one");
         assert_eq!(put(&user, "m3", 5, using("gone")), (1, 1, 1), "either may be what it comes to");
         assert_eq!(put(&user, "m3", 6, status(false)), (0, 0, 0));
+    }
+
+    #[test]
+    fn an_agent_is_known_by_what_it_has_said() {
+        let own = subject("shop", "web", "u");
+        let mut records = Records::default();
+        let mut says = |version: u32, condition: &str| {
+            let condition = serde_json::json!({"type": condition, "status": "False", "reason": "Test", "message": "",
+                "lastTransitionTime": "2026-01-01T00:00:00Z"});
+            let conditions = vec![serde_json::from_value(condition).unwrap()];
+            let status = CloudMappingStatus {
+                node: Some("node-1".into()),
+                conditions,
+                ..CloudMappingStatus::default()
+            };
+            records.put(&CloudMapping { status: Some(status), ..mapping(&own, "m", version) });
+            (records.has_agent("node-1"), records.has_agent("node-2"))
+        };
+        assert_eq!(says(1, "Ready"), (false, false), "the operator's conditions say nothing of it");
+        assert_eq!(says(2, ATTACHED), (true, false));
+        records.remove("m");
+        assert!(records.has_agent("node-1"), "also when that Pod is gone");
     }
 
     #[test]

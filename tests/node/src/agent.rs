@@ -1,22 +1,27 @@
 //! An agent in a namespace of its own, which can be stopped and started.
 
 use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, anyhow};
 use isthmus_node::binding::DriverOptions;
-use isthmus_node::{Agent, Options, server};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use isthmus_node::health::Paths;
+use isthmus_node::{Agent, Options, http, server};
+use rustix::thread::{
+    CapabilitySet, LinkNameSpaceType, capabilities, move_into_link_name_space, set_capabilities,
+};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use crate::namespace::Namespace;
 use crate::source::{Told, vif};
-use crate::until;
+use crate::{LIMIT, until};
 
 /// A node: a namespace with a bridge, a state folder, a socket.
 pub struct Stage {
@@ -26,13 +31,17 @@ pub struct Stage {
     pub told: Told,
     /// How VIFs are bound.
     pub drivers: DriverOptions,
+    /// Where the agent looks to tell whether it is well.
+    pub paths: Paths,
+    /// What the agent may not do.
+    pub forbidden: CapabilitySet,
     folder: TempDir,
 }
 
 /// An agent that runs. It stops when this is dropped.
 pub struct Running {
     socket: PathBuf,
-    agent: Arc<Agent<Told>>,
+    http: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<()>>>,
 }
@@ -50,7 +59,10 @@ impl Stage {
         host.run("ip link set br0 up")?;
         let bridge = Some("br0".into());
         let drivers = DriverOptions { default: "bridge".into(), bridge, ..DriverOptions::default() };
-        Ok(Self { host, told: Told::default(), drivers, folder: tempfile::tempdir()? })
+        let (told, folder, forbidden) = (Told::default(), tempfile::tempdir()?, CapabilitySet::empty());
+        // No memory of a cgroup: that of the machine is no matter of a test.
+        let paths = Paths { cgroup: folder.path().join("cgroup"), namespaces: folder.path().join("netns") };
+        Ok(Self { host, told, drivers, paths, forbidden, folder })
     }
 
     /// As [`Self::new`], with a Pod `web` that is known and not yet attached, in a namespace of its own.
@@ -122,14 +134,23 @@ impl Stage {
         let (stop, stopped) = oneshot::channel::<()>();
         let (started, ready) = mpsc::channel();
         let (source, socket) = (self.told.clone(), self.socket());
-        let options = Options { state: self.state(), drivers: self.drivers.clone() };
+        let (drivers, paths, forbidden) = (self.drivers.clone(), self.paths.clone(), self.forbidden);
+        let options = Options { state: self.state(), drivers, paths };
+        // In the namespace of the test, which is to reach it.
+        let probed = TcpListener::bind("127.0.0.1:0")?;
+        probed.set_nonblocking(true)?;
+        let http = probed.local_addr()?;
         let thread = std::thread::spawn(move || -> Result<()> {
             move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))?;
+            let mut may = capabilities(None)?;
+            may.effective.remove(forbidden);
+            set_capabilities(None, may)?;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
                 let listener = server::listen(&socket)?;
                 let agent = Agent::start(source, &options).await?;
-                started.send(agent.clone())?;
+                started.send(())?;
+                tokio::spawn(http::serve(agent.clone(), tokio::net::TcpListener::from_std(probed)?));
                 server::serve(agent, listener, async {
                     // A sender that is gone says so as well.
                     let _ = stopped.await;
@@ -138,21 +159,28 @@ impl Stage {
                 Ok(())
             })
         });
-        let Ok(agent) = ready.recv() else {
+        let Ok(()) = ready.recv() else {
             let ended = thread.join().map_err(|_| anyhow!("the agent panicked"))?;
             return Err(ended.err().context("the agent ended without an error")?);
         };
-        Ok(Running { socket: self.socket(), agent, stop: Some(stop), thread: Some(thread) })
+        Ok(Running { socket: self.socket(), http, stop: Some(stop), thread: Some(thread) })
     }
 }
 
 impl Running {
-    /// What /alive says.
+    /// What it answers to a GET: the status, and the text.
     ///
     /// # Errors
-    /// Why it should be started anew.
-    pub fn alive(&self) -> Result<(), String> {
-        self.agent.alive()
+    /// It does not answer.
+    pub fn http(&self, path: &str) -> Result<(u16, String)> {
+        let mut stream = TcpStream::connect_timeout(&self.http, LIMIT)?;
+        stream.set_read_timeout(Some(LIMIT))?;
+        write!(stream, "GET /{path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (head, text) = answer.split_once("\r\n\r\n").context("an answer has a head")?;
+        let status = head.split(' ').nth(1).context("a head has a status")?.parse()?;
+        Ok((status, text.to_owned()))
     }
 
     /// Stops it. What another test starts just now may hold its socket until it is another program.

@@ -40,6 +40,12 @@ impl Told {
         self.changes.send_modify(|n| *n += 1);
     }
 
+    /// Its CloudMapping is gone.
+    pub fn forget(&self, name: &str) {
+        self.pods.lock().remove(name);
+        self.changes.send_modify(|n| *n += 1);
+    }
+
     /// As an API server that went away, after a restart of the agent: nothing is known.
     pub fn go_away(&self) {
         self.pods.lock().clear();

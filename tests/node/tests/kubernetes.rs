@@ -12,6 +12,7 @@ use std::sync::mpsc;
 use anyhow::{Context, Result, bail, ensure};
 use isthmus_kubernetes::Client;
 use isthmus_node::binding::DriverOptions;
+use isthmus_node::health::Paths;
 use isthmus_node::{Addresses, Options, run};
 use isthmus_node_tests::kubectl::{DEPLOY, kubectl};
 use isthmus_node_tests::{Call, Namespace, until};
@@ -60,9 +61,9 @@ fn condition(kind: &str, status: &str) -> Value {
     json!({"type": kind, "status": status, "reason": "Test", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"})
 }
 
-fn attached() -> Result<String> {
+fn attached(mapping: &str) -> Result<String> {
     let path = "jsonpath={.status.conditions[?(@.type==\"Attached\")].status}";
-    kubectl(&["get", "cloudmapping", MAPPING, "-n", NAMESPACE, "-o", path], None)
+    kubectl(&["get", "cloudmapping", mapping, "-n", NAMESPACE, "-o", path], None)
 }
 
 /// What the agent says of itself.
@@ -93,6 +94,25 @@ fn patch(token: &str, subresource: &str, body: &Value) -> Result<String> {
     Ok(String::from_utf8(done.stdout)?)
 }
 
+/// A mapping of a Pod on a node, without a VIF yet.
+fn map(name: &str, pod: &str, node: &str) -> Result<()> {
+    create(json!({"apiVersion": "isthmus.dev/v1alpha1", "kind": "CloudMapping",
+        "metadata": {"name": name, "namespace": NAMESPACE, "labels": {"isthmus.dev/node": node}},
+        "spec": {"subject": {"apiVersion": "v1", "kind": "Pod", "namespace": NAMESPACE, "name": pod,
+            "uid": format!("uid-{pod}")}}}))
+}
+
+/// Gives a mapping a VIF, number `n` of the network.
+fn realize(name: &str, node: &str, n: u8) -> Result<()> {
+    let status = json!({"status": {"node": node, "conditions": [condition("Ready", "True")], "vifs": [{
+        "interface": "eth0", "port": "port", "portId": format!("p{n}"),
+        "macAddress": format!("fa:16:3e:00:00:{n:02x}"), "addresses": [format!("10.9.0.{n}/24")],
+        "gateways": ["10.9.0.1"], "mtu": 1442, "network": "n", "defaultRoute": true}]}});
+    let arguments =
+        ["patch", "cloudmapping", name, "-n", NAMESPACE, "--subresource=status", "--type=merge", "-p"];
+    kubectl(&[&arguments[..], &[&status.to_string()]].concat(), None).map(drop)
+}
+
 fn prepare() -> Result<()> {
     std::env::var("ISTHMUS_LAB").context("`cargo xtask test` runs this in the lab")?;
     kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &format!("{DEPLOY}/crds")], None)?;
@@ -107,9 +127,7 @@ fn prepare() -> Result<()> {
     // that of a run before may still be going
     kubectl(&["wait", "--for=delete", "--timeout=60s", &format!("namespace/{NAMESPACE}")], None)?;
     kubectl(&["create", "namespace", NAMESPACE], None)?;
-    create(json!({"apiVersion": "isthmus.dev/v1alpha1", "kind": "CloudMapping",
-        "metadata": {"name": MAPPING, "namespace": NAMESPACE, "labels": {"isthmus.dev/node": "agent-a"}},
-        "spec": {"subject": {"apiVersion": "v1", "kind": "Pod", "namespace": NAMESPACE, "name": "web", "uid": "uid-web"}}}))?;
+    map(MAPPING, "web", "agent-a")?;
     for arguments in [&["link", "add", BRIDGE, "type", "bridge"][..], &["link", "set", BRIDGE, "up"]] {
         ensure!(Command::new("ip").args(arguments).status()?.success(), "ip {arguments:?}");
     }
@@ -130,7 +148,7 @@ fn with_agent(
     let (socket, state) = (folder.join("run/cni.sock"), folder.join("attachments"));
     let drivers =
         DriverOptions { default: "bridge".into(), bridge: Some(BRIDGE.into()), ..DriverOptions::default() };
-    let options = Options { state, drivers };
+    let options = Options { state, drivers, paths: Paths::default() };
     let (stop, stopped) = oneshot::channel::<()>();
     let (listens, ended) = (socket.clone(), mpsc::channel());
     let agent = std::thread::spawn(move || -> Result<()> {
@@ -156,6 +174,35 @@ fn with_agent(
     ran.and(worked)
 }
 
+/// Of a mapping of another node the API server tells it nothing; and when one is deleted, its Pod keeps its interface. What a watch has
+/// told of one that was made later, it has told of these too.
+fn only_its_own_are_told_and_one_that_vanishes_unbinds_nothing(socket: &std::path::Path) -> Result<()> {
+    const NONE: &str = "no CloudMapping of this node is the Pod's";
+    map("pod-api", "api", "agent-b")?;
+    realize("pod-api", "agent-b", 6)?;
+    map("pod-late", "late", "agent-a")?;
+    realize("pod-late", "agent-a", 7)?;
+    let (netns, next) = (Namespace::new()?, Namespace::new()?);
+    let asked = |pod: &str, container: &str, netns: &Namespace| {
+        Call::new(socket, pod, container, &netns.path()).in_namespace(NAMESPACE)
+    };
+    let vain = |call: Call| call.with("timeoutSeconds", json!(2)).fails("ADD", 11);
+    let late = asked("late", "c7", &netns);
+    let check = late.clone().with("prevResult", late.ok("ADD")?);
+    let why = vain(asked("api", "c6", &next))?;
+    ensure!(why.contains(NONE), "{why}");
+    until("it says that it is attached", || Ok(attached("pod-late")? == "True"))?;
+
+    kubectl(&["delete", "cloudmapping", "pod-late", "-n", NAMESPACE], None)?;
+    map("pod-last", "last", "agent-a")?;
+    realize("pod-last", "agent-a", 8)?;
+    let last = asked("last", "c8", &next);
+    last.ok("ADD")?;
+    check.ok("CHECK")?;
+    late.ok("DEL")?;
+    last.ok("DEL").map(drop)
+}
+
 #[test]
 fn a_pod_is_attached_as_its_cloudmapping_says_and_nobody_else_says_so() -> Result<()> {
     let _cleared = Cleared;
@@ -167,27 +214,14 @@ fn a_pod_is_attached_as_its_cloudmapping_says_and_nobody_else_says_so() -> Resul
         let call = Call::new(socket, "web", "c1", &netns.path()).in_namespace(NAMESPACE);
         let why = call.clone().with("timeoutSeconds", json!(2)).fails("ADD", 11)?;
         ensure!(why.contains(MAPPING), "{why}");
-        let status = json!({"status": {"node": "agent-a", "conditions": [condition("Ready", "True")], "vifs": [{
-            "interface": "eth0", "port": "port", "portId": "p1", "macAddress": "fa:16:3e:00:00:01",
-            "addresses": ["10.9.0.5/24"], "gateways": ["10.9.0.1"], "mtu": 1442, "network": "n", "defaultRoute": true}]}});
         // While ADD waits: it is told as soon as it is known.
         std::thread::scope(|scope| -> Result<()> {
             let add = scope.spawn(|| call.ok("ADD"));
-            let arguments = [
-                "patch",
-                "cloudmapping",
-                MAPPING,
-                "-n",
-                NAMESPACE,
-                "--subresource=status",
-                "--type=merge",
-                "-p",
-            ];
-            kubectl(&[&arguments[..], &[&status.to_string()]].concat(), None)?;
+            realize(MAPPING, "agent-a", 5)?;
             ensure!(add.join().expect("no panic")?["ips"][0]["address"] == "10.9.0.5/24");
             Ok(())
         })?;
-        until("it says that it is attached", || Ok(attached()? == "True"))?;
+        until("it says that it is attached", || Ok(attached(MAPPING)? == "True"))?;
         for path in ["alive", "ready"] {
             ensure!(http(path)? == "ok", "/{path}");
         }
@@ -204,8 +238,9 @@ fn a_pod_is_attached_as_its_cloudmapping_says_and_nobody_else_says_so() -> Resul
             None,
         )?;
         ensure!(ready.contains("Ready"), "the operator's conditions stay: {ready}");
+        only_its_own_are_told_and_one_that_vanishes_unbinds_nothing(socket)?;
         call.ok("DEL")?;
-        until("it says that it is not", || Ok(attached()? == "False"))
+        until("it says that it is not", || Ok(attached(MAPPING)? == "False"))
     })?;
 
     let (ready, true_) = (condition("Ready", "True"), condition("Attached", "True"));

@@ -9,6 +9,7 @@
 
 use anyhow::Result;
 use isthmus_node::netlink::host_name;
+use isthmus_node::vif::Vif;
 use isthmus_node_tests::{Call, Namespace, Ovs, Stage, reach, until, vif};
 use serde_json::json;
 
@@ -79,6 +80,62 @@ fn pods_talk_through_the_integration_bridge() -> Result<()> {
     }
     assert_eq!(ovs.ports()?, Vec::<String>::new());
     until("no link is left", || Ok(stage.links()?.is_empty()))
+}
+
+/// Each with addresses of both families, and an MTU of its own.
+#[test]
+fn a_pod_has_two_interfaces_through_the_bridge() -> Result<()> {
+    let (stage, ovs) = stage()?;
+    let _agent = stage.start()?;
+    let pods = [Namespace::new()?, Namespace::new()?];
+    let mut calls = Vec::new();
+    for (n, netns) in (1u8..).zip(&pods) {
+        let second = Vif {
+            interface: "net1".into(),
+            addresses: vec![format!("10.78.0.{n}/24").parse()?, format!("fd78::{n:x}/64").parse()?],
+            gateways: Vec::new(),
+            mtu: Some(1400),
+            default_route: false,
+            ..vif(n + 16)
+        };
+        let (pod, container) = (format!("p{n}"), format!("c{n}"));
+        stage.told.tell(&pod, vec![vif(n), second]);
+        let call = Call::new(&stage.socket(), &pod, &container, &netns.path());
+        std::thread::scope(|scope| -> Result<()> {
+            let add = scope.spawn(|| call.ok("ADD"));
+            for (port, interface) in [(vif(n), "eth0"), (vif(n + 16), "net1")] {
+                assert_eq!(ovs.install(&port.port_id)?, host_name(&container, interface));
+            }
+            let result = add.join().expect("no panic")?;
+            assert_eq!(
+                (result["ips"].as_array().unwrap().len(), &result["ips"][3]["interface"]),
+                (4, &json!(3))
+            );
+            Ok(())
+        })?;
+        for (interface, mtu) in [("eth0", 1442), ("net1", 1400)] {
+            for link in [
+                netns.ip(&format!("link show {interface}"))?,
+                stage.host.ip(&format!("link show {}", host_name(&container, interface)))?,
+            ] {
+                assert_eq!(link[0]["mtu"], mtu, "{link}");
+            }
+        }
+        calls.push(call);
+    }
+    for address in ["10.77.0.1", "fd77::1", "10.78.0.1", "fd78::1"] {
+        reach(&pods[0], &pods[1], address)?;
+    }
+    let check = calls[0].clone().with("prevResult", calls[0].ok("ADD")?);
+    check.ok("CHECK")?;
+    pods[0].run("ip link set net1 down")?;
+    let why = check.fails("CHECK", 100)?;
+    assert!(why.contains("has no carrier"), "{why}");
+    for call in &calls {
+        call.ok("DEL")?;
+    }
+    assert_eq!(ovs.ports()?, Vec::<String>::new());
+    stage.gone()
 }
 
 #[test]

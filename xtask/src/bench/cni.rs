@@ -1,7 +1,9 @@
 //! `cargo xtask bench cni`.
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::{BenchArguments, LONGEST, Row, build, measured};
 use crate::lab::{self, Lab};
@@ -23,7 +25,21 @@ pub(super) fn run(workspace: &Workspace, arguments: &BenchArguments, rounds: u32
     let mut driver = Command::new(folder.join("isthmus-bench"));
     driver.arg("cni").arg("--agent").arg(folder.join("isthmus"));
     driver.args(["--rounds", &rounds.to_string()]);
-    measured(workspace, "measuring ADD and DEL (~1 min of 200 rounds)", driver)
+    let mut rows = measured(workspace, "measuring ADD and DEL (~1 min of 200 rounds)", driver)?;
+    rows.push(size(&folder.join("isthmus-cni"))?);
+    Ok(rows)
+}
+
+/// What a runtime reads from the disk and maps, twice for each Pod.
+fn size(plugin: &Path) -> Result<Row> {
+    let file = fs::metadata(plugin).with_context(|| format!("{}", plugin.display()))?;
+    Ok(Row {
+        measure: "isthmus-cni, size of the program".into(),
+        target: String::new(),
+        measured: format!("{} KiB", file.len().div_ceil(1024)),
+        met: None,
+        note: "static, without symbols".into(),
+    })
 }
 
 /// Builds the plugin as nodes get it (deploy/Containerfile): static, as nobody knows their libraries.

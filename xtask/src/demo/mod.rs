@@ -25,6 +25,8 @@ const PODS: &str = "isthmus-demo";
 const COUNT: usize = 20;
 /// Label of the PolicyModules that the demo makes.
 const DEMO: &str = "isthmus.dev/demo: module";
+/// What runs: `isthmus node` becomes `isthmus-node`, which puts `isthmus-cni` in place.
+const PROGRAMS: [&str; 3] = ["isthmus", "isthmus-node", "isthmus-cni"];
 
 /// Runs the demo from nothing. On the lab, that is left running.
 pub(crate) fn run(workspace: &Workspace, on_lab: bool) -> Result<ExitCode> {
@@ -90,12 +92,9 @@ pub(crate) fn on_lab(workspace: &Workspace, lab: &Lab) -> Result<()> {
 fn build(workspace: &Workspace) -> Result<()> {
     let reason = "building isthmus (~5 min the first time, on two cores)";
     let step = Step { limit: Duration::from_secs(1800), ..Step::new("isthmus", reason) };
-    step.run(
-        workspace,
-        workspace.cargo(["build", "--workspace", "--bin", "isthmus", "--bin", "isthmus-cni", "--locked"]),
-    )?
-    .ok("the build of isthmus")
-    .map(drop)
+    let mut cargo = workspace.cargo(["build", "--workspace", "--locked"]);
+    cargo.args(PROGRAMS.into_iter().flat_map(|name| ["--bin", name]));
+    step.run(workspace, cargo)?.ok("the build of isthmus").map(drop)
 }
 
 /// Folders of kubectl and the openstack client, for PATH.
@@ -328,4 +327,19 @@ impl Demo<'_> {
 fn loaded(version: &str) -> String {
     let condition = "{.status.conditions[?(@.type==\"Loaded\")].status}";
     format!("kubectl get policymodule pod-port -o jsonpath='{condition} {{.status.version}}' # {version}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::PROGRAMS;
+
+    /// One that starts another is built with it: in a fresh clone there is nothing else.
+    #[test]
+    fn all_programs_of_a_node_are_built() {
+        let manifest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../host/cli/Cargo.toml"));
+        let manifest = manifest.unwrap();
+        let names = manifest.split("[[bin]]").skip(1).map(|bin| bin.split('"').nth(1).unwrap());
+        let missing: Vec<_> = names.chain(["isthmus-cni"]).filter(|name| !PROGRAMS.contains(name)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use isthmus_cni::{Code, Error};
 
-use super::{Driver, Host, Later, Pod, TxChecksum, fits};
+use super::{Driver, Host, Later, Pod, TxChecksum, carried, fits};
 use crate::attachments::Link;
 use crate::netlink::links::{self, LinkFacts, Pair};
 use crate::netlink::{GROUP, GROUP_DEAD};
@@ -56,7 +56,7 @@ impl Driver for Bridge {
         Box::pin(async move {
             let (bridge, port) = (self.bridge().await?, links::find(&self.host.netlink, &link.host).await?);
             match port {
-                Some(port) if port.master == Some(bridge.index) && port.up => Ok(()),
+                Some(port) if port.master == Some(bridge.index) && port.up => carried(&port),
                 Some(_) => {
                     let what = format!("link {} is down, or no port of bridge {}", link.host, self.bridge);
                     Err(Error::new(Code::Other, what, ""))

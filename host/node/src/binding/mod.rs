@@ -1,6 +1,6 @@
 //! Binding drivers: how a VIF gets from the node's network into a Pod.
 //!
-//! A new driver is one file with a [`Driver`], and one line in [`Drivers::new`].
+//! A new driver is one file with a [`Driver`], its options in [`DriverOptions`] and their lines in [`Drivers::new`].
 
 mod bridge;
 mod nested;
@@ -243,6 +243,17 @@ fn fits(link: &Link, beneath: &LinkFacts) -> Result<(), Error> {
     );
     let why = "larger packets would be lost: raise that one, or lower the network's";
     Err(Error::new(Code::InvalidConfig, what, why))
+}
+
+/// The host's end of a pair has a carrier while the Pod's is set up.
+fn carried(port: &LinkFacts) -> Result<(), Error> {
+    match port.carrier {
+        true => Ok(()),
+        false => {
+            let what = format!("link {} has no carrier", port.name);
+            Err(Error::new(Code::Other, what, "the Pod's end is down or gone"))
+        }
+    }
 }
 
 /// The option without which there is no such driver, where that is not plain.

@@ -1,5 +1,6 @@
 //! `ovs`: a veth pair whose host's end is a port of Open vSwitch's integration bridge. OVN finds it by the port's id in
-//! `external_ids:iface-id`, and says `ovn-installed` there when its flows are in place.
+//! `external_ids:iface-id`, and says `ovn-installed` there when its flows are in place. What MTU fits nothing on the node tells: what is
+//! beneath is OVN's tunnels, of which Neutron made the network's MTU.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -8,7 +9,7 @@ use isthmus_cni::{Code, Error};
 use serde_json::{Map, Value, json};
 
 use super::bridge::mac_of;
-use super::{Driver, Host, Later, Pod, TxChecksum, vhostuser};
+use super::{Driver, Host, Later, Pod, TxChecksum, carried, vhostuser};
 use crate::attachments::Link;
 use crate::netlink::links::{self, Pair};
 use crate::ovsdb::{Ovsdb, ids, map};
@@ -211,7 +212,7 @@ impl Driver for Ovs {
         Box::pin(async move {
             self.is_port(link).await?;
             match links::find(&self.host.netlink, &link.host).await? {
-                Some(host) if host.up => Ok(()),
+                Some(host) if host.up => carried(&host),
                 _ => Err(Error::new(Code::Other, format!("link {} is down or gone", link.host), "")),
             }
         })
@@ -229,3 +230,7 @@ impl Driver for Ovs {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "ovs_tests.rs"]
+mod tests;

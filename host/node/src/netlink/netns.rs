@@ -1,9 +1,10 @@
 //! A Pod's network namespace.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use isthmus_cni::{Code, Error};
@@ -15,6 +16,11 @@ use super::direct::Direct;
 
 /// `statfs` type of what namespaces live on (`NSFS_MAGIC`).
 const NSFS: i64 = 0x6e73_6673;
+/// The network namespace of the calling thread.
+const OWN: &str = "/proc/thread-self/ns/net";
+/// Settings of the network namespace of who looks at them. A container that is not privileged may only read the first; its
+/// DaemonSet mounts the host's where the second is.
+const SYSCTLS: [&str; 2] = ["/proc/sys/net", "/run/host/proc/sys/net"];
 
 /// An open network namespace, which therefore stays, as long as any clone.
 #[derive(Clone)]
@@ -49,8 +55,8 @@ impl Netns {
         if kind.f_type != NSFS {
             return Err(bad("it is no network namespace"));
         }
-        let same = |a: &std::fs::Metadata, b: &std::fs::Metadata| a.dev() == b.dev() && a.ino() == b.ino();
-        let own = File::open("/proc/thread-self/ns/net").map_err(unknown)?;
+        let same = |a: &fs::Metadata, b: &fs::Metadata| a.dev() == b.dev() && a.ino() == b.ino();
+        let own = File::open(OWN).map_err(unknown)?;
         if same(&file.metadata().map_err(unknown)?, &own.metadata().map_err(unknown)?) {
             return Err(bad("it is the host's own network namespace"));
         }
@@ -85,23 +91,26 @@ impl Netns {
         self.own.as_fd().as_raw_fd()
     }
 
-    /// Sockets in the namespace.
+    /// Sockets in the namespace. `ipv6`: interfaces that are made there from now on are to have IPv6.
     ///
     /// # Errors
-    /// It is no network namespace, or the agent may not enter it.
+    /// It is no network namespace, or the agent may not enter it; [`Code::Io`] where it has no IPv6 and cannot be given it.
     pub fn connect(&self, ipv6: bool) -> Result<Connected, Error> {
-        let connected = self.enter(|| {
-            if ipv6 {
-                allow_ipv6()?;
-            }
+        let entered = self.enter(|| {
+            let allowed = if ipv6 { allow_ipv6() } else { Ok(()) };
             let netlink = Direct::open()?;
             let socket = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
-            Ok(Connected { netlink, socket })
+            Ok((allowed, Connected { netlink, socket }))
         });
-        connected.map_err(|e| {
+        let (allowed, connected) = entered.map_err(|e| {
             let what = format!("entering network namespace {} failed", self.path);
             Error::new(Code::InvalidEnvironment, what, e.to_string())
-        })
+        })?;
+        allowed.map_err(|why| {
+            let what = format!("IPv6 is disabled in network namespace {}, and cannot be enabled", self.path);
+            Error::new(Code::Io, what, why)
+        })?;
+        Ok(connected)
     }
 
     /// Does something in the namespace, on the calling thread, which is back when this returns: a thread made for it takes longer to
@@ -111,6 +120,15 @@ impl Netns {
         let _back = Back(&self.own);
         work()
     }
+}
+
+/// Whether the calling thread may enter network namespaces: the one that it is in is as good for that as another.
+///
+/// # Errors
+/// Why not.
+pub(crate) fn may_enter() -> io::Result<()> {
+    let own = File::open(OWN)?;
+    Ok(move_into_link_name_space(own.as_fd(), Some(LinkNameSpaceType::Network))?)
 }
 
 /// The way back, also from a panic.
@@ -127,12 +145,25 @@ impl Drop for Back<'_> {
 }
 
 /// Runtimes may make sandboxes without IPv6. New interfaces take the default.
-fn allow_ipv6() -> io::Result<()> {
-    let path = "/proc/sys/net/ipv6/conf/default/disable_ipv6";
-    match std::fs::read_to_string(path) {
-        Ok(value) if value.trim() == "1" => std::fs::write(path, "0"),
-        Ok(_) => Ok(()),
-        Err(e) => Err(e),
+///
+/// # Errors
+/// Why that cannot be changed.
+fn allow_ipv6() -> Result<(), String> {
+    let [own, of_host] = SYSCTLS.map(|folder| Path::new(folder).join("ipv6/conf/default/disable_ipv6"));
+    let failed = |path: &Path, e: io::Error| format!("{}: {e}", path.display());
+    if fs::read_to_string(&own).map_err(|e| failed(&own, e))?.trim() != "1" {
+        return Ok(());
+    }
+    match fs::write(&own, "0") {
+        Err(e) if e.kind() == io::ErrorKind::ReadOnlyFilesystem => fs::write(&of_host, "0").map_err(|more| {
+            format!(
+                "{}; {}: is the host's {} mounted there?",
+                failed(&own, e),
+                failed(&of_host, more),
+                SYSCTLS[0]
+            )
+        }),
+        written => written.map_err(|e| failed(&own, e)),
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use isthmus_cni::Error;
+use prometheus_client::metrics::counter::Counter;
 use rtnetlink::Handle;
 use tokio::sync::Notify;
 
@@ -24,6 +25,7 @@ pub struct Reaper {
     wake: Arc<Notify>,
     /// The thread's: it sends what is asked here, and so waits for it.
     netlink: Handle,
+    batches: Counter,
 }
 
 impl Reaper {
@@ -40,7 +42,8 @@ impl Reaper {
             runtime.spawn(connection);
             host
         };
-        let (woken, netlink) = (Arc::downgrade(&wake), host.clone());
+        let (woken, netlink, batches) = (Arc::downgrade(&wake), host.clone(), Counter::default());
+        let counted = batches.clone();
         std::thread::Builder::new().name("reaper".into()).spawn(move || {
             runtime.block_on(async move {
                 let mut left = false;
@@ -52,6 +55,7 @@ impl Reaper {
                         continue;
                     }
                     tokio::time::sleep(GATHER).await;
+                    counted.inc();
                     let deleted = links::delete_dead(&host).await;
                     left = deleted.is_err();
                     if let Err(error) = deleted {
@@ -60,7 +64,7 @@ impl Reaper {
                 }
             });
         })?;
-        Ok(Self { wake, netlink })
+        Ok(Self { wake, netlink, batches })
     }
 
     /// Deletes what there is to delete, at once.
@@ -69,6 +73,11 @@ impl Reaper {
     /// The kernel's.
     pub async fn delete_now(&self) -> Result<(), Error> {
         links::delete_dead(&self.netlink).await
+    }
+
+    /// How many batches there were.
+    pub fn batches(&self) -> &Counter {
+        &self.batches
     }
 
     /// There is something to delete.

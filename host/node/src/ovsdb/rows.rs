@@ -43,7 +43,7 @@ impl Interfaces {
     }
 
     /// Takes `table-updates` (RFC 7047, 4.1.6): a row without `new` is gone. What is not understood is passed over.
-    pub(super) fn update(&mut self, tables: &Value) {
+    pub fn update(&mut self, tables: &Value) {
         for (uuid, row) in tables.get("Interface").and_then(Value::as_object).into_iter().flatten() {
             match row.get("new") {
                 Some(new) => {

@@ -257,6 +257,43 @@ async fn a_force_deleted_pod_keeps_its_port_until_the_agent_lets_go() -> Result<
     .await
 }
 
+/// A Pod may be force-deleted between the moment when it is plugged in and its agent's word of it: there is an agent, so its word is
+/// waited for, though not for ever.
+#[tokio::test]
+async fn a_force_deleted_pod_keeps_its_port_until_its_agent_can_have_spoken() -> Result<()> {
+    on_lab("untold", async |lab| {
+        let (namespace, operator) = lab.with_pod_port(&["--resync-seconds", "1"]).await?;
+        let pods = lab.pods(&namespace, 3).await?;
+        lab.all_ready(&namespace, 3).await?;
+        // Of this one alone the agent has spoken when they go.
+        lab.set_condition(&lab.mapping(&pods[0]).await?, "Attached", "True").await?;
+        operator.resyncs(&operator.metrics().await?, 1).await?;
+        let since = operator.metrics().await?;
+        lab.delete_pods(&namespace).await?;
+        until("all wait", async || {
+            let waits = operator.metrics().await?.reconciles("waiting") - since.reconciles("waiting");
+            ensure!(waits >= 3, "{waits} wait");
+            Ok(())
+        })
+        .await?;
+        ensure!(lab.ports().await?.len() == 3, "no port is given away");
+        lab.set_condition(&lab.mapping(&pods[1]).await?, "Attached", "True").await?;
+        let left = until("the port is gone of which it says nothing", async || {
+            let ports = lab.ports().await?;
+            ensure!(ports.len() == 2, "{} ports", ports.len());
+            Ok(ports)
+        })
+        .await?;
+        for pod in &pods[..2] {
+            let uid = pod.uid().context("uid")?;
+            ensure!(left.iter().any(|port| marked_for(port, &uid)), "attached: its port stays");
+            lab.set_condition(&lab.mapping(pod).await?, "Attached", "False").await?;
+        }
+        lab.nothing_left(&namespace).await
+    })
+    .await
+}
+
 /// Another life under the same name has a mapping and a port of its own; what was never finished for an earlier one is
 /// not left behind.
 #[tokio::test]

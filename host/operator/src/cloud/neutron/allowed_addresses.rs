@@ -126,7 +126,7 @@ fn there(ids: &[&str], parents: &[Port]) -> Vec<Observed> {
 impl Addresses {
     pub(super) fn new(scope: &Scope, parking: &Parking) -> Self {
         let neutron = scope.neutron.clone();
-        let parents = Turns::new(Pairs { neutron: neutron.clone() }, parking.clone());
+        let parents = Turns::new(Pairs(Box::new(neutron.clone())), parking.clone());
         Self { neutron, parents, networks: Mutex::default() }
     }
 
@@ -222,10 +222,34 @@ fn full(error: CloudError, parent: &str) -> CloudError {
     }
 }
 
-/// The pairs of ports, changed by those who read them last.
-struct Pairs {
-    neutron: Neutron,
+/// What a service does with ports.
+trait Calls: Send + Sync {
+    fn get<'a>(&'a self, port: &'a str) -> BoxFuture<'a, Answered<Port>>;
+    /// Refused where the port is of another revision by now.
+    fn update<'a>(
+        &'a self,
+        port: &'a str,
+        body: &'a PortUpdate,
+        revision: Option<u64>,
+    ) -> BoxFuture<'a, Answered<Port>>;
 }
+
+impl Calls for Neutron {
+    fn get<'a>(&'a self, port: &'a str) -> BoxFuture<'a, Answered<Port>> {
+        Self::get(self, port).boxed()
+    }
+    fn update<'a>(
+        &'a self,
+        port: &'a str,
+        body: &'a PortUpdate,
+        revision: Option<u64>,
+    ) -> BoxFuture<'a, Answered<Port>> {
+        Self::update(self, port, body, revision).boxed()
+    }
+}
+
+/// The pairs of ports, changed by those who read them last.
+struct Pairs(Box<dyn Calls>);
 
 impl Changes for Pairs {
     const WHOLE: &'static str = "the addresses of port";
@@ -265,7 +289,7 @@ impl Pairs {
     async fn change(&self, parent: &str, changed: impl Fn(&mut Port)) -> Answered<()> {
         let mut tries = 0;
         loop {
-            let found: Port = self.neutron.get(parent).await?;
+            let found = self.0.get(parent).await?;
             let mut wanted = found.clone();
             changed(&mut wanted);
             if wanted.allowed_address_pairs == found.allowed_address_pairs {
@@ -274,7 +298,7 @@ impl Pairs {
             tries += 1;
             let pairs = Some(wanted.allowed_address_pairs);
             let body = PortUpdate { allowed_address_pairs: pairs, ..PortUpdate::default() };
-            match self.neutron.update::<Port>(parent, &body, found.revision_number).await {
+            match self.0.update(parent, &body, found.revision_number).await {
                 Err(error) if error.fault() == Some(CHANGED) && tries < TRIES => {}
                 answer => return answer.map(drop),
             }
@@ -284,6 +308,9 @@ impl Pairs {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use isthmus_openstack::ErrorKind;
     use isthmus_openstack::neutron::FixedIp;
 
     use super::*;
@@ -361,6 +388,85 @@ mod tests {
             assert_eq!((&*found.id, &found.fields["mac"]), (&*id, &serde_json::json!(mac)));
             assert_eq!((&found.fields["parent"], &found.fields["port"]), (&"node".into(), &"pod".into()));
         }
+    }
+
+    /// A node's port that somebody else gives a pair before each of the next `raced` writes, and the writes that came.
+    struct Service {
+        port: Mutex<Port>,
+        raced: Mutex<usize>,
+        writes: Mutex<usize>,
+    }
+
+    impl Calls for Arc<Service> {
+        fn get<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Answered<Port>> {
+            async { Ok(self.port.lock().clone()) }.boxed()
+        }
+
+        fn update<'a>(
+            &'a self,
+            _: &'a str,
+            body: &'a PortUpdate,
+            revision: Option<u64>,
+        ) -> BoxFuture<'a, Answered<Port>> {
+            async move {
+                *self.writes.lock() += 1;
+                let (mut port, mut raced) = (self.port.lock(), self.raced.lock());
+                if *raced > 0 {
+                    *raced -= 1;
+                    port.allowed_address_pairs
+                        .extend(node(&[(&format!("10.0.1.{raced}"), NODE)]).allowed_address_pairs);
+                    port.revision_number = port.revision_number.map(|number| number + 1);
+                }
+                if revision != port.revision_number {
+                    let (class, kind) = (RetryClass::Conflict, ErrorKind::Status);
+                    let mut error = isthmus_openstack::Error { class, kind, context: Box::default() };
+                    error.context.fault = Some(CHANGED.into());
+                    return Err(error);
+                }
+                port.allowed_address_pairs = body.allowed_address_pairs.clone().unwrap_or_default();
+                port.revision_number = port.revision_number.map(|number| number + 1);
+                Ok(port.clone())
+            }
+            .boxed()
+        }
+    }
+
+    /// Without the guard of the revision one of two would write the other's pair away.
+    #[tokio::test]
+    async fn what_somebody_else_adds_meanwhile_stays() {
+        let sender = Sender::of(&pod("02:00:00:00:00:01"), true);
+        for raced in [0, 1, TRIES - 1] {
+            let service = Arc::new(Service {
+                port: Mutex::new(Port { revision_number: Some(7), ..node(&[]) }),
+                raced: Mutex::new(raced),
+                writes: Mutex::default(),
+            });
+            let pairs = Pairs(Box::new(service.clone()));
+            let both = BTreeSet::from([sender.clone()]);
+            pairs.put("node", &both).await.unwrap();
+            assert_eq!(
+                (*service.writes.lock(), service.port.lock().allowed_address_pairs.len()),
+                (raced + 1, raced + 2)
+            );
+            assert!(is_there(&service.port.lock(), &sender));
+            pairs.put("node", &both).await.unwrap();
+            assert_eq!(*service.writes.lock(), raced + 1, "what is there is not written");
+            *service.raced.lock() = raced;
+            pairs.take("node", &both).await.unwrap();
+            assert_eq!(service.port.lock().allowed_address_pairs.len(), 2 * raced, "theirs alone are left");
+        }
+        let service = Arc::new(Service {
+            port: Mutex::new(Port { revision_number: Some(7), ..node(&[]) }),
+            raced: Mutex::new(TRIES),
+            writes: Mutex::default(),
+        });
+        let error =
+            Pairs(Box::new(service.clone())).put("node", &BTreeSet::from([sender])).await.unwrap_err();
+        assert_eq!(
+            (error.fault(), *service.writes.lock()),
+            (Some(CHANGED), TRIES),
+            "it is tried again later"
+        );
     }
 
     /// Neutron refuses pairs there, and lets everything through.

@@ -18,9 +18,10 @@ fn refused(class: RetryClass, fault: &str) -> Error {
     error
 }
 
-/// One trunk, and what was called.
+/// A trunk `t` and another one, and what was called.
 struct Service {
     trunk: Mutex<Trunk>,
+    other: Mutex<Trunk>,
     /// How many ports each call was about.
     adds: Mutex<Vec<usize>>,
     removes: Mutex<Vec<usize>>,
@@ -32,22 +33,28 @@ struct Service {
     looks: Semaphore,
 }
 
+impl Service {
+    fn named(&self, trunk: &str) -> &Mutex<Trunk> {
+        if trunk == "t" { &self.trunk } else { &self.other }
+    }
+}
+
 /// A port that can't be on a trunk.
 const BAD: &str = "bad";
 
 impl Calls for Arc<Service> {
-    fn get<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Answered<Trunk>> {
+    fn get<'a>(&'a self, trunk: &'a str) -> BoxFuture<'a, Answered<Trunk>> {
         async move {
             self.looks.acquire().await.expect("it is never closed").forget();
-            Ok(self.trunk.lock().clone())
+            Ok(self.named(trunk).lock().clone())
         }
         .boxed()
     }
 
-    fn add<'a>(&'a self, _: &'a str, subports: &'a [SubPort]) -> BoxFuture<'a, Answered<Trunk>> {
+    fn add<'a>(&'a self, trunk: &'a str, subports: &'a [SubPort]) -> BoxFuture<'a, Answered<Trunk>> {
         async move {
             self.adds.lock().push(subports.len());
-            let mut trunk = self.trunk.lock();
+            let mut trunk = self.named(trunk).lock();
             if *self.away.lock() {
                 return Err(refused(RetryClass::Transient, "ServiceUnavailable"));
             }
@@ -67,10 +74,10 @@ impl Calls for Arc<Service> {
         .boxed()
     }
 
-    fn remove<'a>(&'a self, _: &'a str, ports: &'a [&'a str]) -> BoxFuture<'a, Answered<Trunk>> {
+    fn remove<'a>(&'a self, trunk: &'a str, ports: &'a [&'a str]) -> BoxFuture<'a, Answered<Trunk>> {
         async move {
             self.removes.lock().push(ports.len());
-            let mut trunk = self.trunk.lock();
+            let mut trunk = self.named(trunk).lock();
             trunk.sub_ports.retain(|held| !ports.contains(&held.port_id.as_str()));
             Ok(trunk.clone())
         }
@@ -82,6 +89,7 @@ impl Calls for Arc<Service> {
 fn service(looks: usize) -> (Arc<Trunks>, Arc<Service>) {
     let service = Arc::new(Service {
         trunk: Mutex::default(),
+        other: Mutex::default(),
         adds: Mutex::default(),
         removes: Mutex::default(),
         raced: Mutex::default(),
@@ -141,6 +149,20 @@ async fn an_id_that_somebody_else_took_is_chosen_anew() {
     let theirs = held.iter().find(|held| held.port_id == "somebody's").unwrap();
     assert_ne!(own, theirs.segmentation_id);
     assert_eq!(*service.adds.lock(), [1, 1]);
+}
+
+/// A VLAN id is a trunk's: each has all of them.
+#[tokio::test]
+async fn what_is_taken_on_one_trunk_is_free_on_another() {
+    let (trunks, service) = service(8);
+    let id = trunks.put("t", "a").await.unwrap();
+    assert_eq!(trunks.put("u", "a").await.unwrap(), id, "the first choice of this port on both");
+    service.trunk.lock().sub_ports = IDS.map(|id| sub("somebody's", id)).collect();
+    assert!(matches!(trunks.put("t", "b").await, Err(CloudError::TrunkFull { .. })));
+    trunks.put("u", "b").await.unwrap();
+    trunks.take("t", "a").await.unwrap();
+    let left = service.other.lock().sub_ports.clone();
+    assert_eq!(left.iter().map(|sub| &*sub.port_id).collect::<Vec<_>>(), ["a", "b"]);
 }
 
 #[tokio::test]

@@ -1,0 +1,15 @@
+#!/bin/sh
+# Builds a fuzz target with the coverage that libFuzzer steers by, and runs it: ./run.sh TARGET [OPTION OF LIBFUZZER ...]
+set -eu
+cd "$(dirname "$0")"
+target=$1
+shift
+flags="-C passes=sancov-module -C codegen-units=1 -C debug-assertions=on -C overflow-checks=on"
+for option in level=4 inline-8bit-counters pc-table trace-compares; do
+    flags="$flags -C llvm-args=-sanitizer-coverage-$option"
+done
+# a target of its own: build scripts and macros of the host are not instrumented
+host=$(rustc -vV | sed -n 's/^host: //p')
+RUSTFLAGS="$flags" cargo build --locked --release --target "$host" --bin "$target"
+mkdir -p "corpus/$target"
+exec "${CARGO_TARGET_DIR:-target}/$host/release/$target" "corpus/$target" "$@"

@@ -3,11 +3,16 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+
 use common::{
     FLOATING, Given, OUTSIDE, assert_wrong, entry, given, listener, names, other, pool, service_kind,
 };
 use isthmus_sdk::prelude::*;
 use isthmus_sdk::records::load_balancing::Timeouts;
+use isthmus_sdk::testing::Cluster;
+use proptest::prelude::*;
+use service_loadbalancer::ServiceLoadBalancer;
 
 const SHARE: &str = "isthmus.dev/lb-share-with: front";
 const SHARE_FIELD: &str = "metadata.annotations[\"isthmus.dev/lb-share-with\"]";
@@ -158,12 +163,12 @@ fn what_is_of_the_load_balancer_as_a_whole_is_refused() {
         ("isthmus.dev/lb-provider: ovn", "isthmus.dev/lb-provider"),
         ("loadbalancer.openstack.org/flavor-id: f", "loadbalancer.openstack.org/flavor-id"),
         ("isthmus.dev/lb-availability-zone: z", "isthmus.dev/lb-availability-zone"),
-        ("isthmus.dev/lb-floating-network: n", "isthmus.dev/lb-floating-network"),
-        ("loadbalancer.openstack.org/floating-subnet: n", "loadbalancer.openstack.org/floating-subnet"),
+        ("isthmus.dev/lb-floating-network: there", "isthmus.dev/lb-floating-network"),
+        ("loadbalancer.openstack.org/floating-subnet: there", "loadbalancer.openstack.org/floating-subnet"),
         ("isthmus.dev/lb-keep-floating-ip: 'true'", "isthmus.dev/lb-keep-floating-ip"),
-        ("isthmus.dev/lb-network: n", "isthmus.dev/lb-network"),
-        ("isthmus.dev/lb-subnet: n", "isthmus.dev/lb-subnet"),
-        ("isthmus.dev/lb-port: n", "isthmus.dev/lb-port"),
+        ("isthmus.dev/lb-network: there", "isthmus.dev/lb-network"),
+        ("isthmus.dev/lb-subnet: there", "isthmus.dev/lb-subnet"),
+        ("isthmus.dev/lb-port: there", "isthmus.dev/lb-port"),
         ("isthmus.dev/lb-internal: 'true'", "isthmus.dev/lb-internal"),
     ];
     for (annotation, field) in table {
@@ -259,18 +264,18 @@ fn a_config_that_names_no_load_balancer_is_refused() {
 #[test]
 fn of_two_services_for_one_port_the_older_is_on_it() {
     let many = with(OUTSIDE, r#""maxServices": 9, "across": [{"of": ["shop"], "by": ["edge"]}]"#);
-    let web = |spec: &str| sharing(&format!("type: LoadBalancer, {spec}"));
+    let web = |ports: &str| sharing(&format!("{ports}type: LoadBalancer"));
     let conflict = |result, port: &str, whose: &str| {
         let reason = reason(result);
         assert_eq!(reason, format!("no room on the shared load balancer: port {port} is Service {whose}'s"));
     };
     // The one whose load balancer it is comes first, whenever it was made.
     conflict(
-        web("ports: [{port: 80, name: a}, {port: 443, name: b}]").map(&many),
+        web("ports: [{port: 80, name: a}, {port: 443, name: b}], ").map(&many),
         "443 of TCP",
         "shop/front",
     );
-    assert!(web("ports: [{port: 443, protocol: UDP}]").map(&many).is_ok(), "another protocol");
+    assert!(web("ports: [{port: 443, protocol: UDP}], ").map(&many).is_ok(), "another protocol");
     conflict(web("").beside(sharer("shop/a", OLD, 80)).map(&many), "80 of TCP", "shop/a");
     conflict(web("").beside(sharer("edge/a", OLD, 80)).map(&many), "80 of TCP", "edge/a");
     assert!(web("").beside(sharer("shop/a", OLD, 81)).map(&many).is_ok(), "another port");
@@ -389,4 +394,51 @@ fn when_the_other_service_is_gone_who_shares_goes_on_by_what_it_knew() {
     assert!(reason(gone.map(OUTSIDE)).contains("port 80 of TCP is Service shop/a's"));
     // Who shares no more says so no more.
     assert_eq!(given("type: LoadBalancer").shares(OUTSIDE, None), None);
+}
+
+/// Seconds of its age, and its ports.
+type Sharer = (u8, BTreeSet<(u16, &'static str)>);
+
+fn ports() -> impl Strategy<Value = BTreeSet<(u16, &'static str)>> {
+    prop::collection::btree_set((1u16..6, prop::sample::select(vec!["TCP", "UDP"])), 1..3)
+}
+
+proptest! {
+    /// Each of them is asked alone, and by what all say no port is listened at twice, and nobody is left out without need.
+    #[test]
+    fn all_agree_on_who_is_on_a_load_balancer(
+        own in ports(),
+        sharers in prop::collection::vec((0u8..3, ports()), 1..5),
+        most in 1usize..6,
+    ) {
+        let config = with(OUTSIDE, &format!("\"maxServices\": {most}"));
+        let spec = |ports: &BTreeSet<(u16, &'static str)>| {
+            let ports = ports.iter().zip(0..).map(|((port, protocol), at)| {
+                format!("{{name: p{at}, port: {port}, protocol: {protocol}}}")
+            });
+            format!("type: LoadBalancer, ports: [{}]", ports.collect::<Vec<_>>().join(", "))
+        };
+        let of = |(at, (age, ports)): (usize, &Sharer)| {
+            let metadata = format!(
+                "annotations: {{isthmus.dev/lb-share-with: front}}, creationTimestamp: '2024-01-01T00:00:0{age}Z'"
+            );
+            other(&format!("shop/s{at}"), &metadata, &spec(ports), "")
+        };
+        let mut all = vec![other("shop/front", "", &spec(&own), "")];
+        all.extend(sharers.iter().enumerate().map(of));
+        let cluster = Cluster::from_yaml(&all.join("\n---\n")).unwrap();
+        let mut taken = own.clone();
+        let mut out = Vec::new();
+        for (at, (_, ports)) in sharers.iter().enumerate() {
+            let found = cluster.map::<ServiceLoadBalancer>(&service_kind(), &format!("shop/s{at}"), &config);
+            match found {
+                Ok(_) => ports.iter().for_each(|port| assert!(taken.insert(*port), "{port:?} twice: {all:#?}")),
+                Err(_) => out.push(ports),
+            }
+        }
+        let on = 1 + sharers.len() - out.len();
+        prop_assert!(on <= most.max(1));
+        let kept_out = |ports: &BTreeSet<_>| on == most || !ports.is_disjoint(&taken);
+        prop_assert!(out.iter().all(|ports| kept_out(ports)), "{out:?} {taken:?} {all:#?}");
+    }
 }

@@ -415,7 +415,7 @@ impl Session {
             let Reference::Mapped { subject: other, name } = reference else { continue };
             self.waiters.lock().entry(other.clone()).or_default().insert(subject.clone());
             // It may have come before it was noted who waits for it.
-            if refs::mapped(self, other, name).is_ok() {
+            if refs::mapped(self, subject, other, name).is_ok() {
                 self.queue.now(subject.clone());
             }
         }

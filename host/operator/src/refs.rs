@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use isthmus_model::desired::DesiredList;
 use isthmus_model::object::{ObjectKey, Subject};
-use isthmus_model::observed::Target;
+use isthmus_model::observed::{Observed, Target};
 use isthmus_model::plan::External;
 use isthmus_model::value::Reference;
 
 use crate::cloud::{Lookup, Result};
 use crate::nodes::OfNode;
+use crate::records::referred;
 use crate::session::{Session, subject_of};
 
 /// What they stand for, and why the others stand for nothing.
@@ -34,7 +35,7 @@ pub async fn resolve(session: &Session, subject: &Subject, desired: &DesiredList
         for (field, reference) in entry.references() {
             let found = match reference {
                 Reference::Local(_) => continue,
-                Reference::Mapped { subject, name } => mapped(session, subject, name),
+                Reference::Mapped { subject: other, name } => mapped(session, subject, other, name),
                 Reference::Existing(text) => match existing(session, field, text).await? {
                     Lookup::Found(found) => Ok(found.target.clone()),
                     Lookup::Not(why) => Err(why),
@@ -60,13 +61,22 @@ async fn existing(session: &Session, field: &str, text: &str) -> Result<Lookup> 
     }
 }
 
-/// The entry of another mapping, in the life that its subject has now.
+/// What the entry of another mapping stands for, in the life that its subject has now.
 ///
 /// # Errors
 /// Why there is none, for people.
-pub fn mapped(session: &Session, key: &ObjectKey, name: &str) -> Result<Target, String> {
+pub fn mapped(session: &Session, user: &Subject, key: &ObjectKey, name: &str) -> Result<Target, String> {
+    found(session, user, key, name).map(|found| found.target())
+}
+
+/// The entry of another mapping, for this user of it. Where the other subject is gone, the one that the user referred to before, which
+/// is kept for it: what it has there, it may go on changing.
+///
+/// # Errors
+/// Why there is none, for people.
+pub fn found(session: &Session, user: &Subject, key: &ObjectKey, name: &str) -> Result<Observed, String> {
     let Some(stored) = session.snapshot().subject(key) else {
-        return Err(format!("there is no {key}"));
+        return kept(session, user, key, name).ok_or_else(|| format!("there is no {key}"));
     };
     let id = {
         let records = session.records.lock();
@@ -79,9 +89,19 @@ pub fn mapped(session: &Session, key: &ObjectKey, name: &str) -> Result<Target, 
             .clone()
             .ok_or_else(|| format!("entry {name:?} of the mapping of {key} is not made yet"))?
     };
+    let observed = session.inventory.lock().get(&stored.uid, &id);
+    observed.ok_or_else(|| format!("entry {name:?} of the mapping of {key} is gone from the cloud"))
+}
+
+/// What an entry was that this user's mapping records a reference to, as long as it is there.
+fn kept(session: &Session, user: &Subject, key: &ObjectKey, name: &str) -> Option<Observed> {
+    let (lives, ids) = {
+        let records = session.records.lock();
+        let recorded = referred(&records.get(user)?.status);
+        let of_entry = recorded.into_iter().filter(|(of, entry, _)| of == key && entry == name);
+        let ids: Vec<String> = of_entry.map(|(.., id)| id).collect();
+        (records.lives(key).collect::<Vec<Subject>>(), ids)
+    };
     let inventory = session.inventory.lock();
-    let observed = inventory.get(&stored.uid, &id);
-    observed
-        .map(|o| o.target())
-        .ok_or_else(|| format!("entry {name:?} of the mapping of {key} is gone from the cloud"))
+    lives.iter().find_map(|life| ids.iter().find_map(|id| inventory.get(&life.uid, id)))
 }

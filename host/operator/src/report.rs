@@ -1,5 +1,6 @@
 //! What a subject says about its mapping: the module's `report`, called with what came to be, and written where it differs.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use isthmus_kubernetes::ErrorKind;
@@ -8,10 +9,12 @@ use isthmus_kubernetes::report::{Said, SharedList};
 use isthmus_kubernetes::store::{StoreSnapshot, Stored};
 use isthmus_model::condition::{ATTACHED, Condition, REPORTED};
 use isthmus_model::hash;
+use isthmus_model::kinds::Kind;
 use isthmus_model::object::Subject;
 use isthmus_model::observed::Observed;
 use isthmus_model::outcome::Outcome;
 use isthmus_model::retry::RetryClass;
+use isthmus_model::value::Reference;
 use isthmus_policy::{Operation, Property, Realized, RealizedState, SubjectReport, short_digest};
 use serde_json::Value;
 
@@ -20,6 +23,7 @@ use crate::error::ReconcileError;
 use crate::mapped::{Mapping, call_of};
 use crate::metrics::Call;
 use crate::modules::Lane;
+use crate::refs;
 use crate::session::Session;
 use crate::settle::undated;
 
@@ -160,12 +164,39 @@ impl Session {
         let Some(known) = self.records.lock().get(subject) else { return Vec::new() };
         let observed = self.inventory.lock().heads(&subject.uid);
         let resources = known.status.resources.iter();
-        let mut all: Vec<Realized> =
-            resources.map(|r| realized(r, r.id.as_ref().and_then(|id| observed.get(id)))).collect();
+        let of = |resource: &ResourceStatus| {
+            let mut found = realized(resource, resource.id.as_ref().and_then(|id| observed.get(id)));
+            found.properties.extend(self.reached_at(subject, resource));
+            found
+        };
+        let mut all: Vec<Realized> = resources.map(of).collect();
         let problems = self.sources.problems(subject);
         all.retain(|entry| !problems.contains_key(&entry.name));
         all.extend(problems.into_iter().map(|(name, problem)| unusable(name, problem)));
         all
+    }
+
+    /// Where a listener is reached that is on the load balancer of another mapping.
+    fn reached_at(&self, subject: &Subject, resource: &ResourceStatus) -> Vec<Property> {
+        if resource.kind != Kind::Listener {
+            return Vec::new();
+        }
+        let references = resource.recorded().map(|recorded| recorded.references).unwrap_or_default();
+        let found = references.into_iter().filter_map(|recorded| match recorded.reference {
+            Reference::Mapped { subject: other, name } => refs::found(self, subject, &other, &name).ok(),
+            Reference::Local(_) | Reference::Existing(_) => None,
+        });
+        let told = found.flat_map(|found| {
+            let name = match found.kind {
+                Kind::LoadBalancer => Some("address"),
+                Kind::FloatingIp => Some("floating-address"),
+                _ => None,
+            };
+            let property =
+                |address: &IpAddr| Some(Property { name: name?.into(), value: address.to_string() });
+            found.addresses.iter().filter_map(property).collect::<Vec<_>>()
+        });
+        told.collect()
     }
 }
 
@@ -219,7 +250,6 @@ pub(crate) fn outcome_of(stop: &isthmus_policy::Stop) -> Option<Outcome> {
 
 #[cfg(test)]
 mod tests {
-    use isthmus_model::kinds::Kind;
     use serde_json::json;
 
     use super::*;

@@ -11,7 +11,7 @@ pub(crate) type Names = &'static [&'static str];
 /// Octavia's limit of timeouts: 24 days.
 const MOST_MS: u32 = 24 * 24 * 60 * 60 * 1000;
 
-const INTERNAL: Names =
+pub(crate) const INTERNAL: Names =
     &["isthmus.dev/lb-internal", "service.beta.kubernetes.io/openstack-internal-load-balancer"];
 pub(crate) const PROVIDER: Names = &["isthmus.dev/lb-provider"];
 pub(crate) const FLAVOR: Names = &["isthmus.dev/lb-flavor", "loadbalancer.openstack.org/flavor-id"];
@@ -50,30 +50,38 @@ const MONITOR_RETRIES_DOWN: Names = &[
     "isthmus.dev/lb-health-monitor-max-retries-down",
     "loadbalancer.openstack.org/health-monitor-max-retries-down",
 ];
-const FLOATING_NETWORK: Names =
+pub(crate) const FLOATING_NETWORK: Names =
     &["isthmus.dev/lb-floating-network", "loadbalancer.openstack.org/floating-network-id"];
-const FLOATING_SUBNET: Names = &[
+pub(crate) const FLOATING_SUBNET: Names = &[
     "isthmus.dev/lb-floating-subnet",
     "loadbalancer.openstack.org/floating-subnet-id",
     "loadbalancer.openstack.org/floating-subnet",
 ];
-const KEEP: Names = &["isthmus.dev/lb-keep-floating-ip", "loadbalancer.openstack.org/keep-floatingip"];
-const NETWORK: Names = &["isthmus.dev/lb-network", "loadbalancer.openstack.org/network-id"];
+pub(crate) const KEEP: Names =
+    &["isthmus.dev/lb-keep-floating-ip", "loadbalancer.openstack.org/keep-floatingip"];
+pub(crate) const NETWORK: Names = &["isthmus.dev/lb-network", "loadbalancer.openstack.org/network-id"];
 pub(crate) const SUBNET: Names = &["isthmus.dev/lb-subnet", "loadbalancer.openstack.org/subnet-id"];
 pub(crate) const PORT: Names = &["isthmus.dev/lb-port", "loadbalancer.openstack.org/port-id"];
 const MEMBER_SUBNET: Names = &["isthmus.dev/lb-member-subnet", "loadbalancer.openstack.org/member-subnet-id"];
 const HOSTNAME: Names = &["isthmus.dev/lb-hostname", "loadbalancer.openstack.org/hostname"];
 pub(crate) const SOURCE_RANGES: Names = &["service.beta.kubernetes.io/load-balancer-source-ranges"];
+/// The Service whose load balancer is shared.
+pub(crate) const SHARE_WITH: &str = "isthmus.dev/lb-share-with";
+/// A load balancer that is there.
+pub(crate) const BALANCER: &str = "isthmus.dev/lb-load-balancer";
+/// The same; the cloud provider writes it itself to all that it served.
+pub(crate) const BALANCER_OF_PROVIDER: &str = "loadbalancer.openstack.org/load-balancer-id";
+/// Written by `report`: what a Service shares, for when the other one is gone.
+pub(crate) const SHARES: &str = "isthmus.dev/lb-shares";
 /// Known to users, and without effect here: the Service says so.
 pub(crate) const WITHOUT_EFFECT: Names = &[
     "loadbalancer.openstack.org/class",
     "loadbalancer.openstack.org/default-tls-container-ref",
     "loadbalancer.openstack.org/floating-subnet-tags",
-    "loadbalancer.openstack.org/load-balancer-id",
     "loadbalancer.openstack.org/node-selector",
 ];
 
-const ALL: [Names; 26] = [
+const ALL: [Names; 27] = [
     INTERNAL,
     PROVIDER,
     FLAVOR,
@@ -100,6 +108,7 @@ const ALL: [Names; 26] = [
     MEMBER_SUBNET,
     HOSTNAME,
     SOURCE_RANGES,
+    &[SHARE_WITH, BALANCER, BALANCER_OF_PROVIDER, SHARES],
 ];
 
 /// Paths of all that are read.
@@ -107,7 +116,7 @@ pub(crate) fn paths() -> Vec<String> {
     ALL.iter().copied().flatten().chain(WITHOUT_EFFECT).map(|name| path(name)).collect()
 }
 
-fn path(name: &str) -> String {
+pub(crate) fn path(name: &str) -> String {
     format!("metadata.annotations[\"{name}\"]")
 }
 
@@ -135,9 +144,42 @@ pub(crate) struct Wishes<'a> {
     pub(crate) member_subnet: Option<&'a str>,
     pub(crate) hostname: Option<&'a str>,
     pub(crate) source_ranges: Option<&'a str>,
+    pub(crate) sharing: SharingWishes<'a>,
     /// Annotations that have no effect.
     pub(crate) without_effect: Vec<&'static str>,
     read: Reader<'a>,
+}
+
+/// Whose load balancer a Service wishes to be on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SharingWishes<'a> {
+    /// That of a Service.
+    pub(crate) with: Option<&'a str>,
+    /// The one of this id, by our annotation.
+    pub(crate) balancer: Option<&'a str>,
+    /// The one of this id, by the cloud provider's.
+    pub(crate) balancer_of_provider: Option<&'a str>,
+    /// What it shared last.
+    pub(crate) shares: Option<&'a str>,
+}
+
+impl<'a> SharingWishes<'a> {
+    pub(crate) fn of(annotations: &'a Map<'a>) -> Self {
+        let text = |name| Reader(annotations).text(&[name]).map(|(_, text)| text);
+        Self {
+            with: text(SHARE_WITH),
+            balancer: text(BALANCER),
+            balancer_of_provider: text(BALANCER_OF_PROVIDER),
+            shares: text(SHARES),
+        }
+    }
+
+    /// The annotation that names a load balancer by its id, with the id. Ours come first.
+    pub(crate) fn existing(&self) -> Option<(&'static str, &'a str)> {
+        let of_provider = self.balancer_of_provider.filter(|_| self.with.is_none());
+        let of_provider = of_provider.map(|id| (BALANCER_OF_PROVIDER, id));
+        self.balancer.map(|id| (BALANCER, id)).or(of_provider)
+    }
 }
 
 #[derive(Debug)]
@@ -186,6 +228,7 @@ impl<'a> Wishes<'a> {
             member_subnet: read.name(MEMBER_SUBNET)?,
             hostname: read.text(HOSTNAME).map(|(_, text)| text),
             source_ranges: read.text(SOURCE_RANGES).map(|(_, text)| text),
+            sharing: SharingWishes::of(annotations),
             without_effect: WITHOUT_EFFECT.iter().copied().filter(|n| annotations.contains_key(*n)).collect(),
             read,
         })
@@ -216,7 +259,7 @@ struct Reader<'a>(&'a Map<'a>);
 
 impl<'a> Reader<'a> {
     /// The first that is set and not empty.
-    fn text(&self, names: Names) -> Option<(&'static str, &'a str)> {
+    fn text(&self, names: &[&'static str]) -> Option<(&'static str, &'a str)> {
         let set = |name: &&'static str| Some((*name, self.0.get(*name)?.trim()));
         names.iter().filter_map(set).find(|(_, text)| !text.is_empty())
     }

@@ -1,5 +1,7 @@
 //! The module's config.
 
+use std::net::IpAddr;
+
 use isthmus_sdk::prelude::*;
 use serde::Deserialize;
 
@@ -43,6 +45,9 @@ pub struct Config {
     /// Where members are reached.
     #[serde(default)]
     pub(crate) members: Members,
+    /// Who may be on whose load balancer.
+    #[serde(default)]
+    pub(crate) sharing: SharingConfig,
 }
 
 /// By IP version. None: Neutron finds the one that the address is in.
@@ -102,6 +107,96 @@ pub(crate) struct MemberSubnet {
     pub(crate) subnet: String,
 }
 
+/// Who may be on whose load balancer, beside Services of one namespace on each other's.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct SharingConfig {
+    /// So many Services at most are on one load balancer, its own one counted.
+    pub(crate) max_services: usize,
+    /// Who may be on those of other namespaces.
+    pub(crate) across: Vec<Across>,
+    /// Load balancers that are there.
+    pub(crate) load_balancers: Vec<ExistingBalancer>,
+}
+
+impl Default for SharingConfig {
+    fn default() -> Self {
+        // The default of the OpenStack cloud provider (max-shared-lb).
+        Self { max_services: 2, across: Vec::new(), load_balancers: Vec::new() }
+    }
+}
+
+/// Names of namespaces, or beginnings of names with `*` behind.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Across {
+    /// Whose load balancers.
+    pub(crate) of: Vec<String>,
+    /// Whose Services may be on them.
+    pub(crate) by: Vec<String>,
+}
+
+/// A load balancer that is there.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct ExistingBalancer {
+    /// As annotations name it.
+    pub(crate) id: String,
+    /// Where clients reach it, one of each IP family that it has: said by Services that are on it.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// Octavia's provider that it is of. None: as of those that are made.
+    pub(crate) provider: Option<String>,
+    /// Whose Services may be on it: names, or beginnings of names with `*` behind. Empty: everybody's.
+    #[serde(default)]
+    pub(crate) namespaces: Vec<String>,
+}
+
+impl ExistingBalancer {
+    pub(crate) fn is_for(&self, namespace: &str) -> bool {
+        self.namespaces.is_empty() || any_fits(&self.namespaces, namespace)
+    }
+}
+
+impl SharingConfig {
+    fn check(&self) -> Result<(), Outcome> {
+        for balancer in &self.load_balancers {
+            if !(1..=255).contains(&balancer.id.len()) {
+                let message = "the id of a load balancer";
+                return Err(invalid_field(message, "config.sharing.loadBalancers.id"));
+            }
+            let mut families: Vec<Family> = balancer.addresses.iter().map(|a| Family::of(*a)).collect();
+            families.dedup();
+            if families.len() != balancer.addresses.len() || !(1..=2).contains(&families.len()) {
+                let message = "an address of each IP family that the load balancer has, one or two";
+                return Err(invalid_field(message, "config.sharing.loadBalancers.addresses"));
+            }
+        }
+        match self.max_services {
+            0 => Err(invalid_field("at least 1, with which nobody shares", "config.sharing.maxServices")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether Services of one namespace may be on load balancers of another one's.
+    pub(crate) fn lets(&self, of: &str, by: &str) -> bool {
+        let allowed = |across: &Across| any_fits(&across.of, of) && any_fits(&across.by, by);
+        of == by || self.across.iter().any(allowed)
+    }
+
+    /// Whether there may be Services of other namespaces on those of this one.
+    pub(crate) fn is_open(&self, of: &str) -> bool {
+        self.across.iter().any(|across| any_fits(&across.of, of))
+    }
+}
+
+/// Whether a namespace is one of these: names, or beginnings of names with `*` behind.
+fn any_fits(patterns: &[String], namespace: &str) -> bool {
+    patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
+        Some(beginning) => namespace.starts_with(beginning),
+        None => namespace == pattern,
+    })
+}
+
 fn yes() -> bool {
     true
 }
@@ -127,7 +222,7 @@ impl Config {
         if self.floating_subnet.is_some() && self.floating_network.is_none() {
             return Err(invalid_field("a subnet is of a network: set it", "config.floatingNetwork"));
         }
-        Ok(())
+        self.sharing.check()
     }
 
     /// The IP family of a subnet that the config names.
@@ -150,10 +245,6 @@ impl Config {
 impl Members {
     /// Whether members in this namespace are on its own subnets.
     pub(crate) fn of_namespace(&self, namespace: &str) -> bool {
-        let fits = |pattern: &String| match pattern.strip_suffix('*') {
-            Some(beginning) => namespace.starts_with(beginning),
-            None => namespace == pattern,
-        };
-        self.from_namespace && !self.except.iter().any(fits)
+        self.from_namespace && !any_fits(&self.except, namespace)
     }
 }

@@ -20,7 +20,7 @@ use crate::mapping::Role;
 pub(crate) const PUBLIC: &str = "public";
 
 /// A VIP with a load balancer behind it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Front {
     /// Part of the names of its entries.
     pub(crate) name: &'static str,
@@ -33,7 +33,7 @@ pub(crate) struct Front {
 }
 
 /// Where a VIP is.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Place {
     /// On a port of our own.
     Port { network: String, subnet: Option<String>, address: Option<IpAddr> },
@@ -42,6 +42,26 @@ pub(crate) enum Place {
     /// On a port of Octavia's: of this subnet the network is not known, which a port of our own would need, or the provider
     /// takes none.
     Subnet { subnet: String, address: Option<IpAddr> },
+    /// At a load balancer of somebody else's.
+    Shared(Shared),
+}
+
+/// A load balancer that is not the Service's own.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    pub(crate) balancer: Reference,
+    /// The floating IP that leads there, which is kept while the Service is on it.
+    pub(crate) floating_ip: Option<Reference>,
+    pub(crate) address: Address,
+}
+
+/// Where clients reach a load balancer that is not the Service's own.
+#[derive(Clone, Debug)]
+pub(crate) enum Address {
+    /// The host tells it.
+    OfCloud,
+    /// This one; none: not yet.
+    Known(Option<String>),
 }
 
 impl Front {
@@ -51,6 +71,14 @@ impl Front {
 
     pub(crate) fn balancer_entry(&self) -> String {
         format!("lb-{}", self.name)
+    }
+
+    /// What its listeners and pools are on.
+    pub(crate) fn balancer(&self) -> Reference {
+        match &self.place {
+            Place::Shared(shared) => shared.balancer.clone(),
+            _ => local(&self.balancer_entry()),
+        }
     }
 
     /// The VIP's port, if it is ours.
@@ -64,15 +92,17 @@ impl Front {
         Some(port.named(&self.vip_entry()))
     }
 
-    pub(crate) fn vip(&self) -> Vip {
-        match &self.place {
+    /// The VIP of its load balancer, if that is ours.
+    pub(crate) fn vip(&self) -> Option<Vip> {
+        Some(match &self.place {
             Place::Port { .. } => Vip::Port(local(&self.vip_entry())),
             Place::Existing(port) => Vip::Port(existing(port)),
             Place::Subnet { subnet, address } => Vip::FixedIp(FixedIp {
                 subnet: Some(existing(subnet)),
                 address: address.map(|address| address.to_string()),
             }),
-        }
+            Place::Shared(_) => return None,
+        })
     }
 
     /// What a floating IP points to. A port that is not ours is one only once a load balancer has it as its VIP: an annotation may
@@ -80,7 +110,9 @@ impl Front {
     pub(crate) fn target(&self) -> FloatingTarget {
         match &self.place {
             Place::Port { .. } => FloatingTarget::Port(local(&self.vip_entry())),
-            Place::Existing(_) | Place::Subnet { .. } => FloatingTarget::Vip(local(&self.balancer_entry())),
+            Place::Existing(_) | Place::Subnet { .. } | Place::Shared(_) => {
+                FloatingTarget::Vip(self.balancer())
+            }
         }
     }
 }

@@ -9,8 +9,8 @@
 //!
 //! `docs/services.md` has the table of them.
 //!
-//! Entries are `vip-F`, `lb-F`, `listener-F-PROTOCOL-PORT`, `pool-F-PROTOCOL-PORT`, F being `v4`, `v6` or `public`, and `floating-ip` or
-//! `floating-ip-association`. This crate must not know in what order things are made, nor how a load balancer is repaired: the host
+//! Entries are `vip-F`, `lb-F`, `listener-F-PROTOCOL-PORT`, `pool-F-PROTOCOL-PORT`, F being `v4`, `v6`, `public`, or on a load balancer
+//! that is not the Service's own `shared-v4` or `shared-v6`, and `floating-ip` or `floating-ip-association`. This crate must not know in what order things are made, nor how a load balancer is repaired: the host
 //! does both.
 
 mod annotations;
@@ -20,10 +20,13 @@ mod exposure;
 mod family;
 mod fronts;
 mod mapping;
+mod owner;
 mod partly;
 mod provider;
 mod ranges;
 mod report;
+mod sharers;
+mod sharing;
 mod tree;
 
 pub use config::Config;

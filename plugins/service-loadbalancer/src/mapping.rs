@@ -13,11 +13,15 @@ use crate::fronts::{Front, fronts};
 use crate::provider::Chosen;
 use crate::ranges::{allowed, ranges};
 use crate::report;
+use crate::sharing::Sharing;
 use crate::tree::Tree;
 
 /// Service to load balancers.
 pub struct ServiceLoadBalancer;
 
+pub(crate) fn service_kind() -> Kind {
+    Kind::core("Service")
+}
 pub(crate) fn endpoint_slice_kind() -> Kind {
     Kind::new("discovery.k8s.io", "v1", "EndpointSlice")
 }
@@ -26,7 +30,9 @@ pub(crate) fn namespace_kind() -> Kind {
 }
 
 /// What is read of a Service, beside annotations. Target ports are not: EndpointSlices have their numbers.
-const SERVICE_FIELDS: [&str; 19] = [
+const SERVICE_FIELDS: [&str; 20] = [
+    // Of those that share a load balancer the older comes first.
+    "metadata.creationTimestamp",
     "spec.type",
     "spec.clusterIP",
     "spec.clusterIPs",
@@ -67,7 +73,7 @@ impl Module for ServiceLoadBalancer {
         let annotations = paths();
         let fields = annotations.iter().map(String::as_str).chain(SERVICE_FIELDS);
         Manifest::new("service-loadbalancer", env!("CARGO_PKG_VERSION"), description)
-            .maps(Kind::core("Service"), fields)
+            .maps(service_kind(), fields)
             .reads(endpoint_slice_kind(), SLICE_FIELDS)
             .reads(namespace_kind(), NAMESPACE_FIELDS)
             .reporting()
@@ -101,7 +107,7 @@ pub(crate) enum Role {
 
 impl Role {
     /// Or why the Service is nothing to it.
-    fn of(service: &Service<'_>, config: &Config) -> Result<Self, Outcome> {
+    pub(crate) fn of(service: &Service<'_>, config: &Config) -> Result<Self, Outcome> {
         let spec = &service.spec;
         let kind = spec.kind.as_deref().unwrap_or("ClusterIP");
         if kind == "ExternalName" {
@@ -135,8 +141,10 @@ impl Role {
 pub(crate) struct Plan<'a> {
     pub(crate) role: Role,
     pub(crate) wishes: Wishes<'a>,
+    /// Of the load balancers that who comes from outside comes to, where it does.
     pub(crate) provider: Chosen,
     pub(crate) fronts: Vec<Front>,
+    pub(crate) sharing: Option<Sharing>,
     pub(crate) list: Vec<Desired>,
 }
 
@@ -146,39 +154,47 @@ impl<'a> Plan<'a> {
         config.check()?;
         check_ports(service)?;
         let wishes = Wishes::of(&service.metadata.annotations)?;
-        let provider = Chosen::of(&wishes, config, &snapshot::cloud_facts())?;
-        provider.check(service, &wishes)?;
-        let fronts = fronts(service, role, &wishes, config)?
-            .into_iter()
-            .map(|front| Ok(Front { place: provider.place(front.place, front.family, &wishes)?, ..front }));
-        let fronts = fronts.collect::<Result<Vec<_>, Outcome>>()?;
+        let sharing = if role == Role::Exposed { Sharing::of(service, &wishes, config)? } else { None };
         let ranges = if role == Role::Exposed { ranges(service, &wishes)? } else { Vec::new() };
+        let (mut list, mut all) = (Vec::new(), Vec::new());
+        let mut provider = Chosen::of(&wishes, config, &snapshot::cloud_facts())?;
+        let on_own = if sharing.is_some() { Role::Cluster } else { role };
+        if sharing.is_none() || config.cluster_ips {
+            provider.check(service, &wishes)?;
+            let own = fronts(service, on_own, &wishes, config)?.into_iter().map(|front| {
+                Ok(Front { place: provider.place(front.place, front.family, &wishes)?, ..front })
+            });
+            all = own.collect::<Result<Vec<_>, Outcome>>()?;
+        }
         let endpoints = Endpoints::of(service)?;
         let reach = Reach::of(service, &wishes, config)?;
-        let tree = Tree {
-            service,
-            wishes: &wishes,
-            config,
-            provider: &provider,
-            endpoints: &endpoints,
-            reach: &reach,
+        let mut add = |fronts: &[Front], provider: &Chosen| {
+            let (wishes, endpoints, reach) = (&wishes, &endpoints, &reach);
+            let tree = Tree { service, wishes, config, provider, endpoints, reach };
+            for front in fronts {
+                let allowed = allowed(&ranges, front, config)?;
+                provider.check_allowed(service, wishes, &allowed)?;
+                list.extend(tree.of(front, &allowed)?);
+            }
+            Ok(())
         };
-        let mut list = Vec::new();
-        for front in &fronts {
-            let allowed = allowed(&ranges, front, config)?;
-            provider.check_allowed(service, &wishes, &allowed)?;
-            list.extend(tree.of(front, &allowed)?);
+        add(&all, &provider)?;
+        if let Some(sharing) = sharing.as_ref().filter(|sharing| !sharing.fronts.is_empty()) {
+            provider = Chosen::shared(sharing.provider.as_deref(), &wishes, config, &snapshot::cloud_facts());
+            provider.check(service, &wishes)?;
+            add(&sharing.fronts, &provider)?;
+            all.extend(sharing.fronts.iter().cloned());
         }
-        if role == Role::Exposed {
-            list.extend(floating(service, &wishes, config, &fronts)?);
+        if on_own == Role::Exposed {
+            list.extend(floating(service, &wishes, config, &all)?);
         }
-        Ok(Self { role, wishes, provider, fronts, list })
+        Ok(Self { role, wishes, provider, fronts: all, sharing, list })
     }
 
     /// Whether anybody may come to this front.
     pub(crate) fn is_open(&self, front: &Front) -> bool {
         let is_of = |resource: &Resource| match resource {
-            Resource::Listener(listener) => listener.load_balancer == local(&front.balancer_entry()),
+            Resource::Listener(listener) => listener.load_balancer == front.balancer(),
             _ => false,
         };
         self.list.iter().any(|entry| is_of(&entry.resource))

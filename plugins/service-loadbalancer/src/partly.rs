@@ -2,6 +2,7 @@
 
 use isthmus_sdk::objects::Service;
 
+use crate::annotations::{BALANCER, BALANCER_OF_PROVIDER, SHARE_WITH};
 use crate::config::Config;
 use crate::fronts::{PUBLIC, Place, families};
 use crate::mapping::{Plan, Role};
@@ -11,7 +12,25 @@ pub(crate) fn unhonoured(service: &Service<'_>, plan: &Plan<'_>, config: &Config
     let table = of_spec(service, plan).into_iter().chain(of_addresses(service, plan, config));
     let partly = table.filter(|(applies, _)| *applies).map(|(_, text)| text.to_owned());
     let without = plan.wishes.without_effect.iter();
-    partly.chain(without.map(|name| format!("annotation {name} has no effect here"))).collect()
+    let without = without.map(|name| format!("annotation {name} has no effect here"));
+    partly.chain(without).chain(of_sharing(plan, config)).collect()
+}
+
+/// What comes of a load balancer that is not the Service's own.
+fn of_sharing(plan: &Plan<'_>, config: &Config) -> Vec<String> {
+    let (wishes, exposed) = (&plan.wishes.sharing, plan.role == Role::Exposed);
+    let mut told: Vec<String> = plan.sharing.iter().flat_map(|sharing| sharing.told.clone()).collect();
+    for (name, wished) in [(SHARE_WITH, wishes.with), (BALANCER, wishes.balancer)] {
+        if wished.is_some() && !exposed {
+            told.push(format!("annotation {name} is for Services of type LoadBalancer"));
+        }
+    }
+    let counts = wishes.existing().is_some_and(|(field, _)| field == BALANCER_OF_PROVIDER);
+    let counts = counts && exposed && !config.sharing.load_balancers.is_empty();
+    if wishes.balancer_of_provider.is_some() && !counts {
+        told.push(format!("annotation {BALANCER_OF_PROVIDER} has no effect here"));
+    }
+    told
 }
 
 /// What a balancer, or its provider, does not do.
@@ -62,7 +81,7 @@ fn of_addresses(service: &Service<'_>, plan: &Plan<'_>, config: &Config) -> [(bo
     let of_any = wishes.member_subnet.is_some_and(|subnet| config.family_of(subnet).is_none());
     [
         (
-            plan.role == Role::Exposed && !wishes.internal && !floating,
+            plan.role == Role::Exposed && !wishes.internal && !floating && plan.sharing.is_none(),
             "no floating IP: there is no external network for it (floatingNetwork of the module's config), or no IPv4 VIP; \
              the Service is reached at its VIP",
         ),

@@ -29,16 +29,21 @@ pub(crate) struct Chosen {
     algorithm: Option<String>,
 }
 
+/// The provider of this name, or the only one that there is.
+fn known<'a>(name: Option<&str>, providers: &'a [Provider]) -> Option<&'a Provider> {
+    match (name, providers) {
+        (Some(name), all) => all.iter().find(|provider| provider.name == name),
+        (None, [only]) => Some(only),
+        (None, _) => None,
+    }
+}
+
 impl Chosen {
     /// By the Service's annotation, the config, or as the only one that there is.
     pub(crate) fn of(wishes: &Wishes<'_>, config: &Config, cloud: &Cloud) -> Result<Self, Outcome> {
         let providers = &cloud.load_balancer_providers;
         let name = wishes.provider.or(config.provider.as_deref());
-        let known = match (name, providers.as_slice()) {
-            (Some(name), all) => all.iter().find(|provider| provider.name == name),
-            (None, [only]) => Some(only),
-            (None, _) => None,
-        };
+        let known = known(name, providers);
         if let Some(name) = name.filter(|_| known.is_none() && !providers.is_empty()) {
             let all: Vec<&str> = providers.iter().map(|provider| provider.name.as_str()).collect();
             let message =
@@ -55,6 +60,18 @@ impl Chosen {
             zone: wishes.zone.map(Into::into).or_else(|| default(&config.availability_zone)),
             algorithm: wishes.algorithm.clone().or_else(|| default(&config.algorithm)),
         })
+    }
+
+    /// That of load balancers which are not the Service's own.
+    pub(crate) fn shared(name: Option<&str>, wishes: &Wishes<'_>, config: &Config, cloud: &Cloud) -> Self {
+        let of_config = config.algorithm.clone().filter(|_| name == config.provider.as_deref());
+        Self {
+            name: name.map(Into::into),
+            known: known(name, &cloud.load_balancer_providers).cloned(),
+            flavor: None,
+            zone: None,
+            algorithm: wishes.algorithm.clone().or(of_config),
+        }
     }
 
     pub(crate) fn is_ovn(&self) -> bool {

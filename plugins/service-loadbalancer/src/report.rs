@@ -8,12 +8,14 @@ use isthmus_sdk::prelude::*;
 use isthmus_sdk::records::types::{Invalid, State};
 use serde::Serialize;
 
+use crate::annotations::SHARES;
 use crate::config::Config;
 use crate::exposure::{ASSOCIATION, FLOATING_IP};
 use crate::family::Family;
-use crate::fronts::{Front, Place};
+use crate::fronts::{Address, Front, Place, Shared};
 use crate::mapping::{Plan, Role};
 use crate::partly::unhonoured;
+use crate::sharing::NO_ROOM;
 use crate::tree::{listener_entry, pool_entry};
 
 const BALANCED: &str = "isthmus.dev/LoadBalanced";
@@ -60,22 +62,38 @@ pub(crate) fn report(
     outcome: Option<&Outcome>,
     realized: &[Realized],
 ) -> Option<SubjectReport> {
-    let status = match outcome {
-        Some(Outcome::NotMapped(_)) => return None,
-        Some(Outcome::Waiting(reason)) => {
-            serde_json::to_string(&refused(service, realized, ("Unknown", "Waiting", reason.clone())))
+    // What a Service shares is what it shared until it is mapped anew.
+    let shared = service.metadata.annotations.get(SHARES).map(|text| text.to_string());
+    let (status, shares) = match outcome {
+        Some(Outcome::NotMapped(reason)) if !reason.starts_with(NO_ROOM) => return None,
+        // What was made goes.
+        Some(outcome @ Outcome::NotMapped(_)) => {
+            (serde_json::to_string(&refused(service, &[], why(outcome))), None)
         }
-        Some(Outcome::Invalid(Invalid { message, field })) => {
-            let place = field.as_deref().map(|field| format!("{field}: ")).unwrap_or_default();
-            let why = ("False", "Refused", format!("{place}{message}"));
-            serde_json::to_string(&refused(service, realized, why))
-        }
+        Some(outcome) => (serde_json::to_string(&refused(service, realized, why(outcome))), shared),
         None => {
             let plan = Plan::of(service, config).ok()?;
-            serde_json::to_string(&served(&Seen { plan: &plan, service, realized }, config))
+            let status = serde_json::to_string(&served(&Seen { plan: &plan, service, realized }, config));
+            (status, plan.sharing.and_then(|sharing| sharing.remembered))
         }
     };
-    Some(SubjectReport::new(Some(status.ok()?)))
+    let report = SubjectReport::new(Some(status.ok()?));
+    Some(match shares {
+        Some(shares) => report.annotation(SHARES, &shares),
+        None => report,
+    })
+}
+
+/// Status, reason and message of the condition where something is not served.
+fn why(outcome: &Outcome) -> (&'static str, &'static str, String) {
+    match outcome {
+        Outcome::NotMapped(reason) => ("False", "NoRoom", reason.clone()),
+        Outcome::Waiting(reason) => ("Unknown", "Waiting", reason.clone()),
+        Outcome::Invalid(Invalid { message, field }) => {
+            let place = field.as_deref().map(|field| format!("{field}: ")).unwrap_or_default();
+            ("False", "Refused", format!("{place}{message}"))
+        }
+    }
 }
 
 fn served<'a>(seen: &Seen<'a>, config: &Config) -> Status<'a> {
@@ -103,7 +121,9 @@ fn refused<'a>(
     realized: &[Realized],
     why: (&'static str, &'static str, String),
 ) -> Status<'a> {
-    let there = realized.iter().any(|entry| entry.name.starts_with("lb-") && !entry.id.is_empty());
+    let is_balancing =
+        |name: &str| ["lb-", "listener-shared-"].iter().any(|beginning| name.starts_with(beginning));
+    let there = realized.iter().any(|entry| is_balancing(&entry.name) && !entry.id.is_empty());
     let before = service.status.load_balancer.ingress.iter().filter(|_| there);
     let before = before.map(|ingress| Said {
         ip: ingress.ip.as_deref(),
@@ -166,7 +186,7 @@ impl<'a> Seen<'a> {
     }
 
     /// The address of a front for who comes from outside: its floating IP's, or its own.
-    fn address(&self, front: &Front) -> Option<&'a str> {
+    fn address(&self, front: &'a Front) -> Option<&'a str> {
         if front.family == Family::V4 {
             let has = |name: &str| self.plan.list.iter().any(|entry| entry.name == name);
             if has(FLOATING_IP) {
@@ -177,11 +197,26 @@ impl<'a> Seen<'a> {
                 return asked.filter(|_| self.is_ready(ASSOCIATION));
             }
         }
-        let of = match front.place {
+        let of = match &front.place {
             Place::Port { .. } => front.vip_entry(),
             Place::Existing(_) | Place::Subnet { .. } => front.balancer_entry(),
+            Place::Shared(shared) => return self.shared_address(front, shared),
         };
         self.entry(&of)?.addresses.first().map(String::as_str)
+    }
+
+    /// The address of a load balancer that is not the Service's own: the host tells it of what is there.
+    fn shared_address(&self, front: &'a Front, shared: &'a Shared) -> Option<&'a str> {
+        if let Address::Known(address) = &shared.address {
+            return address.as_deref();
+        }
+        let told = if shared.floating_ip.is_some() { "floating-address" } else { "address" };
+        let mut listeners =
+            self.service.spec.ports.iter().filter_map(|port| self.entry(&listener_entry(front, port)));
+        listeners.find_map(|listener| {
+            let told = listener.properties.iter().find(|property| property.name == told);
+            told.map(|property| property.value.as_str())
+        })
     }
 
     /// Whether all of a front is there, and the members of a port answer.
@@ -193,7 +228,8 @@ impl<'a> Seen<'a> {
             self.stands(&listener_entry(front, port), settled)
                 && self.pool_answers(&pool_entry(front, port), settled)
         };
-        self.stands(&front.balancer_entry(), settled)
+        // One that is not the Service's own works where its listeners do.
+        (matches!(front.place, Place::Shared(_)) || self.stands(&front.balancer_entry(), settled))
             && floating.all(|name| self.stands(name, settled))
             && ports.any(works)
     }
@@ -228,6 +264,9 @@ impl<'a> Seen<'a> {
             let why: Vec<String> = why.map(told).collect();
             let why = if why.is_empty() { missing.join(", ") } else { why.join("; ") };
             return ("Unknown", "Pending", format!("not made yet: {why}"));
+        }
+        if let Some(refused) = self.plan.sharing.as_ref().and_then(|sharing| sharing.refused.as_ref()) {
+            return why(refused);
         }
         // A condition that flaps with every change of a member tells nobody anything.
         let said = |c: &ServiceCondition<'_>| *c.kind == *BALANCED && *c.status == *"True";

@@ -7,7 +7,7 @@ use isthmus_sdk::records::load_balancing::SessionPersistence;
 use crate::annotations::{MONITOR_TIMEOUT, Wishes};
 use crate::config::Config;
 use crate::endpoints::{Endpoints, Reach};
-use crate::fronts::Front;
+use crate::fronts::{Front, Place};
 use crate::provider::Chosen;
 use crate::ranges::Allowed;
 
@@ -44,7 +44,7 @@ impl Tree<'_> {
     /// The entries of a front.
     pub(crate) fn of(&self, front: &Front, allowed: &Allowed) -> Result<Vec<Desired>, Outcome> {
         let mut list: Vec<Desired> = front.port().into_iter().collect();
-        list.push(self.balancer(front).named(&front.balancer_entry()));
+        list.extend(self.balancer(front));
         for port in &self.service.spec.ports {
             list.push(self.pool(front, port)?.named(&pool_entry(front, port)));
             let cidrs: &[String] = match allowed {
@@ -53,21 +53,26 @@ impl Tree<'_> {
                 // An empty list of Octavia's is everybody: without a listener there is nobody.
                 Allowed::Nobody => continue,
             };
-            list.push(self.listener(front, port, cidrs).named(&listener_entry(front, port)));
+            let mut listener = self.listener(front, port, cidrs).named(&listener_entry(front, port));
+            if let Place::Shared(shared) = &front.place {
+                // So the address outlives its own Service, as the load balancer does.
+                listener.after.extend(shared.floating_ip.clone());
+            }
+            list.push(listener);
         }
         Ok(list)
     }
 
-    fn balancer(&self, front: &Front) -> LoadBalancer {
-        let mut balancer = LoadBalancer::new(front.vip());
+    fn balancer(&self, front: &Front) -> Option<Desired> {
+        let mut balancer = LoadBalancer::new(front.vip()?);
         balancer.provider.clone_from(&self.provider.name);
         balancer.flavor.clone_from(&self.provider.flavor);
         balancer.availability_zone.clone_from(&self.provider.zone);
-        balancer
+        Some(balancer.named(&front.balancer_entry()))
     }
 
     fn listener(&self, front: &Front, port: &ServicePort<'_>, cidrs: &[String]) -> Listener {
-        let on = local(&front.balancer_entry());
+        let on = front.balancer();
         let mut listener = match self.is_http(port) {
             true => Listener::new(on, "HTTP", port.port).insert_header("X-Forwarded-For", "true"),
             false => Listener::new(on, port.protocol(), port.port),
@@ -85,8 +90,7 @@ impl Tree<'_> {
             ("TCP", None) if self.is_http(port) => "HTTP",
             (protocol, _) => protocol,
         };
-        let mut pool =
-            Pool::new(local(&front.balancer_entry()), protocol, &self.provider.algorithm(self.wishes)?);
+        let mut pool = Pool::new(front.balancer(), protocol, &self.provider.algorithm(self.wishes)?);
         pool.session_persistence = self.persistence(port);
         pool.monitor = self.monitor(port)?;
         let places = self.endpoints.places(port, front.family);

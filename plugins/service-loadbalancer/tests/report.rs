@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{FLOATING, Given, PLAIN, all_ready, given};
+use common::{FLOATING, Given, OUTSIDE, PLAIN, all_ready, given, other};
 use isthmus_sdk::prelude::*;
 use isthmus_sdk::records::types::State;
 use serde_json::{Value, json};
@@ -239,5 +239,97 @@ fn what_is_of_one_family_is_named_where_there_are_two() {
             (Some(found), Some(part)) => assert!(found.contains(part), "{spec} {annotations}: {found}"),
             other => panic!("{spec} {annotations}: {other:?}"),
         }
+    }
+}
+
+const SHARE: &str = "isthmus.dev/lb-share-with: front";
+
+/// `exposed`, on the load balancer of `shop/front`, of which this is so.
+fn sharing(metadata: &str, spec: &str, status: &str) -> Given {
+    let spec = format!("type: LoadBalancer, clusterIP: 10.96.0.1, ports: [{{port: 443}}]{spec}");
+    exposed().annotated(SHARE).beside(other("shop/front", metadata, &spec, status))
+}
+
+#[test]
+fn who_shares_says_the_addresses_of_the_other_one_when_its_own_members_answer() {
+    let ingress = |given: &Given| status(given, FLOATING, nothing)["loadBalancer"]["ingress"].clone();
+    assert_eq!(ingress(&sharing("", "", "")), json!([{"ip": "203.0.113.44"}]));
+    let internal = "annotations: {isthmus.dev/lb-internal: 'true'}";
+    assert_eq!(ingress(&sharing(internal, "", "")), json!([{"ip": "192.0.2.44"}]));
+    // One that a user gave may lead elsewhere: until the other one says it, nobody does.
+    let asked = ", loadBalancerIP: 203.0.113.9";
+    assert_eq!(ingress(&sharing("", asked, "")), Value::Null);
+    let said = "loadBalancer: {ingress: [{ip: 203.0.113.9}]}";
+    assert_eq!(ingress(&sharing("", asked, said)), json!([{"ip": "203.0.113.9"}]));
+    let empty = given("type: LoadBalancer").annotated(SHARE);
+    let empty = Given { beside: sharing("", "", "").beside, ..empty };
+    assert_eq!(ingress(&empty), Value::Null, "nobody is behind its own listener");
+    let two = "type: LoadBalancer, clusterIP: 10.96.0.9, clusterIPs: [10.96.0.9, 'fd00::9'], ipFamilies: [IPv4, IPv6]";
+    let both = ", clusterIPs: [10.96.0.1, 'fd00::1'], ipFamilies: [IPv4, IPv6]";
+    let of_both = Given { beside: sharing("", both, "").beside, ..given(two).annotated(SHARE) };
+    let of_both = of_both
+        .slice("{addresses: [10.0.0.1]}", "{port: 8080}")
+        .slice("{addresses: ['fd00::1']}", "{port: 8080}");
+    assert_eq!(ingress(&of_both), json!([{"ip": "203.0.113.44"}, {"ip": "2001:db8::44"}]));
+    let of_one = Given { beside: sharing("", "", "").beside, ..of_both };
+    let found = status(&of_one, FLOATING, nothing);
+    assert_eq!(found["loadBalancer"]["ingress"], json!([{"ip": "203.0.113.44"}]));
+    assert!(condition(&found, "PartlyHonoured").unwrap().2.contains("of one IP family"));
+
+    let named = OUTSIDE.replacen(
+        '{',
+        r#"{"sharing": {"loadBalancers": [{"id": "b", "addresses": ["192.0.2.7"]}]}, "#,
+        1,
+    );
+    let on = exposed().annotated("loadbalancer.openstack.org/load-balancer-id: b");
+    let found = status(&on, &named, nothing);
+    assert_eq!(found["loadBalancer"]["ingress"], json!([{"ip": "192.0.2.7"}]));
+    assert_eq!(condition(&found, "PartlyHonoured"), None);
+}
+
+#[test]
+fn who_has_no_room_says_so_and_no_address() {
+    let said = "loadBalancer: {ingress: [{ip: 203.0.113.44}]}";
+    let crowded = |port: &str| {
+        let spec = format!("type: LoadBalancer, clusterIP: 10.96.0.1, ports: [{{port: {port}}}]");
+        exposed().annotated(SHARE).said(said).beside(other("shop/front", "", &spec, ""))
+    };
+    let realized = all_ready(&crowded("443").list(OUTSIDE));
+    let outcome = crowded("80").map(OUTSIDE).unwrap_err();
+    let found = crowded("80").report(OUTSIDE, Some(outcome), realized).unwrap();
+    let why = "no room on the shared load balancer: port 80 of TCP is Service shop/front's";
+    assert_eq!(balanced(&found), ("False", "NoRoom", why));
+    assert_eq!(found.get("loadBalancer"), None, "what was there goes");
+    // The cluster IP is served, and that is not what was asked for.
+    let found = status(&crowded("80"), FLOATING, nothing);
+    assert_eq!(balanced(&found), ("False", "NoRoom", why));
+    assert_eq!(found.get("loadBalancer"), None);
+    let alone = Given { beside: vec![], ..crowded("443") };
+    let found = status(&alone, FLOATING, nothing);
+    assert_eq!(balanced(&found), ("Unknown", "Waiting", "there is no Service shop/front"));
+    // Where it is frozen, what was said is so still.
+    let realized = all_ready(&crowded("443").list(OUTSIDE));
+    let outcome = alone.map(OUTSIDE).unwrap_err();
+    let found = alone.report(OUTSIDE, Some(outcome), realized).unwrap();
+    assert_eq!(found["loadBalancer"]["ingress"], json!([{"ip": "203.0.113.44"}]));
+}
+
+#[test]
+fn who_shares_of_one_that_is_gone_says_so() {
+    let there = sharing("", "", "");
+    let known = there.shares(OUTSIDE, None).unwrap();
+    let gone = exposed().annotated(&format!("{SHARE}, isthmus.dev/lb-shares: '{known}'"));
+    let found = status(&gone, OUTSIDE, nothing);
+    assert_eq!(balanced(&found).0, "True");
+    assert_eq!(found["loadBalancer"]["ingress"], json!([{"ip": "203.0.113.44"}]));
+    assert!(condition(&found, "PartlyHonoured").unwrap().2.starts_with("there is no Service shop/front: "));
+    for (annotation, part) in [
+        (SHARE, "lb-share-with is for Services of type LoadBalancer"),
+        ("isthmus.dev/lb-load-balancer: b", "lb-load-balancer is for Services of type LoadBalancer"),
+        ("loadbalancer.openstack.org/load-balancer-id: b", "load-balancer-id has no effect"),
+    ] {
+        let found = status(&given("").annotated(annotation), FLOATING, nothing);
+        let told = condition(&found, "PartlyHonoured").map(|(.., message)| message);
+        assert!(told.is_some_and(|told| told.contains(part)), "{annotation}: {told:?}");
     }
 }

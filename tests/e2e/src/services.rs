@@ -66,6 +66,21 @@ impl Lab {
     /// # Errors
     /// The API server's.
     pub async fn web(&self, namespace: &str, ports: &[(&str, u16)], addresses: &[String]) -> Result<()> {
+        self.exposed(namespace, "web", &json!({}), ports, addresses).await
+    }
+
+    /// As [`Lab::web`], of another name and with these annotations.
+    ///
+    /// # Errors
+    /// The API server's.
+    pub async fn exposed(
+        &self,
+        namespace: &str,
+        name: &str,
+        annotations: &Value,
+        ports: &[(&str, u16)],
+        addresses: &[String],
+    ) -> Result<()> {
         let parameters = PatchParams::apply("e2e").force();
         let own = ports.iter().zip(0..).map(|((protocol, port), at)| {
             json!({"name": format!("p{at}"), "protocol": protocol, "port": port, "targetPort": SERVED})
@@ -75,13 +90,14 @@ impl Lab {
         );
         let endpoint = |address: &String| json!({"addresses": [address], "conditions": {"ready": true}});
         let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-            "metadata": {"name": "web-1", "labels": {"kubernetes.io/service-name": "web"}},
+            "metadata": {"name": format!("{name}-1"), "labels": {"kubernetes.io/service-name": name}},
             "ports": targets.collect::<Vec<Value>>(), "endpoints": addresses.iter().map(endpoint).collect::<Vec<Value>>()});
-        let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+        let service = json!({"apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": name, "annotations": annotations},
             "spec": {"type": "LoadBalancer", "ports": own.collect::<Vec<Value>>()}});
         // The endpoints first: a Service without any is another one, for a moment.
-        self.slice_api(namespace).patch("web-1", &parameters, &Patch::Apply(slice)).await?;
-        self.service_api(namespace).patch("web", &parameters, &Patch::Apply(service)).await?;
+        self.slice_api(namespace).patch(&format!("{name}-1"), &parameters, &Patch::Apply(slice)).await?;
+        self.service_api(namespace).patch(name, &parameters, &Patch::Apply(service)).await?;
         Ok(())
     }
 

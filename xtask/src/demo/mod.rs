@@ -336,7 +336,8 @@ mod tests {
     /// One that starts another is built with it: in a fresh clone there is nothing else.
     #[test]
     fn all_programs_of_a_node_are_built() {
-        let manifest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../host/cli/Cargo.toml"));
+        let manifest =
+            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../host/cli/Cargo.toml"));
         let manifest = manifest.unwrap();
         let names = manifest.split("[[bin]]").skip(1).map(|bin| bin.split('"').nth(1).unwrap());
         let missing: Vec<_> = names.chain(["isthmus-cni"]).filter(|name| !PROGRAMS.contains(name)).collect();

@@ -86,6 +86,8 @@ pub struct ObjectMeta<'a> {
     /// Annotations, those that the manifest asks for.
     #[serde(default)]
     pub annotations: Map<'a>,
+    /// When it was made, if the manifest asks for it: RFC 3339 in UTC, to the second, so that it compares as text.
+    pub creation_timestamp: Option<Text<'a>>,
     /// Set while the object is being deleted.
     pub deletion_timestamp: Option<Text<'a>>,
 }

@@ -3,7 +3,7 @@
 
 use isthmus_sdk::prelude::*;
 use isthmus_sdk::records::load_balancing::Vip;
-use isthmus_sdk::records::types::Invalid;
+use isthmus_sdk::records::types::{Invalid, Property};
 use isthmus_sdk::records::values::Address;
 use isthmus_sdk::snapshot::{Cloud, Provider};
 use isthmus_sdk::testing::Cluster;
@@ -28,6 +28,17 @@ pub(crate) struct Given {
     pub(crate) status: String,
     pub(crate) slices: Vec<String>,
     pub(crate) providers: Vec<&'static str>,
+    /// Other Services.
+    pub(crate) beside: Vec<String>,
+}
+
+/// A Service that is `NAMESPACE/NAME`, with this in its metadata beside, of this spec and status.
+pub(crate) fn other(key: &str, metadata: &str, spec: &str, status: &str) -> String {
+    let (namespace, name) = key.split_once('/').unwrap();
+    format!(
+        "{{apiVersion: v1, kind: Service, metadata: {{name: {name}, namespace: {namespace}, {metadata}}}, \
+         spec: {{{spec}}}, status: {{{status}}}}}"
+    )
 }
 
 /// A Service of this spec, with a cluster IP and a port unless it says otherwise.
@@ -64,6 +75,12 @@ impl Given {
         self
     }
 
+    /// With this other Service.
+    pub(crate) fn beside(mut self, other: String) -> Self {
+        self.beside.push(other);
+        self
+    }
+
     pub(crate) fn said(mut self, status: &str) -> Self {
         self.status = status.into();
         self
@@ -75,6 +92,9 @@ impl Given {
             "{{apiVersion: v1, kind: Service, metadata: {{name: web, namespace: shop, annotations: {{{annotations}}}}}, \
              spec: {{{spec}}}, status: {{{status}}}}}\n---\n{{apiVersion: v1, kind: Namespace, metadata: {{name: shop}}}}\n"
         );
+        for other in &self.beside {
+            text += &format!("---\n{other}\n");
+        }
         for (at, slice) in slices.iter().enumerate() {
             let labels = "{kubernetes.io/service-name: web}";
             text += &format!(
@@ -105,6 +125,19 @@ impl Given {
         let report =
             cluster.report::<ServiceLoadBalancer>(&service_kind(), "shop/web", config, outcome, realized)?;
         Some(serde_json::from_str(&report.status.unwrap()).unwrap())
+    }
+
+    /// What the Service says that it shares.
+    pub(crate) fn shares(&self, config: &str, outcome: Option<Outcome>) -> Option<String> {
+        let report = self.cluster().report::<ServiceLoadBalancer>(
+            &service_kind(),
+            "shop/web",
+            config,
+            outcome,
+            Vec::new(),
+        );
+        let [shares] = <[_; 1]>::try_from(report?.annotations).ok()?;
+        (shares.name == "isthmus.dev/lb-shares").then_some(shares.value)
     }
 }
 
@@ -180,6 +213,10 @@ pub(crate) fn all_ready(list: &[Desired]) -> Vec<Realized> {
     list.iter().map(|entry| ready(&entry.name)).collect()
 }
 
+fn said(name: &str, value: &str) -> Property {
+    Property { name: name.into(), value: value.into() }
+}
+
 pub(crate) fn ready(name: &str) -> Realized {
     let addresses = match name {
         "floating-ip" => vec!["203.0.113.7".to_owned()],
@@ -194,7 +231,11 @@ pub(crate) fn ready(name: &str) -> Realized {
         addresses,
         state: isthmus_sdk::records::types::State::Ready,
         operating: None,
-        properties: vec![],
+        properties: match name.starts_with("listener-shared-v4") {
+            true => vec![said("address", "192.0.2.44"), said("floating-address", "203.0.113.44")],
+            false if name.starts_with("listener-shared-v6") => vec![said("address", "2001:db8::44")],
+            false => vec![],
+        },
         message: None,
     }
 }

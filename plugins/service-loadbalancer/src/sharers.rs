@@ -1,0 +1,117 @@
+//! Services that share a load balancer: which of them are on it. The Service whose load balancer it is has its ports first, since
+//! they may be those of its cluster IP, and it does not know of the others; of these the older comes before the younger.
+
+use std::collections::BTreeMap;
+
+use isthmus_sdk::objects::{ObjectMeta, Service};
+use isthmus_sdk::prelude::*;
+
+use crate::annotations::SharingWishes;
+use crate::config::Config;
+use crate::mapping::{Role, service_kind};
+use crate::owner::Remembered;
+use crate::sharing::Target;
+
+/// What decides between two Services: the smaller one is first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Age<'a> {
+    created: &'a str,
+    namespace: &'a str,
+    name: &'a str,
+}
+
+impl<'a> Age<'a> {
+    fn of(metadata: &'a ObjectMeta<'_>) -> Self {
+        Self {
+            // Without one (in a file) it is the youngest.
+            created: metadata.creation_timestamp.as_deref().unwrap_or("9999"),
+            namespace: metadata.namespace.as_deref().unwrap_or_default(),
+            name: &metadata.name,
+        }
+    }
+}
+
+/// Who is on a load balancer, by protocol and number of the port.
+#[derive(Default)]
+struct Taken {
+    services: usize,
+    ports: BTreeMap<(String, u16), String>,
+}
+
+impl Taken {
+    /// Lets a Service on, or says why not.
+    fn admit(&mut self, service: &Service<'_>, most: usize) -> Result<(), String> {
+        if self.services >= most {
+            return Err(format!(
+                "{most} Services are on it that are older, or whose it is, and no more may be (sharing.maxServices of the \
+                 module's config)"
+            ));
+        }
+        let key = |protocol: &str, port| (protocol.to_owned(), port);
+        for port in &service.spec.ports {
+            if let Some(other) = self.ports.get(&key(port.protocol(), port.port)) {
+                return Err(format!("port {} of {} is Service {other}'s", port.port, port.protocol()));
+            }
+        }
+        let Age { namespace, name, .. } = Age::of(&service.metadata);
+        let own = service.spec.ports.iter().map(|port| key(port.protocol(), port.port));
+        self.ports.extend(own.map(|port| (port, format!("{namespace}/{name}"))));
+        self.services += 1;
+        Ok(())
+    }
+}
+
+/// Whether there is room for this Service on a load balancer; if not, why. `gone`: the Service that it was of has it no longer, so that
+/// nobody comes to it who is not on it.
+pub(crate) fn settle(
+    service: &Service<'_>,
+    target: &Target<'_>,
+    gone: bool,
+    config: &Config,
+) -> Result<Result<(), String>, Outcome> {
+    let (mut taken, most) = (Taken::default(), config.sharing.max_services);
+    if let (Target::Service { namespace, name }, false) = (target, gone) {
+        let text = snapshot::get(service_kind(), Some(namespace), name);
+        if let Some(text) = &text {
+            // As it is its own, there is room.
+            let owner: Service<'_> = parse_subject(text)?;
+            if taken.admit(&owner, most.max(1)).is_err() {
+                return Ok(Err(format!("Service {namespace}/{name} has a port twice")));
+            }
+        }
+    }
+    let texts = snapshot::list(&service_kind(), scope(target, config), "");
+    let mut sharers: Vec<Service<'_>> =
+        parse_others(&texts).filter(|other| is_on(other, target, gone, config)).collect();
+    sharers.sort_by(|one, other| Age::of(&one.metadata).cmp(&Age::of(&other.metadata)));
+    let own = Age::of(&service.metadata);
+    for other in &sharers {
+        let admitted = taken.admit(other, most);
+        if Age::of(&other.metadata) == own {
+            return Ok(admitted);
+        }
+    }
+    // Of a list of all namespaces too large ones are left out: this one comes last then.
+    Ok(taken.admit(service, most))
+}
+
+/// The namespace of all who may share it. None: there may be several.
+fn scope<'a>(target: &Target<'a>, config: &Config) -> Option<&'a str> {
+    match target {
+        Target::Service { namespace, .. } if !config.sharing.is_open(namespace) => Some(namespace),
+        _ => None,
+    }
+}
+
+/// Whether a Service wishes to be on it, and may. One that is refused for what it says now may be on it as it was (what was made of
+/// it stays), so its ports are not free.
+fn is_on(service: &Service<'_>, target: &Target<'_>, gone: bool, config: &Config) -> bool {
+    let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
+    let wishes = SharingWishes::of(&service.metadata.annotations);
+    let wished = Target::of(&wishes, namespace, config);
+    let exposed = Role::of(service, config).is_ok_and(|role| role == Role::Exposed);
+    if gone && !wishes.shares.and_then(Remembered::parse).is_some_and(|shares| shares.is_of(target)) {
+        return false;
+    }
+    exposed && wished.is_ok_and(|wished| wished.is_some_and(|wished| wished.is(target)))
+}

@@ -25,7 +25,7 @@ static PATTERNS: LazyLock<[(&str, Regex); 4]> = LazyLock::new(|| {
 static UNSEEN: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"in record \([0-9]+\)").unwrap());
 
 #[expect(clippy::unwrap_used, reason = "a constant pattern")]
-pub(crate) static AGE: LazyLock<Regex> = LazyLock::new(|| Regex::new("^([0-9]+[smhd]){1,2}$").unwrap());
+static AGE: LazyLock<Regex> = LazyLock::new(|| Regex::new("^([0-9]+[smhd]){1,2}$").unwrap());
 
 /// What comes before it: the model says it without the dump.
 const DUMP: &str = " (allow it to be set to 1 if it was previously negative)";
@@ -150,7 +150,7 @@ impl Names {
 }
 
 /// Of several causes the real server has no order.
-pub(crate) fn sort_causes(body: &mut Value) {
+fn sort_causes(body: &mut Value) {
     let Some(causes) =
         body.pointer_mut("/details/causes").and_then(Value::as_array_mut).filter(|c| c.len() > 1)
     else {

@@ -10,8 +10,7 @@ use serde_json::Value;
 use crate::normal::Names;
 
 /// A request in words that mean the same on both sides: `<rv:KEY>`, `<oldrv:KEY>` and `<uid:KEY>` stand for what that side last
-/// (first) answered for an object, `<start:PLURAL>` (`<list:PLURAL>`) for the version of the first (last) list, `<continue:PLURAL>` for the
-/// last page's token. A key is `PLURAL/NAME`.
+/// (first) answered for an object, `<start:PLURAL>` for the version of the first list, `<continue>` for the last page's token. A key is `PLURAL/NAME`.
 #[derive(Clone, Debug)]
 pub struct Ask {
     /// Method.
@@ -24,20 +23,6 @@ pub struct Ask {
     pub accept: &'static str,
     /// Body.
     pub body: Option<Value>,
-}
-
-impl Ask {
-    /// One in JSON.
-    pub fn json(method: Method, path: impl Into<String>, body: Option<Value>) -> Self {
-        let json = "application/json";
-        Self { method, path: path.into(), content_type: json, accept: json, body }
-    }
-
-    /// A merge patch.
-    pub fn merge(path: impl Into<String>, body: Value) -> Self {
-        let patch = Self::json(Method::PATCH, path, Some(body));
-        Self { content_type: "application/merge-patch+json", ..patch }
-    }
 }
 
 impl std::fmt::Display for Ask {
@@ -124,16 +109,6 @@ impl Side {
         Ok(self.taken(ask, answer))
     }
 
-    /// As [`Side::ask`], and the answer is as it came.
-    ///
-    /// # Errors
-    /// There was none.
-    pub async fn raw(&mut self, ask: &Ask) -> Result<Answer> {
-        let answer = self.send(ask).await?;
-        self.learn(&ask.path, &answer.body);
-        Ok(answer)
-    }
-
     /// Sends requests that change nothing, all at once, and takes the answers down in their order.
     ///
     /// # Errors
@@ -172,16 +147,15 @@ impl Side {
     /// Remembers versions and uids of an object, or of a list's.
     fn learn(&mut self, path: &str, body: &Value) {
         let plural = plural(path);
-        let token = body.pointer("/metadata/continue").and_then(Value::as_str).unwrap_or_default();
-        if !token.is_empty() {
-            self.known.insert(format!("<continue:{plural}>"), token.to_owned());
+        if let Some(token) = body.pointer("/metadata/continue").and_then(Value::as_str) {
+            let encoded = token.replace('+', "%2B").replace('=', "%3D");
+            self.known.insert("<continue>".to_owned(), encoded);
         }
         let items = body.get("items").and_then(Value::as_array);
         if let (Some(_), Some(version)) =
             (items, body.pointer("/metadata/resourceVersion").and_then(Value::as_str))
         {
             self.known.entry(format!("<start:{plural}>")).or_insert_with(|| version.to_owned());
-            self.known.insert(format!("<list:{plural}>"), version.to_owned());
         }
         for object in items.into_iter().flatten().chain([body]) {
             let text = |key: &str| object.pointer(&format!("/metadata/{key}")).and_then(Value::as_str);

@@ -8,7 +8,6 @@ use isthmus_conformance::openstack::compare::{Pair, Stream, sweep};
 use isthmus_conformance::openstack::identity::{Identity, sign_ins};
 use isthmus_conformance::openstack::load_balancer::{self, LoadBalancer};
 use isthmus_conformance::openstack::network::{Network, request};
-use isthmus_conformance::openstack::quota;
 use isthmus_conformance::openstack::{Answer, Cloud, Request, Who};
 use isthmus_conformance::random::Random;
 use isthmus_world::{Options, World};
@@ -19,9 +18,6 @@ const NETWORK: (u64, usize) = (4, 520);
 const LOAD_BALANCER: (u64, usize) = (2, 110);
 /// Those to a load balancer that a provider is at work on.
 const PENDING: (u64, usize) = (1, 60);
-/// Those to provider `ovn`, and about quotas: one at a time, which hold for all.
-const OVN: (u64, usize) = (1, 80);
-const QUOTAS: (u64, usize) = (1, 120);
 const IDENTITY: usize = 100;
 /// What a run compares at least.
 const LEAST_NETWORK: usize = 2_000;
@@ -154,65 +150,6 @@ async fn octavia_while_a_provider_is_at_work() -> Result<()> {
     .await
 }
 
-/// Of provider `ovn`: what it refuses, and how.
-#[tokio::test]
-async fn octavia_of_ovn() -> Result<()> {
-    streams("octavia, ovn", OVN, OVN.1, |mut pair, seed, requests| {
-        Box::pin(async move {
-            let subnet = subnet(&mut pair).await?;
-            let body = json!({"loadbalancer": {
-                "name": "conformance", "vip_subnet_id": subnet, "provider": "ovn",
-                "listeners": [{"name": "web", "protocol": "TCP", "protocol_port": 88, "default_pool": {"name": "web"}}],
-                "pools": [{"name": "web", "protocol": "TCP", "lb_algorithm": "SOURCE_IP_PORT",
-                           "members": [{"address": "10.0.0.7", "protocol_port": 80}]}]}});
-            let created = pair.ask(&load_balancer::request("POST", "/loadbalancers".to_owned(), body)).await?;
-            let mut stream = LoadBalancer::new(&created.body, subnet)?;
-            let ran = requests_of(&mut pair, &mut stream, seed, requests).await;
-            let gone = deleted(&mut pair, &stream).await;
-            ran.and(gone).map(|()| pair.compared())
-        })
-    })
-    .await
-}
-
-/// Quotas of Neutron, used up and raised.
-#[tokio::test]
-async fn quotas_of_neutron() -> Result<()> {
-    streams("quotas of neutron", QUOTAS, QUOTAS.1, |mut pair, seed, requests| {
-        Box::pin(async move {
-            pair.ask(&quota::Networks::first()).await?;
-            pair.run(&mut quota::Networks::default(), seed, requests).await?;
-            Ok(pair.compared())
-        })
-    })
-    .await
-}
-
-/// Quotas of Octavia, used up and raised.
-#[tokio::test]
-async fn quotas_of_octavia() -> Result<()> {
-    streams("quotas of octavia", QUOTAS, QUOTAS.1, |mut pair, seed, requests| {
-        Box::pin(async move {
-            let subnet = subnet(&mut pair).await?;
-            let [none, one] = quota::Balancers::first();
-            pair.ask(&none).await?;
-            let body = json!({"loadbalancer": {"name": "conformance", "vip_subnet_id": subnet, "provider": "noop",
-                                               "project_id": quota::PROJECT}});
-            let create = load_balancer::request("POST", "/loadbalancers".to_owned(), body);
-            let create = Request { who: Who::Admin, ..create };
-            let refused = pair.ask(&create).await?;
-            ensure!(refused.status == 403, "{refused:?}");
-            pair.ask(&one).await?;
-            let created = pair.ask(&create).await?;
-            let mut stream = quota::Balancers(LoadBalancer::new(&created.body, subnet)?);
-            let ran = requests_of(&mut pair, &mut stream, seed, requests).await;
-            let gone = pair.run(&mut stream, seed, 0).await;
-            ran.and(gone).map(|()| pair.compared())
-        })
-    })
-    .await
-}
-
 async fn subnet(pair: &mut Pair) -> Result<String> {
     let network = json!({"name": "conformance"});
     let network = made(pair, Who::Operator, "/networks", "network", network).await?;
@@ -256,47 +193,22 @@ async fn made_whole(pair: &mut Pair, subnet: String, provider: &str) -> Result<L
 }
 
 /// As [`Pair::run`], with a wait after each write: what is pending is refused by both, but for different times.
-async fn requests_of(
-    pair: &mut Pair,
-    stream: &mut impl OfBalancer,
-    seed: u64,
-    requests: usize,
-) -> Result<()> {
-    settled(pair, stream.balancer()).await?;
+async fn requests_of(pair: &mut Pair, stream: &mut LoadBalancer, seed: u64, requests: usize) -> Result<()> {
+    settled(pair, stream).await?;
     let mut random = Random::new(seed);
     for n in 0..requests {
         let asked = stream.next(&mut random);
         let answer = pair.note(&asked, &format!("seed {seed}, request {n}")).await?;
         stream.answered(&asked, answer.status, &answer.body);
-        if stream.balancer().pending() {
-            settled(pair, stream.balancer())
-                .await
-                .with_context(|| format!("seed {seed}, request {n}: {asked:?}"))?;
+        if stream.pending() {
+            settled(pair, stream).await.with_context(|| format!("seed {seed}, request {n}: {asked:?}"))?;
         }
     }
     pair.report()
 }
 
-/// A stream of requests to one load balancer.
-trait OfBalancer: Stream {
-    fn balancer(&mut self) -> &mut LoadBalancer;
-}
-
-impl OfBalancer for LoadBalancer {
-    fn balancer(&mut self) -> &mut LoadBalancer {
-        self
-    }
-}
-
-impl OfBalancer for quota::Balancers {
-    fn balancer(&mut self) -> &mut LoadBalancer {
-        &mut self.0
-    }
-}
-
 async fn settled(pair: &mut Pair, stream: &LoadBalancer) -> Result<()> {
-    let done = |answer: &Answer| answer.status == 200 && !answer.body.to_string().contains("PENDING");
-    pair.until(&stream.look_at_statuses(), done).await
+    pair.until(&stream.look(), |answer| !is_pending(answer)).await
 }
 
 /// Whether a provider is at work on the load balancer that was looked at.

@@ -1,18 +1,9 @@
 //! Requests to Kubernetes.
 
 mod bodies;
-mod definitions;
-mod discovery;
-mod garbage;
-mod old;
-mod pair;
 mod requests;
 
 pub use bodies::Kind;
-pub use definitions::definitions;
-pub use discovery::discovery;
-pub use garbage::garbage;
-pub use old::{Etcd, old_versions};
 pub use requests::Requests;
 
 use anyhow::{Context as _, Result, bail};
@@ -65,7 +56,16 @@ pub async fn stream(seed: u64, length: usize, real: kube::Client, model: kube::C
         if a == b {
             continue;
         }
-        let mut text = format!("seed {seed:#x}, request {compared}: {}", told_apart(&ask, &a, &b));
+        let mut text = format!("seed {seed:#x}, request {compared}: {ask}\n");
+        if a.code != b.code {
+            text.push_str(&format!("  code: real {}, model {}\n", a.code, b.code));
+        }
+        if a.warnings != b.warnings {
+            text.push_str(&format!("  warnings: real {:?}, model {:?}\n", a.warnings, b.warnings));
+        }
+        for (path, x, y) in differences(&a.body, &b.body).into_iter().take(12) {
+            text.push_str(&format!("  {path}:\n    real  {x}\n    model {y}\n"));
+        }
         let plural = plural(&ask.path);
         let of_the_kind = |told: &&String| told.contains(&format!("/{plural}"));
         let before = told.iter().rev().skip(1).filter(of_the_kind).take(12).cloned().collect::<Vec<_>>();
@@ -84,21 +84,6 @@ pub async fn stream(seed: u64, length: usize, real: kube::Client, model: kube::C
         let _gone = real.ask_at_once(&ask).await?;
     }
     if failed.is_empty() { Ok(compared) } else { bail!("{}", failed.join("\n")) }
-}
-
-/// How two answers to a request differ.
-fn told_apart(ask: &Ask, a: &Answer, b: &Answer) -> String {
-    let mut text = format!("{ask}\n");
-    if a.code != b.code {
-        text.push_str(&format!("  code: real {}, model {}\n", a.code, b.code));
-    }
-    if a.warnings != b.warnings {
-        text.push_str(&format!("  warnings: real {:?}, model {:?}\n", a.warnings, b.warnings));
-    }
-    for (path, x, y) in differences(&a.body, &b.body).into_iter().take(12) {
-        text.push_str(&format!("  {path}:\n    real  {x}\n    model {y}\n"));
-    }
-    text
 }
 
 async fn prepare(side: &mut Side, ask: &Ask) -> Result<()> {
@@ -137,12 +122,18 @@ pub async fn define(client: kube::Client, crds: &[Value]) -> Result<()> {
     let mut side = Side::new(client);
     let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
     for crd in crds {
-        prepare(&mut side, &Ask::json(Method::POST, path, Some(crd.clone()))).await?;
+        let ask = |method, path: String, body| Ask {
+            method,
+            path,
+            content_type: "application/json",
+            accept: "application/json",
+            body,
+        };
+        prepare(&mut side, &ask(Method::POST, path.to_owned(), Some(crd.clone()))).await?;
         let text = |pointer: &str| crd.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let (group, version, plural) =
             (text("/spec/group"), text("/spec/versions/0/name"), text("/spec/names/plural"));
-        prepare(&mut side, &Ask::json(Method::GET, format!("/apis/{group}/{version}/{plural}"), None))
-            .await?;
+        prepare(&mut side, &ask(Method::GET, format!("/apis/{group}/{version}/{plural}"), None)).await?;
     }
     Ok(())
 }

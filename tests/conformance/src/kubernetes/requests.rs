@@ -28,15 +28,19 @@ impl Requests {
         Self { random: Random::new(seed), own: format!("c{seed:x}") }
     }
 
+    fn ask(method: Method, path: String, body: Option<Value>) -> Ask {
+        Ask { method, path, content_type: JSON, accept: JSON, body }
+    }
+
     /// What must be there first: the namespace, with its ServiceAccount.
     pub fn beginning(&self) -> Vec<Ask> {
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.own}});
         let account = format!("/api/v1/namespaces/{}/serviceaccounts/default", self.own);
         let map = format!("/api/v1/namespaces/{}/configmaps", self.own);
         vec![
-            Ask::json(Method::POST, "/api/v1/namespaces".to_owned(), Some(namespace)),
-            Ask::json(Method::GET, account, None),
-            Ask::json(Method::GET, map, None),
+            Self::ask(Method::POST, "/api/v1/namespaces".to_owned(), Some(namespace)),
+            Self::ask(Method::GET, account, None),
+            Self::ask(Method::GET, map, None),
         ]
     }
 
@@ -44,7 +48,7 @@ impl Requests {
     pub fn lists(&self) -> Vec<Ask> {
         Kind::ALL
             .map(|kind| {
-                Ask::json(Method::GET, format!("{}?{}", self.collection(kind), self.mine(kind)), None)
+                Self::ask(Method::GET, format!("{}?{}", self.collection(kind), self.mine(kind)), None)
             })
             .into()
     }
@@ -60,14 +64,14 @@ impl Requests {
                 self.collection(kind)
             );
             let selected = if mine.is_empty() { "labelSelector=app%3Dx".to_owned() } else { mine };
-            all.push(Ask::json(Method::GET, format!("{path}&{selected}"), None));
+            all.push(Self::ask(Method::GET, format!("{path}&{selected}"), None));
             if kind.namespaced() {
-                all.push(Ask::json(Method::GET, format!("{path}&fieldSelector=metadata.name%3Da"), None));
+                all.push(Self::ask(Method::GET, format!("{path}&fieldSelector=metadata.name%3Da"), None));
             }
         }
         let streamed = "watch=1&timeoutSeconds=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
-        all.push(Ask::json(Method::GET, format!("{}?{streamed}", self.collection(Kind::Lease)), None));
-        all.push(Ask::json(Method::GET, format!("{}?{streamed}", self.collection(Kind::Widget)), None));
+        all.push(Self::ask(Method::GET, format!("{}?{streamed}", self.collection(Kind::Lease)), None));
+        all.push(Self::ask(Method::GET, format!("{}?{streamed}", self.collection(Kind::Widget)), None));
         all
     }
 
@@ -79,19 +83,21 @@ impl Requests {
             for name in self.names(kind) {
                 let free = json!({"metadata": {"finalizers": null}});
                 let path = format!("{}/{name}", self.collection(kind));
-                free_all.push(Ask::merge(path.clone(), free));
+                let patch = Self::ask(Method::PATCH, path.clone(), Some(free));
+                free_all.push(Ask { content_type: "application/merge-patch+json", ..patch });
                 if !kind.namespaced() {
-                    all.push(Ask::json(Method::DELETE, path, None));
+                    all.push(Self::ask(Method::DELETE, path, None));
                 }
             }
         }
         for name in self.names(Kind::Namespace) {
             let free = json!({"metadata": {"finalizers": null}});
             let path = format!("/api/v1/namespaces/{name}");
-            free_all.push(Ask::merge(path.clone(), free));
-            all.push(Ask::json(Method::DELETE, path, None));
+            let patch = Self::ask(Method::PATCH, path.clone(), Some(free));
+            free_all.push(Ask { content_type: "application/merge-patch+json", ..patch });
+            all.push(Self::ask(Method::DELETE, path, None));
         }
-        all.push(Ask::json(Method::DELETE, own, None));
+        all.push(Self::ask(Method::DELETE, own, None));
         [free_all, all]
     }
 
@@ -222,7 +228,7 @@ impl Requests {
         let made_up = object.pointer("/metadata/generateName").is_some();
         let parameters = if made_up { "?dryRun=All".to_owned() } else { self.parameters() };
         let path = format!("{}{parameters}", self.collection(kind));
-        Ask::json(Method::POST, path, Some(object))
+        Self::ask(Method::POST, path, Some(object))
     }
 
     fn one(&mut self, kind: Kind) -> String {
@@ -236,7 +242,7 @@ impl Requests {
             path.push_str("/status");
         }
         let accept = if self.random.one_in(4) { self.random.of(&[TABLE, METADATA]) } else { JSON };
-        Ask { accept, ..Ask::json(Method::GET, path, None) }
+        Ask { accept, ..Self::ask(Method::GET, path, None) }
     }
 
     fn list(&mut self, kind: Kind) -> Ask {
@@ -270,29 +276,14 @@ impl Requests {
             };
             query.push(format!("fieldSelector={selector}"));
         }
-        // There is one ConfigMap more in the real one.
-        if kind.namespaced() && kind != Kind::ConfigMap && self.random.one_in(3) {
-            query.push(self.random.of(&["limit=1", "limit=1", "limit=2", "limit=500"]).to_owned());
-            if self.random.one_in(2) {
-                query.push(self.older(kind));
-            }
+        if kind.namespaced() && kind != Kind::ConfigMap && self.random.one_in(4) {
+            query.push(self.random.of(&["limit=1", "limit=2", "limit=500"]).to_owned());
         }
         let accept = if self.random.one_in(5) { self.random.of(&[TABLE, METADATA_LIST]) } else { JSON };
         query.retain(|q| !q.is_empty());
         Ask {
             accept,
-            ..Ask::json(Method::GET, format!("{}?{}", self.collection(kind), query.join("&")), None)
-        }
-    }
-
-    /// The next page of a list, whatever was written meanwhile; or the list as it was.
-    fn older(&mut self, kind: Kind) -> String {
-        let (_, _, plural) = kind.names();
-        match self.random.below(12) {
-            0..7 => format!("continue=<continue:{plural}>"),
-            7 => format!("continue=<continue:{plural}>&resourceVersion=<list:{plural}>"),
-            8 => "continue=x".to_owned(),
-            _ => format!("resourceVersion=<list:{plural}>&resourceVersionMatch=Exact"),
+            ..Self::ask(Method::GET, format!("{}?{}", self.collection(kind), query.join("&")), None)
         }
     }
 
@@ -322,7 +313,7 @@ impl Requests {
             }
         }
         let path = format!("{}/{name}{}", self.collection(kind), self.parameters());
-        Ask::json(Method::PUT, path, Some(object))
+        Self::ask(Method::PUT, path, Some(object))
     }
 
     fn delete(&mut self, kind: Kind) -> Ask {
@@ -331,10 +322,10 @@ impl Requests {
         let path = format!("{}/{name}", self.collection(kind));
         if kind == Kind::Namespace {
             // goes by itself sooner or later: only tried
-            return Ask::json(Method::DELETE, format!("{path}?dryRun=All"), None);
+            return Self::ask(Method::DELETE, format!("{path}?dryRun=All"), None);
         }
         if self.random.one_in(3) {
-            return Ask::json(Method::DELETE, path, None);
+            return Self::ask(Method::DELETE, path, None);
         }
         let mut options = Map::from_iter([
             ("apiVersion".to_owned(), json!("v1")),
@@ -365,13 +356,13 @@ impl Requests {
                 options.insert("gracePeriodSeconds".to_owned(), json!(self.random.of(&[0, 5])));
             }
         }
-        Ask::json(Method::DELETE, path, Some(Value::Object(options)))
+        Self::ask(Method::DELETE, path, Some(Value::Object(options)))
     }
 
     fn delete_collection(&mut self, kind: Kind) -> Ask {
         let kind = if matches!(kind, Kind::Namespace | Kind::ConfigMap) { Kind::Lease } else { kind };
         let selected = if kind.namespaced() { "labelSelector=app%3Dx".to_owned() } else { self.mine(kind) };
-        Ask::json(Method::DELETE, format!("{}?{selected}", self.collection(kind)), None)
+        Self::ask(Method::DELETE, format!("{}?{selected}", self.collection(kind)), None)
     }
 
     fn status(&mut self, kind: Kind) -> Ask {
@@ -391,9 +382,12 @@ impl Requests {
                     metadata.insert("resourceVersion".to_owned(), version.into());
                     metadata.remove("finalizers");
                 }
-                Ask::json(Method::PUT, path, Some(object))
+                Self::ask(Method::PUT, path, Some(object))
             }
-            _ => Ask::merge(path, patch),
+            _ => Ask {
+                content_type: "application/merge-patch+json",
+                ..Self::ask(Method::PATCH, path, Some(patch))
+            },
         }
     }
 }

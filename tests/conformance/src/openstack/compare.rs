@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::normal::Normal;
-use super::side::{Answer, Cloud, Request, Who};
+use super::side::{Answer, Cloud, Request};
 use crate::random::Random;
 
 /// Where the requests of a stream come from: it is told how each was answered.
@@ -205,17 +205,14 @@ pub async fn sweep(cloud: &Cloud) -> Result<()> {
     use super::{load_balancer, network};
     // An amphora boots before it can be deleted.
     for _ in 0..600 {
-        // Of any project.
-        let ask =
-            |method, path| Request { who: Who::Admin, ..load_balancer::request(method, path, Value::Null) };
-        let listed = ask("GET", "/loadbalancers".to_owned());
+        let listed = load_balancer::request("GET", "/loadbalancers".to_owned(), Value::Null);
         let all = ids(&cloud.send(&listed).await?.body, "loadbalancers");
         if all.is_empty() {
             break;
         }
         for id in all {
             let path = format!("/loadbalancers/{id}?cascade=true");
-            cloud.send(&ask("DELETE", path)).await?;
+            cloud.send(&load_balancer::request("DELETE", path, Value::Null)).await?;
         }
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     }

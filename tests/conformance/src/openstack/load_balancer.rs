@@ -1,4 +1,4 @@
-//! Random requests to Octavia, of provider `noop`: everything that the API shows, without traffic; or `ovn`, which refuses much of it.
+//! Random requests to Octavia, provider `noop`: everything that the API shows, without traffic.
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -11,8 +11,6 @@ use crate::random::Random;
 /// What a stream knows of its one load balancer.
 pub struct LoadBalancer {
     balancer: String,
-    /// Provider `ovn`.
-    ovn: bool,
     subnet: String,
     listeners: Vec<String>,
     pools: Vec<String>,
@@ -49,7 +47,6 @@ impl LoadBalancer {
         let ids = |all: &[&Value]| all.iter().copied().filter_map(own_id).collect();
         Ok(Self {
             balancer: own_id(tree).context("no id")?,
-            ovn: tree.get("provider").is_some_and(|provider| provider == "ovn"),
             subnet,
             monitors: monitors.collect(),
             members: of(&pools, "members"),
@@ -82,18 +79,9 @@ impl LoadBalancer {
         std::mem::take(&mut self.pending)
     }
 
-    /// Looks at the load balancer, whosesoever it is.
+    /// Looks at the load balancer.
     pub fn look(&self) -> Request {
-        Request {
-            who: Who::Admin,
-            ..request("GET", format!("/loadbalancers/{}", self.balancer), Value::Null)
-        }
-    }
-
-    /// Looks at the statuses of everything in it: those of a part may be pending after its own.
-    pub fn look_at_statuses(&self) -> Request {
-        let look = self.look();
-        Request { path: format!("{}/status", look.path), ..look }
+        request("GET", format!("/loadbalancers/{}", self.balancer), Value::Null)
     }
 
     fn name(&mut self) -> String {
@@ -113,13 +101,8 @@ impl LoadBalancer {
         }
     }
 
-    /// What its provider has, mostly.
-    fn protocol(&self, random: &mut Random) -> &'static str {
-        random.of(if self.ovn { &["TCP", "TCP", "UDP", "HTTP"] } else { &["HTTP", "HTTP", "TCP", "UDP"] })
-    }
-
     fn listener(&mut self, random: &mut Random) -> Request {
-        let mut body = json!({"name": self.name(), "loadbalancer_id": self.balancer, "protocol": self.protocol(random),
+        let mut body = json!({"name": self.name(), "loadbalancer_id": self.balancer, "protocol": random.of(&["HTTP", "HTTP", "TCP", "UDP"]),
                               "protocol_port": 80 + random.below(4)});
         let pool = some(&self.pools, random);
         spice(
@@ -147,13 +130,8 @@ impl LoadBalancer {
     }
 
     fn pool(&mut self, random: &mut Random) -> Request {
-        let algorithms = if self.ovn {
-            ["SOURCE_IP_PORT", "SOURCE_IP_PORT", "ROUND_ROBIN"]
-        } else {
-            ["ROUND_ROBIN", "LEAST_CONNECTIONS", "SOURCE_IP"]
-        };
-        let mut body = json!({"name": self.name(), "loadbalancer_id": self.balancer, "protocol": self.protocol(random),
-                              "lb_algorithm": random.of(&algorithms)});
+        let mut body = json!({"name": self.name(), "loadbalancer_id": self.balancer, "protocol": random.of(&["HTTP", "HTTP", "TCP", "UDP"]),
+                              "lb_algorithm": random.of(&["ROUND_ROBIN", "LEAST_CONNECTIONS", "SOURCE_IP"])});
         if random.one_in(3) {
             set(&mut body, "listener_id", json!(some(&self.listeners, random)));
             body.as_object_mut().map(|body| body.remove("loadbalancer_id"));
@@ -441,10 +419,6 @@ impl Stream for LoadBalancer {
             0..=3 => self.create(random),
             4 => self.update(random),
             5 if random.one_in(2) => self.delete(random),
-            6 if random.one_in(8) => Request {
-                who: random.of(&[Who::Admin, Who::Admin, Who::Operator]),
-                ..request("PUT", format!("/loadbalancers/{}/failover", self.balancer), Value::Null)
-            },
             _ => self.read(random),
         }
     }

@@ -9,7 +9,6 @@ pub mod identity;
 pub mod load_balancer;
 pub mod network;
 mod normal;
-pub mod quota;
 mod side;
 
 pub use side::{Answer, Cloud, Request, Service, Who};

@@ -63,7 +63,7 @@ impl Requests {
             merge(&mut change, json!({"metadata": {"resourceVersion": version}}));
         }
         let path = format!("{}{}", self.one(kind), self.parameters());
-        Ask { content_type: "application/merge-patch+json", ..Ask::json(Method::PATCH, path, Some(change)) }
+        Ask { content_type: "application/merge-patch+json", ..Self::ask(Method::PATCH, path, Some(change)) }
     }
 
     pub(super) fn json_patch(&mut self, kind: Kind) -> Ask {
@@ -83,7 +83,7 @@ impl Requests {
         let path = format!("{}{}", self.one(kind), self.parameters());
         Ask {
             content_type: "application/json-patch+json",
-            ..Ask::json(Method::PATCH, path, Some(operations))
+            ..Self::ask(Method::PATCH, path, Some(operations))
         }
     }
 
@@ -114,7 +114,7 @@ impl Requests {
         let path = format!("{}{}", self.one(kind), self.parameters());
         Ask {
             content_type: "application/strategic-merge-patch+json",
-            ..Ask::json(Method::PATCH, path, Some(patch))
+            ..Self::ask(Method::PATCH, path, Some(patch))
         }
     }
 
@@ -135,6 +135,6 @@ impl Requests {
         if self.random.one_in(10) {
             path.push_str("&dryRun=All");
         }
-        Ask { content_type: "application/apply-patch+yaml", ..Ask::json(Method::PATCH, path, Some(object)) }
+        Ask { content_type: "application/apply-patch+yaml", ..Self::ask(Method::PATCH, path, Some(object)) }
     }
 }

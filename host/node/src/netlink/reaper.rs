@@ -72,6 +72,7 @@ impl Reaper {
     /// # Errors
     /// The kernel's.
     pub async fn delete_now(&self) -> Result<(), Error> {
+        self.batches.inc();
         links::delete_dead(&self.netlink).await
     }
 

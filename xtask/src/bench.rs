@@ -146,8 +146,14 @@ fn operators(workspace: &Workspace, arguments: &BenchArguments) -> Result<Vec<Ro
         let reserved = lab.reserve("measuring on it")?;
         let measured =
             lab.up(workspace, true).and_then(|()| operator(workspace, &lab, &folder, arguments.pods));
-        reserved.restore(workspace)?;
-        rows.extend(measured?);
+        let restored = reserved.restore(workspace);
+        match measured.and_then(|measured| restored.map(|()| measured)) {
+            Ok(measured) => rows.extend(measured),
+            Err(error) => {
+                print(&mut std::io::stderr(), &rows, "unfinished")?;
+                return Err(error);
+            }
+        }
     }
     Ok(rows)
 }

@@ -105,7 +105,9 @@ fn camel_case() -> BTreeMap<String, BTreeSet<String>> {
                 && text.chars().skip(1).any(|c| c.is_ascii_lowercase())
                 && text.chars().all(|c| c.is_ascii_alphabetic())
         });
-        texts.for_each(|text| drop(found.entry(text).or_default().insert(path.clone())));
+        for text in texts {
+            found.entry(text).or_default().insert(path.clone());
+        }
     }
     found
 }

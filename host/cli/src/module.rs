@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail, ensure};
 use isthmus_cli::global::{Kube, Output};
 use isthmus_kubernetes::Client;
-use isthmus_kubernetes::crd::{ConfigMapRef, ModuleSource, PolicyModule};
+use isthmus_kubernetes::crd::{ModuleSource, PolicyModule};
 use isthmus_kubernetes::names::LABEL_POLICY_MODULE;
 use isthmus_model::manifest::{Manifest, Projection};
 use isthmus_model::text::is_dns_label;
@@ -230,10 +230,9 @@ async fn name_parts(
     parts: &[String],
 ) -> anyhow::Result<()> {
     let api: Api<PolicyModule> = Api::all(client.kube());
-    let config_maps = parts.iter().map(|part| ConfigMapRef { name: part.clone() }).collect();
-    let mut source = json!(ModuleSource { config_maps, key: None });
+    let config_maps: Vec<Value> = parts.iter().map(|part| json!({"name": part})).collect();
     // What a merge shall take away has to be said.
-    source["key"] = Value::Null;
+    let source = json!({"configMaps": config_maps, "key": Value::Null});
     let patch = Patch::Merge(json!({"spec": {"source": source}}));
     let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
     let what = format!("name the parts of PolicyModule {name}");
@@ -298,6 +297,7 @@ fn is_ours(map: &ConfigMap, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use isthmus_kubernetes::crd::ConfigMapRef;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 
     use super::*;

@@ -140,9 +140,8 @@ async fn where_the_policy_module_cannot_be_changed_nothing_is_removed_and_the_pa
     by_hand(&stage, "pod-port", json!({})).await;
     load(&stage, "pod-port", Path::new(&stage::module("pod-port"))).await;
     // A site's own rule.
-    let definitions = crds().into_iter().map(|definition| json!(definition));
-    let mut strict =
-        definitions.filter(|d| d["spec"]["names"]["kind"] == "PolicyModule").next_back().unwrap();
+    let mut definitions = crds().into_iter().map(|definition| json!(definition));
+    let mut strict = definitions.rfind(|d| d["spec"]["names"]["kind"] == "PolicyModule").unwrap();
     let schema = &mut strict["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     let source = &mut schema["properties"]["spec"]["properties"]["source"];
     source["properties"]["configMaps"]["maxItems"] = json!(1);

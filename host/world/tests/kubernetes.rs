@@ -305,18 +305,6 @@ async fn what_is_left_out_is_named() {
     assert!(status.message.contains("deployments of apps/v1"), "{}", status.message);
 }
 
-fn definition(spec: serde_json::Value) -> CustomResourceDefinition {
-    let schema = json!({"openAPIV3Schema": {"type": "object", "properties": {"spec": {"type": "object", "properties": spec}}}});
-    serde_json::from_value(json!({
-        "metadata": {"name": "things.example.com"},
-        "spec": {
-            "group": "example.com", "scope": "Namespaced", "names": {"kind": "Thing", "plural": "things"},
-            "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}],
-        },
-    }))
-    .unwrap()
-}
-
 #[tokio::test]
 async fn a_definition_with_what_is_not_modelled_is_refused_by_its_name() {
     let (_server, client) = start(Options::default()).await;
@@ -328,7 +316,7 @@ async fn a_definition_with_what_is_not_modelled_is_refused_by_its_name() {
     let status = refused(definitions.create(&PostParams::default(), &definition(rule.clone())).await);
     assert_eq!(status.code, 501);
     assert!(status.message.contains(name), "{}", status.message);
-    assert!(definitions.get_opt("things.example.com").await.unwrap().is_none());
+    assert!(definitions.get_opt("things.test.dev").await.unwrap().is_none());
 
     // By a change too, whichever way it comes.
     let plain = definition(json!({"a": {"type": "string"}}));
@@ -339,7 +327,7 @@ async fn a_definition_with_what_is_not_modelled_is_refused_by_its_name() {
     }
     let apply = PatchParams::apply("test").force();
     for (parameters, patch) in [(apply, Patch::Apply(&body)), (PatchParams::default(), Patch::Merge(&body))] {
-        let status = refused(definitions.patch("things.example.com", &parameters, &patch).await);
+        let status = refused(definitions.patch("things.test.dev", &parameters, &patch).await);
         assert_eq!(status.code, 501, "{}", status.message);
     }
 }
@@ -362,7 +350,7 @@ async fn what_is_modelled_of_a_definition_is_looked_at() {
     });
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     definitions.create(&PostParams::default(), &definition(spec)).await.unwrap();
-    let kind = GroupVersionKind::gvk("example.com", "v1", "Thing");
+    let kind = GroupVersionKind::gvk("test.dev", "v1", "Thing");
     let resource = ApiResource::from_gvk_with_plural(&kind, "things");
     let things: Api<DynamicObject> = Api::namespaced_with(client, "default", &resource);
     let thing = |spec: serde_json::Value| DynamicObject::new("a", &resource).data(json!({"spec": spec}));

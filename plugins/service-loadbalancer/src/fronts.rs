@@ -43,7 +43,7 @@ pub(crate) enum Place {
     /// takes none.
     Subnet { subnet: String, address: Option<IpAddr> },
     /// At a load balancer of somebody else's.
-    Shared(Shared),
+    Shared(Box<Shared>),
 }
 
 /// A load balancer that is not the Service's own.

@@ -228,7 +228,7 @@ pub(crate) fn front(family: Family, shared: Shared) -> Front {
         Family::V4 => "shared-v4",
         Family::V6 => "shared-v6",
     };
-    Front { name, family, place: Place::Shared(shared), cluster: false, exposed: true }
+    Front { name, family, place: Place::Shared(Box::new(shared)), cluster: false, exposed: true }
 }
 
 /// Refuses what is of a load balancer as a whole.

@@ -109,6 +109,7 @@ pub(crate) async fn of_some(cluster: &Cluster, operator: &Operator, module: Vec<
     let began = Instant::now();
     apply(client, policy(&labels(0), &peers)).await?;
     until("the policy is mapped", OFTEN, async || mapped(client, PODS).await).await?;
+    until("the selected Pods carry its group", OFTEN, async || Ok(carrying(client).await? >= EACH)).await?;
     let took = last_write(operator, began).await?;
     let writes = operator.numbers().await?.network(false) - before;
     let neutron = cpu_of_all("neutron")? - neutron;
@@ -147,6 +148,16 @@ fn policy(selected: &Value, peers: &Value) -> Value {
 async fn mapped(client: &kube::Client, namespace: &str) -> Result<bool> {
     let all = mappings(client, namespace, "NetworkPolicy").await?;
     Ok(!all.is_empty() && all.iter().all(CloudMapping::is_ready))
+}
+
+/// How many Pods have a port that a policy's group is on.
+async fn carrying(client: &kube::Client) -> Result<usize> {
+    let of_policy = |mapping: &CloudMapping| {
+        let status = mapping.status.as_ref().filter(|_| mapping.is_ready());
+        let mut references = status.into_iter().flat_map(|s| &s.resources).flat_map(|r| &r.references);
+        references.any(|reference| reference.subject.as_ref().is_some_and(|of| of.kind == "NetworkPolicy"))
+    };
+    Ok(mappings(client, PODS, "Pod").await?.iter().filter(|mapping| of_policy(mapping)).count())
 }
 
 /// When Neutron was written to for the last time, since `began`: nothing follows for three seconds.

@@ -23,16 +23,16 @@ pub(crate) fn cpu(pid: u32) -> Result<f64> {
     Ok(ticks.iter().sum::<f64>() / TICKS_PER_SECOND)
 }
 
-/// That of all processes in whose command line a word is.
-pub(crate) fn cpu_of_all(word: &str) -> Result<f64> {
-    let mut sum = 0.0;
+/// That of all processes of a service of the lab: those that write into its log. Of what gunicorn runs the command line tells nothing.
+pub(crate) fn cpu_of_all(service: &str) -> Result<f64> {
+    let (mut sum, log) = (None, format!("{service}.log"));
     for entry in fs::read_dir("/proc")? {
         let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         // One that ends meanwhile has none.
-        let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else { continue };
-        if String::from_utf8_lossy(&line).contains(word) {
-            sum += cpu(pid).unwrap_or_default();
+        let Ok(errors) = fs::read_link(format!("/proc/{pid}/fd/2")) else { continue };
+        if errors.ends_with(&log) {
+            *sum.get_or_insert(0.0) += cpu(pid).unwrap_or_default();
         }
     }
-    Ok(sum)
+    sum.with_context(|| format!("no process writes into {log}"))
 }

@@ -73,8 +73,8 @@ impl Lab {
     }
 
     async fn operator_by(&self, auth_type: &str, mut auth: Value) -> Result<Operator> {
-        let config = cloud("isthmus")?.session().config().clone();
-        auth["auth_url"] = config.auth.auth_url.into();
+        let url = cloud("isthmus")?.session().config().auth.auth_url.clone();
+        auth.as_object_mut().context("what signs in is an object")?.insert("auth_url".into(), url.into());
         let clouds = json!({"clouds": {"isthmus": {"auth_type": auth_type, "auth": auth, "region_name": "RegionOne"}}});
         self.operator_with_clouds(&private(&self.folder().join("clouds.yaml"), &clouds.to_string())?).await
     }

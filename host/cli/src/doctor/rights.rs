@@ -279,6 +279,7 @@ mod tests {
         let projection = |group: &str, version: &str, kind: &str| isthmus_model::manifest::Projection {
             kind: isthmus_model::object::Gvk::new(group, version, kind),
             fields: Vec::new(),
+            list_by: Vec::new(),
         };
         let manifest = Manifest {
             name: "m".into(),

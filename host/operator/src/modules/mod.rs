@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use isthmus_kubernetes::crd::{FailurePolicy, PolicyModule};
 use isthmus_model::hash;
-use isthmus_model::manifest::{Manifest, Projection};
+use isthmus_model::manifest::Manifest;
 use isthmus_model::object::{Gvk, ObjectKey};
 use isthmus_model::projection::Mask;
 use isthmus_policy::{Fallback, Limits, Module, Pipeline, PipelineError, Stage};

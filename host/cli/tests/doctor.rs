@@ -171,6 +171,16 @@ async fn settings_that_lead_nowhere_are_told() {
     assert!(!said.contains("guess") && !said.contains("  Neutron: "), "{said}");
 
     let (said, fine) = with(&stage, &[("OS_REGION_NAME", "Nowhere")], &[]).await;
+    assert!(
+        !fine
+            && said.contains(
+                "FAIL  OpenStack settings: cloud \"isthmus\" has no region \"Nowhere\"; it has [RegionOne]"
+            ),
+        "{said}"
+    );
+
+    std::fs::write(other.path(), clouds.replace("RegionOne", "Nowhere")).unwrap();
+    let (said, fine) = with(&stage, &[file], &[]).await;
     assert!(!fine && said.contains("FAIL  Neutron: "), "{said}");
     assert!(said.contains("-> the catalog must have a network service\n"), "{said}");
     let without = "Octavia: the cloud has none: no load balancers are made (service-loadbalancer)";

@@ -138,7 +138,8 @@ async fn octavia_while_a_provider_is_at_work() -> Result<()> {
                 let asked = stream.next(&mut random);
                 let answer = pair.ask(&asked).await.with_context(|| format!("seed {seed}, request {n}"));
                 // The model's is for ever, the real one's is not.
-                if !is_pending(&pair.real(&stream.look()).await?) {
+                let seen = pair.real(&stream.look()).await?;
+                if !is_pending(&seen) || is_heard_of(&seen) {
                     break;
                 }
                 let (method, status) = (asked.method, answer?.status);
@@ -215,6 +216,11 @@ async fn settled(pair: &mut Pair, stream: &LoadBalancer) -> Result<()> {
 fn is_pending(answer: &Answer) -> bool {
     let status = answer.body.pointer("/loadbalancer/provisioning_status").and_then(Value::as_str);
     status.is_none_or(|status| status.starts_with("PENDING"))
+}
+
+/// An amphora says that it is up a moment before Octavia is through with its load balancer.
+fn is_heard_of(answer: &Answer) -> bool {
+    answer.body.pointer("/loadbalancer/operating_status").and_then(Value::as_str) == Some("ONLINE")
 }
 
 /// With all that is in it, and what is asked of each part afterwards.

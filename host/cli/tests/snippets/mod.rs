@@ -2,7 +2,7 @@
 //!
 //! A fenced block of commands says by its second word where it is run:
 //! - `sh run` anywhere: it needs nothing but this clone;
-//! - `sh lab` with a cluster and a cloud, after the blocks above it: on the lab, and on `isthmus dev`;
+//! - `sh lab` with a cluster and a cloud, after the blocks above it: on the lab, and those of the author's guide on `isthmus dev`;
 //! - `sh real` on the lab alone, for what `isthmus dev` does not model; `sh dev` on that alone;
 //! - `sh by-hand WHY` nowhere.
 //!
@@ -83,6 +83,16 @@ fn script(page: &str, words: &[&str]) -> String {
     (1..=text(page).lines().count()).map(|number| script.remove(&number).unwrap_or_default() + "\n").collect()
 }
 
+/// A lab that has a name has a node that is called after it.
+fn on_node_of_lab(script: String, on_dev: bool) -> String {
+    match std::env::var("ISTHMUS_LAB_NAME") {
+        Ok(name) if !on_dev && !name.is_empty() => {
+            script.replace("nodeName: node1", &format!("nodeName: {name}-node1"))
+        }
+        _ => script,
+    }
+}
+
 /// Runs the blocks of a page that have one of these words, in one shell that begins in an empty folder. `isthmus` is in its PATH;
 /// ISTHMUS is the clone, MODULES the folder of the modules. Nothing is downloaded.
 ///
@@ -106,7 +116,7 @@ fn followed(page: &str, words: &[&str], isthmus: &Path, modules: &Path, on_dev: 
     let (bin, work, file) = (folder.path().join("bin"), folder.path().join("work"), folder.path().join(name));
     let made = [&bin, &work].iter().try_for_each(std::fs::create_dir);
     made.and_then(|()| std::os::unix::fs::symlink(isthmus, bin.join("isthmus")))
-        .and_then(|()| std::fs::write(&file, script(page, words)))
+        .and_then(|()| std::fs::write(&file, on_node_of_lab(script(page, words), on_dev)))
         .map_err(|error| error.to_string())?;
     let before = std::env::var("PATH").unwrap_or_default();
     let root = Path::new(ROOT).canonicalize().map_err(|error| error.to_string())?;

@@ -40,19 +40,10 @@ async fn the_authors_guide_works() -> Result<()> {
 }
 
 /// From the first command to the last, in the shell that `isthmus dev` opens.
-fn follow_on_dev(page: &str) -> Result<()> {
-    let tools = dev_tools()?;
-    snippets::follow_on_dev(page, &tools.isthmus, &tools.modules).map_err(Error::msg)
-}
-
-#[test]
-fn the_operators_guide_works_on_dev() -> Result<()> {
-    follow_on_dev("operator.md")
-}
-
 #[test]
 fn the_authors_guide_works_on_dev() -> Result<()> {
-    follow_on_dev("module-author.md")
+    let tools = dev_tools()?;
+    snippets::follow_on_dev("module-author.md", &tools.isthmus, &tools.modules).map_err(Error::msg)
 }
 
 #[tokio::test]

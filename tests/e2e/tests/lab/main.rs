@@ -26,7 +26,6 @@ mod rights;
 mod routes;
 mod served;
 mod services;
-mod sharing;
 mod sources;
 mod swaps;
 mod tls;

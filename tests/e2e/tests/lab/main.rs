@@ -26,6 +26,7 @@ mod rights;
 mod routes;
 mod served;
 mod services;
+mod sharing;
 mod sources;
 mod swaps;
 mod tls;

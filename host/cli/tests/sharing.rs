@@ -5,6 +5,8 @@
 mod stage;
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::time::Duration;
 
 use isthmus_kubernetes::crd::CloudMapping;
 use isthmus_openstack::neutron::{FloatingIp, Subnet};
@@ -14,6 +16,7 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use stage::{LIMIT, Stage, has_words};
+use tokio::process::Child;
 use tokio::time::Instant;
 
 const SHARE: &str = "isthmus.dev/lb-share-with";
@@ -63,6 +66,17 @@ async fn edit(stage: &Stage, name: &str, patch: Value) {
     services(stage).patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
 }
 
+/// Service `web` of port 80 on the load balancer of Service `front`, whose port is 443; with the operator.
+async fn two_on_one() -> (Stage, Child) {
+    let stage = Stage::start().await;
+    load(&stage, json!({})).await;
+    service(&stage, "front", 443, json!({})).await;
+    service(&stage, "web", 80, json!({SHARE: "front"})).await;
+    let operator = stage.operator(&[]);
+    stage.ready(2).await;
+    (stage, operator)
+}
+
 /// What there is in the cloud: load balancers, numbers of ports that they listen at, floating IPs that lead somewhere.
 #[derive(Debug, PartialEq, Eq)]
 struct Made {
@@ -86,17 +100,27 @@ async fn made(stage: &Stage) -> Made {
     }
 }
 
-/// Waits until it is so in the cloud.
-async fn until_made(stage: &Stage, what: &str, is_so: impl Fn(&Made) -> bool) -> Made {
+/// What is found, once it is so.
+async fn until<T: Debug>(
+    stage: &Stage,
+    what: &str,
+    look: impl AsyncFn() -> T,
+    is_so: impl Fn(&T) -> bool,
+) -> T {
     let begun = Instant::now();
     loop {
-        let found = made(stage).await;
+        let found = look().await;
         if is_so(&found) {
             return found;
         }
         assert!(begun.elapsed() < LIMIT, "not in time: {what}: {found:?} {:#?}", stage.mappings().await);
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Waits until it is so in the cloud.
+async fn until_made(stage: &Stage, what: &str, is_so: impl Fn(&Made) -> bool) -> Made {
+    until(stage, what, async || made(stage).await, is_so).await
 }
 
 /// Address and conditions of a Service.
@@ -109,20 +133,11 @@ async fn says(stage: &Stage, name: &str) -> (Option<String>, String) {
 
 /// Waits until a Service says this address, and these words in a condition.
 async fn until_says(stage: &Stage, name: &str, address: Option<&str>, words: &str) {
-    let begun = Instant::now();
-    loop {
-        let (said, conditions) = says(stage, name).await;
-        if said.as_deref() == address && conditions.contains(words) {
-            return;
-        }
-        let late = begun.elapsed() >= LIMIT;
-        assert!(
-            !late,
-            "{name} says {said:?}, not {address:?} {words}: {conditions} {:#?}",
-            stage.mappings().await
-        );
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    let what = format!("{name} says {address:?} and {words}");
+    let is_so = |(said, conditions): &(Option<String>, String)| {
+        said.as_deref() == address && conditions.contains(words)
+    };
+    until(stage, &what, async || says(stage, name).await, is_so).await;
 }
 
 /// Addresses of all members.
@@ -143,18 +158,18 @@ fn of<'a>(all: &[&'a CloudMapping], name: &str) -> Option<&'a CloudMapping> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_load_balancer_outlives_its_service_while_others_are_on_it() {
-    let stage = Stage::start().await;
-    load(&stage, json!({})).await;
-    service(&stage, "front", 443, json!({})).await;
-    service(&stage, "web", 80, json!({SHARE: "front"})).await;
-    let operator = stage.operator(&[]);
-    stage.ready(2).await;
+    let (stage, operator) = two_on_one().await;
     let both = made(&stage).await;
     assert_eq!((both.balancers.len(), &*both.ports, both.floating.len()), (1, &[80, 443][..], 1), "{both:?}");
     let address = both.floating.first().map(String::as_str);
     for name in ["front", "web"] {
         until_says(&stage, name, address, "MembersAnswer").await;
     }
+
+    // Only who names the same load balancer is read: another Service maps it for nobody.
+    let told = stage.prints(&["why", "service/web", "-n", "shop"]).await;
+    let lists: Vec<&str> = told.lines().filter(|line| line.contains("every v1/Service")).collect();
+    assert!(!lists.is_empty() && lists.iter().all(|line| line.contains("lb-share-with")), "{told}");
 
     // What was its own goes, and nothing that others use.
     delete(&stage, "front").await;
@@ -171,11 +186,8 @@ async fn a_load_balancer_outlives_its_service_while_others_are_on_it() {
     edit(&stage, "web", json!({"spec": {"ports": ports(&[80, 81])}})).await;
     let grown = until_made(&stage, "another port", |made| made.ports == [80, 81]).await;
     assert_eq!((&grown.balancers, &grown.floating), (&both.balancers, &both.floating));
-    let begun = Instant::now();
-    while members(&stage).await != ["10.100.9.1", "10.100.9.1", "10.100.9.2", "10.100.9.2"] {
-        assert!(begun.elapsed() < LIMIT, "{:?}", members(&stage).await);
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    let all = ["10.100.9.1", "10.100.9.1", "10.100.9.2", "10.100.9.2"];
+    until(&stage, "its members follow", async || members(&stage).await, |found| *found == all).await;
     // One that comes now has nothing to share.
     service(&stage, "late", 90, json!({SHARE: "front"})).await;
     until_says(&stage, "late", None, "there is no Service shop/front").await;
@@ -199,12 +211,7 @@ async fn a_load_balancer_outlives_its_service_while_others_are_on_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_shares_no_more_has_its_own_and_lets_go_of_the_other() {
-    let stage = Stage::start().await;
-    load(&stage, json!({})).await;
-    service(&stage, "front", 443, json!({})).await;
-    service(&stage, "web", 80, json!({SHARE: "front"})).await;
-    let operator = stage.operator(&[]);
-    stage.ready(2).await;
+    let (stage, operator) = two_on_one().await;
     // The floating IP is the other one's to give up.
     edit(&stage, "front", json!({"metadata": {"annotations": {"isthmus.dev/lb-internal": "true"}}})).await;
     let internal = until_made(&stage, "no floating IP", |made| made.floating.is_empty()).await;

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use isthmus_sdk::objects::any_fits;
 use isthmus_sdk::prelude::*;
 use isthmus_sdk::records::values::IpVersion;
 use serde::Deserialize;
@@ -114,11 +115,7 @@ impl Config {
 
     /// Whether a Namespace of this name gets nothing.
     pub(crate) fn excludes(&self, namespace: &str) -> bool {
-        let fits = |pattern: &String| match pattern.strip_suffix('*') {
-            Some(beginning) => namespace.starts_with(beginning),
-            None => namespace == pattern,
-        };
-        self.exclude.iter().any(fits)
+        any_fits(&self.exclude, namespace)
     }
 }
 

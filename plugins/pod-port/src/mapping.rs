@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use isthmus_sdk::objects::Map;
+use isthmus_sdk::objects::{Map, any_fits};
 use isthmus_sdk::prelude::*;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
@@ -195,12 +195,10 @@ impl Config {
             let message = "which addresses do Pods get? [\"IPv4\"], [\"IPv6\"] or both";
             return Err(invalid_field(message, "config.network.fromNamespace"));
         }
-        let fits = |pattern: &String| match pattern.strip_suffix('*') {
-            Some(beginning) => namespace.starts_with(beginning),
-            None => namespace == pattern,
-        };
         match &of.except {
-            Some(except) if except.namespaces.iter().any(fits) => Ok(Some(Place::Named(&except.network))),
+            Some(except) if any_fits(&except.namespaces, namespace) => {
+                Ok(Some(Place::Named(&except.network)))
+            }
             _ => Ok(Some(Place::OfNamespace(&of.from_namespace))),
         }
     }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use isthmus_sdk::objects::Age;
 use isthmus_sdk::prelude::*;
 
 use crate::config::{Config, NamespaceOwnership};
 use crate::exposure::{OnHttp, insecure};
-use crate::matching::{Age, Match};
+use crate::matching::Match;
 use crate::objects::Route;
 use crate::passthrough;
 

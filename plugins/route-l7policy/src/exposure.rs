@@ -91,7 +91,7 @@ fn own_certificate(route: &Route<'_>, tls: &RouteTls<'_>) -> Result<Option<Certi
             Ok(Some(of_route(route, "spec.tls.certificate", "spec.tls.key", chain)))
         }
         (Some(name), false) => {
-            let namespace = Some(String::from(&*route.metadata.namespace));
+            let namespace = Some(String::from(route.namespace()));
             let secret = ObjectKey { kind: Kind::core("Secret"), namespace, name: name.into() };
             Ok(Some(Certificate::of_secret(secret)))
         }
@@ -117,7 +117,7 @@ fn destination_ca(route: &Route<'_>, tls: &RouteTls<'_>) -> Result<Certificate, 
 fn of_route(route: &Route<'_>, certificate: &str, key: &str, chain: Option<String>) -> Certificate {
     let object = ObjectKey {
         kind: route_kind(),
-        namespace: Some(String::from(&*route.metadata.namespace)),
+        namespace: Some(String::from(route.namespace())),
         name: String::from(&*route.metadata.name),
     };
     let fields =

@@ -1,13 +1,13 @@
 //! The mapping itself.
 
-use isthmus_sdk::objects::Head;
+use isthmus_sdk::objects::{Age, Head};
 use isthmus_sdk::prelude::*;
 use isthmus_sdk::records::load_balancing::{L7Action, L7Rule, Redirect};
 
 use crate::claims::settle;
 use crate::config::{Config, Front, Listening};
 use crate::exposure::{OnHttp, certificates, insecure};
-use crate::matching::{Age, Match};
+use crate::matching::Match;
 use crate::members::members;
 use crate::objects::Route;
 use crate::{passthrough, report, shared};

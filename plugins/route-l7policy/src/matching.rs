@@ -1,10 +1,11 @@
 //! Which requests a Route matches: as the regular expressions of OpenShift's router say, in the rules that Octavia has.
 
+use isthmus_sdk::objects::Age;
 use isthmus_sdk::prelude::*;
 use isthmus_sdk::records::load_balancing::{L7Compare, L7Field, L7Rule};
 
 use crate::mapping::{HOST, WILDCARD, route_kind};
-use crate::objects::{Metadata, RouteSpec};
+use crate::objects::RouteSpec;
 
 /// Octavia's limit of a rule's value.
 const RULE_VALUE: usize = 255;
@@ -108,25 +109,6 @@ impl Match {
         let Age { created, namespace, name } = age;
         // a space, since it sorts before all that names are made of
         format!("{} {shortness:03} {created} {namespace} {name}", u8::from(self.wildcard))
-    }
-}
-
-/// What decides between Routes of equal host and path: the smaller one is first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Age<'a> {
-    created: &'a str,
-    pub(crate) namespace: &'a str,
-    pub(crate) name: &'a str,
-}
-
-impl<'a> Age<'a> {
-    pub(crate) fn of(metadata: &'a Metadata<'_>) -> Self {
-        Self {
-            // RFC 3339 in UTC, to the second: compares as text. Without one (in a file) it is the youngest.
-            created: metadata.creation_timestamp.as_deref().unwrap_or("9999"),
-            namespace: &metadata.namespace,
-            name: &metadata.name,
-        }
     }
 }
 

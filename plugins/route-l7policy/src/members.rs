@@ -21,7 +21,7 @@ type Place = (IpAddr, u16);
 
 /// The members of the pool, in order of their addresses. A backend without ready endpoints leaves its share to the others.
 pub(crate) fn members(route: &Route<'_>, config: &Config) -> Result<Vec<Member>, Outcome> {
-    let namespace = &route.metadata.namespace;
+    let namespace = route.namespace();
     let port = route.spec.port.as_ref().map(|port| &port.target_port);
     check_port(port)?;
     let mut shares = Vec::new();

@@ -2,30 +2,23 @@
 
 use std::fmt;
 
-use isthmus_sdk::objects::{Map, NumberOrName, Text};
+use isthmus_sdk::objects::{NumberOrName, ObjectMeta, Text};
 use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, Serialize};
-
-/// `metadata` of a Route.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Metadata<'a> {
-    #[serde(borrow)]
-    pub(crate) name: Text<'a>,
-    #[serde(borrow, default)]
-    pub(crate) namespace: Text<'a>,
-    pub(crate) creation_timestamp: Option<Text<'a>>,
-    #[serde(default)]
-    pub(crate) annotations: Map<'a>,
-}
 
 /// A Route.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Route<'a> {
     #[serde(borrow)]
-    pub(crate) metadata: Metadata<'a>,
+    pub(crate) metadata: ObjectMeta<'a>,
     #[serde(borrow, default)]
     pub(crate) spec: RouteSpec<'a>,
+}
+
+impl Route<'_> {
+    pub(crate) fn namespace(&self) -> &str {
+        self.metadata.namespace.as_deref().unwrap_or_default()
+    }
 }
 
 /// `spec` of a Route.

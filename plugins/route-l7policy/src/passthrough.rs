@@ -1,13 +1,14 @@
 //! Routes that pass TLS on. Who passes it on sees neither host nor path: each has a listener of its own, on a port that its annotation
 //! says and the config allows.
 
+use isthmus_sdk::objects::Age;
 use isthmus_sdk::prelude::*;
 use serde::Deserialize;
 
 use crate::claims::own_host;
 use crate::config::{Config, Front};
 use crate::mapping::{POOL, route_kind};
-use crate::matching::{Age, Match};
+use crate::matching::Match;
 use crate::members::members;
 use crate::monitor::Monitor;
 use crate::objects::Route;
@@ -80,12 +81,12 @@ fn chosen(route: &Route<'_>, config: &Config) -> Option<u16> {
     let text = asked(route)?;
     // In one spelling: others that want it are found by it.
     let port = text.parse().ok().filter(|port: &u16| port.to_string() == text)?;
-    let may = |ports: &Ports| ports.are_for(&route.metadata.namespace) && ports.hold(port);
+    let may = |ports: &Ports| ports.are_for(route.namespace()) && ports.hold(port);
     config.passthrough_ports.iter().any(may).then_some(port)
 }
 
 fn port(route: &Route<'_>, config: &Config) -> Result<u16, Outcome> {
-    let ours = || config.passthrough_ports.iter().filter(|ports| ports.are_for(&route.metadata.namespace));
+    let ours = || config.passthrough_ports.iter().filter(|ports| ports.are_for(route.namespace()));
     let all: Vec<String> = ours().map(|ports| format!("{} to {}", ports.first, ports.last)).collect();
     if all.is_empty() {
         let message = "passthrough needs a listener of its own: whoever runs the cluster sets `passthroughPorts` for this \

@@ -71,6 +71,8 @@ pub(crate) const SHARE_WITH: &str = "isthmus.dev/lb-share-with";
 pub(crate) const BALANCER: &str = "isthmus.dev/lb-load-balancer";
 /// The same; the cloud provider writes it itself to all that it served.
 pub(crate) const BALANCER_OF_PROVIDER: &str = "loadbalancer.openstack.org/load-balancer-id";
+/// Those that share a load balancer are found by these.
+pub(crate) const LISTED_BY: [&str; 3] = [SHARE_WITH, BALANCER, BALANCER_OF_PROVIDER];
 /// Written by `report`: what a Service shares, for when the other one is gone.
 pub(crate) const SHARES: &str = "isthmus.dev/lb-shares";
 /// Known to users, and without effect here: the Service says so.
@@ -165,7 +167,8 @@ pub(crate) struct SharingWishes<'a> {
 
 impl<'a> SharingWishes<'a> {
     pub(crate) fn of(annotations: &'a Map<'a>) -> Self {
-        let text = |name| Reader(annotations).text(&[name]).map(|(_, text)| text);
+        // As they are written: others that are on the same load balancer are found by these texts.
+        let text = |name| annotations.get(name).map(|text| &**text).filter(|text| !text.is_empty());
         Self {
             with: text(SHARE_WITH),
             balancer: text(BALANCER),
@@ -259,7 +262,7 @@ struct Reader<'a>(&'a Map<'a>);
 
 impl<'a> Reader<'a> {
     /// The first that is set and not empty.
-    fn text(&self, names: &[&'static str]) -> Option<(&'static str, &'a str)> {
+    fn text(&self, names: Names) -> Option<(&'static str, &'a str)> {
         let set = |name: &&'static str| Some((*name, self.0.get(*name)?.trim()));
         names.iter().filter_map(set).find(|(_, text)| !text.is_empty())
     }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use isthmus_sdk::objects::any_fits;
 use isthmus_sdk::prelude::*;
 use serde::Deserialize;
 
@@ -187,14 +188,6 @@ impl SharingConfig {
     pub(crate) fn is_open(&self, of: &str) -> bool {
         self.across.iter().any(|across| any_fits(&across.of, of))
     }
-}
-
-/// Whether a namespace is one of these: names, or beginnings of names with `*` behind.
-fn any_fits(patterns: &[String], namespace: &str) -> bool {
-    patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
-        Some(beginning) => namespace.starts_with(beginning),
-        None => namespace == pattern,
-    })
 }
 
 fn yes() -> bool {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use isthmus_sdk::objects::Service;
 use isthmus_sdk::prelude::*;
 
-use crate::annotations::{Wishes, paths};
+use crate::annotations::{LISTED_BY, Wishes, path, paths};
 use crate::config::{Config, ForeignClass};
 use crate::endpoints::{Endpoints, NAMESPACE_FIELDS, Reach};
 use crate::exposure::floating;
@@ -74,6 +74,7 @@ impl Module for ServiceLoadBalancer {
         let fields = annotations.iter().map(String::as_str).chain(SERVICE_FIELDS);
         Manifest::new("service-loadbalancer", env!("CARGO_PKG_VERSION"), description)
             .maps(service_kind(), fields)
+            .lists_by(service_kind(), LISTED_BY.map(path).each_ref().map(String::as_str))
             .reads(endpoint_slice_kind(), SLICE_FIELDS)
             .reads(namespace_kind(), NAMESPACE_FIELDS)
             .reporting()

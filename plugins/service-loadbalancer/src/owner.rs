@@ -93,7 +93,7 @@ impl Owner {
 }
 
 /// What a Service shares, in an annotation of its own: what the other Service was like can't be read when that is gone. Who writes it
-/// by hand comes to nothing by it: only what a Service was on already is kept for it.
+/// by hand comes to nothing by it where that is gone: only what a Service was on already is kept for it.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Remembered {

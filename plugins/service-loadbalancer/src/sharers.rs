@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use isthmus_sdk::objects::{ObjectMeta, Service};
+use isthmus_sdk::objects::{Age, Service};
 use isthmus_sdk::prelude::*;
 
 use crate::annotations::SharingWishes;
@@ -11,25 +11,6 @@ use crate::config::Config;
 use crate::mapping::{Role, service_kind};
 use crate::owner::Remembered;
 use crate::sharing::Target;
-
-/// What decides between two Services: the smaller one is first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Age<'a> {
-    created: &'a str,
-    namespace: &'a str,
-    name: &'a str,
-}
-
-impl<'a> Age<'a> {
-    fn of(metadata: &'a ObjectMeta<'_>) -> Self {
-        Self {
-            // Without one (in a file) it is the youngest.
-            created: metadata.creation_timestamp.as_deref().unwrap_or("9999"),
-            namespace: metadata.namespace.as_deref().unwrap_or_default(),
-            name: &metadata.name,
-        }
-    }
-}
 
 /// Who is on a load balancer, by protocol and number of the port.
 #[derive(Default)]
@@ -70,20 +51,22 @@ pub(crate) fn settle(
     config: &Config,
 ) -> Result<Result<(), String>, Outcome> {
     let (mut taken, most) = (Taken::default(), config.sharing.max_services);
-    if let (Target::Service { namespace, name }, false) = (target, gone) {
-        let text = snapshot::get(service_kind(), Some(namespace), name);
-        if let Some(text) = &text {
+    if let Target::Service { namespace, name } = target {
+        // Also where it is not shared any more: its listeners for its cluster IP may be on it, or what it was when it was refused.
+        if let Some(text) = snapshot::get(service_kind(), Some(namespace), name) {
+            let owner: Service<'_> = parse_subject(&text)?;
             // As it is its own, there is room.
-            let owner: Service<'_> = parse_subject(text)?;
-            if taken.admit(&owner, most.max(1)).is_err() {
+            if Role::of(&owner, config).is_ok() && taken.admit(&owner, most.max(1)).is_err() {
                 return Ok(Err(format!("Service {namespace}/{name} has a port twice")));
             }
         }
     }
-    let texts = snapshot::list(&service_kind(), scope(target, config), "");
+    let texts = target.candidates(config);
     let mut sharers: Vec<Service<'_>> =
         parse_others(&texts).filter(|other| is_on(other, target, gone, config)).collect();
     sharers.sort_by(|one, other| Age::of(&one.metadata).cmp(&Age::of(&other.metadata)));
+    // One may have named it in two ways.
+    sharers.dedup_by(|one, other| Age::of(&one.metadata) == Age::of(&other.metadata));
     let own = Age::of(&service.metadata);
     for other in &sharers {
         let admitted = taken.admit(other, most);
@@ -91,16 +74,13 @@ pub(crate) fn settle(
             return Ok(admitted);
         }
     }
-    // Of a list of all namespaces too large ones are left out: this one comes last then.
-    Ok(taken.admit(service, most))
-}
-
-/// The namespace of all who may share it. None: there may be several.
-fn scope<'a>(target: &Target<'a>, config: &Config) -> Option<&'a str> {
-    match target {
-        Target::Service { namespace, .. } if !config.sharing.is_open(namespace) => Some(namespace),
-        _ => None,
+    // A list of all namespaces leaves it out: it would count for nobody, and others would be given its ports.
+    let text = snapshot::get(service_kind(), Some(own.namespace), own.name);
+    if text.is_some_and(|text| text.len() > snapshot::LISTED) {
+        let message = "the Service is of more than 32 KiB (its annotations), and Services of other namespaces may be on it";
+        return Ok(Err(message.into()));
     }
+    Ok(taken.admit(service, most))
 }
 
 /// Whether a Service wishes to be on it, and may. One that is refused for what it says now may be on it as it was (what was made of

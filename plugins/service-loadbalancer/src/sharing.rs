@@ -10,12 +10,13 @@ use isthmus_sdk::prelude::*;
 use isthmus_sdk::records::types::Invalid;
 
 use crate::annotations::{
-    BALANCER, FLAVOR, FLOATING_NETWORK, FLOATING_SUBNET, INTERNAL, KEEP, NETWORK, Names, PORT, PROVIDER,
-    SHARE_WITH, SUBNET, SharingWishes, Wishes, ZONE, path,
+    BALANCER, BALANCER_OF_PROVIDER, FLAVOR, FLOATING_NETWORK, FLOATING_SUBNET, INTERNAL, KEEP, NETWORK,
+    Names, PORT, PROVIDER, SHARE_WITH, SUBNET, SharingWishes, Wishes, ZONE, path,
 };
 use crate::config::{Config, ExistingBalancer};
 use crate::family::Family;
 use crate::fronts::{Address, Front, Place, Shared, families};
+use crate::mapping::service_kind;
 use crate::owner::{Owner, Remembered};
 use crate::sharers::settle;
 
@@ -51,7 +52,8 @@ impl<'a> Target<'a> {
 
     fn service(with: &'a str, namespace: &'a str, config: &Config) -> Result<Self, Outcome> {
         let (of, name) = with.split_once('/').unwrap_or((namespace, with));
-        let message = match (of.is_empty() || name.is_empty() || name.contains('/'), of == namespace) {
+        let is_none = |text: &str| text.is_empty() || text.contains(|c: char| c == '/' || c.is_whitespace());
+        let message = match (is_none(of) || is_none(name), of == namespace) {
             (true, _) => "it has to be NAME, or NAMESPACE/NAME, of a Service".to_owned(),
             (false, false) if !config.sharing.lets(of, namespace) => format!(
                 "Services of namespace {namespace} may not be on load balancers of namespace {of}: whoever runs the cluster \
@@ -74,6 +76,27 @@ impl<'a> Target<'a> {
              are (sharing.loadBalancers of the module's config); without this annotation the Service has one of its own"
         );
         found.or_invalid(&message, &path(field)).map(|found| Some(Self::Existing(found)))
+    }
+
+    /// The Services that may wish for it: those that name it in one of the ways in which it can be named.
+    pub(crate) fn candidates(&self, config: &Config) -> Vec<String> {
+        let by = |scope: Option<&str>, annotation: &str, value: &str| {
+            snapshot::list_by(&service_kind(), scope, &path(annotation), value)
+        };
+        match self {
+            Self::Service { namespace, name } => {
+                let own = Some(*namespace);
+                let scope = if config.sharing.is_open(namespace) { None } else { own };
+                let mut found = by(scope, SHARE_WITH, &format!("{namespace}/{name}"));
+                found.extend(by(own, SHARE_WITH, name));
+                found
+            }
+            Self::Existing(balancer) => {
+                let mut found = by(None, BALANCER, &balancer.id);
+                found.extend(by(None, BALANCER_OF_PROVIDER, &balancer.id));
+                found
+            }
+        }
     }
 
     pub(crate) fn is(&self, other: &Self) -> bool {

@@ -198,6 +198,10 @@ fn only_who_may_shares() {
         ("/front", "NAMESPACE/NAME"),
         ("shop/", "NAMESPACE/NAME"),
         ("a/b/c", "NAMESPACE/NAME"),
+        // others find who shares by this very text
+        (" front", "NAMESPACE/NAME"),
+        ("shop/front ", "NAMESPACE/NAME"),
+        (" ", "NAMESPACE/NAME"),
         ("edge/front", "may not be on"),
         // whether it is there is nobody's business
         ("edge/none", "may not be on"),
@@ -315,6 +319,62 @@ fn only_so_many_share() {
     assert!(web.clone().beside(on("edge/a", 81)).map(&named).is_ok());
     assert!(web.clone().beside(on("edge/a", 81)).beside(on("edge/b", 82)).map(&named).is_err());
     assert!(reason(web.beside(on("edge/a", 80)).map(&named)).contains("port 80 of TCP is Service edge/a's"));
+}
+
+/// A load balancer is of Services of several namespaces: one that the others can't see would take their ports, and count for nobody.
+#[test]
+fn one_that_others_do_not_see_is_not_on_it() {
+    let large = "x".repeat(isthmus_sdk::snapshot::LISTED);
+    let large = |share: &str| {
+        let annotations = format!("isthmus.dev/lb-hostname: {large}, isthmus.dev/lb-share-with: {share}");
+        sharing("type: LoadBalancer").annotated(&annotations)
+    };
+    let open = with(OUTSIDE, r#""across": [{"of": ["shop"], "by": ["edge"]}]"#);
+    assert!(reason(large("shop/front").map(&open)).contains("more than 32 KiB"));
+    // in a list of one namespace it is
+    assert!(large("front").map(&open).is_ok() && large("shop/front").map(OUTSIDE).is_ok());
+}
+
+/// However it names it: by its name alone, by namespace and name, in upper case too where another one is meant.
+#[test]
+fn who_shares_is_found_by_each_way_to_name_it() {
+    let named = |share: &str| sharer("shop/a", OLD, 80).replace("shop/front", share);
+    for (share, found) in [("front", true), ("shop/front", true), ("Front", false), ("fron", false)] {
+        let crowded =
+            sharing("type: LoadBalancer").beside(named(share)).map(&with(OUTSIDE, r#""maxServices": 9"#));
+        assert_eq!(crowded.is_err(), found, "{share}");
+    }
+    let config = with(
+        OUTSIDE,
+        &format!(r#""maxServices": 2, "loadBalancers": [{{"id": "{ID}", "addresses": ["192.0.2.7"]}}]"#),
+    );
+    let both =
+        format!("isthmus.dev/lb-load-balancer: {ID}, loadbalancer.openstack.org/load-balancer-id: {ID}");
+    let on = sharer("shop/a", OLD, 81).replace("isthmus.dev/lb-share-with: shop/front", &both);
+    let web = given("type: LoadBalancer").annotated(&both).beside(on);
+    assert!(web.map(&config).is_ok(), "each is one, though it is named twice");
+}
+
+/// It is a load balancer that others were on, and is of its cluster IP still.
+#[test]
+fn the_ports_of_a_cluster_ip_stay_its_services() {
+    let known = sharing("type: LoadBalancer").shares(FLOATING, None).unwrap();
+    let mut inside = annotated(&format!("isthmus.dev/lb-shares: '{known}'"));
+    let front =
+        |port: u16| other("shop/front", "", &format!("clusterIP: 10.96.0.1, ports: [{{port: {port}}}]"), "");
+    inside.beside = vec![front(80)];
+    let shared = |given: &Given, config: &str| {
+        given.map(config).is_ok_and(|list| names(&list).iter().any(|name| name.contains("shared")))
+    };
+    assert!(!shared(&inside, FLOATING), "both listeners would be at port 80");
+    assert!(shared(&inside, OUTSIDE), "without cluster IPs it has none there");
+    inside.beside = vec![front(443)];
+    assert!(shared(&inside, FLOATING));
+    // refused for what it says now, it is there as it was
+    let wrong = "annotations: {isthmus.dev/lb-internal: x}";
+    inside.beside =
+        vec![other("shop/front", wrong, "type: LoadBalancer, clusterIP: 10.96.0.1, ports: [{port: 80}]", "")];
+    assert!(!shared(&inside, FLOATING) && !shared(&inside, OUTSIDE));
 }
 
 #[test]

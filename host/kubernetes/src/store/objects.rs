@@ -38,7 +38,7 @@ impl Objects {
 
     pub(super) fn insert(&mut self, object: Arc<Stored>) {
         let name = name_of(&object.key);
-        self.remove(&name);
+        self.unlist(&name);
         for place in fields(&object) {
             self.by_field.insert_mut(place, object.clone());
         }
@@ -46,11 +46,17 @@ impl Objects {
     }
 
     pub(super) fn remove(&mut self, name: &Name) -> Option<Arc<Stored>> {
+        let old = self.unlist(name)?;
+        self.by_name.remove_mut(name);
+        Some(old)
+    }
+
+    /// Takes the one of this name out of what is listed by values.
+    fn unlist(&mut self, name: &Name) -> Option<Arc<Stored>> {
         let old = self.by_name.get(name).cloned()?;
         for place in fields(&old) {
             self.by_field.remove_mut(&place);
         }
-        self.by_name.remove_mut(name);
         Some(old)
     }
 

@@ -92,6 +92,36 @@ pub struct ObjectMeta<'a> {
     pub deletion_timestamp: Option<Text<'a>>,
 }
 
+/// What decides between objects of a kind that want the same: the smaller one, which is the older, is first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Age<'a> {
+    /// When it was made. Without that (in a file) it is the youngest.
+    pub created: &'a str,
+    /// Namespace; of those of one second it decides first.
+    pub namespace: &'a str,
+    /// Name.
+    pub name: &'a str,
+}
+
+impl<'a> Age<'a> {
+    /// That of the object with this `metadata`; the manifest asks for `metadata.creationTimestamp`.
+    pub fn of(metadata: &'a ObjectMeta<'_>) -> Self {
+        Self {
+            created: metadata.creation_timestamp.as_deref().unwrap_or("9999"),
+            namespace: metadata.namespace.as_deref().unwrap_or_default(),
+            name: &metadata.name,
+        }
+    }
+}
+
+/// Whether a namespace is one of these: names, or beginnings of names with `*` behind.
+pub fn any_fits(patterns: &[String], namespace: &str) -> bool {
+    patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
+        Some(beginning) => namespace.starts_with(beginning),
+        None => namespace == pattern,
+    })
+}
+
 /// What tells the subjects of a module that maps several kinds apart.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 pub struct Head<'a> {

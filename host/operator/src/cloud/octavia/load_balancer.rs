@@ -172,9 +172,7 @@ impl LoadBalancers {
             "a load balancer in ERROR: it is deleted with all that is below it, and made again"
         );
         self.0.octavia.delete_cascade(id).await?;
-        self.0.parking.park(self.gone(id)).await?;
-        self.0.lanes.forget(id);
-        self.0.forget_below(id);
+        self.until_gone(id).await?;
         self.1.note(&mark, None);
         Ok(None)
     }
@@ -203,6 +201,14 @@ impl LoadBalancers {
         Ok(theirs("listener", &found.listeners, listeners.iter().map(|l| l.id.as_str()).collect())
             .or_else(|| theirs("pool", &found.pools, pools.iter().map(|p| p.id.as_str()).collect()))
             .or_else(|| theirs("policy", &on_ours, policies.iter().map(|p| p.id.as_str()).collect())))
+    }
+
+    /// Waits until it is gone, and forgets it with all that was below it.
+    async fn until_gone(&self, id: &str) -> Result<()> {
+        self.0.parking.park(self.gone(id)).await?;
+        self.0.lanes.forget(id);
+        self.0.forget_below(id);
+        Ok(())
     }
 
     /// Waits until it is gone: what it used (the VIP's port) can be deleted only then.
@@ -294,9 +300,7 @@ impl Driver for LoadBalancers {
         async move {
             let delete = || async { Ok(self.0.octavia.delete::<LoadBalancer>(id).await.map(drop)?) };
             self.0.lanes.change(id, delete).await?;
-            self.0.parking.park(self.gone(id)).await?;
-            self.0.lanes.forget(id);
-            Ok(())
+            self.until_gone(id).await
         }
         .boxed()
     }
@@ -320,9 +324,7 @@ impl Driver for LoadBalancers {
             };
             let whole = self.0.lanes.change(id, delete).await?;
             if whole {
-                self.0.parking.park(self.gone(id)).await?;
-                self.0.lanes.forget(id);
-                self.0.forget_below(id);
+                self.until_gone(id).await?;
             }
             Ok(whole)
         }

@@ -155,6 +155,11 @@ impl Records {
         self.agents.contains(node)
     }
 
+    /// Its Node is gone: what its agent said is waited for no more. One that comes again under the name speaks for itself.
+    pub fn forget_agent(&mut self, node: &str) {
+        self.agents.remove(node);
+    }
+
     /// How many there are that our finalizer holds.
     pub fn unreleased(&self) -> usize {
         self.known.values().flatten().filter(|(_, slim)| !slim.released).count()
@@ -445,6 +450,8 @@ mod tests {
         assert_eq!(says(2, ATTACHED), (true, false));
         records.remove("m");
         assert!(records.has_agent("node-1"), "also when that Pod is gone");
+        records.forget_agent("node-1");
+        assert!(!records.has_agent("node-1"), "nodes come and go for ever");
     }
 
     #[test]

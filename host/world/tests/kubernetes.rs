@@ -267,6 +267,50 @@ async fn a_definition_with_a_field_that_has_no_type_is_refused() {
     assert!(status.message.contains(place), "{}", status.message);
 }
 
+/// It is wrong, which is another thing than that this server lacks it.
+#[tokio::test]
+async fn what_no_schema_of_a_definition_may_have_is_refused_as_wrong() {
+    let (_server, client) = start(Options::default()).await;
+    let crds: Api<CustomResourceDefinition> = Api::all(client);
+    let list = json!({"type": "array", "items": {"type": "string"}, "uniqueItems": true});
+    for (field, why) in [
+        (json!({"type": "object", "$ref": "#/definitions/a"}), "$ref is not supported"),
+        (list, "uniqueItems cannot be set to true"),
+    ] {
+        let wrong = definition(json!({"a": field}));
+        let status = refused(crds.create(&PostParams::default(), &wrong).await);
+        assert_eq!((status.code, &*status.reason), (422, "Invalid"), "{}", status.message);
+        assert!(status.message.contains(why), "{}", status.message);
+    }
+}
+
+/// kubectl sends `0` for the `0.0` of a file: who applies the same is in nobody's way, and changes nothing.
+#[tokio::test]
+async fn a_whole_number_is_the_same_with_a_fraction_and_without() {
+    let (_server, client) = start(Options::default()).await;
+    let crds: Api<CustomResourceDefinition> = Api::all(client);
+    let with = |least: serde_json::Value| {
+        let mut body = serde_json::to_value(definition(json!({"size": {"type": "integer"}}))).unwrap();
+        for (key, value) in [("apiVersion", "apiextensions.k8s.io/v1"), ("kind", "CustomResourceDefinition")]
+        {
+            body[key] = value.into();
+        }
+        let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/size";
+        body.pointer_mut(spec).unwrap()["minimum"] = least;
+        body
+    };
+    let apply = async |manager: &str, least: serde_json::Value| {
+        let patch = Patch::Apply(with(least));
+        crds.patch("things.test.dev", &PatchParams::apply(manager), &patch).await
+    };
+    apply("one", json!(0.0)).await.unwrap();
+    let both = apply("two", json!(0)).await.unwrap();
+    let again = apply("one", json!(0.0)).await.unwrap();
+    assert_eq!(again.resource_version(), both.resource_version(), "nothing changed");
+    let status = refused(apply("two", json!(0.5)).await);
+    assert_eq!(status.code, 409, "{}", status.message);
+}
+
 /// What a schema does not have any more is not shown, and what it has now is.
 #[tokio::test]
 async fn objects_follow_their_definition() {

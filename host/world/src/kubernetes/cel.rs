@@ -127,17 +127,24 @@ fn decided(by: bool, a: Result<Value, Failure>, b: Result<Value, Failure>) -> Re
 }
 
 impl Path {
+    fn root<'a>(&self, this: &'a Value, old: Option<&'a Value>) -> &'a Value {
+        if self.old { old.unwrap_or(&Value::Null) } else { this }
+    }
+
     fn of(&self, this: &Value, old: Option<&Value>) -> Result<Value, Failure> {
-        let root = if self.old { old.unwrap_or(&Value::Null) } else { this };
-        self.names.iter().try_fold(root, |value, name| step(value, name)).cloned()
+        down(self.root(this, old), &self.names).cloned()
     }
 
     /// All but the last have to be there. A null counts as absent.
     fn is_there(&self, this: &Value, old: Option<&Value>) -> Result<bool, Failure> {
         let Some((last, above)) = self.names.split_last() else { return Ok(true) };
-        let holder = Self { old: self.old, names: above.to_vec() }.of(this, old)?;
-        Ok(step(&holder, last).is_ok())
+        let holder = down(self.root(this, old), above)?;
+        Ok(step(holder, last).is_ok())
     }
+}
+
+fn down<'a>(root: &'a Value, names: &[String]) -> Result<&'a Value, Failure> {
+    names.iter().try_fold(root, |value, name| step(value, name))
 }
 
 fn step<'a>(value: &'a Value, name: &str) -> Result<&'a Value, Failure> {

@@ -12,7 +12,7 @@
 //! # What it does not
 //! Warnings on Pods and Services; the dump of internal types in the refusal of a Pod's update; a Service of two address families.
 //! Nobody is refused anything: RBAC objects are stored and mean nothing. Other kinds and subresources, YAML, and answers in
-//! protobuf: 501, 415 or 406. A CRD with anything that `crd` does not know (CEL beyond the small part that `cel` says, other formats, `scale`,
+//! protobuf: 501, 415 or 406. A CRD with anything that `unmodelled` does not know (CEL beyond the small part that `cel` says, other formats, `scale`,
 //! webhooks, selectable fields): 501. Validation of built-in kinds, CRDs among them: the common rules (`builtin/rules.rs`). Quantities keep the form that they were
 //! written in.
 //!
@@ -27,7 +27,6 @@ mod cel;
 mod clock;
 mod controllers;
 mod convert;
-mod crd;
 mod discovery;
 mod ids;
 mod jsonpath;
@@ -43,6 +42,7 @@ mod services;
 mod status;
 mod store;
 mod table;
+mod unmodelled;
 mod watch;
 
 use std::collections::BTreeMap;

@@ -5,7 +5,7 @@ mod parse;
 mod structural;
 mod validate;
 
-pub(crate) use clean::{Unknown, clean};
+pub(crate) use clean::{Unknown, clean, plain_numbers};
 pub(crate) use parse::{Definitions, parse};
 pub(crate) use structural::{default, prune, prune_nulls};
 pub(crate) use validate::{validate, validate_status};

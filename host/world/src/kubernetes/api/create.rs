@@ -8,7 +8,7 @@ use super::{Api, Call, Reply, Target, time};
 use crate::kubernetes::registry::Behaviour;
 use crate::kubernetes::status::{Cause, Status};
 use crate::kubernetes::store::{Object, meta, set};
-use crate::kubernetes::{builtin, convert, crd, managed, metadata, schema};
+use crate::kubernetes::{builtin, convert, managed, metadata, schema, unmodelled};
 
 impl Api {
     pub(super) fn create(&mut self, call: &Call<'_>, target: &Target) -> Result<Reply, Status> {
@@ -118,7 +118,7 @@ impl Api {
     ) -> Result<Vec<Cause>, Status> {
         let resource = &target.resource;
         if resource.behaviour == Behaviour::Crd
-            && let Some(what) = crd::not_modelled(value)
+            && let Some(what) = unmodelled::in_definition(value)
         {
             return Err(Status::not_modelled(&what));
         }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Api, Call, Target};
-use crate::kubernetes::schema::{Unknown, clean, default, prune, prune_nulls};
+use crate::kubernetes::schema::{Unknown, clean, default, plain_numbers, prune, prune_nulls};
 use crate::kubernetes::status::{Cause, Status};
 use crate::kubernetes::{builtin, protobuf};
 
@@ -109,6 +109,7 @@ impl Api {
                 .map_err(|e| self.cannot_handle(target, &e))?;
             builtin::set_defaults(resource.behaviour, &mut value);
         }
+        plain_numbers(&mut value);
         self.report_unknown(call, target, &unknown)?;
         Ok(value)
     }

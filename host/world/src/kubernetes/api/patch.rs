@@ -7,7 +7,7 @@ use super::{Api, Call, Reply, Target};
 use crate::kubernetes::managed::{self, Applied};
 use crate::kubernetes::status::Status;
 use crate::kubernetes::store::{meta, set};
-use crate::kubernetes::{convert, patch};
+use crate::kubernetes::{convert, patch, schema};
 
 impl Api {
     pub(super) fn patch(&mut self, call: &Call<'_>, target: &Target) -> Result<Reply, Status> {
@@ -74,6 +74,8 @@ impl Api {
         let sent = applied.clone();
         self.check_applied(target, &mut applied)?;
         Self::fits(target, &sent)?;
+        // It is compared with what is stored.
+        schema::plain_numbers(&mut applied);
         let resource = target.resource.clone();
         let old = self.store.get(&resource.table(), &target.namespace, &target.name);
         let live = old.as_ref().map(|old| {

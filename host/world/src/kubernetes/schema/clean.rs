@@ -44,6 +44,22 @@ pub(crate) fn clean(
     }
 }
 
+/// Whole numbers without a fraction, as Go writes them: `0` and `0.0` are the same.
+pub(crate) fn plain_numbers(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            // A float is shown in full, and without a fraction where it has none. What is too large stays one.
+            let whole = number.as_f64().and_then(|float| float.to_string().parse::<i64>().ok());
+            if let Some(whole) = whole {
+                *value = whole.into();
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(plain_numbers),
+        Value::Object(map) => map.values_mut().for_each(plain_numbers),
+        _ => {}
+    }
+}
+
 fn wrong_type(kind: Type, found: &Value, path: &str) -> String {
     let found = match found {
         Value::Null => "null",

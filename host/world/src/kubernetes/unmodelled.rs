@@ -7,7 +7,7 @@ use super::cel::Program;
 use super::jsonpath::JsonPath;
 
 /// Of a schema: what is kept, or only informs.
-const KEYWORDS: [&str; 34] = [
+const KEYWORDS: [&str; 36] = [
     "$schema",
     "additionalProperties",
     "default",
@@ -38,6 +38,9 @@ const KEYWORDS: [&str; 34] = [
     "x-kubernetes-list-type",
     "x-kubernetes-map-type",
     "x-kubernetes-preserve-unknown-fields",
+    // Refused as the real server does (`builtin/crd`).
+    "$ref",
+    "uniqueItems",
     // Looked at below.
     "anyOf",
     "format",
@@ -48,7 +51,7 @@ const KEYWORDS: [&str; 34] = [
 const FORMATS: [&str; 5] = ["date-time", "double", "int32", "int64", "password"];
 
 /// The first thing of it that is not modelled, with its place.
-pub(crate) fn not_modelled(crd: &Value) -> Option<String> {
+pub(crate) fn in_definition(crd: &Value) -> Option<String> {
     let spec = crd.get("spec")?;
     if spec.pointer("/conversion/strategy").is_some_and(|strategy| strategy == "Webhook") {
         return Some("the conversion of versions by a webhook (spec.conversion)".to_owned());
@@ -181,14 +184,14 @@ mod tests {
             (json!({"x-kubernetes-new-thing": 1}), "x-kubernetes-new-thing"),
         ];
         for (schema, named) in table {
-            let told = not_modelled(&with_schema(schema)).unwrap();
+            let told = in_definition(&with_schema(schema)).unwrap();
             assert!(told.contains(named) && told.ends_with(a), "{named}: {told}");
         }
         let below = json!({"type": "array", "items": {"additionalProperties": {"format": "uuid"}}});
-        let told = not_modelled(&with_schema(below)).unwrap();
+        let told = in_definition(&with_schema(below)).unwrap();
         assert!(told.ends_with("properties[a].items.additionalProperties)"), "{told}");
         let old = json!({"type": "array", "items": rule("self == oldSelf")});
-        assert!(not_modelled(&with_schema(old)).unwrap().contains("`oldSelf` of a list's element"));
+        assert!(in_definition(&with_schema(old)).unwrap().contains("`oldSelf` of a list's element"));
     }
 
     #[test]
@@ -206,7 +209,7 @@ mod tests {
             (json!({"spec": {"preserveUnknownFields": true}}), "spec.preserveUnknownFields"),
         ];
         for (crd, named) in table {
-            let told = not_modelled(&crd).unwrap();
+            let told = in_definition(&crd).unwrap();
             assert!(told.contains(named), "{named}: {told}");
         }
     }
@@ -218,9 +221,9 @@ mod tests {
         let rule =
             json!({"type": "object", "x-kubernetes-validations": [{"rule": "has(self.a)", "message": "a"}]});
         for schema in [port, rule, json!({"uniqueItems": false, "format": "date-time", "pattern": "^a$"})] {
-            assert_eq!(not_modelled(&with_schema(schema.clone())), None, "{schema}");
+            assert_eq!(in_definition(&with_schema(schema.clone())), None, "{schema}");
         }
         let none = json!({"spec": {"conversion": {"strategy": "None"}, "preserveUnknownFields": false}});
-        assert_eq!(not_modelled(&none), None);
+        assert_eq!(in_definition(&none), None);
     }
 }

@@ -40,3 +40,10 @@ pub mod vif;
 pub use agent::{Agent, Options};
 pub use isthmus_cni::{Code, Error};
 pub use run::{Addresses, run};
+
+/// More cases of a property than usual; `PROPTEST_CASES=1000000` for a night of them.
+#[cfg(test)]
+fn many(cases: u32) -> proptest::test_runner::Config {
+    let usual = proptest::test_runner::Config::default();
+    proptest::test_runner::Config { cases: usual.cases.max(cases), ..usual }
+}

@@ -254,14 +254,8 @@ mod tests {
         })
     }
 
-    /// More cases than usual; `PROPTEST_CASES=1000000` for a night of them.
-    fn many() -> ProptestConfig {
-        let usual = ProptestConfig::default();
-        ProptestConfig { cases: usual.cases.max(4096), ..usual }
-    }
-
     proptest! {
-        #![proptest_config(many())]
+        #![proptest_config(crate::many(4096))]
         #[test]
         fn any_bytes_are_a_request_or_an_error(bytes: Vec<u8>, cut in 0usize..80) {
             let _ = decode(&bytes);

@@ -16,10 +16,13 @@ use isthmus_node::{Agent, Options, http, server};
 use rustix::thread::{
     CapabilitySet, LinkNameSpaceType, capabilities, move_into_link_name_space, set_capabilities,
 };
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
+use crate::libcni::Reference;
 use crate::namespace::Namespace;
+use crate::plugin::Call;
 use crate::source::{Told, vif};
 use crate::{LIMIT, until};
 
@@ -65,14 +68,24 @@ impl Stage {
         Ok(Self { host, told, drivers, paths, forbidden, folder })
     }
 
-    /// As [`Self::new`], with a Pod `web` that is known and not yet attached, in a namespace of its own.
+    /// As [`Self::new`], with a Pod `web` that is known and not yet attached, the namespace of its container `c1`, and calls for it.
     ///
     /// # Errors
     /// As there.
-    pub fn with_web() -> Result<(Self, Namespace)> {
-        let stage = Self::new()?;
+    pub fn with_web() -> Result<(Self, Namespace, Call)> {
+        let (stage, netns) = (Self::new()?, Namespace::new()?);
         stage.told.tell("web", vec![vif(5)]);
-        Ok((stage, Namespace::new()?))
+        let call = Call::new(&stage.socket(), "web", "c1", &netns.path());
+        Ok((stage, netns, call))
+    }
+
+    /// As [`Self::with_web`], for a runtime on CNI's reference library.
+    ///
+    /// # Errors
+    /// As there, and [`Reference::new`]'s.
+    pub fn with_library() -> Result<(Self, Namespace, Reference)> {
+        let (stage, netns, _) = Self::with_web()?;
+        Ok((stage, netns, Reference::new()?))
     }
 
     /// Waits until there is neither a link of ours on the host nor a file of an attachment.
@@ -106,6 +119,17 @@ impl Stage {
     /// A folder for whatever else.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Changes what is stored of a container's `eth0`.
+    ///
+    /// # Errors
+    /// Nothing is stored, or it cannot be written.
+    pub fn rewrite(&self, container: &str, change: impl FnOnce(&mut Value)) -> Result<()> {
+        let file = self.state().join(format!("{container}@eth0.json"));
+        let mut stored = serde_json::from_slice(&std::fs::read(&file)?)?;
+        change(&mut stored);
+        Ok(std::fs::write(&file, stored.to_string())?)
     }
 
     /// Names of the attachments' files.

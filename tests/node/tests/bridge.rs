@@ -7,6 +7,7 @@
 )]
 
 use std::os::unix::net::UnixStream;
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use isthmus_cni::protocol::{self, Answer, Ask, Attached, Del, Request};
@@ -15,16 +16,9 @@ use isthmus_node::netlink::{GROUP, host_name, upper};
 use isthmus_node_tests::{Call, Namespace, Stage, reach, until, vif};
 use serde_json::{Value, json};
 
-/// A node with Pod `web` that is known, and not yet attached.
-fn stage() -> Result<(Stage, Namespace, Call)> {
-    let (stage, netns) = Stage::with_web()?;
-    let call = Call::new(&stage.socket(), "web", "c1", &netns.path());
-    Ok((stage, netns, call))
-}
-
 #[test]
 fn add_makes_what_the_vif_says_and_del_leaves_nothing() -> Result<()> {
-    let (stage, netns, call) = stage()?;
+    let (stage, netns, call) = Stage::with_web()?;
     let mut vif = vif(5);
     vif.routes = vec![isthmus_node::vif::Route {
         destination: "192.0.2.0/24".parse()?,
@@ -72,7 +66,7 @@ fn add_makes_what_the_vif_says_and_del_leaves_nothing() -> Result<()> {
 
 #[test]
 fn two_adds_at_once_make_one_interface() -> Result<()> {
-    let (stage, _netns, call) = stage()?;
+    let (stage, _netns, call) = Stage::with_web()?;
     let _agent = stage.start()?;
     let results: Vec<Result<Value>> = std::thread::scope(|scope| {
         let calls: Vec<_> = (0..4).map(|_| scope.spawn(|| call.ok("ADD"))).collect();
@@ -126,7 +120,7 @@ fn the_links_of_thirty_pods_that_go_at_once_are_deleted_in_few_batches() -> Resu
         stage.told.tell(&format!("p{n}"), vec![vif(n + 1)]);
         Call::new(&stage.socket(), &format!("p{n}"), &format!("c{n}"), &netns.path()).ok("ADD")?;
     }
-    let before = batches()?;
+    let (before, begun) = (batches()?, Instant::now());
     // All are asked before the first answer is looked at: starting thirty programs takes its time.
     let asked = (0..30).map(|n| -> Result<UnixStream> {
         let attached = Attached { container: format!("c{n}"), interface: "eth0".into() };
@@ -139,14 +133,16 @@ fn the_links_of_thirty_pods_that_go_at_once_are_deleted_in_few_batches() -> Resu
         assert_eq!(protocol::read::<Answer>(&mut stream)?, Answer::Done);
     }
     stage.gone()?;
-    let count = batches()? - before;
-    assert!((1..15).contains(&count), "{count} batches");
+    let (count, took) = (batches()? - before, begun.elapsed());
+    // Each gathers for 50 ms; one may have begun before. A slow machine takes more of them.
+    let most = took.as_millis() / 50 + 2;
+    assert!(count >= 1 && u128::from(count) <= most, "{count} batches in {took:?}");
     Ok(())
 }
 
 #[test]
 fn a_pod_has_several_interfaces() -> Result<()> {
-    let (stage, netns, call) = stage()?;
+    let (stage, netns, call) = Stage::with_web()?;
     let second = isthmus_node::vif::Vif {
         interface: "net1".into(),
         default_route: false,
@@ -176,7 +172,7 @@ fn a_pod_has_several_interfaces() -> Result<()> {
 
 #[test]
 fn a_restart_touches_no_pod_and_removes_what_nobody_owns() -> Result<()> {
-    let (stage, netns, call) = stage()?;
+    let (stage, netns, call) = Stage::with_web()?;
     let agent = stage.start()?;
     let result = call.ok("ADD")?;
     let before = netns.ip("link show eth0")?;
@@ -199,7 +195,7 @@ fn a_restart_touches_no_pod_and_removes_what_nobody_owns() -> Result<()> {
 
 #[test]
 fn del_needs_no_state() -> Result<()> {
-    let (stage, netns, call) = stage()?;
+    let (stage, netns, call) = Stage::with_web()?;
     let _agent = stage.start()?;
     stage.host.run(&format!(
         "ip link add {} group {GROUP} type veth peer name eth0 netns {}",
@@ -214,7 +210,7 @@ fn del_needs_no_state() -> Result<()> {
 
 #[test]
 fn gc_removes_what_the_runtime_forgot() -> Result<()> {
-    let (stage, _netns, call) = stage()?;
+    let (stage, _netns, call) = Stage::with_web()?;
     stage.told.tell("db", vec![vif(6)]);
     let other = Namespace::new()?;
     let db = Call::new(&stage.socket(), "db", "c2", &other.path());
@@ -234,7 +230,7 @@ fn gc_removes_what_the_runtime_forgot() -> Result<()> {
 
 #[test]
 fn a_del_overtakes_an_add_that_waits() -> Result<()> {
-    let (stage, netns, _) = stage()?;
+    let (stage, netns, _) = Stage::with_web()?;
     let _agent = stage.start()?;
     let call = Call::new(&stage.socket(), "unknown", "c9", &netns.path());
     std::thread::scope(|scope| -> Result<()> {
@@ -250,7 +246,7 @@ fn a_del_overtakes_an_add_that_waits() -> Result<()> {
 
 #[test]
 fn a_new_sandbox_takes_the_port_over() -> Result<()> {
-    let (stage, _netns, call) = stage()?;
+    let (stage, _netns, call) = Stage::with_web()?;
     let next = Namespace::new()?;
     let again = Call::new(&stage.socket(), "web", "c2", &next.path());
     let _agent = stage.start()?;
@@ -264,7 +260,7 @@ fn a_new_sandbox_takes_the_port_over() -> Result<()> {
 
 #[test]
 fn what_cannot_be_bound_says_why_and_leaves_nothing() -> Result<()> {
-    let (stage, netns, call) = stage()?;
+    let (stage, netns, call) = Stage::with_web()?;
     let taken = Namespace::new()?;
     taken.run("ip link add eth0 type veth peer name eth1")?;
     stage.host.run("ip link add uplink mtu 1500 master br0 type veth peer name cloud")?;
@@ -333,7 +329,7 @@ fn check_finds_what_was_changed() -> Result<()> {
         ("ip link del eth0", "is gone"),
     ];
     for (change, says) in changes {
-        let (stage, netns, call) = stage()?;
+        let (stage, netns, call) = Stage::with_web()?;
         let _agent = stage.start()?;
         let result = call.ok("ADD")?;
         let check = call.clone().with("prevResult", result);
@@ -350,7 +346,7 @@ fn check_finds_what_was_changed() -> Result<()> {
 /// `tuning`, chained after ours, may give the interface another MAC address, and says so.
 #[test]
 fn check_takes_what_a_later_plugin_did() -> Result<()> {
-    let (stage, netns, call) = stage()?;
+    let (stage, netns, call) = Stage::with_web()?;
     let _agent = stage.start()?;
     let mut result = call.ok("ADD")?;
     let other = "fa:16:3e:00:00:99";
@@ -364,7 +360,7 @@ fn check_takes_what_a_later_plugin_did() -> Result<()> {
 /// What only some VIFs ask for does not keep the node from serving the others.
 #[test]
 fn a_driver_that_is_not_the_default_one_may_be_away() -> Result<()> {
-    let (mut stage, _netns, call) = stage()?;
+    let (mut stage, _netns, call) = Stage::with_web()?;
     stage.drivers.ovs = Some((stage.folder().join("nobody.sock"), "br-int".into()));
     let _agent = stage.start()?;
     call.ok("STATUS")?;
@@ -409,7 +405,7 @@ async fn links_in_a_pod_are_deleted_beside_the_thread_that_serves() -> Result<()
 
 #[test]
 fn a_disk_that_fails_is_told_beside_a_link_that_cannot_be_made() -> Result<()> {
-    let (stage, _netns, call) = stage()?;
+    let (stage, _netns, call) = Stage::with_web()?;
     let _agent = stage.start()?;
     std::fs::remove_dir_all(stage.state())?;
     stage.host.run("ip link del br0")?;

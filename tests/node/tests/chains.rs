@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use anyhow::{Context, Result};
 use isthmus_node::netlink::host_name;
 use isthmus_node::vif::Vif;
-use isthmus_node_tests::{Namespace, Reference, Stage, list, reach_through, vif};
+use isthmus_node_tests::{Namespace, Stage, list, reach_through, vif};
 use serde_json::{Value, json};
 
 /// Those that Debian's plugins speak too: 1.1.1 of them has no CNI 1.1.
@@ -22,12 +22,6 @@ const TUNED: (&str, u64) = ("fa:16:3e:77:00:99", 1400);
 
 fn ours(stage: &Stage) -> Value {
     json!({"type": "isthmus-cni", "socket": stage.socket(), "timeoutSeconds": 10})
-}
-
-/// A node with Pod `web` that is known, and not yet attached.
-fn stage() -> Result<(Stage, Namespace, Reference)> {
-    let (stage, netns) = Stage::with_web()?;
-    Ok((stage, netns, Reference::new()?))
 }
 
 /// The plugins that were started, in order.
@@ -82,7 +76,7 @@ fn checked(version: &str, [ours, tuning, _, bandwidth]: [Value; 4]) -> Value {
 
 #[test]
 fn tuning_portmap_and_bandwidth_go_on_with_what_we_made() -> Result<()> {
-    let (stage, netns, library) = stage()?;
+    let (stage, netns, library) = Stage::with_library()?;
     let both = vif(5);
     let (address, gateway) = (both.addresses[0], both.gateways[0]);
     stage.told.tell("web", vec![Vif { addresses: vec![address], gateways: vec![gateway], ..both }]);
@@ -127,7 +121,7 @@ fn tuning_portmap_and_bandwidth_go_on_with_what_we_made() -> Result<()> {
 
 #[test]
 fn portmap_leads_to_both_addresses() -> Result<()> {
-    let (stage, netns, library) = stage()?;
+    let (stage, netns, library) = Stage::with_library()?;
     let _agent = stage.start()?;
     let network = library.network(&stage.host, &netns.path(), list("1.0.0", &chain(&stage)));
     let network = network.with("capabilities", capabilities());
@@ -141,7 +135,7 @@ fn portmap_leads_to_both_addresses() -> Result<()> {
 /// Where a later plugin lacks the list's version the whole list fails; the library does not come to us to undo it, but a GC does.
 #[test]
 fn a_list_in_a_version_that_a_later_plugin_lacks() -> Result<()> {
-    let (stage, netns, library) = stage()?;
+    let (stage, netns, library) = Stage::with_library()?;
     let _agent = stage.start()?;
     let network = library.network(
         &stage.host,
@@ -162,7 +156,7 @@ fn a_list_in_a_version_that_a_later_plugin_lacks() -> Result<()> {
 
 #[test]
 fn after_another_plugin_its_result_comes_first() -> Result<()> {
-    let (stage, netns, library) = stage()?;
+    let (stage, netns, library) = Stage::with_library()?;
     let _agent = stage.start()?;
     for version in VERSIONS {
         let chain = [json!({"type": "loopback"}), ours(&stage)];
@@ -192,7 +186,7 @@ fn after_another_plugin_its_result_comes_first() -> Result<()> {
 /// Nothing of what a plugin before us says is lost, in no version.
 #[test]
 fn what_a_plugin_before_us_says_passes_through() -> Result<()> {
-    let (stage, netns, library) = stage()?;
+    let (stage, netns, library) = Stage::with_library()?;
     let _agent = stage.start()?;
     let tells = json!({
         "interfaces": [
@@ -233,7 +227,7 @@ fn what_a_plugin_before_us_says_passes_through() -> Result<()> {
 
 #[test]
 fn as_a_delegate_we_answer_as_if_we_were_asked() -> Result<()> {
-    let (stage, netns, library) = stage()?;
+    let (stage, netns, library) = Stage::with_library()?;
     for version in ["0.3.1", "0.4.0", "1.0.0", "1.1.0"] {
         let agent = stage.start()?;
         let on = |plugin: Value| library.network(&stage.host, &netns.path(), list(version, &[plugin]));

@@ -4,19 +4,12 @@
 use std::fs;
 
 use anyhow::Result;
-use isthmus_node_tests::{Call, Namespace, Stage, vif};
+use isthmus_node_tests::{Call, Stage, vif};
 use rustix::thread::CapabilitySet;
-
-/// A node with Pod `web` that is known, and not yet attached.
-fn stage() -> Result<(Stage, Namespace, Call)> {
-    let (stage, netns) = Stage::with_web()?;
-    let call = Call::new(&stage.socket(), "web", "c1", &netns.path());
-    Ok((stage, netns, call))
-}
 
 #[test]
 fn a_node_whose_bridge_is_gone_is_not_ready_and_alive() -> Result<()> {
-    let (stage, _netns, call) = stage()?;
+    let (stage, _netns, call) = Stage::with_web()?;
     let agent = stage.start()?;
     assert_eq!(agent.http("ready")?, (200, "ok".into()));
     assert!(stage.paths.namespaces.is_dir(), "as a runtime would make it for the first Pod");
@@ -37,7 +30,7 @@ fn what_the_agent_may_not_do_or_see_it_says() -> Result<()> {
     for (forbidden, name) in
         [(CapabilitySet::NET_ADMIN, "CAP_NET_ADMIN"), (CapabilitySet::SYS_ADMIN, "CAP_SYS_ADMIN")]
     {
-        let (mut stage, _netns, call) = stage()?;
+        let (mut stage, _netns, call) = Stage::with_web()?;
         stage.forbidden = forbidden;
         let agent = stage.start()?;
         let said = call.fails("STATUS", 50)?;
@@ -45,7 +38,7 @@ fn what_the_agent_may_not_do_or_see_it_says() -> Result<()> {
         assert_eq!(agent.http("ready")?.0, 503);
     }
     // as in a container without the mount, whose own file system is read-only
-    let (mut stage, _netns, call) = stage()?;
+    let (mut stage, _netns, call) = Stage::with_web()?;
     stage.paths.namespaces = stage.folder().join("nobody/made/netns");
     let _agent = stage.start()?;
     let said = call.fails("STATUS", 50)?;
@@ -55,7 +48,7 @@ fn what_the_agent_may_not_do_or_see_it_says() -> Result<()> {
 
 #[test]
 fn an_agent_whose_memory_is_used_up_is_to_be_started_anew() -> Result<()> {
-    let (stage, _netns, _call) = stage()?;
+    let (stage, _netns, _call) = Stage::with_web()?;
     let agent = stage.start()?;
     assert_eq!(agent.http("alive")?, (200, "ok".into()), "no limit is none");
     fs::create_dir(&stage.paths.cgroup)?;
@@ -75,7 +68,7 @@ fn an_agent_whose_memory_is_used_up_is_to_be_started_anew() -> Result<()> {
 
 #[test]
 fn every_stage_of_an_add_is_measured_from_a_tenth_of_a_millisecond_on() -> Result<()> {
-    let (stage, _netns, call) = stage()?;
+    let (stage, _netns, call) = Stage::with_web()?;
     let agent = stage.start()?;
     call.ok("ADD")?;
     let numbers = agent.http("metrics")?.1;
@@ -101,7 +94,7 @@ fn every_stage_of_an_add_is_measured_from_a_tenth_of_a_millisecond_on() -> Resul
 /// shows that the node is well.
 #[test]
 fn one_bad_pod_is_no_reason_to_start_anew_and_one_good_one_ends_the_count() -> Result<()> {
-    let (stage, netns, _) = stage()?;
+    let (stage, netns, _) = Stage::with_web()?;
     let agent = stage.start()?;
     let mut containers = 0..;
     let mut call = |pod: &str| {

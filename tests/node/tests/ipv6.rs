@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 use isthmus_node::vif::Vif;
+use isthmus_node_tests::kubectl::DEPLOY;
 use isthmus_node_tests::{Call, Namespace, Stage, reach, vif};
 
 /// Where all of a machine may be set, and what a container has instead.
@@ -16,8 +17,7 @@ const INSIDE: &str = "ISTHMUS_TEST_INSIDE";
 
 /// A node with Pod `web` that is known, whose sandbox has no IPv6. `sysctls`: where that can be set.
 fn stage(sysctls: &Path) -> Result<(Stage, Namespace, Call)> {
-    let (stage, netns) = Stage::with_web()?;
-    let call = Call::new(&stage.socket(), "web", "c1", &netns.path());
+    let (stage, netns, call) = Stage::with_web()?;
     let disabled = sysctls.join("ipv6/conf/all/disable_ipv6");
     let done = netns.command("sh").args(["-c", "echo 1 >\"$0\""]).arg(disabled).status()?;
     ensure!(done.success(), "IPv6 cannot be disabled");
@@ -68,6 +68,10 @@ fn a_sandbox_without_ipv6_is_given_it() -> Result<()> {
 #[test]
 fn a_container_that_has_the_hosts_settings_mounted_gives_it_too() -> Result<()> {
     if std::env::var_os(INSIDE).is_none() {
+        let daemon_set = std::fs::read_to_string(format!("{DEPLOY}/agent.yaml"))?;
+        for part in [format!("mountPath: {MOUNTED}}}"), format!("hostPath: {{path: {SYSCTLS}, ")] {
+            assert!(daemon_set.contains(&part), "{part}");
+        }
         return as_in_a_container("a_container_that_has_the_hosts_settings_mounted_gives_it_too", MOUNTED);
     }
     let (stage, netns, call) = stage(Path::new(MOUNTED))?;

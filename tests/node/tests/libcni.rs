@@ -7,7 +7,7 @@
 )]
 
 use anyhow::Result;
-use isthmus_node_tests::{Call, Namespace, Reference, Stage, list, vif};
+use isthmus_node_tests::{Call, Namespace, Stage, list, vif};
 use serde_json::{Value, json};
 
 const VERSIONS: [&str; 4] = ["0.3.1", "0.4.0", "1.0.0", "1.1.0"];
@@ -15,12 +15,6 @@ const VERSIONS: [&str; 4] = ["0.3.1", "0.4.0", "1.0.0", "1.1.0"];
 fn ours(stage: &Stage) -> Value {
     json!({"type": "isthmus-cni", "socket": stage.socket(), "timeoutSeconds": 10,
         "dns": {"nameservers": ["10.77.0.2"], "search": ["shop.svc"]}})
-}
-
-/// A node with Pod `web` that is known, and not yet attached.
-fn stage() -> Result<(Stage, Namespace, Reference)> {
-    let (stage, netns) = Stage::with_web()?;
-    Ok((stage, netns, Reference::new()?))
 }
 
 /// The verbs that plugins were started for.
@@ -43,7 +37,7 @@ fn verbs(version: &str) -> Vec<&'static str> {
 
 #[test]
 fn the_library_finds_the_versions_that_we_speak() -> Result<()> {
-    let (stage, netns, library) = stage()?;
+    let (stage, netns, library) = Stage::with_library()?;
     for version in VERSIONS {
         let network = library.network(&stage.host, &netns.path(), list(version, &[ours(&stage)]));
         assert_eq!(network.ok("VERSION")?["versions"], json!({"isthmus-cni": VERSIONS}));
@@ -59,7 +53,7 @@ fn the_library_finds_the_versions_that_we_speak() -> Result<()> {
 
 #[test]
 fn every_verb_in_every_version() -> Result<()> {
-    let (stage, netns, library) = stage()?;
+    let (stage, netns, library) = Stage::with_library()?;
     let _agent = stage.start()?;
     for version in VERSIONS {
         let network = library.network(&stage.host, &netns.path(), list(version, &[ours(&stage)]));
@@ -94,7 +88,7 @@ fn every_verb_in_every_version() -> Result<()> {
 /// As `--install-cni` writes it.
 #[test]
 fn a_list_of_several_versions_is_spoken_in_its_newest() -> Result<()> {
-    let (stage, netns, library) = stage()?;
+    let (stage, netns, library) = Stage::with_library()?;
     let _agent = stage.start()?;
     let mut several = list("1.0.0", &[ours(&stage)]);
     several["cniVersions"] = json!(["1.0.0", "1.1.0"]);
@@ -134,7 +128,7 @@ fn is_as_printed(version: &str, added: &Value) -> Result<()> {
 
 #[test]
 fn gc_leaves_what_the_library_names() -> Result<()> {
-    let (stage, netns, library) = stage()?;
+    let (stage, netns, library) = Stage::with_library()?;
     stage.told.tell("db", vec![vif(6)]);
     let other = Namespace::new()?;
     let _agent = stage.start()?;
@@ -156,7 +150,7 @@ fn gc_leaves_what_the_library_names() -> Result<()> {
 /// The library deletes what it remembers itself; what it forgot only we know.
 #[test]
 fn gc_removes_what_the_library_forgot_too() -> Result<()> {
-    let (stage, netns, library) = stage()?;
+    let (stage, netns, library) = Stage::with_library()?;
     let _agent = stage.start()?;
     let network = library.network(&stage.host, &netns.path(), list("1.1.0", &[ours(&stage)]));
     network.ok("ADD")?;
@@ -171,7 +165,7 @@ fn gc_removes_what_the_library_forgot_too() -> Result<()> {
 
 #[test]
 fn every_error_in_every_verb_and_version() -> Result<()> {
-    let (stage, netns, library) = stage()?;
+    let (stage, netns, library) = Stage::with_library()?;
     let file = stage.folder().join("file");
     std::fs::write(&file, "")?;
     for version in VERSIONS {
@@ -211,7 +205,7 @@ fn every_error_in_every_verb_and_version() -> Result<()> {
 /// Errors that one verb alone can give, or that the agent finds.
 #[test]
 fn errors_that_the_agent_finds() -> Result<()> {
-    let (stage, netns, library) = stage()?;
+    let (stage, netns, library) = Stage::with_library()?;
     let large = isthmus_node::vif::Vif { mtu: Some(9000), ..vif(7) };
     stage.host.run("ip link add uplink mtu 1500 master br0 type veth peer name cloud")?;
     stage.told.tell("large", vec![large]);
@@ -256,7 +250,7 @@ fn errors_that_the_agent_finds() -> Result<()> {
 /// The library asks a plugin also in versions that it says it does not speak, and only for verbs that a version has.
 #[test]
 fn a_version_that_we_do_not_speak_is_code_1() -> Result<()> {
-    let (stage, netns, library) = stage()?;
+    let (stage, netns, library) = Stage::with_library()?;
     let _agent = stage.start()?;
     for version in ["0.1.0", "0.2.0", "0.3.0", "1.2.0"] {
         let network = library.network(&stage.host, &netns.path(), list(version, &[ours(&stage)]));

@@ -393,10 +393,9 @@ fn a_restart_touches_no_pod_and_an_add_that_was_cut_off_is_undone() -> Result<()
             let before = eth0(&pods[0])?;
             agent.stop()?;
             // as a crash after binding, and before ADD has answered, leaves it
-            let file = nested.stage.state().join("c2@eth0.json");
-            let mut stored: Value = serde_json::from_slice(&std::fs::read(&file)?)?;
-            (stored["begun"], stored["unhook"]) = (true.into(), true.into());
-            std::fs::write(&file, stored.to_string())?;
+            nested.stage.rewrite("c2", |stored| {
+                (stored["begun"], stored["unhook"]) = (true.into(), true.into());
+            })?;
             let _agent = nested.stage.start()?;
             until("what was cut off goes", || Ok(nested.stage.files()? == ["c1@eth0.json"]))?;
             assert_eq!(pods[1].links()?, ["lo"]);
@@ -445,10 +444,7 @@ fn a_path_that_leads_to_another_pod_by_now_costs_that_one_nothing() -> Result<()
         gone.ok("ADD")?;
         other.ok("ADD")?;
         agent.stop()?;
-        let file = nested.stage.state().join("c1@eth0.json");
-        let mut stored: Value = serde_json::from_slice(&std::fs::read(&file)?)?;
-        stored["netns"] = pods[1].path().into();
-        std::fs::write(&file, stored.to_string())?;
+        nested.stage.rewrite("c1", |stored| stored["netns"] = pods[1].path().into())?;
         let _agent = nested.stage.start()?;
         gone.ok("DEL")?;
         assert_eq!(nested.stage.files()?, ["c2@eth0.json"]);

@@ -265,10 +265,7 @@ fn a_boot_without_the_database_yet_is_caught_up_with() -> Result<()> {
     let (_netns, call) = one_pod(&stage)?;
     add(&ovs, &call, &vif(5).port_id)?;
     agent.stop()?;
-    let file = stage.state().join("c1@eth0.json");
-    let mut stored: serde_json::Value = serde_json::from_slice(&std::fs::read(&file)?)?;
-    stored["boot"] = "another".into();
-    std::fs::write(&file, stored.to_string())?;
+    stage.rewrite("c1", |stored| stored["boot"] = "another".into())?;
     ovs.vsctl("--no-wait add-port br-int imorphan -- set Interface imorphan external_ids:isthmus=pod")?;
     ovs.kill_database()?;
     let _agent = stage.start()?;

@@ -6,29 +6,27 @@ use isthmus_node::netlink::host_name;
 use isthmus_node_tests::{Call, Namespace, Process, Stage, until};
 use serde_json::{Value, json};
 
-/// A node with Pod `web` that is known, and not yet attached.
-fn stage() -> Result<(Stage, Namespace, Call)> {
-    let (stage, netns) = Stage::with_web()?;
-    let call = Call::new(&stage.socket(), "web", "c1", &netns.path());
-    Ok((stage, netns, call))
+/// A node whose agent has attached Pod `web` and ended, and what it answered.
+fn attached() -> Result<(Stage, Namespace, Call, Value)> {
+    let (stage, netns, call) = Stage::with_web()?;
+    let agent = stage.start()?;
+    let result = call.ok("ADD")?;
+    agent.stop()?;
+    Ok((stage, netns, call, result))
 }
 
-/// Has a stored attachment be of another boot of the node.
+/// Has the stored attachment be of another boot of the node.
 fn of_another_boot(stage: &Stage) -> Result<()> {
-    let file = stage.state().join("c1@eth0.json");
-    let mut stored: Value = serde_json::from_slice(&std::fs::read(&file)?)?;
-    assert_eq!(stored["format"], 2);
-    stored["boot"] = "another".into();
-    Ok(std::fs::write(&file, stored.to_string())?)
+    stage.rewrite("c1", |stored| {
+        assert_eq!(stored["format"], 2);
+        stored["boot"] = "another".into();
+    })
 }
 
 /// Files outlive it, links do not. The runtime makes a new sandbox, and may never delete the old one.
 #[test]
 fn a_reboot_leaves_no_attachment() -> Result<()> {
-    let (stage, _netns, call) = stage()?;
-    let agent = stage.start()?;
-    let result = call.ok("ADD")?;
-    agent.stop()?;
+    let (stage, _netns, call, result) = attached()?;
     of_another_boot(&stage)?;
     std::fs::write(stage.state().join("c2@eth0.new"), "{")?;
     stage.host.run(&format!("ip link del {}", host_name("c1", "eth0")))?;
@@ -50,7 +48,7 @@ fn a_reboot_leaves_no_attachment() -> Result<()> {
 /// A machine that goes down after the answer has the attachment still.
 #[test]
 fn an_attachment_is_synced_before_it_is_answered_for() -> Result<()> {
-    let (stage, _netns, call) = stage()?;
+    let (stage, _netns, call) = Stage::with_web()?;
     let _agent = stage.start()?;
     let (log, own) = (stage.folder().join("calls"), std::process::id().to_string());
     let (calls, said) = (log.display().to_string(), stage.folder().join("strace"));
@@ -87,10 +85,7 @@ fn an_attachment_is_synced_before_it_is_answered_for() -> Result<()> {
 /// As where a boot id was restored with the disk of another machine.
 #[test]
 fn links_of_an_attachment_of_another_boot_go_with_it() -> Result<()> {
-    let (stage, netns, call) = stage()?;
-    let agent = stage.start()?;
-    call.ok("ADD")?;
-    agent.stop()?;
+    let (stage, netns, _call, _result) = attached()?;
     of_another_boot(&stage)?;
     let _agent = stage.start()?;
     stage.gone()?;
@@ -101,10 +96,7 @@ fn links_of_an_attachment_of_another_boot_go_with_it() -> Result<()> {
 /// What a crash between the file and the links leaves.
 #[test]
 fn a_file_without_its_links_is_made_good_by_an_add_and_taken_by_a_del() -> Result<()> {
-    let (stage, netns, call) = stage()?;
-    let agent = stage.start()?;
-    let result = call.ok("ADD")?;
-    agent.stop()?;
+    let (stage, netns, call, result) = attached()?;
     netns.run("ip link del eth0")?;
     let agent = stage.start()?;
     let check = call.clone().with("prevResult", result.clone());
@@ -121,16 +113,12 @@ fn a_file_without_its_links_is_made_good_by_an_add_and_taken_by_a_del() -> Resul
 /// An upgrade finds what an agent of before stored: the Pod keeps its link, and DEL finds all of it.
 #[test]
 fn an_attachment_of_the_first_format_is_kept_until_its_del() -> Result<()> {
-    let (stage, netns, call) = stage()?;
-    let agent = stage.start()?;
-    let result = call.ok("ADD")?;
-    agent.stop()?;
-    let file = stage.state().join("c1@eth0.json");
-    let mut stored: Value = serde_json::from_slice(&std::fs::read(&file)?)?;
-    stored["format"] = 1.into();
-    let vif = stored["links"][0]["vif"].as_object_mut();
-    assert!(vif.is_some_and(|vif| vif.remove("network").is_some()));
-    std::fs::write(&file, stored.to_string())?;
+    let (stage, netns, call, result) = attached()?;
+    stage.rewrite("c1", |stored| {
+        stored["format"] = 1.into();
+        let vif = stored["links"][0]["vif"].as_object_mut();
+        assert!(vif.is_some_and(|vif| vif.remove("network").is_some()));
+    })?;
     let before = netns.ip("link show eth0")?;
     let agent = stage.start()?;
     let check = call.clone().with("prevResult", result.clone());
@@ -146,10 +134,7 @@ fn an_attachment_of_the_first_format_is_kept_until_its_del() -> Result<()> {
 /// The API server is away, and the agent starts anew: it knows what it attached, and no more.
 #[test]
 fn an_agent_that_starts_without_the_api_server_serves_the_pods_that_it_knows() -> Result<()> {
-    let (stage, netns, call) = stage()?;
-    let agent = stage.start()?;
-    let result = call.ok("ADD")?;
-    agent.stop()?;
+    let (stage, netns, call, result) = attached()?;
     stage.told.go_away();
     let _agent = stage.start()?;
     call.fails("STATUS", 50)?;
@@ -171,7 +156,7 @@ fn an_agent_that_starts_without_the_api_server_serves_the_pods_that_it_knows() -
 /// That its CloudMapping is gone says nothing of a Pod's containers: these may run on.
 #[test]
 fn what_is_no_longer_mapped_stays_attached_until_its_del() -> Result<()> {
-    let (stage, netns, call) = stage()?;
+    let (stage, netns, call) = Stage::with_web()?;
     let agent = stage.start()?;
     let result = call.ok("ADD")?;
     let before = netns.ip("link show eth0")?;

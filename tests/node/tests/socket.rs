@@ -10,18 +10,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use isthmus_node_tests::{Call, Namespace, Stage};
-
-/// A node with Pod `web` that is known, and not yet attached.
-fn stage() -> Result<(Stage, Namespace, Call)> {
-    let (stage, netns) = Stage::with_web()?;
-    let call = Call::new(&stage.socket(), "web", "c1", &netns.path());
-    Ok((stage, netns, call))
-}
+use isthmus_node_tests::Stage;
 
 #[test]
 fn the_socket_is_roots_alone_and_one_agents() -> Result<()> {
-    let (stage, _netns, call) = stage()?;
+    let (stage, _netns, call) = Stage::with_web()?;
     let agent = stage.start()?;
     let mode = |path: &Path| Ok::<_, std::io::Error>(path.metadata()?.permissions().mode() & 0o777);
     assert_eq!(mode(&stage.socket())?, 0o600);
@@ -60,7 +53,7 @@ fn nonsense_of(user: u32, socket: &Path) -> Result<String> {
 /// Modes are the first gate. Whoever opens that by mistake has not opened the second.
 #[test]
 fn who_is_not_root_is_cut_off_where_the_socket_is_open_to_all() -> Result<()> {
-    let (stage, _netns, call) = stage()?;
+    let (stage, _netns, call) = Stage::with_web()?;
     let _agent = stage.start()?;
     let socket = stage.socket();
     for (path, mode) in
@@ -77,7 +70,7 @@ fn who_is_not_root_is_cut_off_where_the_socket_is_open_to_all() -> Result<()> {
 
 #[test]
 fn a_request_that_is_too_large_or_no_request_is_answered_or_cut() -> Result<()> {
-    let (stage, _netns, call) = stage()?;
+    let (stage, _netns, call) = Stage::with_web()?;
     let _agent = stage.start()?;
     for bytes in [&b"\xff\xff\xff\xff{}"[..], b"\x00\x00\x00\x02{}", b"\x00\x00\x00\x04nope", b"\x00"] {
         let mut stream = UnixStream::connect(stage.socket())?;
@@ -98,7 +91,7 @@ fn a_request_that_is_too_large_or_no_request_is_answered_or_cut() -> Result<()> 
 /// The agent gives a request 5 s to come. Others are served meanwhile.
 #[test]
 fn half_a_request_is_given_up() -> Result<()> {
-    let (stage, _netns, call) = stage()?;
+    let (stage, _netns, call) = Stage::with_web()?;
     let _agent = stage.start()?;
     let begun = Instant::now();
     let halves = [&b"\x00\x00"[..], b"\x00\x00\x00\x09{\"vers"];

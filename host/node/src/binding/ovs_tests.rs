@@ -135,18 +135,12 @@ async fn ask_all(ovs: &Ovs) {
     let _ = ovs.usable().await;
 }
 
-/// More cases than usual; `PROPTEST_CASES=1000000` for a night of them.
-fn many() -> ProptestConfig {
-    let usual = ProptestConfig::default();
-    ProptestConfig { cases: usual.cases.max(2048), ..usual }
-}
-
 #[test]
 fn whatever_the_database_says_is_an_error_or_taken() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let _inside = runtime.enter();
     let host = Host::new().unwrap();
-    let mut runner = proptest::test_runner::TestRunner::new(many());
+    let mut runner = proptest::test_runner::TestRunner::new(crate::many(2048));
     let checked = runner.run(&collection::vec(said(), 0..16), |said| {
         runtime.block_on(async {
             let folder = tempfile::tempdir().unwrap();

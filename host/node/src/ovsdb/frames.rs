@@ -96,14 +96,8 @@ mod tests {
         }
     }
 
-    /// More cases than usual; `PROPTEST_CASES=1000000` for a night of them.
-    fn many() -> ProptestConfig {
-        let usual = ProptestConfig::default();
-        ProptestConfig { cases: usual.cases.max(4096), ..usual }
-    }
-
     proptest! {
-        #![proptest_config(many())]
+        #![proptest_config(crate::many(4096))]
         #[test]
         fn any_texts_come_out_as_they_went_in(texts in proptest::collection::vec(".*", 0..8), chunk in 1usize..40) {
             let sent: Vec<Value> = texts.iter().map(|text| serde_json::json!({"a": [text, {text.as_str(): "}"}]})).collect();

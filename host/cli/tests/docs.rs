@@ -42,8 +42,8 @@ fn every_block_is_run_or_read_or_says_why_not() {
         for fence in snippets::fences(&page) {
             let info: Vec<&str> = fence.info.iter().map(String::as_str).collect();
             match info.as_slice() {
-                ["sh", "run" | "lab" | "real" | "dev"]
-                | ["sh", "run" | "lab" | "real" | "dev", "fails"]
+                ["sh", "run" | "lab" | "real"]
+                | ["sh", "run" | "lab" | "real", "fails"]
                 | ["console", "run" | "lab"]
                 | ["mermaid"] => {}
                 ["sh", "by-hand", _, ..] => *by_hand.entry(page.clone()).or_default() += 1,
@@ -60,7 +60,7 @@ fn every_block_is_run_or_read_or_says_why_not() {
 fn the_commands_that_need_nothing_work() {
     let isthmus = Path::new(env!("CARGO_BIN_EXE_isthmus"));
     for page in ["../README.md", "module-author.md", "operator.md"] {
-        if let Err(said) = snippets::follow(page, &["run"], isthmus, &snippets::modules()) {
+        if let Err(said) = snippets::follow(page, &["run"], isthmus, &snippets::modules(), &[]) {
             panic!("{said}");
         }
     }

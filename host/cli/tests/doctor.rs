@@ -116,12 +116,7 @@ async fn what_the_cloud_lacks_is_told_with_how_to_get_it() {
     stage.apply_all(DEFINITION).await;
     stage.load("dns-name-port", json!({})).await;
     stage.apply_all(EXAMPLE).await;
-    let config = json!({"network": "pods", "subnets": {"ipv4": "pods-v4"}, "clusterIps": false});
-    stage.load("service-loadbalancer", config).await;
-    stage.node_and_namespace("node1", "shop").await;
-    let spec = json!({"type": "LoadBalancer", "ports": [{"port": 80}]});
-    let metadata = json!({"name": "web", "namespace": "shop"});
-    stage.apply(json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})).await;
+    stage.balanced(json!({})).await;
     let (said, fine) = with(&stage, &[], &[]).await;
     assert!(!fine, "{said}");
     let lacks = "Neutron: it lacks dns-integration: ports with a DNS name are refused (dns-name-port)";
@@ -154,12 +149,7 @@ async fn what_the_cloud_lacks_is_told_with_how_to_get_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_that_lead_nowhere_are_told() {
     let stage = Stage::start().await;
-    let config = json!({"network": "pods", "subnets": {"ipv4": "pods-v4"}, "clusterIps": false});
-    stage.load("service-loadbalancer", config).await;
-    stage.node_and_namespace("node1", "shop").await;
-    let spec = json!({"type": "LoadBalancer", "ports": [{"port": 80}]});
-    let metadata = json!({"name": "web", "namespace": "shop"});
-    stage.apply(json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})).await;
+    stage.balanced(json!({})).await;
 
     let clouds = std::fs::read_to_string(stage.clouds()).unwrap();
     let other = tempfile::NamedTempFile::new().unwrap();

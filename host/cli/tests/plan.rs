@@ -20,13 +20,7 @@ async fn populate(stage: &Stage) {
     let exclude = json!(["kube-*", "default", "isthmus-*"]);
     let config = json!({"ipv4": {"subnetPool": "namespaces"}, "router": "cluster", "exclude": exclude});
     stage.load("namespace-network", config).await;
-    let config = json!({"network": "pods", "subnets": {"ipv4": "pods-v4"}, "clusterIps": false,
-                        "floatingNetwork": "public", "provider": "amphora"});
-    stage.load("service-loadbalancer", config).await;
-    stage.node_and_namespace("node1", "shop").await;
-    let spec = json!({"type": "LoadBalancer", "ports": [{"port": 80}]});
-    let metadata = json!({"name": "web", "namespace": "shop"});
-    stage.apply(json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})).await;
+    stage.balanced(json!({"floatingNetwork": "public", "provider": "amphora"})).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,9 +51,9 @@ async fn a_plan_that_adds_changes_and_deletes_writes_nothing() {
     }
     // And one that would take everything away, by a name that nobody has.
     let gone = json!({"router": "cluster", "exclude": ["*"]});
-    stage
-        .fails(&["plan", &module("namespace-network"), "--name", "other", "--config", &gone.to_string()])
-        .await;
+    let (file, config) = (module("namespace-network"), gone.to_string());
+    let (_, said) = stage.fails(&["plan", &file, "--name", "other", "--config", &config]).await;
+    assert!(said.contains("the operator would say Conflict"), "{said}");
 
     assert_eq!(writes(&stage), before);
     let versions = |all: &[isthmus_kubernetes::crd::CloudMapping]| {

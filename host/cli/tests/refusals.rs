@@ -34,12 +34,7 @@ async fn a_quota_of_octavia_is_named_with_its_limit_and_use() {
     let theirs = LoadBalancerCreate { vip_subnet_id: Some(subnet), ..LoadBalancerCreate::default() };
     stage.octavia().create::<LoadBalancer>(&theirs).await.unwrap();
     may_have_load_balancers(&mut stage, 1).await;
-    let config = json!({"network": "pods", "subnets": {"ipv4": "pods-v4"}, "clusterIps": false});
-    stage.load("service-loadbalancer", config).await;
-    stage.node_and_namespace("node1", "shop").await;
-    let spec = json!({"type": "LoadBalancer", "ports": [{"port": 80}]});
-    let metadata = json!({"name": "web", "namespace": "shop"});
-    stage.apply(json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})).await;
+    stage.balanced(json!({})).await;
     let operator = stage.operator(&[]);
     let is_named = |m: &&CloudMapping| {
         let mut conditions = m.status.iter().flat_map(|status| &status.conditions);

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use isthmus_kubernetes::crd::PolicyModule;
 use isthmus_kubernetes::names::LABEL_POLICY_MODULE;
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
@@ -75,6 +76,17 @@ impl Lab {
     pub async fn with_pod_port(&self, flags: &[&str]) -> Result<(String, Operator)> {
         self.load_pod_port().await?;
         Ok((self.namespace().await?, self.operator(flags).await?))
+    }
+
+    /// As [`Lab::with_pod_port`], and so many Pods are mapped.
+    ///
+    /// # Errors
+    /// As of the parts.
+    pub async fn with_pods(&self, flags: &[&str], count: usize) -> Result<(String, Operator, Vec<Pod>)> {
+        let (namespace, operator) = self.with_pod_port(flags).await?;
+        let pods = self.pods(&namespace, count).await?;
+        self.all_ready(&namespace, count).await?;
+        Ok((namespace, operator, pods))
     }
 
     /// Removes a module as a user does: its ConfigMap, and its PolicyModule; waits until that is gone.

@@ -25,6 +25,8 @@ const PODS: &str = "isthmus-demo";
 const COUNT: usize = 20;
 /// Label of the PolicyModules that the demo makes.
 const DEMO: &str = "isthmus.dev/demo: module";
+/// Of the operator's metrics: writes to Neutron, and how many reconciles and requests are under way.
+const WORK: &str = r#"awk '/requests_total.*service="network",method="(POST|PUT|DELETE)"/ {n += $2} /^isthmus_(reconciles|openstack)_in_flight/ {w += $2} END {print n + 0, w + 0}'"#;
 /// What runs: `isthmus node` becomes `isthmus-node`, which puts `isthmus-cni` in place.
 const PROGRAMS: [&str; 3] = ["isthmus", "isthmus-node", "isthmus-cni"];
 
@@ -285,26 +287,11 @@ impl Demo<'_> {
         self.type_and_see("kubectl get policymodules").map(drop)
     }
 
-    /// Writes to Neutron so far.
-    fn writes(&self) -> Result<usize> {
-        let sum = "awk '/requests_total.*service=\"network\",method=\"(POST|PUT|DELETE)\"/ {n += $2} END {print n + 0}'";
-        let text = self.ask(&format!("curl -s {} | {sum}", self.stage.metrics()))?;
-        text.trim().parse().with_context(|| format!("counting writes in {text:?}"))
-    }
-
-    /// As [`Self::writes`], once it is the same twice, a second apart: a write that comes late is one too.
+    /// Writes to Neutron so far, once nothing is under way: one whose answer is late is one too.
     fn settled_writes(&self) -> Result<usize> {
-        let begun = Instant::now();
-        let mut before = self.writes()?;
-        loop {
-            std::thread::sleep(Duration::from_secs(1));
-            let now = self.writes()?;
-            if now == before {
-                return Ok(now);
-            }
-            ensure!(begun.elapsed() < Duration::from_secs(60), "writes to Neutron go on for a minute: {now}");
-            before = now;
-        }
+        let command = format!("curl -s {} | {WORK}", self.stage.metrics());
+        let work = || read_work(&self.ask(&command)?);
+        settled(work, Duration::from_secs(1))
     }
 
     fn delete(&self) -> Result<()> {
@@ -324,6 +311,35 @@ impl Demo<'_> {
     }
 }
 
+/// Writes to Neutron so far, and how many reconciles and requests are under way.
+fn read_work(text: &str) -> Result<(usize, usize)> {
+    let parsed = text.trim().split_once(' ').map(|(writes, under_way)| (writes.parse(), under_way.parse()));
+    match parsed {
+        Some((Ok(writes), Ok(under_way))) => Ok((writes, under_way)),
+        _ => bail!("counting writes in {text:?}"),
+    }
+}
+
+/// The writes, once nothing is under way and none came in a pause.
+fn settled(mut work: impl FnMut() -> Result<(usize, usize)>, pause: Duration) -> Result<usize> {
+    let begun = Instant::now();
+    let mut before = work()?;
+    loop {
+        std::thread::sleep(pause);
+        let now = work()?;
+        if now == before && now.1 == 0 {
+            return Ok(now.0);
+        }
+        ensure!(
+            begun.elapsed() < Duration::from_secs(60),
+            "the operator is at work for a minute: {} writes, {} under way",
+            now.0,
+            now.1
+        );
+        before = now;
+    }
+}
+
 fn loaded(version: &str) -> String {
     let condition = "{.status.conditions[?(@.type==\"Loaded\")].status}";
     format!("kubectl get policymodule pod-port -o jsonpath='{condition} {{.status.version}}' # {version}")
@@ -331,7 +347,33 @@ fn loaded(version: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::PROGRAMS;
+    use std::process::Command;
+    use std::time::Duration;
+
+    use super::{PROGRAMS, WORK, read_work, settled};
+
+    /// A request may take longer than the pause.
+    #[test]
+    fn writes_are_counted_once_nothing_is_under_way() {
+        let mut answers = [(19, 1), (19, 1), (20, 0), (20, 0), (21, 0)].into_iter();
+        let work = || Ok(answers.next().unwrap());
+        assert_eq!(settled(work, Duration::ZERO).unwrap(), 20);
+    }
+
+    #[test]
+    fn work_is_read_from_the_metrics() {
+        let metrics = r#"isthmus_openstack_requests_total{service="network",method="PUT",code="200"} 3
+isthmus_openstack_requests_total{service="network",method="GET",code="200"} 50
+isthmus_openstack_requests_total{service="load-balancer",method="POST",code="201"} 7
+isthmus_openstack_in_flight{service="network"} 2
+isthmus_reconciles_in_flight 1
+"#;
+        let mut shell = Command::new("bash");
+        shell.args(["-c", &format!("printf '%s' \"$METRICS\" | {WORK}")]).env("METRICS", metrics);
+        let said = String::from_utf8(shell.output().unwrap().stdout).unwrap();
+        assert_eq!(read_work(&said).unwrap(), (3, 3));
+        assert!(read_work("").is_err());
+    }
 
     /// One that starts another is built with it: in a fresh clone there is nothing else.
     #[test]

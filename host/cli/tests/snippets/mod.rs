@@ -3,7 +3,7 @@
 //! A fenced block of commands says by its second word where it is run:
 //! - `sh run` anywhere: it needs nothing but this clone;
 //! - `sh lab` with a cluster and a cloud, after the blocks above it: on the lab, and those of the author's guide on `isthmus dev`;
-//! - `sh real` on the lab alone, for what `isthmus dev` does not model; `sh dev` on that alone;
+//! - `sh real` on the lab alone, for what `isthmus dev` does not model;
 //! - `sh by-hand WHY` nowhere.
 //!
 //! A third word `fails` says that its command is to fail. Each line of a block `console run` or `console lab` has to be printed by
@@ -83,23 +83,21 @@ fn script(page: &str, words: &[&str]) -> String {
     (1..=text(page).lines().count()).map(|number| script.remove(&number).unwrap_or_default() + "\n").collect()
 }
 
-/// A lab that has a name has a node that is called after it.
-fn on_node_of_lab(script: String, on_dev: bool) -> String {
-    match std::env::var("ISTHMUS_LAB_NAME") {
-        Ok(name) if !on_dev && !name.is_empty() => {
-            script.replace("nodeName: node1", &format!("nodeName: {name}-node1"))
-        }
-        _ => script,
-    }
-}
-
 /// Runs the blocks of a page that have one of these words, in one shell that begins in an empty folder. `isthmus` is in its PATH;
-/// ISTHMUS is the clone, MODULES the folder of the modules. Nothing is downloaded.
+/// ISTHMUS is the clone, MODULES the folder of the modules; `variables` are more of them. Nothing is downloaded.
 ///
 /// # Errors
 /// What was said, with the page's line that failed.
-pub(crate) fn follow(page: &str, words: &[&str], isthmus: &Path, modules: &Path) -> Result<(), String> {
-    followed(page, words, isthmus, modules, false)
+pub(crate) fn follow(
+    page: &str,
+    words: &[&str],
+    isthmus: &Path,
+    modules: &Path,
+    variables: &[(&str, &str)],
+) -> Result<(), String> {
+    let mut command = Command::new("timeout");
+    command.arg(LIMIT).envs(variables.iter().copied());
+    followed(page, words, isthmus, modules, command)
 }
 
 /// Runs all blocks of a page that `isthmus dev` is enough for, in the shell that it opens.
@@ -107,25 +105,30 @@ pub(crate) fn follow(page: &str, words: &[&str], isthmus: &Path, modules: &Path)
 /// # Errors
 /// As of [`follow`].
 pub(crate) fn follow_on_dev(page: &str, isthmus: &Path, modules: &Path) -> Result<(), String> {
-    followed(page, &["run", "lab", "dev"], isthmus, modules, true)
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let mut command = Command::new("timeout");
+    command.arg(LIMIT).arg(isthmus).args(["dev", "--empty", "--http", "127.0.0.1:0", "--folder"]);
+    command.arg(folder.path()).arg("--modules").arg(modules).arg("--");
+    followed(page, &["run", "lab"], isthmus, modules, command)
 }
 
-fn followed(page: &str, words: &[&str], isthmus: &Path, modules: &Path, on_dev: bool) -> Result<(), String> {
+/// `command`: what the shell is started by.
+fn followed(
+    page: &str,
+    words: &[&str],
+    isthmus: &Path,
+    modules: &Path,
+    mut command: Command,
+) -> Result<(), String> {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     let name = page.rsplit('/').next().unwrap_or(page);
     let (bin, work, file) = (folder.path().join("bin"), folder.path().join("work"), folder.path().join(name));
     let made = [&bin, &work].iter().try_for_each(std::fs::create_dir);
     made.and_then(|()| std::os::unix::fs::symlink(isthmus, bin.join("isthmus")))
-        .and_then(|()| std::fs::write(&file, on_node_of_lab(script(page, words), on_dev)))
+        .and_then(|()| std::fs::write(&file, script(page, words)))
         .map_err(|error| error.to_string())?;
     let before = std::env::var("PATH").unwrap_or_default();
     let root = Path::new(ROOT).canonicalize().map_err(|error| error.to_string())?;
-    let mut command = Command::new("timeout");
-    command.arg(LIMIT);
-    if on_dev {
-        command.arg(isthmus).args(["dev", "--empty", "--http", "127.0.0.1:0", "--folder"]);
-        command.arg(folder.path().join("dev")).arg("--modules").arg(modules).arg("--");
-    }
     let done = command
         .arg("bash")
         .arg(&file)

@@ -128,6 +128,18 @@ impl Stage {
         self.bytes(name).await;
     }
 
+    /// Loads `service-loadbalancer` with this beside what its config has to say, and makes a Service for it: `shop/web`, without
+    /// endpoints.
+    pub(crate) async fn balanced(&self, more: Value) {
+        let mut config = json!({"network": "pods", "subnets": {"ipv4": "pods-v4"}, "clusterIps": false});
+        config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        self.load("service-loadbalancer", config).await;
+        self.node_and_namespace("node1", "shop").await;
+        let spec = json!({"type": "LoadBalancer", "ports": [{"port": 80}]});
+        let metadata = json!({"name": "web", "namespace": "shop"});
+        self.apply(json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})).await;
+    }
+
     /// The file of a PolicyModule that is there.
     pub(crate) async fn bytes(&self, name: &str) {
         self.prints(&["module", "load", &module(name), "--name", name]).await;

@@ -145,9 +145,7 @@ async fn nothing_is_made_before_its_cloudmapping_is_stored() -> Result<()> {
 #[tokio::test]
 async fn neutron_is_down_for_twenty_seconds() -> Result<()> {
     on_lab("neutron-down", async |lab| {
-        let (namespace, operator) = lab.with_pod_port(&["--resync-seconds", "5"]).await?;
-        let pods = lab.pods(&namespace, 5).await?;
-        lab.all_ready(&namespace, 5).await?;
+        let (namespace, operator, pods) = lab.with_pods(&["--resync-seconds", "5"], 5).await?;
         let before: BTreeSet<String> = lab.ports().await?.into_iter().map(|p| p.id).collect();
 
         lab.kill_part("neutron").await?;
@@ -191,9 +189,7 @@ async fn neutron_is_down_for_twenty_seconds() -> Result<()> {
 #[tokio::test]
 async fn a_port_deleted_behind_our_back_is_made_again() -> Result<()> {
     on_lab("behind", async |lab| {
-        let (namespace, operator) = lab.with_pod_port(&["--resync-seconds", "2"]).await?;
-        let pods = lab.pods(&namespace, 2).await?;
-        lab.all_ready(&namespace, 2).await?;
+        let (namespace, operator, pods) = lab.with_pods(&["--resync-seconds", "2"], 2).await?;
         let (gone, kept) = (port_id(&lab.mapping(&pods[0]).await?), port_id(&lab.mapping(&pods[1]).await?));
         lab.demo.delete::<Port>(gone.as_deref().context("a port")?).await?;
         until("there is another port", async || {

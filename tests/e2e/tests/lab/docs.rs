@@ -6,15 +6,16 @@ mod snippets;
 use std::path::Path;
 
 use anyhow::{Error, Result, ensure};
-use isthmus_e2e::{DEPLOY, Lab, dev_tools, on_lab};
+use isthmus_e2e::{DEPLOY, Lab, dev_tools, node, on_lab};
 
 /// Follows a page with an operator running, and takes away what the page made.
 async fn follow(lab: &Lab, page: &str) -> Result<()> {
     let _operator = lab.operator(&[]).await?;
     let isthmus = std::env::var("ISTHMUS_BIN")?;
     let words = ["run", "lab", "real"];
-    let followed =
-        snippets::follow(page, &words, Path::new(&isthmus), &snippets::modules()).map_err(Error::msg);
+    let (isthmus, modules) = (Path::new(&isthmus), snippets::modules());
+    // The Pods of a page are bound to the node that is there.
+    let followed = snippets::follow(page, &words, isthmus, &modules, &[("NODE", node())]).map_err(Error::msg);
     let cleared = clear(lab).await;
     followed.and(cleared)
 }

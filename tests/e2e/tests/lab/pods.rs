@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use isthmus_e2e::{
-    LIMIT, Lab, condition, marked_for, node, on_lab, port_id, ready, recorded, until, until_within,
+    LIMIT, Lab, Operator, Sample, condition, marked_for, node, on_lab, port_id, ready, recorded, until,
+    until_within,
 };
 use isthmus_kubernetes::crd::CloudMapping;
 use isthmus_openstack::neutron::Port;
@@ -214,6 +215,16 @@ async fn a_deleted_pods_port_goes_some_time_after_its_agent_fell_silent() -> Res
     .await
 }
 
+/// Waits until so many reconciles since then ended with a wait.
+async fn waited(operator: &Operator, since: &Sample, count: u64) -> Result<()> {
+    until(&format!("{count} wait"), async || {
+        let waits = operator.metrics().await?.reconciles("waiting") - since.reconciles("waiting");
+        ensure!(waits >= count, "{waits} wait");
+        Ok(())
+    })
+    .await
+}
+
 /// A Pod that is force-deleted may still run: while the agent says that its interface is attached, its address serves
 /// nobody else. The agent's word, or the end of the node, frees it.
 #[tokio::test]
@@ -229,12 +240,7 @@ async fn a_force_deleted_pod_keeps_its_port_until_the_agent_lets_go() -> Result<
         operator.resyncs(&since, 1).await?;
         lab.delete_pods(&namespace).await?;
         let since = operator.metrics().await?;
-        until("both were looked at", async || {
-            let waits = operator.metrics().await?.reconciles("waiting") - since.reconciles("waiting");
-            ensure!(waits >= 2, "{waits} wait");
-            Ok(())
-        })
-        .await?;
+        waited(&operator, &since, 2).await?;
         operator.resyncs(&since, 2).await?;
         ensure!(lab.ports().await?.len() == 2, "both ports stay");
         let waits = condition(&lab.mapping(&pods[0]).await?, "Ready").context("no condition Ready")?.clone();
@@ -262,20 +268,13 @@ async fn a_force_deleted_pod_keeps_its_port_until_the_agent_lets_go() -> Result<
 #[tokio::test]
 async fn a_force_deleted_pod_keeps_its_port_until_its_agent_can_have_spoken() -> Result<()> {
     on_lab("untold", async |lab| {
-        let (namespace, operator) = lab.with_pod_port(&["--resync-seconds", "1"]).await?;
-        let pods = lab.pods(&namespace, 3).await?;
-        lab.all_ready(&namespace, 3).await?;
+        let (namespace, operator, pods) = lab.with_pods(&["--resync-seconds", "1"], 3).await?;
         // Of this one alone the agent has spoken when they go.
         lab.set_condition(&lab.mapping(&pods[0]).await?, "Attached", "True").await?;
         operator.resyncs(&operator.metrics().await?, 1).await?;
         let since = operator.metrics().await?;
         lab.delete_pods(&namespace).await?;
-        until("all wait", async || {
-            let waits = operator.metrics().await?.reconciles("waiting") - since.reconciles("waiting");
-            ensure!(waits >= 3, "{waits} wait");
-            Ok(())
-        })
-        .await?;
+        waited(&operator, &since, 3).await?;
         ensure!(lab.ports().await?.len() == 3, "no port is given away");
         lab.set_condition(&lab.mapping(&pods[1]).await?, "Attached", "True").await?;
         let left = until("the port is gone of which it says nothing", async || {

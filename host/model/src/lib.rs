@@ -13,6 +13,7 @@
 //! | [`record`], [`observed`], [`plan`] | what we made, what the cloud says, and the ordered operations between |
 //! | [`deps`], [`sets`], [`members`] | which subjects a change can touch; sets of addresses that are named, not listed |
 //! | [`mark`], [`retry`], [`condition`] | ownership marks, retry classes, conditions |
+//! | [`turns`] | who has a place next, of those that wait |
 //! | [`address`], [`text`] | addresses and prefixes as text; text from outside, and how much of it is shown |
 #![warn(missing_docs)]
 
@@ -42,4 +43,5 @@ pub mod selector;
 pub mod sets;
 pub mod snapshot;
 pub mod text;
+pub mod turns;
 pub mod value;

@@ -1,15 +1,19 @@
-//! The work queue: one reconcile in flight a subject, deduplicated, the earliest request wins.
+//! The work queue: one reconcile in flight a subject, deduplicated, the earliest request wins; of what is due, each namespace has its
+//! turn.
 //!
 //! `kube::runtime::Controller` does not serve: it drops keys that its store lacks, and our key is the subject, whether or
-//! not it has a CloudMapping. So this is `kube::runtime::scheduler` with a small runner.
+//! not it has a CloudMapping. So this is `kube::runtime::scheduler` with a small runner. The scheduler gives out what is due in no
+//! order: that is in [`Turns`].
 
 use std::collections::HashSet;
 use std::hash::Hash;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::{FutureExt, StreamExt};
+use isthmus_model::turns::Turns;
 use kube::runtime::scheduler::{ScheduleRequest, scheduler};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -25,14 +29,17 @@ impl<K> Clone for Queue<K> {
     }
 }
 
+/// The namespace of a key.
+pub type NamespaceOf<K> = fn(&K) -> Option<Arc<str>>;
+
 /// The receiving end, for [`run`].
 #[derive(Debug)]
-pub struct Requests<K>(UnboundedReceiver<ScheduleRequest<K>>);
+pub struct Requests<K>(UnboundedReceiver<ScheduleRequest<K>>, NamespaceOf<K>);
 
-/// A new queue.
-pub fn queue<K>() -> (Queue<K>, Requests<K>) {
+/// A new queue, in which keys of many in one namespace do not hold up those of another.
+pub fn queue<K>(namespace: NamespaceOf<K>) -> (Queue<K>, Requests<K>) {
     let (sender, receiver) = unbounded();
-    (Queue(sender), Requests(receiver))
+    (Queue(sender), Requests(receiver, namespace))
 }
 
 impl<K> Queue<K> {
@@ -90,13 +97,20 @@ pub async fn run<K, W, F>(
     W: Fn(K) -> F,
     F: Future<Output = Option<Duration>> + Send + 'static,
 {
+    let Requests(requests, namespace) = requests;
     let (again, repeated) = unbounded();
-    let mut scheduler = pin!(scheduler(futures::stream::select(requests.0, repeated)));
+    let mut scheduler = pin!(scheduler(futures::stream::select(requests, repeated)));
+    let mut due: Turns<K, Option<Arc<str>>> = Turns::default();
     let mut running: HashSet<K> = HashSet::new();
     let mut tasks: JoinSet<(K, Option<Duration>)> = JoinSet::new();
     let mut parked = parking.0.subscribe();
     loop {
-        let full = running.len().saturating_sub(*parked.borrow_and_update()) >= parallel;
+        while running.len().saturating_sub(*parked.borrow_and_update()) < parallel
+            && let Some(key) = due.next()
+        {
+            running.insert(key.clone());
+            tasks.spawn(guarded(key.clone(), work(key)));
+        }
         tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => break,
@@ -113,41 +127,35 @@ pub async fn run<K, W, F>(
                 }
             }
             // The sender is ours: this ends with a change only.
-            _ = parked.changed(), if full => {}
-            Some(key) = async {
-                if full {
-                    // Takes in what comes, and never gives anything out.
-                    scheduler.as_mut().hold().next().await.and_then(|_| None)
-                } else {
-                    scheduler.as_mut().hold_unless(|key| !running.contains(key)).next().await
-                }
-            } => {
-                running.insert(key.clone());
-                let (future, own) = (work(key.clone()), key.clone());
-                tasks.spawn(async move {
-                    let outcome = std::panic::AssertUnwindSafe(future).catch_unwind().await;
-                    let delay = outcome.unwrap_or_else(|_| {
-                        tracing::error!("a reconcile panicked: it is tried again in a minute");
-                        Some(Duration::from_secs(60))
-                    });
-                    (own, delay)
-                });
+            _ = parked.changed() => {}
+            Some(key) = async { scheduler.as_mut().hold_unless(|key| !running.contains(key)).next().await } => {
+                let namespace = namespace(&key);
+                due.push(key, namespace);
             }
         }
     }
     while tasks.join_next().await.is_some() {}
 }
 
+/// The work of a key. One that panics is tried again.
+async fn guarded<K>(key: K, work: impl Future<Output = Option<Duration>>) -> (K, Option<Duration>) {
+    let outcome = std::panic::AssertUnwindSafe(work).catch_unwind().await;
+    let delay = outcome.unwrap_or_else(|_| {
+        tracing::error!("a reconcile panicked: it is tried again in a minute");
+        Some(Duration::from_secs(60))
+    });
+    (key, delay)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn one_in_flight_a_key_and_a_panic_does_not_lock_it() {
-        let (queue, requests) = queue();
+        let (queue, requests) = queue(|_| None);
         let (stop, stopped) = watch::channel(false);
         let (runs, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let flying = Arc::new(AtomicUsize::new(0));
@@ -178,7 +186,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn of_twenty_keys_four_are_in_flight() {
-        let (queue, requests) = queue();
+        let (queue, requests) = queue(|_| None);
         let (stop, stopped) = watch::channel(false);
         let (flying, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let done = Arc::new(AtomicUsize::new(0));
@@ -202,10 +210,39 @@ mod tests {
         assert_eq!((most.load(Ordering::SeqCst), done.load(Ordering::SeqCst)), (4, 20));
     }
 
+    /// Who makes a thousand at once waits for them. Others do not.
+    #[tokio::test(start_paused = true)]
+    async fn each_namespace_has_its_turn() {
+        let (queue, requests) = queue(|(namespace, _): &(&str, usize)| Some((*namespace).into()));
+        let (stop, stopped) = watch::channel(false);
+        let begun = Arc::new(parking_lot::Mutex::new(Vec::new()));
+        (0..1000).for_each(|n| queue.now(("many", n)));
+        let b = begun.clone();
+        let runner = tokio::spawn(run(requests, 4, Parking::default(), stopped, move |key| {
+            b.lock().push(key);
+            async {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                None
+            }
+        }));
+        let some = async |wanted| {
+            while begun.lock().len() < wanted {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        some(40).await;
+        queue.now(("one", 0));
+        some(1001).await;
+        stop.send(true).unwrap();
+        runner.await.unwrap();
+        let at = begun.lock().iter().position(|(namespace, _)| *namespace == "one");
+        assert!(at.is_some_and(|at| at < 60), "{at:?}");
+    }
+
     /// What is worked on is the state that is there when the work begins: all changes that come meanwhile are one more look.
     #[tokio::test(start_paused = true)]
     async fn what_changes_many_times_while_it_is_worked_on_is_worked_on_once_more() {
-        let (queue, requests) = queue();
+        let (queue, requests) = queue(|_| None);
         let (stop, stopped) = watch::channel(false);
         let (state, seen) = (Arc::new(AtomicUsize::new(0)), Arc::new(parking_lot::Mutex::new(Vec::new())));
         let turns = Arc::new(tokio::sync::Semaphore::new(0));
@@ -242,7 +279,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_waits_elsewhere_takes_no_place() {
-        let (queue, requests) = queue();
+        let (queue, requests) = queue(|_| None);
         let (stop, stopped) = watch::channel(false);
         let (parking, turn) = (Parking::default(), Arc::new(tokio::sync::Semaphore::new(0)));
         let done = Arc::new(AtomicUsize::new(0));

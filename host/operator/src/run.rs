@@ -242,7 +242,7 @@ impl Operator {
         let gated = self.cloud.gated(gate);
         let parking = Parking::default();
         let cloud = Cloud::of(&gated, &token, &parking, self.metrics.turns.clone());
-        let (queue, requests) = queue::queue();
+        let (queue, requests) = queue::queue(|subject: &Arc<Subject>| subject.key.namespace.clone());
         let store = Arc::new(RwLock::new(Store::new()));
         let (named, touched) = NamedObjects::start(self.client.clone());
         let (watches, objects) = Watches::start(self.client.clone(), store.clone());

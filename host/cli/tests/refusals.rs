@@ -4,6 +4,8 @@
 
 mod stage;
 
+use std::time::Duration;
+
 use http::Method;
 use isthmus_kubernetes::crd::CloudMapping;
 use isthmus_openstack::catalog::LOAD_BALANCER;
@@ -14,7 +16,8 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use kube::api::DeleteParams;
 use serde_json::json;
-use stage::{Stage, has_words};
+use stage::{LIMIT, Stage, has_words};
+use tokio::time::Instant;
 
 /// How many load balancers the project may have, as an administrator says.
 async fn may_have_load_balancers(stage: &mut Stage, limit: u32) {
@@ -76,5 +79,37 @@ async fn a_network_that_somebody_uses_is_waited_for_and_their_port_is_named() {
         .await;
     stage.neutron.delete::<Port>(&theirs).await.unwrap();
     stage.until("it is gone", |all| all.is_empty()).await;
+    stage.stop(operator).await;
+}
+
+/// A provider that no table knows says itself what it lacks: of a load balancer as a whole it does not say which part that is.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_unknown_provider_lacks_is_learnt_once_and_not_tried_again() {
+    let stage = Stage::with(|cloud| cloud.noop_lacks = Some("UDP")).await;
+    stage.balanced(json!({"provider": "noop"})).await;
+    let spec = json!({"type": "LoadBalancer", "ports": [{"port": 53, "protocol": "UDP"}]});
+    let metadata = json!({"name": "dns", "namespace": "shop"});
+    stage.apply(json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})).await;
+    let operator = stage.operator(&["--resync-seconds", "1"]);
+    let said = "provider noop has no listeners for UDP";
+    let is_said = |all: &[&CloudMapping]| all.iter().any(|m| has_words(m, said));
+    stage.until("the Service says what the provider lacks", is_said).await;
+    stage.until("who needs no such thing is served", |all| all.iter().any(|m| m.is_ready())).await;
+
+    let stats = || stage.world.stats();
+    let (writes, lists) = (stats().load_balancer().writes, stats().of("listeners").reads);
+    let begun = Instant::now();
+    while stats().of("listeners").reads < lists + 3 {
+        assert!(begun.elapsed() < LIMIT, "no resync");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(stats().load_balancer().writes, writes, "nothing is tried for ever");
+    // Another one learns it from that.
+    let metadata = json!({"name": "more", "namespace": "shop"});
+    let spec = json!({"type": "LoadBalancer", "ports": [{"port": 54, "protocol": "UDP"}]});
+    stage.apply(json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})).await;
+    let both = |all: &[&CloudMapping]| all.iter().filter(|m| has_words(m, said)).count() == 2;
+    stage.until("another one says so too", both).await;
+    assert_eq!(stats().load_balancer().writes, writes, "and is not tried");
     stage.stop(operator).await;
 }

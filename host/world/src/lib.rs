@@ -64,6 +64,8 @@ pub struct Options {
     pub provisioning: Duration,
     /// Minor version of the load-balancer service's API: what came later it does not know.
     pub load_balancer_minor: u32,
+    /// A protocol that load-balancer provider `noop` has no listeners for: one that nobody knows by its name may be like that.
+    pub noop_lacks: Option<&'static str>,
     /// Whether a port that is bound to a host becomes `ACTIVE` at once, as if the host plugged it; else [`World::plug`] does it.
     pub plug_bound_ports: bool,
     /// Whether ports have names in DNS (`dns-integration`).
@@ -80,6 +82,7 @@ impl Default for Options {
             project,
             provisioning: Duration::from_millis(20),
             load_balancer_minor: octavia::versions::NEWEST,
+            noop_lacks: None,
             plug_bound_ports: false,
             dns_names: false,
         }
@@ -128,10 +131,7 @@ impl World {
             faults: Faults::default(),
             stats: Mutex::default(),
             keystone: Mutex::new(Keystone::new(url.clone(), options.clone())),
-            cloud: Mutex::new(Cloud {
-                neutron,
-                octavia: Octavia::new(options.provisioning, options.load_balancer_minor),
-            }),
+            cloud: Mutex::new(Cloud { neutron, octavia: Octavia::new(&options) }),
             options,
         });
         let server = tokio::spawn(server::serve(listener, shared.clone()));

@@ -113,12 +113,13 @@ pub trait Driver: Send + Sync {
     }
     /// Makes one, marked in the same call.
     fn create<'a>(&'a self, create: Create<'a>) -> BoxFuture<'a, Result<Observed>>;
-    /// Makes one with all below it in one call. In the fields, what is of the same call is named by [`within`].
+    /// Makes one with all below it in one call. In the fields, what is of the same call is named by [`within`]. `None`: nothing was
+    /// made, for something of it can't be; what that is shows where each is made by itself.
     fn create_tree<'a>(
         &'a self,
-        root: Create<'a>,
+        root: &'a Create<'a>,
         _below: Vec<Create<'a>>,
-    ) -> BoxFuture<'a, Result<Observed>> {
+    ) -> BoxFuture<'a, Result<Option<Observed>>> {
         async move { Err(CloudError::Unsupported(root.entry.kind)) }.boxed()
     }
     /// Changes one that was seen with our mark.
@@ -318,7 +319,10 @@ impl Cloud {
         for kind in &kinds {
             self.driver(*kind)?;
         }
-        let mut tree = vec![driver.create_tree(root, below).await?];
+        let Some(made) = driver.create_tree(&root, below).await? else {
+            return Ok(vec![driver.create(root).await?]);
+        };
+        let mut tree = vec![made];
         let load_balancer = tree.first().map(|made| made.id.clone()).unwrap_or_default();
         let unseen = |why: String| CloudError::Unseen { load_balancer: load_balancer.clone(), why };
         let mut all = self

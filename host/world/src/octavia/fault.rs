@@ -78,6 +78,12 @@ impl Fault {
         Self::new(StatusCode::NOT_IMPLEMENTED, message)
     }
 
+    /// The provider has nothing of the kind.
+    pub(super) fn not_at_all(provider: &str, message: impl std::fmt::Display) -> Self {
+        let message = format!("Provider '{provider}' does not support a requested action: {message}");
+        Self::new(StatusCode::NOT_IMPLEMENTED, message)
+    }
+
     /// It exists in Octavia, not here.
     pub(super) fn not_modelled(what: impl std::fmt::Display) -> Self {
         Self::new(StatusCode::NOT_IMPLEMENTED, format!("isthmus-world does not model {what}"))

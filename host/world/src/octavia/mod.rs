@@ -36,6 +36,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
+use crate::Options;
 use crate::call::{Call, Caller, Reply};
 use crate::faults::Ending;
 use crate::ids::Ids;
@@ -117,6 +118,7 @@ pub(crate) struct Octavia {
     latency: Duration,
     /// Minor version of the API.
     minor: u32,
+    noop_lacks: Option<&'static str>,
     /// Of the request that is being answered.
     now: Duration,
     ending: Ending,
@@ -125,15 +127,15 @@ pub(crate) struct Octavia {
 }
 
 impl Octavia {
-    /// `latency`: how long a provider takes. `minor`: version of the API.
-    pub(crate) fn new(latency: Duration, minor: u32) -> Self {
+    pub(crate) fn new(options: &Options) -> Self {
         Self {
             nodes: BTreeMap::new(),
             ids: Ids::new(0x1b),
             due: BTreeMap::new(),
             jobs: 0,
-            latency,
-            minor,
+            latency: options.provisioning,
+            minor: options.load_balancer_minor,
+            noop_lacks: options.noop_lacks,
             now: Duration::ZERO,
             ending: Ending::Active,
             quotas: BTreeMap::new(),

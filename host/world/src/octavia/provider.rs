@@ -102,8 +102,7 @@ pub(super) fn monitor(provider: &str, monitor: &Object) -> Result<()> {
 /// Policies of a listener of this protocol, and their rules.
 pub(super) fn layer_7(provider: &str, protocol: &str) -> Result<()> {
     if provider == "ovn" {
-        let message = "Provider 'ovn' does not support a requested action: This provider does not support creating l7policies.";
-        return Err(Fault::new(axum::http::StatusCode::NOT_IMPLEMENTED, message));
+        return Err(Fault::not_at_all(provider, "This provider does not support creating l7policies."));
     }
     match protocol {
         "HTTP" | "TERMINATED_HTTPS" => Ok(()),

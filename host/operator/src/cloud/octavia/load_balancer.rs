@@ -247,19 +247,25 @@ impl Driver for LoadBalancers {
 
     fn create_tree<'a>(
         &'a self,
-        root: Create<'a>,
+        root: &'a Create<'a>,
         below: Vec<Create<'a>>,
-    ) -> BoxFuture<'a, Result<Observed>> {
+    ) -> BoxFuture<'a, Result<Option<Observed>>> {
         async move {
             let fields: Fields = typed(root.entry, root.fields.clone())?;
             let marking = self.0.marking(root.entry).await?;
             for create in &below {
                 self.0.may(create.entry).await?;
             }
-            let body = tree::body(self.creation(&root, fields).await?, &below, marking)?;
-            let made = self.0.octavia.create::<LoadBalancer>(&body).await?;
+            let body = tree::body(self.creation(root, fields).await?, &below, marking)?;
+            let made = match self.0.octavia.create::<LoadBalancer>(&body).await {
+                Err(error) if error.unsupported() => {
+                    tracing::info!(%error, "its provider can't do all of a load balancer: its parts are made one by one");
+                    return Ok(None);
+                }
+                made => made?,
+            };
             self.0.lanes.busy(&made.id).await;
-            Ok(observed(made))
+            Ok(Some(observed(made)))
         }
         .boxed()
     }

@@ -196,7 +196,7 @@ fn embedded(workspace: &Workspace, folder: &Path, pods: u32) -> Result<Vec<Row>>
 /// A whole operator, inside the lab.
 fn operator(workspace: &Workspace, lab: &Lab, folder: &Path, pods: u32) -> Result<Vec<Row>> {
     let mut driver = lab.inside(folder.join("isthmus-bench"));
-    driver.arg("operator");
+    driver.args(["operator", "--node", &lab.node()]);
     driven(workspace, folder, pods, driver)
 }
 

@@ -169,6 +169,11 @@ impl Lab {
         if self.name.is_empty() { "isthmus-lab".to_owned() } else { format!("isthmus-lab-{}", self.name) }
     }
 
+    /// The host of its first chassis (`NODES` in `tests/lab/lib.sh`).
+    pub(crate) fn node(&self) -> String {
+        if self.name.is_empty() { "node1".to_owned() } else { format!("{}-node1", self.name) }
+    }
+
     /// Pid files, logs, keys, kubeconfig and clouds.yaml of a running lab.
     pub(crate) fn state(&self) -> PathBuf {
         Path::new("/run").join(self.netns())

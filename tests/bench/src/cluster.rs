@@ -32,8 +32,6 @@ use crate::operator::{Operator, WRITTEN};
 pub(crate) const NAMESPACE: &str = "isthmus-bench";
 /// The namespace of the Pods.
 pub(crate) const PODS: &str = "isthmus-bench-pods";
-/// The node that they are bound to. Nothing runs there.
-const NODE: &str = "isthmus-bench";
 /// The PolicyModule and its ConfigMap: a name that is nobody else's, since it is taken away in the end. Those of other modules begin
 /// with it.
 pub(crate) const MODULE: &str = "isthmus-bench";
@@ -46,6 +44,8 @@ pub(crate) struct Cluster {
     client: kube::Client,
     /// That of this process.
     own: Option<Arc<ApiServer>>,
+    /// The Node that Pods are bound to. It has no kubelet.
+    node: String,
 }
 
 /// The mappings of our Pods, counted by a watch. It ends when this is dropped.
@@ -93,17 +93,17 @@ impl Mappings {
 }
 
 impl Cluster {
-    /// The cluster of KUBECONFIG.
-    pub(crate) async fn connect() -> Result<Self> {
-        Ok(Self { client: Client::connect(None).await?.kube(), own: None })
+    /// The cluster of KUBECONFIG, and the Node that Pods are bound to.
+    pub(crate) async fn connect(node: &str) -> Result<Self> {
+        Ok(Self { client: Client::connect(None).await?.kube(), own: None, node: node.into() })
     }
 
     /// A cluster in this process; its kubeconfig is written to `kubeconfig`.
-    pub(crate) async fn embedded(kubeconfig: &Path) -> Result<Self> {
+    pub(crate) async fn embedded(kubeconfig: &Path, node: &str) -> Result<Self> {
         let api = ApiServer::start(Options::default()).await.context("starting the in-process Kubernetes")?;
         std::fs::write(kubeconfig, api.kubeconfig())?;
         let client = Client::connect(Some(kubeconfig)).await?.kube();
-        Ok(Self { client, own: Some(Arc::new(api)) })
+        Ok(Self { client, own: Some(Arc::new(api)), node: node.into() })
     }
 
     /// The client.
@@ -153,8 +153,8 @@ impl Cluster {
             let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
             self.apply(self.all::<Namespace>(), name, object).await?;
         }
-        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}});
-        self.apply(self.all::<Node>(), NODE, node).await?;
+        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": self.node}});
+        self.apply(self.all::<Node>(), &self.node, node).await?;
         // A Pod is refused until its namespace has the account.
         let account = |found: Option<&ServiceAccount>| found.is_some();
         timeout(LIMIT, await_condition(self.pods(), "default", account)).await??;
@@ -213,7 +213,7 @@ impl Cluster {
         // The node has no kubelet: its controllers would evict what does not tolerate that.
         let tolerations = json!([{"operator": "Exists"}]);
         let pod = |number: usize| -> Result<Pod> {
-            let spec = json!({"nodeName": NODE, "automountServiceAccountToken": false, "tolerations": tolerations,
+            let spec = json!({"nodeName": self.node, "automountServiceAccountToken": false, "tolerations": tolerations,
                               "terminationGracePeriodSeconds": 0,
                               "containers": [{"name": "main", "image": "none.invalid/none"}]});
             Ok(serde_json::from_value(
@@ -330,7 +330,7 @@ impl Cluster {
                 self.remove(self.all::<PolicyModule>(), &module.name_any()).await?;
             }
         }
-        self.remove(self.all::<Node>(), NODE).await?;
+        self.remove(self.all::<Node>(), &self.node).await?;
         for name in [PODS, NAMESPACE] {
             self.remove(self.all::<Namespace>(), name).await?;
         }

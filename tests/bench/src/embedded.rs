@@ -28,7 +28,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
     let folder = std::env::temp_dir().join(format!("isthmus-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
     let kubeconfig = folder.join("kubeconfig");
-    let cluster = Cluster::embedded(&kubeconfig).await?;
+    let cluster = Cluster::embedded(&kubeconfig, &arguments.node).await?;
     cluster.prepare().await?;
     let world = cloud::start().await?;
     let start = async |cloud: &[(&str, String)]| {
@@ -77,7 +77,8 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
     }
     .print();
     let policies = arguments.read("networkpolicy-securitygroup")?;
-    policies::over_all(&cluster, &stage.operator, arguments.pods, policies).await?;
+    let writes = || stage.world.stats().network().writes;
+    policies::over_all(&cluster, &stage.operator, arguments.pods, policies, writes).await?;
     cluster.delete_pods().await?;
     stage.mappings.gone(limit(arguments.pods)).await?;
     routes(&stage, arguments).await?;

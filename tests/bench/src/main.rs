@@ -56,6 +56,11 @@ struct Arguments {
     #[arg(long)]
     embedded: bool,
 
+    /// The Node that Pods are bound to; it is made, and nothing runs there. For a real Neutron the host of a chassis: of one that it does
+    /// not know, each port is tried to be bound ten times.
+    #[arg(long, default_value = "isthmus-bench")]
+    node: String,
+
     /// Routes on one load balancer, in the in-process world.
     #[arg(long, default_value_t = 1_000)]
     route_count: usize,
@@ -93,7 +98,7 @@ async fn operate(arguments: Arguments) -> Result<()> {
     if arguments.embedded {
         return embedded::run(&arguments).await;
     }
-    let cluster = Cluster::connect().await?;
+    let cluster = Cluster::connect(&arguments.node).await?;
     cluster.prepare().await?;
     // Whatever happens, the cluster is left as it was found; the first error is the one that is told.
     let measured = tokio::select! {

@@ -170,6 +170,8 @@ impl Site<'_> {
         let created = began.elapsed();
         let all = self.balancers().await?;
         let own = all.into_iter().find(|found| found.name != BARE).context("the Service's load balancer")?;
+        // As the bare one, which is asked for nothing before it is through.
+        self.settled(&own.id).await?;
         let pools = self.pools(&own.id).await?;
         let (began, other) = (Instant::now(), self.address(OTHER));
         apply(&self.client, self.slice(OTHER)).await?;

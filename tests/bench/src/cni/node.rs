@@ -102,7 +102,7 @@ fn name(pod: &str) -> String {
 
 /// An API server in this process that has a mapping of each Pod.
 async fn cluster(kubeconfig: &Path) -> Result<(Cluster, Api<CloudMapping>)> {
-    let cluster = Cluster::embedded(kubeconfig).await?;
+    let cluster = Cluster::embedded(kubeconfig, NAME).await?;
     cluster.prepare().await?;
     let mappings = Api::namespaced(cluster.client(), PODS);
     map(&mappings, "web", WEB).await?;

@@ -135,7 +135,10 @@ fn the_right_names_with_other_types_are_refused() {
 #[test]
 fn a_component_in_a_component_is_refused() {
     let package = "package a:b; interface i { f: func(); } world w { export i; export describe: func(); }";
-    assert_eq!(engine().load(&dummy(package, "w"), None).unwrap_err(), LoadError::NestedComponent);
+    let error = engine().load(&dummy(package, "w"), None).unwrap_err();
+    assert_eq!(error, LoadError::NestedComponent);
+    let said = "the component holds another component: only one that is built from core modules is taken";
+    assert_eq!(error.to_string(), said);
 }
 
 #[test]

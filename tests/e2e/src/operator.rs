@@ -87,6 +87,20 @@ impl Operator {
         .await
     }
 
+    /// Waits until it answers and says that it stands by.
+    ///
+    /// # Errors
+    /// Not in time, or it leads.
+    pub async fn stands_by(&self) -> Result<()> {
+        until("the operator stands by", async || {
+            let (status, why) = self.get("/readyz").await?;
+            ensure!(status == 200, "/readyz: {why}");
+            ensure!(self.metrics().await?.sum("isthmus_leading", &[]) == 0, "it leads");
+            Ok(())
+        })
+        .await
+    }
+
     /// What /readyz answers.
     ///
     /// # Errors

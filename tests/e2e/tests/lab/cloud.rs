@@ -99,6 +99,34 @@ async fn killed_between_port_create_and_status_write_the_port_is_adopted() -> Re
     .await
 }
 
+/// A gateway lost the answer: whether the port is there is looked for by its mark, before another one is made.
+#[tokio::test]
+async fn a_port_whose_creation_was_not_answered_is_found_and_taken_up() -> Result<()> {
+    on_lab("answer-lost", async |lab| {
+        lab.load_pod_port().await?;
+        let namespace = lab.namespace().await?;
+        let (gate, operator) = lab.operator_behind_gate().await?;
+        gate.garble();
+        lab.pod_ready(&lab.pod(&namespace, "p", json!({})).await?).await?;
+        ensure!(gate.has_garbled(), "no answer was lost");
+        let numbers = operator.quiet().await?;
+        let (lost, posts) = (numbers.reconciles("CloudAnswerLost"), numbers.calls("POST", "ports"));
+        ensure!((lost, posts) == (1, 1), "{lost} answers were lost of {posts} creates");
+        ensure!(lab.one_port_each(&namespace).await?.len() == 1);
+        // Gone before it is looked for, it goes too.
+        gate.garble();
+        lab.pod(&namespace, "q", json!({})).await?;
+        until("the answer is lost", async || {
+            ensure!(gate.has_garbled(), "no write yet");
+            Ok(())
+        })
+        .await?;
+        lab.delete_pods(&namespace).await?;
+        lab.nothing_left(&namespace).await
+    })
+    .await
+}
+
 /// Three Pods come behind the barrier: their ports are made, and the operator dies before it can say so.
 async fn made_without_a_record(lab: &Lab, namespace: &str, operator: Operator) -> Result<Vec<Port>> {
     let pods = lab.pods(namespace, 3).await?;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use isthmus_e2e::{
-    Lab, condition, faults_config, marked_for, module_condition, on_lab, port_id, ready, until,
+    Lab, condition, faults_config, marked_for, module_condition, on_lab, pods_config, port_id, ready, until,
     widget_definition,
 };
 use isthmus_model::condition::LAST_GOOD;
@@ -83,6 +83,49 @@ async fn goes_wrong(lab: &Lab, fault: &str, reason: &str, cause: &str) -> Result
     let before = port_id(&first);
     ensure!(lab.ports().await?.iter().any(|p| Some(&p.id) == before.as_ref()), "good-0 keeps its port");
     Ok(())
+}
+
+/// The good build is another one than the bad, and stays at hand for who comes after this operator.
+#[tokio::test]
+async fn the_build_before_is_called_where_the_newest_goes_wrong() -> Result<()> {
+    on_lab("build-before", async |lab| {
+        for build in ["pod-port", "faults"] {
+            let bytes = std::fs::read(lab.module_file(build)?)?;
+            lab.source(&format!("build-{build}"), "ports", ("module.wasm", &bytes), &[]).await?;
+        }
+        let from = |build: &str| json!({"configMaps": [{"name": format!("build-{build}")}]});
+        lab.policy_module("ports", json!({"source": from("pod-port"), "config": pods_config(&[])})).await?;
+        let namespace = lab.namespace().await?;
+        let operator = lab.operator(&[]).await?;
+        let before =
+            lab.loaded("ports").await?.status.and_then(|status| status.digest).context("a digest")?;
+        lab.pod_ready(&lab.pod(&namespace, "good-0", json!({})).await?).await?;
+
+        let newest = json!({"source": from("faults"), "config": faults_config(Some("panic"), "bad-")});
+        lab.policy_module("ports", newest).await?;
+        let loaded = until("the newest build is loaded", async || {
+            let now =
+                lab.loaded("ports").await?.status.and_then(|status| status.digest).context("a digest")?;
+            ensure!(now != before, "the one before is");
+            Ok(now)
+        })
+        .await?;
+        let mapped_by = async |name: &str, reason: &str, digest: &str| {
+            let pod = lab.pod(&namespace, name, json!({})).await?;
+            let mapping = lab.mapped_as(&pod, "True", reason).await?;
+            let by = mapping.status.and_then(|status| status.module).context("a module")?.digest;
+            ensure!(by == digest, "{name} was mapped by {by}");
+            lab.pod_ready(&pod).await
+        };
+        mapped_by("good-1", "Mapped", &loaded).await?;
+        mapped_by("bad-0", "LastGoodVersion", &before).await?;
+        // What is kept of it is bytes, which the next operator has too.
+        operator.kill().await?;
+        let _next = lab.operator(&[]).await?;
+        mapped_by("bad-1", "LastGoodVersion", &before).await?;
+        mapped_by("good-2", "Mapped", &loaded).await.map(drop)
+    })
+    .await
 }
 
 #[tokio::test]

@@ -11,21 +11,10 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// What a stop may take: requests in flight end, the lease is given back.
 const STOP: Duration = Duration::from_secs(10);
-
-/// Waits until it answers and says that it stands by.
-async fn stands_by(operator: &Operator) -> Result<()> {
-    until("the second operator stands by", async || {
-        let (status, why) = operator.get("/readyz").await?;
-        ensure!(status == 200, "/readyz: {why}");
-        ensure!(operator.metrics().await?.sum("isthmus_leading", &[]) == 0, "it leads");
-        Ok(())
-    })
-    .await
-}
 
 #[tokio::test]
 async fn two_operators_one_writes_and_the_other_takes_over_after_a_crash() -> Result<()> {
@@ -36,7 +25,7 @@ async fn two_operators_one_writes_and_the_other_takes_over_after_a_crash() -> Re
         let lease = ["--lease-seconds", "20"];
         let first = lab.operator(&lease).await?;
         let mut second = lab.operator_as("second", &lease)?;
-        stands_by(&second).await?;
+        second.stands_by().await?;
         lab.pods(&namespace, 10).await?;
         lab.all_ready(&namespace, 10).await?;
         let standing_by = second.metrics().await?;
@@ -114,7 +103,7 @@ async fn a_graceful_stop_hands_over_at_once() -> Result<()> {
         let lease = ["--lease-seconds", "60"];
         let first = lab.operator(&lease).await?;
         let mut second = lab.operator_as("second", &lease)?;
-        stands_by(&second).await?;
+        second.stands_by().await?;
         lab.pods(&namespace, 10).await?;
         let begun = Instant::now();
         ensure!(first.stop(STOP).await?.success(), "a stop is no failure");
@@ -137,7 +126,7 @@ async fn sigterm_ends_it_within_seconds_with_exit_code_0() -> Result<()> {
     on_lab("sigterm", async |lab| {
         let (namespace, leader) = lab.with_pod_port(&[]).await?;
         let standby = lab.operator_as("second", &[])?;
-        stands_by(&standby).await?;
+        standby.stands_by().await?;
         let ended = standby.stop(Duration::from_secs(5)).await?;
         ensure!(ended.code() == Some(0), "the one that stands by: {ended}");
         lab.pods(&namespace, 20).await?;
@@ -279,7 +268,8 @@ async fn while_neutron_is_away_it_is_not_ready_and_says_why() -> Result<()> {
 #[tokio::test]
 async fn health_readiness_and_metrics() -> Result<()> {
     on_lab("http", async |lab| {
-        let (namespace, operator) = lab.with_pod_port(&[]).await?;
+        // As `deploy/operator.yaml` has it.
+        let (namespace, operator) = lab.with_pod_port(&["--log-format", "json"]).await?;
         ensure!(operator.get("/healthz").await? == (200, "ok".into()));
         ensure!(operator.get("/readyz").await? == (200, "ok".into()));
         ensure!(operator.get("/other").await?.0 == 404);
@@ -306,6 +296,10 @@ async fn health_readiness_and_metrics() -> Result<()> {
         ensure!(numbers.sum("isthmus_module_calls_total", &[("module", "pod-port"), ("result", "ok")]) >= 3);
         let made = [("verb", "create"), ("resource", "cloudmappings")];
         ensure!(numbers.sum("isthmus_kubernetes_writes_total", &made) == 3, "one CloudMapping a Pod");
+        let log = operator.log()?;
+        let lines: Vec<Value> = log.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        let of_a_request = |line: &Value| line.pointer("/fields/request_id").is_some();
+        ensure!(lines.iter().any(of_a_request), "no line says which request it is of: {log}");
         Ok(())
     })
     .await

@@ -58,6 +58,10 @@ async fn twenty_pods_become_ports_and_another_build_changes_them() -> Result<()>
         let puts = after.calls("PUT", "ports") - before.calls("PUT", "ports");
         let writes = after.cloud_writes() - before.cloud_writes();
         ensure!(puts == 20 && writes == 20, "one PUT a port: {puts} PUTs of {writes} writes");
+        let statuses = [("verb", "patch_status"), ("resource", "cloudmappings")];
+        let said = |sample: &Sample| sample.sum("isthmus_kubernetes_writes_total", &statuses);
+        let told = said(&after) - said(&before);
+        ensure!(told == 20, "one status a CloudMapping: {told}");
         let mappings = lab.all_ready(&namespace, TWENTY).await?;
         let version = |m: &CloudMapping| m.status.clone().and_then(|s| s.module).map(|m| m.version);
         ensure!(

@@ -1,9 +1,13 @@
 //! Where modules come from: sources that are refused, in parts, unlabelled or gone, and what is kept of them.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::hash::{BuildHasher, RandomState};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use isthmus_e2e::{Lab, condition, marked_for, module_condition, on_lab, pods_config, port_id, until};
+use isthmus_kubernetes::crd::PolicyModule;
 use isthmus_kubernetes::names::FINALIZER;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Patch, PatchParams};
@@ -42,6 +46,8 @@ async fn a_bad_module_is_refused_and_the_old_one_serves() -> Result<()> {
                     world w { import now; export describe: func(); }";
         let future = "package isthmus:mapping@1.0.0; interface log { write: func(message: string); }
                       world w { import log; export describe: func() -> string; }";
+        let nested = "package a:b; interface i { f: func(); } world w { export i; export describe: func(); }";
+        let odd = "package test:odd; world w { export describe: func() -> string; }";
         let good = std::fs::read(lab.module_file("pod-port")?)?;
         let wrong = [("isthmus.dev/sha256", "00")];
         let other = "1".repeat(64);
@@ -69,6 +75,8 @@ async fn a_bad_module_is_refused_and_the_old_one_serves() -> Result<()> {
                 "UnknownContractVersion",
                 "isthmus:mapping 1.0.0",
             ),
+            ("one in another", dummy(nested)?, &[][..], &config, "NotAComponent", "holds another component"),
+            ("another world", dummy(odd)?, &[][..], &config, "WrongWorld", "expected are those of"),
             ("a wrong sha256", good.clone(), &wrong[..], &config, "DigestMismatch", "expected 00"),
             ("another spec.sha256", good.clone(), &[][..], &pinned, "DigestMismatch", &expected),
             // The PolicyModule's counts.
@@ -136,8 +144,83 @@ async fn a_label_alone_makes_a_policy_module() -> Result<()> {
     .await
 }
 
+/// This many bytes more, which no gzip makes smaller: the same module (component model, Binary.md: a custom section).
+fn padded(mut component: Vec<u8>, more: u32) -> Vec<u8> {
+    let noise = (0..u64::from(more)).map(|at| RandomState::new().hash_one(at).to_le_bytes()[0]);
+    let content: Vec<u8> = [3, b'p', b'a', b'd'].into_iter().chain(noise).collect();
+    component.push(0);
+    // LEB128, of a fixed length
+    let size = content.len();
+    component.extend([0, 7, 14, 21].map(|shift| ((size >> shift) & 0x7f) as u8 | 0x80));
+    component.push(u8::try_from(size >> 28).unwrap_or(0));
+    component.extend(content);
+    component
+}
+
+/// The API server takes 1 MiB a ConfigMap at the most (and etcd not much more), of what we write too.
 #[tokio::test]
-async fn the_last_good_bytes_survive_a_restart_without_the_source() -> Result<()> {
+async fn a_module_of_more_than_a_config_map_is_loaded_and_kept() -> Result<()> {
+    on_lab("large", async |lab| {
+        let (namespace, operator) = lab.with_pod_port(&[]).await?;
+        let bytes = padded(std::fs::read(lab.module_file("pod-port")?)?, 2 << 20);
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("large.wasm");
+        std::fs::write(&file, bytes)?;
+        let digest = |module: &PolicyModule| module.status.as_ref().and_then(|status| status.digest.clone());
+        let before = digest(&lab.loaded("pod-port").await?);
+        let file = file.to_str().context("UTF-8")?;
+        lab.isthmus(&["module", "load", file, "--name", "pod-port"]).await?;
+        let module = until("it serves", async || {
+            let module = lab.loaded("pod-port").await?;
+            ensure!(digest(&module) != before, "the one before serves");
+            Ok(module)
+        })
+        .await?;
+        ensure!(module.spec.source.config_maps.len() == 3, "{:?}", module.spec.source);
+        lab.pod_ready(&lab.pod(&namespace, "p", json!({})).await?).await?;
+        operator.quiet().await?;
+        ensure!(operator.stop(STOP).await?.success());
+        for part in &module.spec.source.config_maps {
+            lab.remove_source(&part.name).await?;
+        }
+        let _operator = lab.operator(&[]).await?;
+        let module = lab.refused("pod-port", "SourceMissing", "is not there").await?;
+        ensure!(
+            module_condition(&module, "Serving").is_some_and(|c| c.status == "True"),
+            "the kept one serves"
+        );
+        lab.pod_ready(&lab.pod(&namespace, "q", json!({})).await?).await.map(drop)
+    })
+    .await
+}
+
+/// Compiled code is kept in the folder that the flag names, and used by the next one.
+#[tokio::test]
+async fn a_restart_compiles_nothing_that_is_compiled() -> Result<()> {
+    on_lab("compiled", async |lab| {
+        let folder = tempfile::tempdir()?;
+        let flags = ["--cache-dir", folder.path().to_str().context("UTF-8")?];
+        let (namespace, operator) = lab.with_pod_port(&flags).await?;
+        let kept = || -> Result<BTreeMap<OsString, SystemTime>> {
+            let all = std::fs::read_dir(folder.path().join("isthmus-modules-v1"))?;
+            all.map(|file| file.and_then(|file| Ok((file.file_name(), file.metadata()?.modified()?))))
+                .map(|file| Ok(file?))
+                .collect()
+        };
+        let before = kept()?;
+        let is_code = |name: &OsString| name.to_string_lossy().ends_with(".cwasm");
+        ensure!(before.len() == 1 && before.keys().all(is_code), "{before:?}");
+        ensure!(operator.stop(STOP).await?.success());
+        let _operator = lab.operator(&flags).await?;
+        lab.pod_ready(&lab.pod(&namespace, "p", json!({})).await?).await?;
+        ensure!(kept()? == before, "{before:?} became {:?}", kept()?);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_last_good_bytes_survive_a_change_of_leader_without_the_source() -> Result<()> {
     on_lab("kept", async |lab| {
         let (namespace, operator) = lab.with_pod_port(&[]).await?;
         let first = lab.pod(&namespace, "p", json!({})).await?;
@@ -146,9 +229,13 @@ async fn the_last_good_bytes_survive_a_restart_without_the_source() -> Result<()
             Ok(lab.config_maps().get("isthmus-kept-current.pod-port").await.map(drop)?)
         })
         .await?;
-        ensure!(operator.stop(STOP).await?.success());
+        // One that stood by all along, and never loaded it from its source.
+        let mut operator_after = lab.operator_as("second", &[])?;
+        operator_after.stands_by().await?;
         lab.remove_source("pod-port").await?;
-        let operator = lab.operator(&[]).await?;
+        ensure!(operator.stop(STOP).await?.success());
+        operator_after.leads().await?;
+        let operator = operator_after;
         let module = lab.refused("pod-port", "SourceMissing", "ConfigMap pod-port is not there").await?;
         ensure!(
             module_condition(&module, "Serving").is_some_and(|c| c.status == "True"),

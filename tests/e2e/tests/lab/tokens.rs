@@ -1,10 +1,13 @@
 //! Tokens that end: before their time, and at it.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use http::Method;
 use isthmus_e2e::{Lab, on_lab, until};
 use isthmus_openstack::catalog::IDENTITY;
 use isthmus_openstack::session::Request;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 const REQUESTS: &str = "isthmus_openstack_requests_total";
@@ -53,6 +56,31 @@ async fn a_token_is_renewed_before_it_expires() -> Result<()> {
             let refused = operator.metrics().await?.sum(REQUESTS, &[("code", "401")]);
             ensure!(refused == 0, "{refused} requests with a token that had expired");
             Ok(())
+        })
+        .await
+    })
+    .await
+}
+
+/// An operator that is stopped finds its token expired when it goes on.
+#[tokio::test]
+async fn with_a_token_that_has_expired_work_goes_on() -> Result<()> {
+    on_lab("expired-token", async |lab| {
+        lab.with_tokens_of(8, async || {
+            let (namespace, operator) = lab.with_pod_port(&["--lease-seconds", "120"]).await?;
+            lab.pod_ready(&lab.pod(&namespace, "before", json!({})).await?).await?;
+            operator.signal(Signal::STOP)?;
+            // Longer than the token is good for: nothing else tells that it has ended.
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            lab.delete_pod(&namespace, "before").await?;
+            operator.signal(Signal::CONT)?;
+            lab.pod_ready(&lab.pod(&namespace, "after", json!({})).await?).await?;
+            until("the first Pod's port is gone", async || {
+                let ports = lab.ports().await?.len();
+                ensure!(ports == 1, "{ports} ports");
+                Ok(())
+            })
+            .await
         })
         .await
     })

@@ -214,6 +214,19 @@ fn every_shell_gets_a_script_that_completes_commands() {
     assert!(!isthmus(&["completion", "tcsh"]).status.success());
 }
 
+/// A shell completes what is half typed.
+#[test]
+fn bash_completes_a_command() {
+    let script = r#"eval "$1"
+COMP_WORDS=(isthmus wh); COMP_CWORD=1
+_isthmus isthmus wh isthmus
+echo "${COMPREPLY[@]}""#;
+    let output =
+        Command::new("bash").args(["-euc", script, "bash", &printed(&["completion", "bash"])]).output();
+    let output = output.unwrap();
+    assert_eq!(text(&output.stdout).trim(), "why why-denied", "{}", text(&output.stderr));
+}
+
 /// The agent is another program, beside this one, with the same arguments.
 #[test]
 fn node_becomes_the_agent() {

@@ -1,4 +1,4 @@
-//! A static Pod, whose mirror comes and goes while it runs.
+//! Pods whose objects go while they run: a static one, whose mirror comes and goes, and one that is force-deleted.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail")]
 #![allow(dead_code, reason = "the stage has what other tests need")]
 
@@ -77,5 +77,35 @@ async fn a_mirror_that_is_made_anew_leaves_its_pod_the_port_that_it_runs_on() {
     stage.attach(kept, "False").await;
     stage.until("it is gone when its agent has let go", |all| of(all, &first).is_none()).await;
     stage.ready(3).await;
+    stage.stop(operator).await;
+}
+
+/// It may be the first Pod of its node, and be plugged in just now: that nodes have agents shows another node's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_is_kept_for_an_agent_that_has_not_spoken_yet_where_another_has() {
+    let stage = Stage::start().await;
+    let pods = json!({"network": "pods", "subnets": ["pods-v4"], "securityGroups": ["pods"]});
+    stage.load("pod-port", pods).await;
+    for node in ["node1", "node2"] {
+        stage.node_and_namespace(node, "shop").await;
+    }
+    let mut first = pod("first", json!({}));
+    first["spec"]["nodeName"] = "node2".into();
+    for pod in [pod("web", json!({})), first] {
+        stage.apply(pod).await;
+    }
+    let operator = stage.operator(&[]);
+    stage.ready(2).await;
+    stage.stop(operator).await;
+    attached(&stage, "web").await;
+    let api: Api<Pod> = Api::namespaced(stage.client.kube(), "shop");
+    api.delete("first", &DeleteParams::default().grace_period(0)).await.unwrap();
+
+    let operator = stage.operator(&[]);
+    let is_first = |mapping: &&CloudMapping| mapping.spec.subject.name == "first";
+    let waits =
+        |all: &[&CloudMapping]| all.iter().copied().find(is_first).is_some_and(|m| has(m, "WaitingForAgent"));
+    stage.until("its port is kept", waits).await;
+    stage.until("and not for ever", |all| !all.iter().copied().any(|m| is_first(&m))).await;
     stage.stop(operator).await;
 }

@@ -1,5 +1,5 @@
-//! How many requests a service gets at a time: more while it answers, half as many when it is overloaded, none while it
-//! asks for a pause.
+//! How many requests a service gets at a time: more while it answers at once, fewer where they wait in it, half as many when it is
+//! overloaded, none while it asks for a pause.
 //!
 //! [`Aimd`] decides (additive increase, multiplicative decrease; time is an argument), [`Budget`] makes callers wait.
 
@@ -13,6 +13,9 @@ use tokio::time::Instant;
 
 /// How often one that waits asks whether it still may.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// What takes longer than this has waited for others in the service, whose own time for a request is a tenth: more at a time would
+/// wait longer, until some are given up.
+const SLOW: Duration = Duration::from_secs(2);
 
 /// Bounds of a budget.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -73,15 +76,22 @@ impl Aimd {
     /// Takes in how a request ended that began at `began`, when `in_flight` were under way, itself included.
     ///
     /// An answer adds `1 / limit` if the limit was in use (a limit nobody reached has proved nothing): about one more
-    /// for each round of answers. An overload halves the limit, but once a round: a request that began before the last
+    /// for each round of answers. One that took longer than [`SLOW`] takes as much away, but leads to half of what was begun with
+    /// from below too: there are requests that take so long by themselves. An overload halves the limit, but once a round: a request that began before the last
     /// decrease tells nothing new.
     pub fn ended(&mut self, signal: Signal, began: Instant, now: Instant, in_flight: u32) {
         match signal {
             Signal::Nothing => {}
+            Signal::Answered if in_flight < self.limit() => {}
+            Signal::Answered if now.duration_since(began) < SLOW => {
+                self.limit = (self.limit + 1.0 / self.limit).min(f64::from(self.bounds.max));
+            }
             Signal::Answered => {
-                if in_flight >= self.limit() {
-                    self.limit = (self.limit + 1.0 / self.limit).min(f64::from(self.bounds.max));
-                }
+                let (enough, round) = (f64::from(self.bounds.start) / 2.0, 1.0 / self.limit);
+                self.limit = match self.limit < enough {
+                    true => (self.limit + round).min(enough),
+                    false => (self.limit - round).max(enough),
+                };
             }
             Signal::Overloaded(pause) => {
                 if self.decreased.is_none_or(|at| began >= at) {
@@ -227,6 +237,23 @@ mod tests {
             aimd.ended(Signal::Answered, now, now, 64);
         }
         assert_eq!(aimd.limit(), 64);
+    }
+
+    /// They wait for each other in the service: who gives up at last makes it worse.
+    #[tokio::test(start_paused = true)]
+    async fn shrinks_where_answers_take_long() {
+        let mut aimd = Aimd::new(Bounds::default());
+        let now = Instant::now();
+        for _ in 0..100 {
+            aimd.ended(Signal::Answered, now, now + SLOW, 64);
+        }
+        assert_eq!(aimd.limit(), 4, "not below half of the start");
+        aimd.ended(Signal::Overloaded(None), now, now, 4);
+        assert_eq!(aimd.limit(), 2);
+        for _ in 0..100 {
+            aimd.ended(Signal::Answered, now, now + SLOW, 64);
+        }
+        assert_eq!(aimd.limit(), 4, "what is slow by itself gets as many again");
     }
 
     #[tokio::test(start_paused = true)]

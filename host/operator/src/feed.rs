@@ -160,11 +160,7 @@ impl Session {
 
     /// Those that wait for the agent of a node that is gone.
     fn wake_those_on(&self, node: &str) {
-        let found = {
-            let mut records = self.records.lock();
-            records.forget_agent(node);
-            records.on_node(node)
-        };
+        let found = self.records.lock().on_node(node);
         found.into_iter().for_each(|subject| self.queue.now(Arc::new(subject)));
     }
 

@@ -143,15 +143,13 @@ impl Session {
         if known.status.resources.iter().all(|r| r.id.is_none()) {
             return None;
         }
-        let most = match self.is_on_a_node(known, snapshot) {
-            true => self.agent_wait,
-            false if self.may_be_on_a_node(known, snapshot) => self.agent_wait.min(UNTOLD),
+        let (most, runs_on) = match self.is_on_a_node(known, snapshot) {
+            true => (self.agent_wait, self.is_mirrored_anew(subject, known, snapshot)),
+            // A mirror that nobody was told of runs on another's port.
+            false if self.may_be_on_a_node(known, snapshot) => (self.agent_wait.min(UNTOLD), false),
             false => return None,
         };
-        let waited = match self.is_mirrored_anew(subject, known, snapshot) {
-            true => Duration::ZERO,
-            false => self.gone_since(&subject.uid).elapsed(),
-        };
+        let waited = if runs_on { Duration::ZERO } else { self.gone_since(&subject.uid).elapsed() };
         most.checked_sub(waited).filter(|left| !left.is_zero())
     }
 
@@ -170,8 +168,10 @@ impl Session {
     /// word of it somebody may force the deletion of the Pod. Where no agent has ever said anything, there is none to be waited for.
     fn may_be_on_a_node(&self, known: &Known, snapshot: &StoreSnapshot) -> bool {
         let told = known.status.conditions.iter().any(|c| c.type_ == ATTACHED);
-        let node = known.status.node.as_deref().filter(|_| !told && !known.status.vifs.is_empty());
-        node.is_some_and(|node| self.records.lock().has_agent(node))
+        !told
+            && known.status.node.is_some()
+            && !known.status.vifs.is_empty()
+            && self.records.lock().has_agents()
             && !self.is_of_a_node_that_is_gone(known, snapshot)
     }
 

@@ -86,8 +86,8 @@ pub struct Records {
     by_key: HashMap<ObjectKey, BTreeSet<Arc<str>>>,
     /// Who refers to what of another mapping.
     users: HashMap<ObjectKey, BTreeSet<Use>>,
-    /// Nodes whose agents have said of any Pod whether it is attached.
-    agents: BTreeSet<Box<str>>,
+    /// An agent has said of a Pod whether it is attached.
+    agents: bool,
 }
 
 impl Records {
@@ -150,14 +150,10 @@ impl Records {
         on.map(|(subject, _)| subject.clone()).collect()
     }
 
-    /// Whether the agent of a node has ever said of a Pod whether it is attached.
-    pub fn has_agent(&self, node: &str) -> bool {
-        self.agents.contains(node)
-    }
-
-    /// Its Node is gone: what its agent said is waited for no more. One that comes again under the name speaks for itself.
-    pub fn forget_agent(&mut self, node: &str) {
-        self.agents.remove(node);
+    /// Whether nodes have agents: any of them has ever said of a Pod whether it is attached. That of a node whose first Pod it is has
+    /// said nothing yet.
+    pub fn has_agents(&self) -> bool {
+        self.agents
     }
 
     /// How many there are that our finalizer holds.
@@ -257,11 +253,7 @@ impl Records {
         for (key, name, id) in referred(&known.status) {
             self.users.entry(key).or_default().insert(Use { name, id, user: subject.clone() });
         }
-        if let Some(node) = known.status.node.as_deref().filter(|node| !self.has_agent(node))
-            && known.status.conditions.iter().any(|c| c.type_ == ATTACHED)
-        {
-            self.agents.insert(node.into());
-        }
+        self.agents |= known.status.conditions.iter().any(|c| c.type_ == ATTACHED);
         self.by_key.entry(subject.key.clone()).or_default().insert(subject.uid.clone());
         self.by_mapping.insert(known.uid.as_str().into(), subject.clone());
         self.known.entry(subject.uid.clone()).or_default().push((subject, Slim::of(known)));
@@ -431,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_is_known_by_what_it_has_said() {
+    fn agents_are_known_by_what_they_have_said() {
         let own = subject("shop", "web", "u");
         let mut records = Records::default();
         let mut says = |version: u32, condition: &str| {
@@ -444,14 +436,12 @@ mod tests {
                 ..CloudMappingStatus::default()
             };
             records.put(&CloudMapping { status: Some(status), ..mapping(&own, "m", version) });
-            (records.has_agent("node-1"), records.has_agent("node-2"))
+            records.has_agents()
         };
-        assert_eq!(says(1, "Ready"), (false, false), "the operator's conditions say nothing of it");
-        assert_eq!(says(2, ATTACHED), (true, false));
+        assert!(!says(1, "Ready"), "the operator's conditions say nothing of it");
+        assert!(says(2, ATTACHED));
         records.remove("m");
-        assert!(records.has_agent("node-1"), "also when that Pod is gone");
-        records.forget_agent("node-1");
-        assert!(!records.has_agent("node-1"), "nodes come and go for ever");
+        assert!(records.has_agents(), "also when that Pod is gone");
     }
 
     #[test]

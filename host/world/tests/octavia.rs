@@ -400,3 +400,15 @@ async fn a_stranger_sees_nothing_and_may_nothing() {
         stage.octavia.update::<Pool>("00000000-0000-4000-8000-000000000000", &PoolUpdate::default()).await;
     assert!(status(none).1.contains("Pool 00000000-0000-4000-8000-000000000000 not found."));
 }
+
+#[tokio::test]
+async fn what_octavia_has_and_the_model_has_not_is_named() {
+    let stage = stage().await;
+    let balancer = stage.empty().await;
+    let policies = Some(vec![L7PolicyCreate { action: "REJECT".into(), ..L7PolicyCreate::default() }]);
+    let body =
+        ListenerCreate { loadbalancer_id: Some(balancer.clone()), l7policies: policies, ..listener(80) };
+    let refused = stage.octavia.create::<Listener>(&body).await.unwrap_err();
+    let said = "isthmus-world does not model a listener that is made with its policies or pool";
+    assert!(refused.status() == Some(501) && refused.to_string().contains(said), "{refused}");
+}

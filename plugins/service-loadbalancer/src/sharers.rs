@@ -56,7 +56,7 @@ pub(crate) fn settle(
         if let Some(text) = snapshot::get(service_kind(), Some(namespace), name) {
             let owner: Service<'_> = parse_subject(&text)?;
             // As it is its own, there is room.
-            if Role::of(&owner, config).is_ok() && taken.admit(&owner, most.max(1)).is_err() {
+            if Role::of(&owner, config).is_ok() && taken.admit(&owner, most).is_err() {
                 return Ok(Err(format!("Service {namespace}/{name} has a port twice")));
             }
         }

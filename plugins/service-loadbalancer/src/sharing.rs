@@ -219,12 +219,15 @@ impl Sharing {
         Ok(Self { fronts: fits, ..self })
     }
 
-    /// A cluster IP is served whatever becomes of the rest; without one, there is nothing else to serve.
+    /// Where there is no room, a cluster IP is served all the same; without one, there is nothing else to serve. What is waited for or
+    /// wrong holds all of it: a list without what is shared would take that away.
     fn refused(refused: Outcome, config: &Config) -> Result<Self, Outcome> {
-        if !config.cluster_ips {
-            return Err(refused);
+        match refused {
+            Outcome::NotMapped(_) if config.cluster_ips => {
+                Ok(Self { refused: Some(refused), ..Self::at(Vec::new(), None) })
+            }
+            refused => Err(refused),
         }
-        Ok(Self { refused: Some(refused), ..Self::at(Vec::new(), None) })
     }
 
     /// Whether these are known to have no floating IP.

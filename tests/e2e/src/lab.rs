@@ -240,23 +240,23 @@ impl Lab {
     }
 
     /// Starts an operator for which these variables name other files, and does not wait.
-    pub(crate) fn operator_in(&self, files: &[(&str, &Path)]) -> Result<Operator> {
+    pub(crate) fn operator_in(&self, files: &[(&str, &Path)], flags: &[&str]) -> Result<Operator> {
         let identity = format!("e2e-{}", std::process::id());
-        Operator::spawn(&identity, &[], self.log.clone(), files)
+        Operator::spawn(&identity, flags, self.log.clone(), files)
     }
 
     /// Starts an operator with this `clouds.yaml`, and waits until it leads.
     pub(crate) async fn operator_with_clouds(&self, clouds: &Path) -> Result<Operator> {
-        let mut operator = self.operator_in(&[("OS_CLIENT_CONFIG_FILE", clouds)])?;
+        let mut operator = self.operator_in(&[("OS_CLIENT_CONFIG_FILE", clouds)], &[])?;
         operator.leads().await?;
         Ok(operator)
     }
 
-    /// Starts an operator with the rights that `deploy/rbac.yaml` gives it, and waits until it leads.
+    /// Starts an operator with the rights that `deploy/rbac.yaml` gives it and these flags, and waits until it leads.
     ///
     /// # Errors
     /// The manifests are refused, or it does not lead.
-    pub async fn operator_with_its_rights(&self) -> Result<Operator> {
+    pub async fn operator_with_its_rights(&self, flags: &[&str]) -> Result<Operator> {
         let (rights, account) = (format!("{DEPLOY}/rbac.yaml"), "isthmus");
         self.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &rights]).await?;
         let token = self.kubectl(&["create", "token", account, "-n", OPERATOR_NAMESPACE]).await?;
@@ -265,7 +265,7 @@ impl Lab {
         let user = config.pointer_mut("/users/0/user").context("the kubeconfig has a user")?;
         *user = json!({"token": token.trim()});
         let path = private(&self.log.with_extension("kubeconfig"), &config.to_string())?;
-        let mut operator = self.operator_in(&[("KUBECONFIG", &path)])?;
+        let mut operator = self.operator_in(&[("KUBECONFIG", &path)], flags)?;
         operator.leads().await?;
         Ok(operator)
     }

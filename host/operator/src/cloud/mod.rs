@@ -320,7 +320,9 @@ impl Cloud {
             self.driver(*kind)?;
         }
         let Some(made) = driver.create_tree(&root, below).await? else {
-            return Ok(vec![driver.create(root).await?]);
+            let load_balancer = driver.create(root).await?.id;
+            let why = "its provider can't do all of it at once (501); its parts follow one by one".into();
+            return Err(CloudError::Unseen { load_balancer, why });
         };
         let mut tree = vec![made];
         let load_balancer = tree.first().map(|made| made.id.clone()).unwrap_or_default();

@@ -19,6 +19,7 @@ async fn on_dev(name: &str, port: u16, flags: &[&str], script: &str) -> Result<S
     command.arg("--modules").arg(&tools.modules).args(flags);
     command.args(["--", "bash", "-euxo", "pipefail", "-c", script]).current_dir(&folder);
     command.env("ISTHMUS_OPERATOR", format!("127.0.0.1:{port}")).env("PATH", &tools.path);
+    command.env("ISTHMUS", &tools.isthmus);
     command.env("NO_COLOR", "1");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let output = tokio::time::timeout(LIMIT, command.output()).await.context("not in time")??;
@@ -46,7 +47,12 @@ kubectl patch configmap settings -n shop --type=json -p '[{"op": "test", "path":
 kubectl apply -n shop -f - <<<'{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "applied"}, "data": {"x": "1", "y": "2"}}'
 kubectl apply -n shop -f - <<<'{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "applied"}, "data": {"x": "1"}}'
 [ "$(kubectl get configmap applied -n shop -o jsonpath='{.data}')" = '{"x":"1"}' ]
-kubectl delete configmap settings applied -n shop
+"$ISTHMUS" crds | kubectl apply --server-side -f -
+owned() { kubectl apply --server-side --field-manager="$1" -n shop -f - <<<'{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "owned"}, "data": {"x": "'"$2"'"}}'; }
+owned one 1
+if owned two 2 2>conflict; then echo 'the field of another manager was taken'; exit 1; fi
+grep 'conflict with "one"' conflict
+kubectl delete configmap settings applied owned -n shop
 if kubectl get configmap settings -n shop; then echo 'a deleted ConfigMap is there'; exit 1; fi
 kubectl auth can-i list pods
 
@@ -58,6 +64,14 @@ openstack loadbalancer list -f value -c provisioning_status | grep -x ACTIVE
 openstack network create mine -f value -c id
 openstack subnet create mine-v4 --network mine --subnet-range 192.168.7.0/24 -f value -c gateway_ip | grep -x 192.168.7.1
 openstack port create --network mine p1 -f value -c fixed_ips
+before=$(openstack port show p1 -f value -c revision_number)
+openstack port set --name p1 --description changed p1
+[ "$(openstack port show p1 -f value -c revision_number)" -gt "$before" ]
+openstack quota show -f value | grep .
+openstack loadbalancer create --name lb --vip-subnet-id mine-v4 --wait -f value -c provisioning_status | grep -x ACTIVE
+openstack loadbalancer listener create --name li --protocol TCP --protocol-port 80 --wait lb -f value -c provisioning_status | grep -x ACTIVE
+openstack loadbalancer delete --cascade --wait lb
+[ -z "$(openstack loadbalancer listener list -f value -c name | grep -x li || true)" ]
 if openstack network delete mine; then echo 'a network with a port was deleted'; exit 1; fi
 openstack port delete p1
 openstack network delete mine

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use isthmus_e2e::{Lab, OPERATOR_NAMESPACE, Operator, on_lab, pods_config, port_id, until};
+use isthmus_e2e::{Lab, OPERATOR_NAMESPACE, on_lab, pods_config, port_id, until};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};

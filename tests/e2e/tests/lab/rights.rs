@@ -15,7 +15,7 @@ async fn the_operator_needs_no_more_than_its_role_and_nobody_else_writes_mapping
         lab.kubectl(&["apply", "-f", &format!("{DEPLOY}/admission.yaml")]).await?;
         let namespace = lab.namespace().await?;
         lab.load_pod_port().await?;
-        let operator = lab.operator_with_its_rights().await?;
+        let operator = lab.operator_with_its_rights(&[]).await?;
         let pod = lab.pod(&namespace, "web", json!({})).await?;
         lab.pod_ready(&pod).await?;
 

@@ -108,6 +108,9 @@ async fn thirty_routes_come_in_order_and_two_swap_their_hosts() -> Result<()> {
             Ok(())
         })
         .await?;
+        let busy = [("service", "load-balancer"), ("code", "409")];
+        let refused = operator.metrics().await?.sum("isthmus_openstack_requests_total", &busy);
+        ensure!(refused == 0, "{refused} changes came while the load balancer was busy with another");
         let names = |found: &Balanced| -> Vec<String> {
             found.policies.iter().filter_map(|p| p.split(' ').next().map(Into::into)).collect()
         };
@@ -265,7 +268,7 @@ async fn a_provider_without_l7_is_told_and_nothing_is_tried() -> Result<()> {
         lab.load_routes(routes_config("ovn")).await?;
         let namespace = lab.namespace().await?;
         lab.endpoints(&namespace, 1).await?;
-        let operator = lab.operator(&[]).await?;
+        let operator = lab.operator(&["--resync-seconds", "2"]).await?;
         lab.route(&namespace, "web", json!({"host": "shop.example.com"})).await?;
         for namespace in [OPERATOR_NAMESPACE, namespace.as_str()] {
             until("a condition says so", async || {
@@ -276,7 +279,8 @@ async fn a_provider_without_l7_is_told_and_nothing_is_tried() -> Result<()> {
             })
             .await?;
         }
-        ensure!(operator.quiet().await?.balancer_writes() == 0, "nothing is tried");
+        operator.rests().await?;
+        ensure!(operator.quiet().await?.balancer_writes() == 0, "nothing is tried, by a resync neither");
 
         // One whose status can't be written says so in its mapping, and says it as soon as it can.
         let barrier = Barrier::raise(lab, &namespace, Refused::Report).await?;

@@ -56,7 +56,7 @@ async fn by_ovn_two_services_answer_at_one_address_and_the_last_takes_it_along()
         let namespace = lab.namespace().await?;
         let (one, two) = (lab.server("one").await?, lab.server("two").await?);
         let client = lab.outsider("outside").await?;
-        let operator = lab.operator(&["--resync-seconds", "2"]).await?;
+        let operator = lab.operator_with_its_rights(&["--resync-seconds", "2"]).await?;
         let on = json!({"isthmus.dev/lb-share-with": "web"});
         let (first, second) = ([one.address], [two.address]);
         lab.web(&namespace, &[("TCP", 80)], &first).await?;

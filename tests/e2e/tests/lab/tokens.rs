@@ -69,12 +69,18 @@ async fn with_a_token_that_has_expired_work_goes_on() -> Result<()> {
         lab.with_tokens_of(8, async || {
             let (namespace, operator) = lab.with_pod_port(&["--lease-seconds", "120"]).await?;
             lab.pod_ready(&lab.pod(&namespace, "before", json!({})).await?).await?;
+            let signed_in = async || {
+                let labels = [("service", "identity"), ("resource", "tokens"), ("code", "201")];
+                operator.metrics().await.map(|now| now.sum(REQUESTS, &labels))
+            };
+            let before = signed_in().await?;
             operator.signal(Signal::STOP)?;
             // Longer than the token is good for: nothing else tells that it has ended.
             tokio::time::sleep(Duration::from_secs(10)).await;
             lab.delete_pod(&namespace, "before").await?;
             operator.signal(Signal::CONT)?;
             lab.pod_ready(&lab.pod(&namespace, "after", json!({})).await?).await?;
+            ensure!(signed_in().await? > before, "it has another token");
             until("the first Pod's port is gone", async || {
                 let ports = lab.ports().await?.len();
                 ensure!(ports == 1, "{ports} ports");

@@ -13,7 +13,7 @@
 //! | [`record`], [`observed`], [`plan`] | what we made, what the cloud says, and the ordered operations between |
 //! | [`deps`], [`sets`], [`members`] | which subjects a change can touch; sets of addresses that are named, not listed |
 //! | [`mark`], [`retry`], [`condition`] | ownership marks, retry classes, conditions |
-//! | [`turns`] | who has a place next, of those that wait |
+//! | [`fair`] | who has a place next, of those that wait |
 //! | [`address`], [`text`] | addresses and prefixes as text; text from outside, and how much of it is shown |
 #![warn(missing_docs)]
 
@@ -22,6 +22,7 @@ pub mod condition;
 pub mod deps;
 pub mod desired;
 pub mod difference;
+pub mod fair;
 pub mod hash;
 pub mod kinds;
 pub mod manifest;
@@ -43,5 +44,5 @@ pub mod selector;
 pub mod sets;
 pub mod snapshot;
 pub mod text;
-pub mod turns;
+
 pub mod value;

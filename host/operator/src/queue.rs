@@ -3,7 +3,7 @@
 //!
 //! `kube::runtime::Controller` does not serve: it drops keys that its store lacks, and our key is the subject, whether or
 //! not it has a CloudMapping. So this is `kube::runtime::scheduler` with a small runner. The scheduler gives out what is due in no
-//! order: that is in [`Turns`].
+//! order: that is in [`FairQueue`].
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::{FutureExt, StreamExt};
-use isthmus_model::turns::Turns;
+use isthmus_model::fair::FairQueue;
 use kube::runtime::scheduler::{ScheduleRequest, scheduler};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -100,13 +100,13 @@ pub async fn run<K, W, F>(
     let Requests(requests, namespace) = requests;
     let (again, repeated) = unbounded();
     let mut scheduler = pin!(scheduler(futures::stream::select(requests, repeated)));
-    let mut due: Turns<K, Option<Arc<str>>> = Turns::default();
+    let mut due: FairQueue<K, Option<Arc<str>>> = FairQueue::default();
     let mut running: HashSet<K> = HashSet::new();
     let mut tasks: JoinSet<(K, Option<Duration>)> = JoinSet::new();
     let mut parked = parking.0.subscribe();
     loop {
         while running.len().saturating_sub(*parked.borrow_and_update()) < parallel
-            && let Some(key) = due.next()
+            && let Some(key) = due.pop()
         {
             running.insert(key.clone());
             tasks.spawn(guarded(key.clone(), work(key)));

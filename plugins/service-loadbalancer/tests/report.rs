@@ -305,13 +305,14 @@ fn who_has_no_room_says_so_and_no_address() {
     assert_eq!(balanced(&found), ("False", "NoRoom", why));
     assert_eq!(found.get("loadBalancer"), None);
     let alone = Given { beside: vec![], ..crowded("443") };
-    let found = status(&alone, FLOATING, nothing);
-    assert_eq!(balanced(&found), ("Unknown", "Waiting", "there is no Service shop/front"));
-    // Where it is frozen, what was said is so still.
-    let realized = all_ready(&crowded("443").list(OUTSIDE));
-    let outcome = alone.map(OUTSIDE).unwrap_err();
-    let found = alone.report(OUTSIDE, Some(outcome), realized).unwrap();
-    assert_eq!(found["loadBalancer"]["ingress"], json!([{"ip": "203.0.113.44"}]));
+    // It is frozen, and what was said is so still.
+    for config in [FLOATING, OUTSIDE] {
+        let realized = all_ready(&crowded("443").list(config));
+        let outcome = alone.map(config).unwrap_err();
+        let found = alone.report(config, Some(outcome), realized).unwrap();
+        assert_eq!(balanced(&found), ("Unknown", "Waiting", "there is no Service shop/front"));
+        assert_eq!(found["loadBalancer"]["ingress"], json!([{"ip": "203.0.113.44"}]));
+    }
 }
 
 #[test]

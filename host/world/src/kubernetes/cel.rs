@@ -56,11 +56,17 @@ impl Failure {
     }
 }
 
+/// It is read and worked out by recursion, on a stack that has an end. Rules of real definitions have tens.
+const MOST_TOKENS: usize = 500;
+
 impl Program {
     /// # Errors
     /// What of the rule is not read here.
     pub(crate) fn parse(rule: &str) -> Result<Self, String> {
         let tokens = tokens(rule)?;
+        if tokens.len() > MOST_TOKENS {
+            return Err(format!("more than {MOST_TOKENS} tokens"));
+        }
         let mut parser = Parser { tokens: &tokens };
         let expr = parser.either()?;
         match parser.peek() {
@@ -325,6 +331,16 @@ mod tests {
         let same = "self == oldSelf";
         assert!(Program::parse(same).unwrap().is_transition());
         assert_eq!(holds(same, &json!(1), Some(&json!(2))), Ok(false));
+    }
+
+    /// Whoever writes a definition writes its rules.
+    #[test]
+    fn a_rule_without_end_is_refused() {
+        for part in ["!", "(", "true || ", "self == self && "] {
+            let refused = Program::parse(&format!("{}true", part.repeat(100_000))).err();
+            assert!(refused.is_some_and(|why| why.contains("tokens")), "{part}");
+        }
+        assert!(Program::parse(&format!("{}true", "!".repeat(100))).is_ok());
     }
 
     /// A rule of OpenShift's Route.

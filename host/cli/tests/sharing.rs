@@ -231,6 +231,47 @@ async fn who_shares_no_more_has_its_own_and_lets_go_of_the_other() {
     stage.stop(operator).await;
 }
 
+/// Who is on the old load balancer is served there as long as the new one has no address.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_made_again_with_its_address_waits_for_who_is_on_the_old_one() {
+    let stage = Stage::start().await;
+    load(&stage, json!({})).await;
+    let front = async || {
+        let pinned = json!({"spec": {"loadBalancerIP": "10.100.200.7"}});
+        service(&stage, "front", 443, json!({"isthmus.dev/lb-internal": "true"})).await;
+        edit(&stage, "front", pinned).await;
+    };
+    front().await;
+    service(&stage, "web", 80, json!({SHARE: "front"})).await;
+    let operator = stage.operator(&[]);
+    stage.ready(2).await;
+    let both = made(&stage).await;
+    stage.stop(operator).await;
+
+    delete(&stage, "front").await;
+    front().await;
+    let operator = stage.operator(&[]);
+    let refused = |m: &&CloudMapping| has_words(m, "10.100.200.7");
+    stage.until("it has not the address", |all| all.iter().copied().any(|m| refused(&m))).await;
+    endpoints(&stage, "web", &["10.100.9.1", "10.100.9.2"]).await;
+    until(
+        &stage,
+        "its members follow",
+        async || members(&stage).await,
+        |all| all.contains(&"10.100.9.2".into()),
+    )
+    .await;
+    assert_eq!(made(&stage).await.balancers, both.balancers);
+
+    edit(&stage, "web", json!({"metadata": {"annotations": {SHARE: null}}})).await;
+    until_made(&stage, "each has its own", |made| {
+        made.balancers.len() == 2 && made.balancers.is_disjoint(&both.balancers)
+    })
+    .await;
+    stage.ready(2).await;
+    stage.stop(operator).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_port_is_the_older_services_and_comes_to_the_younger_when_it_is_free() {
     let stage = Stage::start().await;
@@ -262,7 +303,7 @@ async fn one_that_is_there_is_shared_and_stays() {
     let subnet = stage.neutron.list::<Subnet>(&[("name", "pods-v4")]).await.unwrap().remove(0).id;
     let theirs = LoadBalancerCreate { vip_subnet_id: Some(subnet), ..LoadBalancerCreate::default() };
     let theirs = stage.octavia().create::<LoadBalancer>(&theirs).await.unwrap();
-    load(&stage, json!({"loadBalancers": [{"id": theirs.id, "addresses": [theirs.vip_address]}]})).await;
+    load(&stage, json!({"loadBalancers": [{"id": theirs.id, "addresses": [theirs.vip_address], "namespaces": ["shop"]}]})).await;
     service(&stage, "web", 80, json!({"isthmus.dev/lb-load-balancer": theirs.id})).await;
     service(&stage, "api", 81, json!({"loadbalancer.openstack.org/load-balancer-id": theirs.id})).await;
     service(&stage, "no", 82, json!({"isthmus.dev/lb-load-balancer": "another"})).await;

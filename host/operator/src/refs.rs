@@ -69,15 +69,18 @@ pub fn mapped(session: &Session, user: &Subject, key: &ObjectKey, name: &str) ->
     found(session, user, key, name).map(|found| found.target())
 }
 
-/// The entry of another mapping, for this user of it. Where the other subject is gone, the one that the user referred to before, which
-/// is kept for it: what it has there, it may go on changing.
+/// The entry of another mapping, for this user of it. Where the other subject is gone, or is made again and has it not yet, the one that
+/// the user referred to before, which is kept for it: what it has there, it may go on changing.
 ///
 /// # Errors
 /// Why there is none, for people.
 pub fn found(session: &Session, user: &Subject, key: &ObjectKey, name: &str) -> Result<Observed, String> {
-    let Some(stored) = session.snapshot().subject(key) else {
-        return kept(session, user, key, name).ok_or_else(|| format!("there is no {key}"));
-    };
+    now(session, key, name).or_else(|why| kept(session, user, key, name).ok_or(why))
+}
+
+/// The entry of another mapping in the life that its subject has now.
+fn now(session: &Session, key: &ObjectKey, name: &str) -> Result<Observed, String> {
+    let stored = session.snapshot().subject(key).ok_or_else(|| format!("there is no {key}"))?;
     let id = {
         let records = session.records.lock();
         let known =

@@ -73,8 +73,6 @@ pub(crate) const BALANCER: &str = "isthmus.dev/lb-load-balancer";
 pub(crate) const BALANCER_OF_PROVIDER: &str = "loadbalancer.openstack.org/load-balancer-id";
 /// Those that share a load balancer are found by these.
 pub(crate) const LISTED_BY: [&str; 3] = [SHARE_WITH, BALANCER, BALANCER_OF_PROVIDER];
-/// Written by `report`: what a Service shares, for when the other one is gone.
-pub(crate) const SHARES: &str = "isthmus.dev/lb-shares";
 /// Known to users, and without effect here: the Service says so.
 pub(crate) const WITHOUT_EFFECT: Names = &[
     "loadbalancer.openstack.org/class",
@@ -110,7 +108,7 @@ const ALL: [Names; 27] = [
     MEMBER_SUBNET,
     HOSTNAME,
     SOURCE_RANGES,
-    &[SHARE_WITH, BALANCER, BALANCER_OF_PROVIDER, SHARES],
+    &[SHARE_WITH, BALANCER, BALANCER_OF_PROVIDER],
 ];
 
 /// Paths of all that are read.
@@ -161,8 +159,6 @@ pub(crate) struct SharingWishes<'a> {
     pub(crate) balancer: Option<&'a str>,
     /// The one of this id, by the cloud provider's.
     pub(crate) balancer_of_provider: Option<&'a str>,
-    /// What it shared last.
-    pub(crate) shares: Option<&'a str>,
 }
 
 impl<'a> SharingWishes<'a> {
@@ -173,7 +169,6 @@ impl<'a> SharingWishes<'a> {
             with: text(SHARE_WITH),
             balancer: text(BALANCER),
             balancer_of_provider: text(BALANCER_OF_PROVIDER),
-            shares: text(SHARES),
         }
     }
 

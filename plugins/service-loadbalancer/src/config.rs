@@ -147,14 +147,13 @@ pub(crate) struct ExistingBalancer {
     pub(crate) addresses: Vec<IpAddr>,
     /// Octavia's provider that it is of. None: as of those that are made.
     pub(crate) provider: Option<String>,
-    /// Whose Services may be on it: names, or beginnings of names with `*` behind. Empty: everybody's.
-    #[serde(default)]
+    /// Whose Services may be on it: names, or beginnings of names with `*` behind. `*`: everybody's.
     pub(crate) namespaces: Vec<String>,
 }
 
 impl ExistingBalancer {
     pub(crate) fn is_for(&self, namespace: &str) -> bool {
-        self.namespaces.is_empty() || any_fits(&self.namespaces, namespace)
+        any_fits(&self.namespaces, namespace)
     }
 }
 

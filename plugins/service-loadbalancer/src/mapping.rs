@@ -30,7 +30,7 @@ pub(crate) fn namespace_kind() -> Kind {
 }
 
 /// What is read of a Service, beside annotations. Target ports are not: EndpointSlices have their numbers.
-const SERVICE_FIELDS: [&str; 20] = [
+const SERVICE_FIELDS: [&str; 21] = [
     // Of those that share a load balancer the older comes first.
     "metadata.creationTimestamp",
     "spec.type",
@@ -53,6 +53,7 @@ const SERVICE_FIELDS: [&str; 20] = [
     "status.loadBalancer.ingress",
     "status.conditions[*].type",
     "status.conditions[*].status",
+    "status.conditions[*].message",
 ];
 
 const SLICE_FIELDS: [&str; 7] = [
@@ -155,37 +156,54 @@ impl<'a> Plan<'a> {
         config.check()?;
         check_ports(service)?;
         let wishes = Wishes::of(&service.metadata.annotations)?;
-        let sharing = if role == Role::Exposed { Sharing::of(service, &wishes, config)? } else { None };
+        let cloud = snapshot::cloud_facts();
+        let sharing =
+            if role == Role::Exposed { Sharing::of(service, &wishes, config, &cloud)? } else { None };
         let ranges = if role == Role::Exposed { ranges(service, &wishes)? } else { Vec::new() };
-        let (mut list, mut all) = (Vec::new(), Vec::new());
-        let mut provider = Chosen::of(&wishes, config, &snapshot::cloud_facts())?;
         let on_own = if sharing.is_some() { Role::Cluster } else { role };
-        if sharing.is_none() || config.cluster_ips {
-            provider.check(service, &wishes)?;
-            let own = fronts(service, on_own, &wishes, config)?.into_iter().map(|front| {
-                Ok(Front { place: provider.place(front.place, front.family, &wishes)?, ..front })
-            });
-            all = own.collect::<Result<Vec<_>, Outcome>>()?;
-        }
         let endpoints = Endpoints::of(service)?;
         let reach = Reach::of(service, &wishes, config)?;
-        let mut add = |fronts: &[Front], provider: &Chosen| {
+        let (mut list, mut all) = (Vec::new(), Vec::new());
+        let mut add = |fronts: Vec<Front>, provider: &Chosen| {
             let (wishes, endpoints, reach) = (&wishes, &endpoints, &reach);
             let tree = Tree { service, wishes, config, provider, endpoints, reach };
-            for front in fronts {
+            for front in &fronts {
                 let allowed = allowed(&ranges, front, config)?;
                 provider.check_allowed(service, wishes, &allowed)?;
                 list.extend(tree.of(front, &allowed)?);
             }
+            all.extend(fronts);
             Ok(())
         };
-        add(&all, &provider)?;
-        if let Some(sharing) = sharing.as_ref().filter(|sharing| !sharing.fronts.is_empty()) {
-            provider = Chosen::shared(sharing.provider.as_deref(), &wishes, config, &snapshot::cloud_facts());
+        let own = || -> Result<(Chosen, Vec<Front>), Outcome> {
+            let provider = Chosen::of(&wishes, config, &cloud)?;
             provider.check(service, &wishes)?;
-            add(&sharing.fronts, &provider)?;
-            all.extend(sharing.fronts.iter().cloned());
-        }
+            let placed = |front: Front| {
+                Ok(Front { place: provider.place(front.place, front.family, &wishes)?, ..front })
+            };
+            let fronts = fronts(service, on_own, &wishes, config)?.into_iter().map(placed);
+            let fronts = fronts.collect::<Result<_, Outcome>>()?;
+            Ok((provider, fronts))
+        };
+        let provider = match &sharing {
+            None => {
+                let (provider, fronts) = own()?;
+                add(fronts, &provider)?;
+                provider
+            }
+            Some(sharing) => {
+                if config.cluster_ips {
+                    let (provider, fronts) = own()?;
+                    add(fronts, &provider)?;
+                }
+                let provider = Chosen::shared(sharing.provider.as_deref(), &wishes, config, &cloud);
+                if !sharing.fronts.is_empty() {
+                    provider.check(service, &wishes)?;
+                    add(sharing.fronts.clone(), &provider)?;
+                }
+                provider
+            }
+        };
         if on_own == Role::Exposed {
             list.extend(floating(service, &wishes, config, &all)?);
         }

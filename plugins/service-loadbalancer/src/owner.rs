@@ -3,6 +3,7 @@
 use isthmus_sdk::objects::Service;
 use isthmus_sdk::prelude::*;
 use isthmus_sdk::records::types::Invalid;
+use isthmus_sdk::snapshot::Cloud;
 use serde::{Deserialize, Serialize};
 
 use crate::annotations::Wishes;
@@ -35,21 +36,25 @@ enum Floating {
 }
 
 impl Owner {
-    /// The Service of this name, as it is now; or why it has no load balancer that others could be on.
-    pub(crate) fn of(namespace: &str, name: &str, config: &Config) -> Result<Self, Outcome> {
-        let text = snapshot::get(service_kind(), Some(namespace), name);
-        let text = text.or_waiting(&format!("there is no Service {namespace}/{name}"))?;
-        let found = Self::read(&text, config);
+    /// The Service of this name, as it is now.
+    ///
+    /// # Errors
+    /// Why it has no load balancer that others could be on, for people.
+    pub(crate) fn of(namespace: &str, name: &str, config: &Config, cloud: &Cloud) -> Result<Self, String> {
+        let Some(text) = snapshot::get(service_kind(), Some(namespace), name) else {
+            return Err(format!("there is no Service {namespace}/{name}"));
+        };
+        let found = Self::read(&text, config, cloud);
         found.map_err(|why| match why {
             Outcome::NotMapped(why)
             | Outcome::Waiting(why)
             | Outcome::Invalid(Invalid { message: why, .. }) => {
-                waiting(format!("Service {namespace}/{name} has no load balancer to share: {why}"))
+                format!("Service {namespace}/{name} has no load balancer to share: {why}")
             }
         })
     }
 
-    fn read(text: &str, config: &Config) -> Result<Self, Outcome> {
+    fn read(text: &str, config: &Config, cloud: &Cloud) -> Result<Self, Outcome> {
         let service: Service<'_> = parse_subject(text)?;
         if Role::of(&service, config)? != Role::Exposed {
             return Err(not_mapped("it is not of type LoadBalancer"));
@@ -59,7 +64,7 @@ impl Owner {
         if Target::of(&wishes.sharing, namespace, config)?.is_some() {
             return Err(not_mapped("it shares one itself"));
         }
-        let provider = Chosen::of(&wishes, config, &snapshot::cloud_facts())?;
+        let provider = Chosen::of(&wishes, config, cloud)?;
         let exposed = fronts(&service, Role::Exposed, &wishes, config)?;
         let exposed: Vec<Front> = exposed.into_iter().filter(|front| front.exposed).collect();
         let entry = floating(&service, &wishes, config, &exposed)?.map(|entry| entry.name);
@@ -92,60 +97,67 @@ impl Owner {
     }
 }
 
-/// What a Service shares, in an annotation of its own: what the other Service was like can't be read when that is gone. Who writes it
-/// by hand comes to nothing by it where that is gone: only what a Service was on already is kept for it.
+/// The condition in which a Service says what it shares, for this module alone: its message is a [`Remembered`].
+pub(crate) const SHARES: &str = "isthmus.dev/Shares";
+
+/// What a Service is on: what the Service was like whose load balancer that is can't be read when that is gone, and who is there comes
+/// before who is not. It is in the status, which those who write a Service do not write.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Remembered {
-    /// `NAMESPACE/NAME`.
+    /// As of [`Target::key`].
     of: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     provider: Option<String>,
-    /// Names of the load balancers' entries.
+    /// Names of the load balancers' entries, of that of a Service.
     #[serde(skip_serializing_if = "Option::is_none")]
     v4: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     v6: Option<String>,
     /// Whether a floating IP is made for it.
+    #[serde(default)]
     floating_ip: bool,
 }
 
 impl Remembered {
-    pub(crate) fn of(namespace: &str, name: &str, owner: &Owner) -> Self {
-        let entry = |family| owner.balancers.iter().find(|(of, _)| *of == family).map(|(_, e)| e.clone());
+    /// `owner`: of that of a Service.
+    pub(crate) fn of(target: &Target<'_>, owner: Option<&Owner>) -> Self {
+        let entry = |family| {
+            let mut all = owner.into_iter().flat_map(|owner| &owner.balancers);
+            all.find(|(of, _)| *of == family).map(|(_, entry)| entry.clone())
+        };
         Self {
-            of: format!("{namespace}/{name}"),
-            provider: owner.provider.clone(),
+            of: target.key(),
+            provider: owner.and_then(|owner| owner.provider.clone()),
             v4: entry(Family::V4),
             v6: entry(Family::V6),
-            floating_ip: matches!(owner.floating, Floating::Own),
+            floating_ip: owner.is_some_and(|owner| matches!(owner.floating, Floating::Own)),
         }
     }
 
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok()
+    /// What a Service is on, as text.
+    pub(crate) fn text_of<'a>(service: &'a Service<'_>) -> Option<&'a str> {
+        let said = service.status.conditions.iter().find(|condition| *condition.kind == *SHARES);
+        said.map(|condition| &*condition.message)
+    }
+
+    /// What a Service is on of this.
+    pub(crate) fn by(service: &Service<'_>, target: &Target<'_>) -> Option<Self> {
+        let found: Self = serde_json::from_str(Self::text_of(service)?).ok()?;
+        (found.of == target.key()).then_some(found)
     }
 
     pub(crate) fn text(&self) -> Option<String> {
         serde_json::to_string(self).ok()
     }
 
-    pub(crate) fn is_of(&self, target: &Target<'_>) -> bool {
-        match target {
-            Target::Service { namespace, name } => self.of == format!("{namespace}/{name}"),
-            Target::Existing(_) => false,
-        }
-    }
-
-    /// The Service of this name as it was, if it is of that one.
-    pub(crate) fn owner(self, namespace: &str, name: &str) -> Option<Owner> {
-        let is_it = self.is_of(&Target::Service { namespace, name });
+    /// The Service as it was.
+    pub(crate) fn owner(self) -> Option<Owner> {
         let is_name = |entry: &String| ["lb-v4", "lb-v6", "lb-public"].contains(&entry.as_str());
         let balancers = [(Family::V4, self.v4), (Family::V6, self.v6)];
         let balancers = balancers.into_iter().filter_map(|(family, entry)| Some((family, entry?)));
         let balancers: Vec<(Family, String)> = balancers.filter(|(_, entry)| is_name(entry)).collect();
         let floating = if self.floating_ip { Floating::Own } else { Floating::Nothing };
-        let owner = Owner { balancers, provider: self.provider, floating };
-        (is_it && !owner.balancers.is_empty()).then_some(owner)
+        (!balancers.is_empty()).then_some(Owner { balancers, provider: self.provider, floating })
     }
 }

@@ -8,14 +8,14 @@ use isthmus_sdk::prelude::*;
 use isthmus_sdk::records::types::{Invalid, State};
 use serde::Serialize;
 
-use crate::annotations::SHARES;
 use crate::config::Config;
 use crate::exposure::{ASSOCIATION, FLOATING_IP};
 use crate::family::Family;
 use crate::fronts::{Address, Front, Place, Shared};
 use crate::mapping::{Plan, Role};
+use crate::owner::{Remembered, SHARES};
 use crate::partly::unhonoured;
-use crate::sharing::NO_ROOM;
+use crate::sharing::is_no_room;
 use crate::tree::{listener_entry, pool_entry};
 
 const BALANCED: &str = "isthmus.dev/LoadBalanced";
@@ -62,26 +62,25 @@ pub(crate) fn report(
     outcome: Option<&Outcome>,
     realized: &[Realized],
 ) -> Option<SubjectReport> {
-    // What a Service shares is what it shared until it is mapped anew.
-    let shared = service.metadata.annotations.get(SHARES).map(|text| text.to_string());
-    let (status, shares) = match outcome {
-        Some(Outcome::NotMapped(reason)) if !reason.starts_with(NO_ROOM) => return None,
+    match outcome {
+        Some(outcome) if is_no_room(outcome) => said(refused(service, &[], why(outcome)), None),
         // What was made goes.
-        Some(outcome @ Outcome::NotMapped(_)) => {
-            (serde_json::to_string(&refused(service, &[], why(outcome))), None)
+        Some(Outcome::NotMapped(_)) => None,
+        // What a Service shares is what it shared until it is mapped anew.
+        Some(outcome) => {
+            said(refused(service, realized, why(outcome)), Remembered::text_of(service).map(Into::into))
         }
-        Some(outcome) => (serde_json::to_string(&refused(service, realized, why(outcome))), shared),
         None => {
             let plan = Plan::of(service, config).ok()?;
-            let status = serde_json::to_string(&served(&Seen { plan: &plan, service, realized }, config));
-            (status, plan.sharing.and_then(|sharing| sharing.remembered))
+            let shares = plan.sharing.as_ref().and_then(|sharing| sharing.remembered.clone());
+            said(served(&Seen { plan: &plan, service, realized }, config), shares)
         }
-    };
-    let report = SubjectReport::new(Some(status.ok()?));
-    Some(match shares {
-        Some(shares) => report.annotation(SHARES, &shares),
-        None => report,
-    })
+    }
+}
+
+fn said(mut status: Status<'_>, shares: Option<String>) -> Option<SubjectReport> {
+    status.conditions.extend(shares.map(|text| condition(SHARES, ("True", "Remembered", text))));
+    Some(SubjectReport::new(Some(serde_json::to_string(&status).ok()?)))
 }
 
 /// Status, reason and message of the condition where something is not served.

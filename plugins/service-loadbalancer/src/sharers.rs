@@ -1,5 +1,6 @@
 //! Services that share a load balancer: which of them are on it. The Service whose load balancer it is has its ports first, since
-//! they may be those of its cluster IP, and it does not know of the others; of these the older comes before the younger.
+//! they may be those of its cluster IP, and it does not know of the others; of these who is on it comes before who is not, and then the
+//! older before the younger.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +25,7 @@ impl Taken {
     fn admit(&mut self, service: &Service<'_>, most: usize) -> Result<(), String> {
         if self.services >= most {
             return Err(format!(
-                "{most} Services are on it that are older, or whose it is, and no more may be (sharing.maxServices of the \
+                "{most} Services are on it already, or are older, and no more may be (sharing.maxServices of the \
                  module's config)"
             ));
         }
@@ -42,12 +43,10 @@ impl Taken {
     }
 }
 
-/// Whether there is room for this Service on a load balancer; if not, why. `gone`: the Service that it was of has it no longer, so that
-/// nobody comes to it who is not on it.
+/// Whether there is room for this Service on a load balancer; if not, why.
 pub(crate) fn settle(
     service: &Service<'_>,
     target: &Target<'_>,
-    gone: bool,
     config: &Config,
 ) -> Result<Result<(), String>, Outcome> {
     let (mut taken, most) = (Taken::default(), config.sharing.max_services);
@@ -63,8 +62,8 @@ pub(crate) fn settle(
     }
     let texts = target.candidates(config);
     let mut sharers: Vec<Service<'_>> =
-        parse_others(&texts).filter(|other| is_on(other, target, gone, config)).collect();
-    sharers.sort_by(|one, other| Age::of(&one.metadata).cmp(&Age::of(&other.metadata)));
+        parse_others(&texts).filter(|other| is_on(other, target, config)).collect();
+    sharers.sort_by(|one, other| place(one, target).cmp(&place(other, target)));
     // One may have named it in two ways.
     sharers.dedup_by(|one, other| Age::of(&one.metadata) == Age::of(&other.metadata));
     let own = Age::of(&service.metadata);
@@ -83,15 +82,19 @@ pub(crate) fn settle(
     Ok(taken.admit(service, most))
 }
 
-/// Whether a Service wishes to be on it, and may. One that is refused for what it says now may be on it as it was (what was made of
-/// it stays), so its ports are not free.
-fn is_on(service: &Service<'_>, target: &Target<'_>, gone: bool, config: &Config) -> bool {
+/// Who comes first: those that are on it, then the older.
+fn place<'a>(service: &'a Service<'_>, target: &Target<'_>) -> (bool, Age<'a>) {
+    (Remembered::by(service, target).is_none(), Age::of(&service.metadata))
+}
+
+/// Whether a Service wishes to be on it, and may. One that is refused for what it says now is on it as it was (what was made of it
+/// stays), so its ports are not free.
+fn is_on(service: &Service<'_>, target: &Target<'_>, config: &Config) -> bool {
     let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
     let wishes = SharingWishes::of(&service.metadata.annotations);
-    let wished = Target::of(&wishes, namespace, config);
-    let exposed = Role::of(service, config).is_ok_and(|role| role == Role::Exposed);
-    if gone && !wishes.shares.and_then(Remembered::parse).is_some_and(|shares| shares.is_of(target)) {
-        return false;
-    }
-    exposed && wished.is_ok_and(|wished| wished.is_some_and(|wished| wished.is(target)))
+    let wished = match Target::of(&wishes, namespace, config) {
+        Ok(wished) => wished.is_some_and(|wished| wished.key() == target.key()),
+        Err(_) => Remembered::by(service, target).is_some(),
+    };
+    wished && Role::of(service, config).is_ok_and(|role| role == Role::Exposed)
 }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use isthmus_sdk::objects::Service;
 use isthmus_sdk::prelude::*;
-use isthmus_sdk::records::types::Invalid;
+use isthmus_sdk::snapshot::Cloud;
 
 use crate::annotations::{
     BALANCER, BALANCER_OF_PROVIDER, FLAVOR, FLOATING_NETWORK, FLOATING_SUBNET, INTERNAL, KEEP, NETWORK,
@@ -20,8 +20,17 @@ use crate::mapping::service_kind;
 use crate::owner::{Owner, Remembered};
 use crate::sharers::settle;
 
-/// How the message begins where there is no room for a Service: `report` tells it by this.
-pub(crate) const NO_ROOM: &str = "no room on the shared load balancer";
+/// How the message begins where there is no room for a Service.
+const NO_ROOM: &str = "no room on the shared load balancer";
+
+fn no_room(why: &str) -> Outcome {
+    not_mapped(format!("{NO_ROOM}: {why}"))
+}
+
+/// Whether it is for want of room that a Service is not mapped.
+pub(crate) fn is_no_room(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::NotMapped(reason) if reason.starts_with(NO_ROOM))
+}
 
 /// Whose load balancer a Service is to be on.
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +96,7 @@ impl<'a> Target<'a> {
             Self::Service { namespace, name } => {
                 let own = Some(*namespace);
                 let scope = if config.sharing.is_open(namespace) { None } else { own };
-                let mut found = by(scope, SHARE_WITH, &format!("{namespace}/{name}"));
+                let mut found = by(scope, SHARE_WITH, &self.key());
                 found.extend(by(own, SHARE_WITH, name));
                 found
             }
@@ -99,13 +108,11 @@ impl<'a> Target<'a> {
         }
     }
 
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Service { namespace, name }, Self::Service { namespace: of, name: other }) => {
-                (namespace, name) == (of, other)
-            }
-            (Self::Existing(one), Self::Existing(other)) => one.id == other.id,
-            _ => false,
+    /// What tells it from others: `NAMESPACE/NAME`, or an id.
+    pub(crate) fn key(&self) -> String {
+        match self {
+            Self::Service { namespace, name } => format!("{namespace}/{name}"),
+            Self::Existing(balancer) => balancer.id.clone(),
         }
     }
 }
@@ -117,11 +124,9 @@ pub(crate) struct Sharing {
     pub(crate) fronts: Vec<Front>,
     /// Octavia's provider that these are of. None: the cloud's default.
     pub(crate) provider: Option<String>,
-    /// Whether the Service that it was of has none any more.
-    gone: bool,
     /// Why the Service is on none now.
     pub(crate) refused: Option<Outcome>,
-    /// For when the other Service is gone.
+    /// For when the other Service is gone, or others come.
     pub(crate) remembered: Option<String>,
     /// For people, a sentence each.
     pub(crate) told: Vec<String>,
@@ -133,34 +138,38 @@ impl Sharing {
         service: &Service<'_>,
         wishes: &Wishes<'_>,
         config: &Config,
+        cloud: &Cloud,
     ) -> Result<Option<Self>, Outcome> {
         let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
         let Some(target) = Target::of(&wishes.sharing, namespace, config)? else { return Ok(None) };
         check_whole(service, wishes)?;
-        let found = match target {
+        let sharing = match target {
             Target::Service { name, namespace: of } if name == &*service.metadata.name && of == namespace => {
                 return Err(invalid_field("it is the Service itself", &path(SHARE_WITH)));
             }
-            Target::Service { namespace: of, name } => Self::on_anothers(of, name, wishes, config),
-            Target::Existing(found) => Ok(Self::on_existing(found, config)),
-        };
-        let sharing = match found {
-            Ok(found) => found,
-            Err(refused) => return Self::refused(refused, config).map(Some),
+            Target::Service { namespace, name } => {
+                let now = Owner::of(namespace, name, config, cloud);
+                Self::on_anothers(namespace, name, now, Remembered::by(service, &target))?
+            }
+            Target::Existing(found) => Self::on_existing(found, config),
         };
         if wishes.internal && !sharing.is_internal() {
             let message = "the load balancer that the Service shares may have a floating IP";
             return Err(invalid_field(message, &wishes.annotation(INTERNAL)));
         }
         let sharing = sharing.of_families(&families(service))?;
-        match settle(service, &target, sharing.gone, config)? {
+        match settle(service, &target, config)? {
             Ok(()) => Ok(Some(sharing)),
-            Err(why) => Self::refused(not_mapped(format!("{NO_ROOM}: {why}")), config).map(Some),
+            // A cluster IP is served all the same; without one, there is nothing else to serve.
+            Err(why) if config.cluster_ips => {
+                Ok(Some(Self { refused: Some(no_room(&why)), ..Self::at(Vec::new(), None) }))
+            }
+            Err(why) => Err(no_room(&why)),
         }
     }
 
     fn at(fronts: Vec<Front>, provider: Option<String>) -> Self {
-        Self { fronts, provider, gone: false, refused: None, remembered: None, told: Vec::new() }
+        Self { fronts, provider, refused: None, remembered: None, told: Vec::new() }
     }
 
     fn on_existing(found: &ExistingBalancer, config: &Config) -> Self {
@@ -170,7 +179,11 @@ impl Sharing {
             front(Family::of(*address), shared)
         };
         let provider = found.provider.clone().or_else(|| config.provider.clone());
-        Self::at(found.addresses.iter().map(at).collect(), provider)
+        let fronts = found.addresses.iter().map(at).collect();
+        Self {
+            remembered: Remembered::of(&Target::Existing(found), None).text(),
+            ..Self::at(fronts, provider)
+        }
     }
 
     /// On that of another Service: as it is now, or where that has none any more, as it was when this Service came to be on it. Then
@@ -178,25 +191,19 @@ impl Sharing {
     fn on_anothers(
         namespace: &str,
         name: &str,
-        wishes: &Wishes<'_>,
-        config: &Config,
+        now: Result<Owner, String>,
+        before: Option<Remembered>,
     ) -> Result<Self, Outcome> {
-        let now = Owner::of(namespace, name, config);
-        let before =
-            || wishes.sharing.shares.and_then(|text| Remembered::parse(text)?.owner(namespace, name));
-        let (owner, gone) = match now {
+        let (owner, told) = match now {
             Ok(owner) => (owner, None),
-            Err(why) => (before().ok_or_else(|| why.clone())?, Some(why)),
+            Err(why) => {
+                let stays = "its load balancer stays as long as Services are on it that share it; no other one comes to it";
+                let told = format!("{why}: {stays}");
+                (before.and_then(Remembered::owner).or_waiting(&why)?, Some(told))
+            }
         };
-        let told = gone.as_ref().map(|why| {
-            format!(
-                "{}: its load balancer stays as long as Services are on it that share it; no other one comes to it",
-                reason(why)
-            )
-        });
         Ok(Self {
-            gone: gone.is_some(),
-            remembered: Remembered::of(namespace, name, &owner).text(),
+            remembered: Remembered::of(&Target::Service { namespace, name }, Some(&owner)).text(),
             told: told.into_iter().collect(),
             ..Self::at(owner.fronts(namespace, name), owner.provider.clone())
         })
@@ -219,17 +226,6 @@ impl Sharing {
         Ok(Self { fronts: fits, ..self })
     }
 
-    /// Where there is no room, a cluster IP is served all the same; without one, there is nothing else to serve. What is waited for or
-    /// wrong holds all of it: a list without what is shared would take that away.
-    fn refused(refused: Outcome, config: &Config) -> Result<Self, Outcome> {
-        match refused {
-            Outcome::NotMapped(_) if config.cluster_ips => {
-                Ok(Self { refused: Some(refused), ..Self::at(Vec::new(), None) })
-            }
-            refused => Err(refused),
-        }
-    }
-
     /// Whether these are known to have no floating IP.
     fn is_internal(&self) -> bool {
         self.fronts.iter().all(|front| match &front.place {
@@ -238,13 +234,6 @@ impl Sharing {
             }
             _ => false,
         })
-    }
-}
-
-fn reason(outcome: &Outcome) -> &str {
-    match outcome {
-        Outcome::NotMapped(reason) | Outcome::Waiting(reason) => reason,
-        Outcome::Invalid(Invalid { message, .. }) => message,
     }
 }
 

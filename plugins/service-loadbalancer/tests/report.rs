@@ -278,7 +278,7 @@ fn who_shares_says_the_addresses_of_the_other_one_when_its_own_members_answer() 
 
     let named = OUTSIDE.replacen(
         '{',
-        r#"{"sharing": {"loadBalancers": [{"id": "b", "addresses": ["192.0.2.7"]}]}, "#,
+        r#"{"sharing": {"loadBalancers": [{"id": "b", "addresses": ["192.0.2.7"], "namespaces": ["*"]}]}, "#,
         1,
     );
     let on = exposed().annotated("loadbalancer.openstack.org/load-balancer-id: b");
@@ -319,7 +319,7 @@ fn who_has_no_room_says_so_and_no_address() {
 fn who_shares_of_one_that_is_gone_says_so() {
     let there = sharing("", "", "");
     let known = there.shares(OUTSIDE, None).unwrap();
-    let gone = exposed().annotated(&format!("{SHARE}, isthmus.dev/lb-shares: '{known}'"));
+    let gone = exposed().annotated(SHARE).remembers(&known);
     let found = status(&gone, OUTSIDE, nothing);
     assert_eq!(balanced(&found).0, "True");
     assert_eq!(found["loadBalancer"]["ingress"], json!([{"ip": "203.0.113.44"}]));

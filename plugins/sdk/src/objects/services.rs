@@ -127,6 +127,9 @@ pub struct ServiceCondition<'a> {
     pub kind: Text<'a>,
     /// `True`, `False` or `Unknown`.
     pub status: Text<'a>,
+    /// `message`.
+    #[serde(default)]
+    pub message: Text<'a>,
 }
 
 /// `status.loadBalancer` of a Service.

@@ -1,6 +1,8 @@
 //! What the tests have in common: a Service with its slices, and a cloud under it.
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub(crate) mod sharing;
+
 use isthmus_sdk::prelude::*;
 use isthmus_sdk::records::load_balancing::Vip;
 use isthmus_sdk::records::types::{Invalid, Property};
@@ -39,6 +41,11 @@ pub(crate) fn other(key: &str, metadata: &str, spec: &str, status: &str) -> Stri
         "{{apiVersion: v1, kind: Service, metadata: {{name: {name}, namespace: {namespace}, {metadata}}}, \
          spec: {{{spec}}}, status: {{{status}}}}}"
     )
+}
+
+/// The condition in which a Service says what it shares.
+pub(crate) fn memory(known: &str) -> String {
+    format!("{{type: isthmus.dev/Shares, status: 'True', message: '{known}'}}")
 }
 
 /// A Service of this spec, with a cluster IP and a port unless it says otherwise.
@@ -86,6 +93,12 @@ impl Given {
         self
     }
 
+    /// Which is on a load balancer by what it says.
+    pub(crate) fn remembers(self, known: &str) -> Self {
+        let before = if self.status.is_empty() { String::new() } else { format!("{}, ", self.status) };
+        self.said(&format!("{before}conditions: [{}]", memory(known)))
+    }
+
     pub(crate) fn cluster(&self) -> Cluster {
         let Self { annotations, spec, status, slices, .. } = self;
         let mut text = format!(
@@ -129,15 +142,10 @@ impl Given {
 
     /// What the Service says that it shares.
     pub(crate) fn shares(&self, config: &str, outcome: Option<Outcome>) -> Option<String> {
-        let report = self.cluster().report::<ServiceLoadBalancer>(
-            &service_kind(),
-            "shop/web",
-            config,
-            outcome,
-            Vec::new(),
-        );
-        let [shares] = <[_; 1]>::try_from(report?.annotations).ok()?;
-        (shares.name == "isthmus.dev/lb-shares").then_some(shares.value)
+        let status = self.report(config, outcome, Vec::new())?;
+        let mut conditions = status.get("conditions")?.as_array()?.iter();
+        let shares = conditions.find(|condition| condition["type"] == "isthmus.dev/Shares")?;
+        shares["message"].as_str().map(Into::into)
     }
 }
 

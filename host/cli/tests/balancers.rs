@@ -7,6 +7,7 @@ mod stage;
 use std::time::Duration;
 
 use isthmus_kubernetes::crd::{CloudMapping, PolicyModule};
+use isthmus_model::kinds::Kind;
 use isthmus_openstack::Neutron;
 use isthmus_openstack::neutron::{Network, NetworkCreate, Subnet, SubnetCreate};
 use isthmus_openstack::octavia::{L7Policy, Listener, ListenerCreate, LoadBalancer};
@@ -171,9 +172,12 @@ async fn it_goes_in_one_call_and_takes_nothing_along_that_is_not_ours() {
     without_module(&stage).await;
     let ours_went = |lb: &LoadBalancer| active(lb) && lb.listeners == [theirs.id.clone()];
     balancer(&stage, "ours is gone, and theirs is there", ours_went).await;
-    stage
-        .until("it says why it stays", |all| all.iter().any(|m| has_words(m, "Cannot delete Load Balancer")))
-        .await;
+    let says_why = |m: &CloudMapping| {
+        let parts = m.status.iter().flat_map(|status| &status.resources);
+        let is = |kind: Kind| parts.clone().any(|part| part.kind == kind);
+        has_words(m, "Cannot delete Load Balancer") && is(Kind::LoadBalancer) && !is(Kind::Listener)
+    };
+    stage.until("it says why it stays, and that alone", |all| all.iter().any(|m| says_why(m))).await;
     octavia.delete::<Listener>(&theirs.id).await.unwrap();
     // What the cloud refuses is tried again after minutes; a start tries it at once.
     stage.stop(operator).await;

@@ -12,7 +12,7 @@ use isthmus_openstack::catalog::LOAD_BALANCER;
 use isthmus_openstack::neutron::{Port, PortCreate, Subnet};
 use isthmus_openstack::octavia::{LoadBalancer, LoadBalancerCreate};
 use isthmus_openstack::session::Request;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Service};
 use kube::Api;
 use kube::api::DeleteParams;
 use serde_json::json;
@@ -85,7 +85,7 @@ async fn a_network_that_somebody_uses_is_waited_for_and_their_port_is_named() {
 /// A provider that no table knows says itself what it lacks: of a load balancer as a whole it does not say which part that is.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_unknown_provider_lacks_is_learnt_once_and_not_tried_again() {
-    let stage = Stage::with(|cloud| cloud.noop_lacks = Some("UDP")).await;
+    let stage = Stage::with(|cloud| cloud.noop_lacks = vec!["UDP"]).await;
     stage.balanced(json!({"provider": "noop"})).await;
     let spec = json!({"type": "LoadBalancer", "ports": [{"port": 53, "protocol": "UDP"}]});
     let metadata = json!({"name": "dns", "namespace": "shop"});
@@ -111,5 +111,19 @@ async fn what_an_unknown_provider_lacks_is_learnt_once_and_not_tried_again() {
     let both = |all: &[&CloudMapping]| all.iter().filter(|m| has_words(m, said)).count() == 2;
     stage.until("another one says so too", both).await;
     assert_eq!(stats().load_balancer().writes, writes, "and is not tried");
+    stage.stop(operator).await;
+}
+
+/// What is below goes one by one then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_deletes_nothing_with_all_below_it_keeps_nothing() {
+    let stage = Stage::with(|cloud| cloud.noop_lacks = vec!["cascade"]).await;
+    stage.balanced(json!({"provider": "noop"})).await;
+    let operator = stage.operator(&[]);
+    stage.ready(1).await;
+    let services: Api<Service> = Api::namespaced(stage.client.kube(), "shop");
+    services.delete("web", &DeleteParams::default()).await.unwrap();
+    stage.until("it is gone", |all| all.is_empty()).await;
+    assert!(stage.octavia().list::<LoadBalancer>(&[]).await.unwrap().is_empty());
     stage.stop(operator).await;
 }

@@ -9,7 +9,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use isthmus_model::desired::{DESCRIPTION, DISPLAY_NAME, DesiredList, Entry, Removal};
-use isthmus_model::kinds::Change;
+use isthmus_model::kinds::{Change, Kind};
 use isthmus_model::mark::Mark;
 use isthmus_model::object::Subject;
 use isthmus_model::observed::{Observed, Target};
@@ -190,11 +190,8 @@ impl<'a> Work<'a> {
         let entry = self.desired.get(&operation.name);
         let observed = |id: &String| self.session.inventory.lock().get(&self.subject.uid, id);
         let lost = || {
-            ReconcileError::Cloud(CloudError::Outdated {
-                kind: operation.kind,
-                name: operation.name.clone(),
-                message: "the plan names a resource that is no longer known; it is made anew".into(),
-            })
+            let message = "the plan names a resource that is no longer known; it is made anew";
+            outdated(operation.kind, &operation.name, message)
         };
         match (&operation.act, entry) {
             (Act::Create, Some(entry)) if operation.with.is_empty() => {
@@ -303,22 +300,50 @@ impl<'a> Work<'a> {
             }
             Ok(Done::Tree(made)) => {
                 self.take_in(made);
-                true
+                self.all_is_made(operation)
             }
             Ok(Done::Gone(ids)) => {
-                for id in ids {
-                    self.record.retain(|_, r| r.id.as_deref() != Some(&id));
-                    self.session.inventory.lock().remove(uid, &id);
-                }
+                self.let_go(ids);
                 true
             }
-            Err(error) => {
-                error.log(self.subject, name);
-                self.note_failure(operation, &error);
-                self.undone.extend(names(operation).cloned());
-                self.errors.entry(name.clone()).or_insert(error);
-                false
+            Ok(Done::GoneInPart(ids, error)) => {
+                self.let_go(ids);
+                self.failed(operation, error)
             }
+            Err(error) => self.failed(operation, error),
+        }
+    }
+
+    fn failed(&mut self, operation: &Operation, error: ReconcileError) -> bool {
+        error.log(self.subject, &operation.name);
+        self.note_failure(operation, &error);
+        self.undone.extend(names(operation).cloned());
+        self.errors.entry(operation.name.clone()).or_insert(error);
+        false
+    }
+
+    /// Whether a tree is there whole. What is not is an operation of the next plan.
+    fn all_is_made(&mut self, operation: &Operation) -> bool {
+        let is_made = |name: &&String| self.record.get(*name).is_some_and(|recorded| recorded.id.is_some());
+        let left: Vec<&Entry> = operation
+            .with
+            .iter()
+            .filter(|name| !is_made(name))
+            .filter_map(|name| self.desired.get(name))
+            .collect();
+        for entry in &left {
+            let message = "its load balancer can't be made with all below it at once: it is made by itself";
+            let outdated = outdated(entry.kind, &entry.name, message);
+            self.undone.insert(entry.name.clone());
+            self.errors.entry(entry.name.clone()).or_insert(outdated);
+        }
+        left.is_empty()
+    }
+
+    fn let_go(&mut self, ids: Vec<String>) {
+        for id in ids {
+            self.record.retain(|_, r| r.id.as_deref() != Some(&id));
+            self.session.inventory.lock().remove(&self.subject.uid, &id);
         }
     }
 
@@ -399,14 +424,16 @@ impl<'a> Work<'a> {
 const META: [&str; 3] = ["tags", DISPLAY_NAME, DESCRIPTION];
 
 fn unresolved(entry: &Entry, field: &str, reference: &isthmus_model::value::Reference) -> ReconcileError {
-    let message = format!("{field} refers to {reference:?}, which does not exist yet");
-    ReconcileError::Cloud(CloudError::Outdated { kind: entry.kind, name: entry.name.clone(), message })
+    outdated(entry.kind, &entry.name, &format!("{field} refers to {reference:?}, which does not exist yet"))
+}
+
+/// Of an operation that another plan will do.
+fn outdated(kind: Kind, name: &str, message: &str) -> ReconcileError {
+    ReconcileError::Cloud(CloudError::Outdated { kind, name: name.to_owned(), message: message.to_owned() })
 }
 
 #[cfg(test)]
 mod tests {
-    use isthmus_model::kinds::Kind;
-
     use super::*;
 
     #[test]

@@ -64,8 +64,9 @@ pub struct Options {
     pub provisioning: Duration,
     /// Minor version of the load-balancer service's API: what came later it does not know.
     pub load_balancer_minor: u32,
-    /// A protocol that load-balancer provider `noop` has no listeners for: one that nobody knows by its name may be like that.
-    pub noop_lacks: Option<&'static str>,
+    /// What load-balancer provider `noop` refuses altogether, as one that nobody knows by its name may: listeners of a protocol, or
+    /// `cascade`, the deletion of a load balancer with all below it.
+    pub noop_lacks: Vec<&'static str>,
     /// Whether a port that is bound to a host becomes `ACTIVE` at once, as if the host plugged it; else [`World::plug`] does it.
     pub plug_bound_ports: bool,
     /// Whether ports have names in DNS (`dns-integration`).
@@ -82,7 +83,7 @@ impl Default for Options {
             project,
             provisioning: Duration::from_millis(20),
             load_balancer_minor: octavia::versions::NEWEST,
-            noop_lacks: None,
+            noop_lacks: Vec::new(),
             plug_bound_ports: false,
             dns_names: false,
         }

@@ -17,11 +17,13 @@ use crate::session::Session;
 /// What an operation answered.
 pub(super) enum Done {
     Changed(Box<Observed>),
-    /// A resource with all below it.
+    /// A resource with what is below it; the rest of that is to be made by itself.
     Tree(Vec<Observed>),
     Adopted(Box<Observed>),
     /// Ids of what is there no more, or no longer ours.
     Gone(Vec<String>),
+    /// The same, and why the rest is there still.
+    GoneInPart(Vec<String>, ReconcileError),
 }
 
 /// An operation with everything that it needs.
@@ -98,9 +100,11 @@ impl Step<'_> {
                 Ok(Done::Gone(vec![id]))
             }
             Self::DeleteTree(id, below) => {
-                cloud.delete_tree(id, below).await?;
-                let parts = below.iter().map(|part| part.id.clone());
-                Ok(Done::Gone(parts.chain([id.to_owned()]).collect()))
+                let (gone, done) = cloud.delete_tree(id, below).await;
+                Ok(match done {
+                    Ok(()) => Done::Gone(gone),
+                    Err(error) => Done::GoneInPart(gone, error.into()),
+                })
             }
             Self::Retain(operation, observed) => {
                 let retained = Retained::new(&session.cluster, &subject.key, &operation.name);

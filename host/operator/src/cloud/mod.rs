@@ -303,7 +303,8 @@ impl Cloud {
         Ok(all)
     }
 
-    /// Makes a resource with all below it. The answer says little of what is below: it is listed.
+    /// Makes a resource with all below it; alone, where it can't be made with all of that. The answer says little of what is below: it
+    /// is listed.
     ///
     /// # Errors
     /// The service's; [`CloudError::Unseen`] where all was made and the list failed.
@@ -320,9 +321,7 @@ impl Cloud {
             self.driver(*kind)?;
         }
         let Some(made) = driver.create_tree(&root, below).await? else {
-            let load_balancer = driver.create(root).await?.id;
-            let why = "its provider can't do all of it at once (501); its parts follow one by one".into();
-            return Err(CloudError::Unseen { load_balancer, why });
+            return Ok(vec![driver.create(root).await?]);
         };
         let mut tree = vec![made];
         let load_balancer = tree.first().map(|made| made.id.clone()).unwrap_or_default();
@@ -345,19 +344,27 @@ impl Cloud {
         }
     }
 
-    /// Deletes a load balancer with all below it: in one call, where there is nothing else below it.
-    ///
-    /// # Errors
-    /// The service's.
-    pub async fn delete_tree(&self, id: &str, below: &[Below]) -> Result<()> {
+    /// Deletes a load balancer with all below it: in one call, where there is nothing else below it. Answers the ids of what is gone,
+    /// also where not all of it is.
+    pub async fn delete_tree(&self, id: &str, below: &[Below]) -> (Vec<String>, Result<()>) {
+        let mut gone = Vec::new();
+        let done = self.fell(id, below, &mut gone).await;
+        (gone, done)
+    }
+
+    async fn fell(&self, id: &str, below: &[Below], gone: &mut Vec<String>) -> Result<()> {
         let root = self.driver(Kind::LoadBalancer)?;
         if root.delete_tree(id, below).await? {
-            return Ok(());
+            gone.extend(below.iter().map(|part| part.id.clone()));
+        } else {
+            for part in below {
+                self.driver(part.kind)?.delete(&part.id).await?;
+                gone.push(part.id.clone());
+            }
+            root.delete(id).await?;
         }
-        for part in below {
-            self.driver(part.kind)?.delete(&part.id).await?;
-        }
-        root.delete(id).await
+        gone.push(id.to_owned());
+        Ok(())
     }
 
     /// Aliases of Neutron's extensions, sorted.

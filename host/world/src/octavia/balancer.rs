@@ -178,6 +178,11 @@ impl Octavia {
         let cascade = call.queried("cascade").is_some_and(|text| {
             ["true", "1", "yes", "on", "t", "y"].contains(&text.to_ascii_lowercase().as_str())
         });
+        let provider = node.text("provider").to_owned();
+        if cascade {
+            self.must_have(&provider, "cascade")?;
+        }
+        let node = self.get(Kind::LoadBalancer, id)?;
         if !(cascade || node.listeners.is_empty() && node.pools.is_empty()) {
             return Err(Fault::validation(format!("Cannot delete Load Balancer {id} - it has children")));
         }

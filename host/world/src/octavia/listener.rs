@@ -95,9 +95,7 @@ impl Octavia {
         check_cidrs(&input, &vip)?;
         check_hsts(&input, &protocol)?;
         provider::listener(&provider, &input)?;
-        if provider == "noop" && self.noop_lacks == Some(&*protocol) {
-            return Err(Fault::not_at_all(&provider, format_args!("no listeners of {protocol}")));
-        }
+        self.must_have(&provider, &protocol)?;
         for (name, value) in TIMEOUTS {
             if input.get(name).is_none_or(Value::is_null) {
                 input.insert(name.to_owned(), json!(value));

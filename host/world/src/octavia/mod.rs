@@ -118,7 +118,7 @@ pub(crate) struct Octavia {
     latency: Duration,
     /// Minor version of the API.
     minor: u32,
-    noop_lacks: Option<&'static str>,
+    noop_lacks: Vec<&'static str>,
     /// Of the request that is being answered.
     now: Duration,
     ending: Ending,
@@ -135,7 +135,7 @@ impl Octavia {
             jobs: 0,
             latency: options.provisioning,
             minor: options.load_balancer_minor,
-            noop_lacks: options.noop_lacks,
+            noop_lacks: options.noop_lacks.clone(),
             now: Duration::ZERO,
             ending: Ending::Active,
             quotas: BTreeMap::new(),
@@ -269,6 +269,14 @@ impl Octavia {
     fn written(&self, status: StatusCode, kind: Kind, id: &str) -> Result<Reply> {
         let shown = self.shown(kind, self.get(kind, id)?);
         Ok(Reply::new(status, json!({kind.singular(): shown})))
+    }
+
+    /// That a provider does not lack something altogether.
+    fn must_have(&self, provider: &str, what: &str) -> Result<()> {
+        match provider == "noop" && self.noop_lacks.contains(&what) {
+            true => Err(Fault::not_at_all(provider, format_args!("it has no {what}"))),
+            false => Ok(()),
+        }
     }
 
     fn provider_of(&self, balancer: &str) -> Result<String> {

@@ -193,14 +193,14 @@ impl LoadBalancers {
         let listeners: Vec<Listener> = self.0.list(&tag).await?;
         let pools: Vec<Pool> = self.0.list(&tag).await?;
         let policies: Vec<L7Policy> = self.0.list(&tag).await?;
+        let ids = listeners.iter().map(|l| &l.id).chain(pools.iter().map(|p| &p.id));
+        let ours: HashSet<&str> = ids.chain(policies.iter().map(|p| &p.id)).map(String::as_str).collect();
+        let is_ours = |id: &str| ours.contains(id);
         let below = listeners.iter().filter(|listener| found.listeners.contains(&listener.id));
-        let theirs = |kind: &str, all: &[String], ours: HashSet<&str>| {
-            all.iter().find(|id| !ours.contains(id.as_str())).map(|id| format!("{kind} {id} below it"))
-        };
-        let on_ours: Vec<String> = below.flat_map(|listener| listener.l7policies.clone()).collect();
-        Ok(theirs("listener", &found.listeners, listeners.iter().map(|l| l.id.as_str()).collect())
-            .or_else(|| theirs("pool", &found.pools, pools.iter().map(|p| p.id.as_str()).collect()))
-            .or_else(|| theirs("policy", &on_ours, policies.iter().map(|p| p.id.as_str()).collect())))
+        let on_ours = below.flat_map(|listener| &listener.l7policies);
+        Ok(foreign(found, is_ours).or_else(|| {
+            on_ours.into_iter().find(|id| !is_ours(id)).map(|id| format!("policy {id} below it"))
+        }))
     }
 
     /// Waits until it is gone, and forgets it with all that was below it.
@@ -223,6 +223,13 @@ impl LoadBalancers {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
+}
+
+/// The first listener or pool of a load balancer that is not ours.
+fn foreign(found: &LoadBalancer, is_ours: impl Fn(&str) -> bool) -> Option<String> {
+    let listeners = found.listeners.iter().map(|id| ("listener", id));
+    let mut all = listeners.chain(found.pools.iter().map(|id| ("pool", id)));
+    all.find(|(_, id)| !is_ours(id)).map(|(kind, id)| format!("{kind} {id} below it"))
 }
 
 impl Driver for LoadBalancers {
@@ -311,22 +318,21 @@ impl Driver for LoadBalancers {
         .boxed()
     }
 
+    /// Somebody else's listener that comes between the look and the call goes too: Octavia has no condition for it.
     fn delete_tree<'a>(&'a self, id: &'a str, below: &'a [Below]) -> BoxFuture<'a, Result<bool>> {
         async move {
-            let known = |id: &String| below.iter().any(|part| part.id == *id);
+            let is_ours = |id: &str| below.iter().any(|part| part.id == id);
             // In its turn: what was deleted before is shown until then.
             let delete = || async {
                 let Some(found) = self.0.look::<LoadBalancer>(id).await? else { return Ok(true) };
-                if let Some(other) = found.listeners.iter().chain(&found.pools).find(|id| !known(id)) {
-                    tracing::warn!(
-                        id,
-                        other,
-                        "what is below a load balancer that goes is not of its mapping alone"
-                    );
+                if let Some(part) = foreign(&found, is_ours) {
+                    tracing::warn!(id, part, "a load balancer that goes is not of its mapping alone");
                     return Ok(false);
                 }
-                self.0.octavia.delete_cascade(id).await?;
-                Ok(true)
+                match self.0.octavia.delete_cascade(id).await {
+                    Err(error) if error.unsupported() => Ok(false),
+                    done => Ok(done.map(|_| true)?),
+                }
             };
             let whole = self.0.lanes.change(id, delete).await?;
             if whole {

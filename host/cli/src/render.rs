@@ -199,11 +199,11 @@ fn stored(object: &Value, masks: &BTreeMap<Gvk, Mask>) -> anyhow::Result<Option<
     }
     let Some(mask) = masks.get(&*key.kind) else { return Ok(None) };
     let Some(projected) = mask.apply(object) else { return Ok(None) };
-    let mut labels: Labels = match object.pointer("/metadata/labels") {
+    let labels: Labels = match object.pointer("/metadata/labels") {
         Some(labels) => serde_json::from_value(labels.clone()).with_context(|| format!("labels of {key}"))?,
         None => Labels::new(),
     };
-    labels.extend(mask.traits(object));
+    let labels = mask.labels(object, labels);
     let uid = object.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or("rendered").into();
     let deleting = object.pointer("/metadata/deletionTimestamp").is_some();
     Ok(Some(Stored { key, uid, labels, deleting, text: projected.to_string().into() }))

@@ -14,8 +14,7 @@ fn kind() -> Arc<Gvk> {
 /// With what an object is listed by whose host is called like its uid.
 fn labels(app: &str, uid: &str) -> Labels {
     let mask = Mask::new([]).unwrap().listed_by(["spec.host"]).unwrap();
-    let listed_by = mask.traits(&json!({"spec": {"host": uid}})).collect::<Vec<_>>();
-    [("app".to_owned(), app.to_owned())].into_iter().chain(listed_by).collect()
+    mask.labels(&json!({"spec": {"host": uid}}), [("app".to_owned(), app.to_owned())].into())
 }
 
 fn object(namespace: &str, name: &str, uid: &str, app: &str) -> Stored {

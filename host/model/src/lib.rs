@@ -44,5 +44,4 @@ pub mod selector;
 pub mod sets;
 pub mod snapshot;
 pub mod text;
-
 pub mod value;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use crate::selector::field_trait;
+use crate::selector::{Labels, field_label};
 use crate::text::quoted;
 
 /// Most steps of a path: no object of Kubernetes is that deep, and masks are walked step by step.
@@ -160,10 +160,11 @@ impl Mask {
         self.kept.apply(value)
     }
 
-    /// What `value` is listed by, to stand among its labels.
-    pub fn traits(&self, value: &Value) -> impl Iterator<Item = (String, String)> {
-        let found = |(text, path): (&String, &FieldPath)| field_trait(text, path.of(value)?);
-        self.listed_by.iter().filter_map(found)
+    /// What `value` is chosen by: its labels, and among them the values of fields that it is listed by.
+    pub fn labels(&self, value: &Value, mut own: Labels) -> Labels {
+        let found = |(text, path): (&String, &FieldPath)| field_label(text, path.of(value)?);
+        own.extend(self.listed_by.iter().filter_map(found));
+        own
     }
 }
 
@@ -265,9 +266,12 @@ mod tests {
     fn an_object_is_listed_by_what_its_fields_say() {
         let mask = |paths: &[&str]| Mask::new([]).unwrap().listed_by(paths.iter().copied()).unwrap();
         let both = mask(&["spec.nodeName", "spec.containers", "status.phase"]);
-        let found: Vec<_> = both.traits(&pod()).collect();
-        let Some((key, value)) = found.first() else { panic!("nothing found") };
-        assert_eq!((found.len(), value.as_str()), (1, "n1"), "{key}: neither a list nor what is absent");
+        let own = [("app".to_owned(), "web".to_owned())];
+        let found: Vec<(String, String)> = both.labels(&pod(), own.clone().into()).into_iter().collect();
+        let [(key, value), label] = found.as_slice() else {
+            panic!("neither a list nor what is absent: {found:?}")
+        };
+        assert_eq!((value.as_str(), std::slice::from_ref(label)), ("n1", &own[..]), "{key}");
         let one = mask(&["spec.nodeName"]);
         assert!(both.covers(&one) && !one.covers(&both), "what is listed by more has to be read again");
         let mut merged = one.clone();

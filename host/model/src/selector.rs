@@ -47,19 +47,19 @@ pub struct SelectorError {
 }
 
 /// How a field stands among an object's labels; `None` where it cannot be listed by this value.
-pub(crate) fn field_trait(path: &str, value: &Value) -> Option<(String, String)> {
+pub(crate) fn field_label(path: &str, value: &Value) -> Option<(String, String)> {
     let text = match value {
         Value::String(text) => text.clone(),
         Value::Bool(_) | Value::Number(_) => value.to_string(),
         Value::Null | Value::Array(_) | Value::Object(_) => return None,
     };
-    named_trait(path, text)
+    named_label(path, text)
 }
 
 /// No label's key begins with this.
 const FIELD: char = '=';
 
-fn named_trait(path: &str, mut value: String) -> Option<(String, String)> {
+fn named_label(path: &str, mut value: String) -> Option<(String, String)> {
     value.make_ascii_lowercase();
     (value.len() <= VALUE).then(|| (format!("{FIELD}{path}"), value))
 }
@@ -72,7 +72,7 @@ pub fn is_field(key: &str) -> bool {
 impl Selector {
     /// Selects by the value of a field; `None`: no object can be listed by this one.
     pub fn of_field(path: &str, value: &str) -> Option<Self> {
-        let (key, value) = named_trait(path, value.into())?;
+        let (key, value) = named_label(path, value.into())?;
         Some(Self(vec![Requirement { key, test: Test::In(vec![value]) }]))
     }
 
@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn selects_by_a_field_what_no_label_can_pass_for() {
         let selector = Selector::of_field("spec.host", "WWW.example.com").unwrap();
-        let host = |host: Value| field_trait("spec.host", &host).into_iter().collect::<Labels>();
+        let host = |host: Value| field_label("spec.host", &host).into_iter().collect::<Labels>();
         assert!(selector.matches(&host("www.Example.com".into())));
         for other in [host("example.com".into()), host(json!(["www.example.com"])), host(Value::Null)] {
             assert!(!selector.matches(&other), "{other:?}");

@@ -28,7 +28,7 @@ const FIELD: &str = "spec.zone";
 /// How it stands among the labels of an object that has this value.
 fn field(value: &str) -> impl Iterator<Item = (String, String)> {
     let mask = Mask::new([]).unwrap().listed_by([FIELD]).unwrap();
-    mask.traits(&json!({"spec": {"zone": value}})).collect::<Vec<_>>().into_iter()
+    mask.labels(&json!({"spec": {"zone": value}}), Labels::new()).into_iter()
 }
 
 /// A requirement of a label selector, with a meaning of its own: that of Kubernetes' documentation, word by word.

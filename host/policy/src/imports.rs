@@ -54,8 +54,7 @@ pub(crate) fn define(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 
 /// What no object can be called is absent for ever: it is not noted, since nothing could change it.
 fn get(state: &mut State, key: values::ObjectKey) -> wasmtime::Result<Option<Arc<str>>> {
-    let view = view(state)?;
-    let Readable { kind, .. } = declared(state, &key.kind)?;
+    let (view, Readable { kind, .. }) = readable(state, &key.kind)?;
     let bytes = key.name.len() + key.namespace.as_ref().map_or(0, String::len);
     let key = ObjectKey::new(kind, key.namespace.as_deref(), &key.name);
     if !key.is_possible() {
@@ -71,9 +70,9 @@ fn list(
     namespace: Option<&str>,
     selector: &str,
 ) -> wasmtime::Result<Vec<Arc<str>>> {
-    let Readable { kind, .. } = declared(state, kind)?;
+    let (view, Readable { kind, .. }) = readable(state, kind)?;
     match selector.parse() {
-        Ok(parsed) => chosen(state, kind, namespace, parsed, selector.len()),
+        Ok(parsed) => chosen(state, &view, kind, namespace, parsed, selector.len()),
         Err(error) => refuse(state, format!("it lists {kind}, but {error}")),
     }
 }
@@ -85,7 +84,7 @@ fn list_by(
     field: &str,
     value: &str,
 ) -> wasmtime::Result<Vec<Arc<str>>> {
-    let Readable { kind, list_by } = declared(state, kind)?;
+    let (view, Readable { kind, list_by }) = readable(state, kind)?;
     if !list_by.contains(field) {
         let field = quoted(field);
         return refuse(
@@ -94,7 +93,7 @@ fn list_by(
         );
     }
     match Selector::of_field(field, value) {
-        Some(selector) => chosen(state, kind, namespace, selector, field.len() + value.len()),
+        Some(selector) => chosen(state, &view, kind, namespace, selector, field.len() + value.len()),
         // What no object can be listed by: nothing could change the answer.
         None => Ok(Vec::new()),
     }
@@ -102,12 +101,12 @@ fn list_by(
 
 fn chosen(
     state: &mut State,
+    view: &View,
     kind: Arc<Gvk>,
     namespace: Option<&str>,
     selector: Selector,
     bytes: usize,
 ) -> wasmtime::Result<Vec<Arc<str>>> {
-    let view = view(state)?;
     let bytes = bytes + namespace.map_or(0, str::len);
     if !namespace.is_none_or(is_possible_namespace) {
         return Ok(Vec::new());
@@ -156,14 +155,14 @@ fn view(state: &mut State) -> wasmtime::Result<View> {
     }
 }
 
-/// The manifest's own entry of this kind. A kind that it does not name is one that nobody watches or granted.
-fn declared(state: &mut State, kind: &values::Kind) -> wasmtime::Result<Readable> {
-    view(state)?;
+/// The snapshot, and the manifest's own entry of this kind. A kind that it does not name is one that nobody watches or granted.
+fn readable(state: &mut State, kind: &values::Kind) -> wasmtime::Result<(View, Readable)> {
+    let view = view(state)?;
     let same = |Readable { kind: k, .. }: &&Readable| {
         k.kind == kind.kind && k.group == kind.group && k.version == kind.version
     };
     match state.kinds.iter().find(same) {
-        Some(readable) => Ok(readable.clone()),
+        Some(readable) => Ok((view, readable.clone())),
         None => {
             let kind = Gvk::new(&kind.group, &kind.version, &kind.kind).to_string();
             refuse(state, format!("it reads {}, which its manifest does not name", quoted(&kind)))

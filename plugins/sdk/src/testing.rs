@@ -282,7 +282,7 @@ impl World {
             let all = cluster.objects.get(&kind).into_iter().flatten();
             let seen = |(place, object): (&(String, String), &Value)| {
                 let json = mask.apply(object)?.to_string();
-                let labels = labels(object).into_iter().chain(mask.traits(object)).collect();
+                let labels = mask.labels(object, labels(object));
                 Some((place.clone(), Seen { labels, json }))
             };
             let objects = all.filter_map(seen).collect();

@@ -242,7 +242,7 @@ pub(crate) fn project(gvk: &Gvk, mask: &Mask, key: ObjectKey, object: DynamicObj
     metadata.managed_fields = None;
     let uid = metadata.uid.as_deref()?.into();
     let deleting = metadata.deletion_timestamp.is_some();
-    let mut labels = metadata.labels.clone().unwrap_or_default();
+    let labels = metadata.labels.clone().unwrap_or_default();
     let mut whole = match data {
         Value::Object(fields) => fields,
         _ => serde_json::Map::new(),
@@ -252,7 +252,7 @@ pub(crate) fn project(gvk: &Gvk, mask: &Mask, key: ObjectKey, object: DynamicObj
     whole.insert("kind".into(), gvk.kind.as_str().into());
     whole.insert("metadata".into(), serde_json::to_value(metadata).ok()?);
     let whole = Value::Object(whole);
-    labels.extend(mask.traits(&whole));
+    let labels = mask.labels(&whole, labels);
     let text = mask.apply(&whole)?.to_string().into();
     Some(Stored { key, uid, labels, deleting, text })
 }

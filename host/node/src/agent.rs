@@ -68,6 +68,7 @@ impl<S: VifSource> Agent<S> {
     /// # Errors
     /// The state cannot be read, no netlink, no driver.
     pub async fn start(source: S, options: &Options) -> Result<Arc<Self>, Error> {
+        options.paths.prepare();
         let host = Host::new()?;
         let drivers = Drivers::new(&options.drivers, &host)?;
         let attachments = Attachments::open(&options.state)?;

@@ -31,16 +31,22 @@ impl Default for Paths {
 }
 
 impl Paths {
-    /// Whether the namespaces of Pods can be seen. Where there was no Pod yet, the runtime has not made their folder: it is made as
-    /// the runtime would. In a container that lacks the mount of the host's there is nowhere to make it.
-    fn namespaces(&self) -> Result<(), String> {
-        match fs::create_dir(&self.namespaces) {
-            Err(_) if self.namespaces.is_dir() => Ok(()),
-            made => made.map_err(|e| {
-                let folder = self.namespaces.display();
-                format!("the agent does not see the network namespaces of Pods: {folder}: {e}")
-            }),
+    /// Where there was no Pod yet, the runtime has not made the folder of the namespaces: it is made as the runtime would. In a
+    /// container that lacks the mount of the host's and may not write there is nowhere to make it, and the agent is not ready.
+    pub(crate) fn prepare(&self) {
+        if let Err(error) = fs::create_dir(&self.namespaces)
+            && !self.namespaces.is_dir()
+        {
+            tracing::warn!(folder = %self.namespaces.display(), %error, "no folder of the network namespaces of Pods");
         }
+    }
+
+    /// Whether the namespaces of Pods can be seen.
+    fn namespaces(&self) -> Result<(), String> {
+        fs::read_dir(&self.namespaces).map(drop).map_err(|e| {
+            let folder = self.namespaces.display();
+            format!("the agent does not see the network namespaces of Pods: {folder}: {e}")
+        })
     }
 }
 

@@ -76,9 +76,9 @@ impl Aimd {
     /// Takes in how a request ended that began at `began`, when `in_flight` were under way, itself included.
     ///
     /// An answer adds `1 / limit` if the limit was in use (a limit nobody reached has proved nothing): about one more
-    /// for each round of answers. One that took longer than [`SLOW`] takes as much away, but leads to half of what was begun with
-    /// from below too: there are requests that take so long by themselves. An overload halves the limit, but once a round: a request that began before the last
-    /// decrease tells nothing new.
+    /// for each round of answers. One that took longer than [`SLOW`] takes as much away, but leads to half of what was begun
+    /// with from below too: there are requests that take so long by themselves. An overload halves the limit, but once a round:
+    /// a request that began before the last decrease tells nothing new.
     pub fn ended(&mut self, signal: Signal, began: Instant, now: Instant, in_flight: u32) {
         match signal {
             Signal::Nothing => {}
@@ -87,7 +87,8 @@ impl Aimd {
                 self.limit = (self.limit + 1.0 / self.limit).min(f64::from(self.bounds.max));
             }
             Signal::Answered => {
-                let (enough, round) = (f64::from(self.bounds.start) / 2.0, 1.0 / self.limit);
+                let enough = (f64::from(self.bounds.start) / 2.0).max(f64::from(self.bounds.min));
+                let round = 1.0 / self.limit;
                 self.limit = match self.limit < enough {
                     true => (self.limit + round).min(enough),
                     false => (self.limit - round).max(enough),
@@ -254,6 +255,9 @@ mod tests {
             aimd.ended(Signal::Answered, now, now + SLOW, 64);
         }
         assert_eq!(aimd.limit(), 4, "what is slow by itself gets as many again");
+        let mut one = Aimd::new(Bounds { min: 1, start: 1, max: 8 });
+        one.ended(Signal::Answered, now, now + SLOW, 1);
+        assert_eq!(one.limit(), 1, "never below the least");
     }
 
     #[tokio::test(start_paused = true)]

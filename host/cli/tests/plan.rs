@@ -49,8 +49,13 @@ async fn a_plan_that_adds_changes_and_deletes_writes_nothing() {
         let count = |planned: &Value| planned["summary"][what].as_u64().unwrap();
         assert!(count(&network) + count(&service) > 0, "{what}: {network} {service}");
     }
-    // And one that would take everything away, by a name that nobody has.
+    // And one that would take everything away.
     let gone = json!({"router": "cluster", "exclude": ["*"]});
+    let summary = plan("namespace-network", gone.clone()).await["summary"].clone();
+    let only_deletes =
+        summary["deleted"].as_u64() > Some(0) && summary["added"] == 0 && summary["changed"] == 0;
+    assert!(only_deletes, "{summary}");
+    // By a name that nobody has, none is made.
     let (file, config) = (module("namespace-network"), gone.to_string());
     let (_, said) = stage.fails(&["plan", &file, "--name", "other", "--config", &config]).await;
     assert!(said.contains("the operator would say Conflict"), "{said}");

@@ -101,7 +101,7 @@ async fn a_port_is_kept_for_an_agent_that_has_not_spoken_yet_where_another_has()
     let api: Api<Pod> = Api::namespaced(stage.client.kube(), "shop");
     api.delete("first", &DeleteParams::default().grace_period(0)).await.unwrap();
 
-    let operator = stage.operator(&[]);
+    let operator = stage.operator(&["--agent-wait-seconds", "5"]);
     let is_first = |mapping: &&CloudMapping| mapping.spec.subject.name == "first";
     let waits =
         |all: &[&CloudMapping]| all.iter().copied().find(is_first).is_some_and(|m| has(m, "WaitingForAgent"));

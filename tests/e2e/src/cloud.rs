@@ -29,6 +29,19 @@ impl Lab {
         Ok(all.into_iter().filter(|p| mark(p).is_some_and(|m| m.cluster == self.cluster)).collect())
     }
 
+    /// Waits until there are so many ports of ours; the ports.
+    ///
+    /// # Errors
+    /// Not in time.
+    pub async fn ports_left(&self, what: &str, count: usize) -> Result<Vec<Port>> {
+        until(what, async || {
+            let ports = self.ports().await?;
+            ensure!(ports.len() == count, "{} ports, not {count}", ports.len());
+            Ok(ports)
+        })
+        .await
+    }
+
     /// Each Pod of a namespace has one port, and there is no other; the ports.
     ///
     /// # Errors

@@ -130,12 +130,7 @@ async fn a_port_whose_creation_was_not_answered_is_found_and_taken_up() -> Resul
 /// Three Pods come behind the barrier: their ports are made, and the operator dies before it can say so.
 async fn made_without_a_record(lab: &Lab, namespace: &str, operator: Operator) -> Result<Vec<Port>> {
     let pods = lab.pods(namespace, 3).await?;
-    let made = until("the ports are made", async || {
-        let ports = lab.ports().await?;
-        ensure!(ports.len() == 4, "{} ports", ports.len());
-        Ok(ports)
-    })
-    .await?;
+    let made = lab.ports_left("the ports are made", 4).await?;
     operator.kill().await?;
     for pod in &pods {
         ensure!(port_id(&lab.mapping(pod).await?).is_none(), "nothing is recorded");

@@ -134,12 +134,7 @@ async fn what_may_be_nobodys_by_a_loss_of_records_is_not_deleted() -> Result<()>
         ensure!(lab.ports().await?.len() == ports.len() + 1, "five are more than four");
         operator.kill().await?;
         let _operator = lab.operator(&["--resync-seconds", "1"]).await?;
-        until("the orphans are gone", async || {
-            let left = lab.ports().await?.len();
-            ensure!(left == 1, "{left} ports");
-            Ok(())
-        })
-        .await
+        lab.ports_left("the orphans are gone", 1).await.map(drop)
     })
     .await
 }

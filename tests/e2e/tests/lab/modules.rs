@@ -161,12 +161,7 @@ async fn held_until_approved(lab: &Lab, fault: &str) -> Result<()> {
     ensure!(ids(&lab.all_ready(&namespace, 3).await?) == before);
     lab.approve(&held).await?;
     lab.loaded("faults").await?;
-    until("the ports are deleted", async || {
-        let left = lab.ports().await?.len();
-        ensure!(left == 0, "{left} ports");
-        Ok(())
-    })
-    .await
+    lab.ports_left("the ports are deleted", 0).await.map(drop)
 }
 
 #[tokio::test]

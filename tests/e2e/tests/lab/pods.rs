@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use isthmus_e2e::{
-    LIMIT, Lab, Operator, Sample, condition, marked_for, node, on_lab, port_id, ready, recorded, until,
-    until_within,
+    LIMIT, Lab, Sample, condition, marked_for, node, on_lab, port_id, ready, recorded, until, until_within,
 };
 use isthmus_kubernetes::crd::CloudMapping;
 use isthmus_openstack::neutron::Port;
@@ -219,11 +218,14 @@ async fn a_deleted_pods_port_goes_some_time_after_its_agent_fell_silent() -> Res
     .await
 }
 
-/// Waits until so many reconciles since then ended with a wait.
-async fn waited(operator: &Operator, since: &Sample, count: u64) -> Result<()> {
-    until(&format!("{count} wait"), async || {
-        let waits = operator.metrics().await?.reconciles("waiting") - since.reconciles("waiting");
-        ensure!(waits >= count, "{waits} wait");
+/// Waits until the port of each is said to be kept for its agent.
+async fn all_wait(lab: &Lab, pods: &[Pod]) -> Result<()> {
+    until("each waits for its agent", async || {
+        for pod in pods {
+            let mapping = lab.mapping(pod).await?;
+            let ready = condition(&mapping, "Ready").context("no condition Ready")?;
+            ensure!(ready.status == "False" && ready.reason == "WaitingForAgent", "{ready:?}");
+        }
         Ok(())
     })
     .await
@@ -244,19 +246,13 @@ async fn a_force_deleted_pod_keeps_its_port_until_the_agent_lets_go() -> Result<
         operator.resyncs(&since, 1).await?;
         lab.delete_pods(&namespace).await?;
         let since = operator.metrics().await?;
-        waited(&operator, &since, 2).await?;
+        all_wait(lab, &pods).await?;
         operator.resyncs(&since, 2).await?;
         ensure!(lab.ports().await?.len() == 2, "both ports stay");
-        let waits = condition(&lab.mapping(&pods[0]).await?, "Ready").context("no condition Ready")?.clone();
-        ensure!(waits.status == "False" && waits.reason == "WaitingForAgent", "{waits:?}");
+        all_wait(lab, &pods).await?;
 
         lab.set_condition(&lab.mapping(&pods[0]).await?, "Attached", "False").await?;
-        let last = until("the first port is gone", async || {
-            let ports = lab.ports().await?;
-            ensure!(ports.len() == 1, "{} ports", ports.len());
-            Ok(ports)
-        })
-        .await?;
+        let last = lab.ports_left("the first port is gone", 1).await?;
         ensure!(marked_for(&last[0], &pods[1].uid().context("uid")?), "the other one stays");
 
         Api::<Node>::all(lab.kube.clone()).delete(node(), &DeleteParams::default()).await?;
@@ -276,17 +272,11 @@ async fn a_force_deleted_pod_keeps_its_port_until_its_agent_can_have_spoken() ->
         // Of this one alone the agent has spoken when they go.
         lab.set_condition(&lab.mapping(&pods[0]).await?, "Attached", "True").await?;
         operator.resyncs(&operator.metrics().await?, 1).await?;
-        let since = operator.metrics().await?;
         lab.delete_pods(&namespace).await?;
-        waited(&operator, &since, 3).await?;
+        all_wait(lab, &pods).await?;
         ensure!(lab.ports().await?.len() == 3, "no port is given away");
         lab.set_condition(&lab.mapping(&pods[1]).await?, "Attached", "True").await?;
-        let left = until("the port is gone of which it says nothing", async || {
-            let ports = lab.ports().await?;
-            ensure!(ports.len() == 2, "{} ports", ports.len());
-            Ok(ports)
-        })
-        .await?;
+        let left = lab.ports_left("the port is gone of which it says nothing", 2).await?;
         for pod in &pods[..2] {
             let uid = pod.uid().context("uid")?;
             ensure!(left.iter().any(|port| marked_for(port, &uid)), "attached: its port stays");

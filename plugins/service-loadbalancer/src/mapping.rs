@@ -185,25 +185,19 @@ impl<'a> Plan<'a> {
             let fronts = fronts.collect::<Result<_, Outcome>>()?;
             Ok((provider, fronts))
         };
-        let provider = match &sharing {
-            None => {
-                let (provider, fronts) = own()?;
-                add(fronts, &provider)?;
-                provider
-            }
-            Some(sharing) => {
-                if config.cluster_ips {
-                    let (provider, fronts) = own()?;
-                    add(fronts, &provider)?;
-                }
-                let provider = Chosen::shared(sharing.provider.as_deref(), &wishes, config, &cloud);
-                if !sharing.fronts.is_empty() {
-                    provider.check(service, &wishes)?;
-                    add(sharing.fronts.clone(), &provider)?;
-                }
-                provider
-            }
-        };
+        let mut provider = None;
+        if sharing.is_none() || config.cluster_ips {
+            let (own, fronts) = own()?;
+            add(fronts, &own)?;
+            provider = Some(own);
+        }
+        if let Some(sharing) = sharing.as_ref().filter(|sharing| !sharing.fronts.is_empty()) {
+            let shared = Chosen::shared(sharing.provider.as_deref(), &wishes, config, &cloud);
+            shared.check(service, &wishes)?;
+            add(sharing.fronts.clone(), &shared)?;
+            provider = Some(shared);
+        }
+        let provider = provider.or_waiting("there is no load balancer for it")?;
         if on_own == Role::Exposed {
             list.extend(floating(service, &wishes, config, &all)?);
         }

@@ -304,6 +304,11 @@ fn who_has_no_room_says_so_and_no_address() {
     let found = status(&crowded("80"), FLOATING, nothing);
     assert_eq!(balanced(&found), ("False", "NoRoom", why));
     assert_eq!(found.get("loadBalancer"), None);
+    let tuned =
+        crowded("80").annotated(&format!("{SHARE}, isthmus.dev/lb-connection-limit: '5'")).over(&["ovn"]);
+    let found = status(&tuned, FLOATING, nothing);
+    let partly = condition(&found, "PartlyHonoured").unwrap().2;
+    assert!(partly.contains("provider ovn has no timeouts"), "of the load balancer that it has: {partly}");
     let alone = Given { beside: vec![], ..crowded("443") };
     // It is frozen, and what was said is so still.
     for config in [FLOATING, OUTSIDE] {

@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 use super::entry::{change_of, collides, is_empty, locals_of, meta_differences};
 use super::order::{in_order, mentions, referrers_first, renumbered, rests_on};
 use super::{
-    Act, Blocked, Input, Operation, Plan, Targets, Wait, applied_hash, compare, felled, resolve, whole,
+    Act, Blocked, Input, Operation, Plan, Targets, Wait, applied_hash, cascade, compare, resolve, whole,
 };
 use crate::desired::{DESCRIPTION, DISPLAY_NAME, Entry, local};
 use crate::kinds::{Change, Compare, Kind, needed_locals};
@@ -484,6 +484,6 @@ impl<'a> Builder<'a> {
     fn done(mut self) -> Plan {
         let operations = self.plan.operations.into_iter().enumerate().collect();
         self.plan.operations = renumbered(operations, &self.loose);
-        felled::fold(whole::fold(self.plan, self.input.desired), self.input.observed)
+        cascade::fold(whole::fold(self.plan, self.input.desired), self.input.observed)
     }
 }

@@ -8,10 +8,10 @@
 //! - Operations name what they wait for; what does not depend on each other can run in parallel.
 
 mod build;
+mod cascade;
 mod compare;
 mod conclude;
 mod entry;
-mod felled;
 mod order;
 mod resolve;
 mod whole;
